@@ -1,0 +1,38 @@
+"""darkside: night photographs from day ones, and descriptors that work in both.
+
+The names below are imported on first use, so ``import darkside_cli`` costs nothing and loads no torch::
+
+    from darkside_cli import load_generator
+
+    night = load_generator("hedngan")          # or a path: generator_X.pth, latest_net_G_A.pth, a run folder
+    night(Image.open("street.jpg")).save("street-night.jpg")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from darkside_cli.errors import DarksideError
+    from darkside_cli.gan.translate import Translator, load_generator
+
+_LAZY = {
+    "DarksideError": "darkside_cli.errors",
+    "Translator": "darkside_cli.gan.translate",
+    "load_generator": "darkside_cli.gan.translate",
+}
+
+__all__ = ["DarksideError", "Translator", "__version__", "load_generator"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,1 @@
+"""The only place that knows the formats and names of the reference implementations."""

@@ -1,0 +1,1 @@
+"""Configuration: typed schemas, presets and the layers that override one another."""

@@ -1,0 +1,1 @@
+"""Images, lists of images, and data sets."""

@@ -1,0 +1,1 @@
+"""What runs networks and knows none of them: devices, precision, memory."""

@@ -1,0 +1,71 @@
+"""Errors a user can meet. Each says what is wrong and, in ``hint``, what to do next.
+
+The command line turns them into one line and an exit code (see ``cli/errors.py``, the only place that formats
+them): 1 some items failed, 2 wrong usage or configuration, 3 something needed is missing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class DarksideError(Exception):
+    """Base of every error darkside raises on purpose.
+
+    ``message`` is one line without a full stop's worth of advice; ``hint`` is the next step, if there is one.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(DarksideError):
+    """The command or call was given something that cannot be meant."""
+
+
+class ConfigError(UsageError):
+    """A configuration key or value does not exist or has the wrong type."""
+
+
+class UnknownNameError(UsageError):
+    """A name is not in a registry; the near matches are named.
+
+    ``what`` is the kind of thing ("model"), ``name`` what was asked for, ``known`` the valid names.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, extra_hint: str | None = None) -> None:
+        names = list(known)
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {what} '{name}'", hint=f"{hint}; {extra_hint}" if extra_hint else hint)
+        self.name = name
+        self.near = near
+
+
+class CheckpointError(UsageError):
+    """A weights file is damaged, unsafe, of another kind, or does not fit the network."""
+
+
+class ImageError(DarksideError):
+    """One image could not be read, translated or written; the others go on."""
+
+    exit_code = 1
+
+
+class OutOfDeviceMemoryError(ImageError):
+    """One image alone does not fit into the device's memory."""
+
+
+class MissingAssetError(DarksideError):
+    """Weights, a data set or a program that the job needs is not on this machine."""
+
+    exit_code = 3

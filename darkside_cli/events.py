@@ -1,0 +1,77 @@
+"""What long-running work tells its caller: frozen events, handed to an ``emit`` callable.
+
+Core functions take ``emit: Emit = ignore`` and never print or log. ``cli/progress.py`` draws events with rich;
+a JSONL sink records them; the other ranks of a distributed run get :func:`ignore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A job of ``total`` items begins (``total`` is None when it cannot be known, as with a slow pipe)."""
+
+    job: str
+    total: int | None = None
+    unit: str = "images"
+
+
+@dataclass(frozen=True)
+class ImageReady(Event):
+    """One image was written. ``size_px`` is (width, height) of the output; ``seconds`` its share of the work."""
+
+    source: Path
+    target: Path
+    size_px: tuple[int, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ItemSkipped(Event):
+    """An item was passed over because its result exists already."""
+
+    source: Path
+    target: Path | None = None
+
+
+@dataclass(frozen=True)
+class ItemFailed(Event):
+    """An item could not be done; the run goes on."""
+
+    source: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """Something a person may want to know. ``level`` is "info" or "warning"."""
+
+    message: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """The job's sums."""
+
+    job: str
+    done: int
+    failed: int
+    skipped: int
+    seconds: float
+
+
+Emit = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing with it."""

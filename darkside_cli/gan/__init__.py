@@ -1,0 +1,1 @@
+"""Day-to-night generators: training tasks and translation."""
