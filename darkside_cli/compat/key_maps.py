@@ -1,0 +1,72 @@
+"""Names and keys of the reference implementation, mapped to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from darkside_cli.errors import ConfigError, UnknownNameError
+from darkside_cli.models.generator import ResnetGeneratorConfig
+
+_REQUIRED = object()
+
+
+class _Parameters:
+    """The reference's ``model`` mapping: every key must be taken once, and a key nobody takes is an error."""
+
+    def __init__(self, architecture: str, values: Mapping[str, Any]) -> None:
+        self._architecture = architecture
+        self._values = dict(values)
+
+    def take(self, key: str, default: Any = _REQUIRED) -> Any:
+        value = self._values.pop(key, default)
+        if value is _REQUIRED:
+            raise ConfigError(f"'{self._architecture}' needs the model parameter '{key}'")
+        return value
+
+    def finish(self) -> None:
+        if self._values:
+            unknown = ", ".join(sorted(map(str, self._values)))
+            raise ConfigError(f"'{self._architecture}' has no model parameter {unknown}")
+
+
+def _resnet_generator(parameters: _Parameters) -> ResnetGeneratorConfig:
+    return ResnetGeneratorConfig(
+        in_channels=parameters.take("input_nc", 3),
+        out_channels=parameters.take("output_nc", 3),
+        ngf=parameters.take("ngf", 64),
+        n_blocks=parameters.take("n_blocks"),
+        norm=parameters.take("norm_layer"),
+        antialias_down=not parameters.take("no_antialias", False),
+        antialias_up=not parameters.take("no_antialias_up", False),
+        dropout=parameters.take("use_dropout", False),
+        padding=parameters.take("padding_type", "reflect"),
+    )
+
+
+_ARCHITECTURES: dict[str, tuple[str, Callable[[_Parameters], Any]]] = {
+    "official_resnet_generator": ("resnet_generator", _resnet_generator),
+}
+
+
+def config_from_reference(model_params: Mapping[str, Any]) -> tuple[str, Any]:
+    """Our architecture name and configuration for the reference's ``params.model`` mapping.
+
+    ``model_params`` holds ``architecture`` ("official_resnet_generator", …) and its parameters.
+
+    Raises UnknownNameError for an architecture that has no counterpart here, ConfigError for a parameter
+    that is missing, unknown or out of range.
+    """
+    name = model_params.get("architecture")
+    if name not in _ARCHITECTURES:
+        raise UnknownNameError("reference architecture", str(name), _ARCHITECTURES)
+    ours, convert = _ARCHITECTURES[name]
+    parameters = _Parameters(
+        name, {key: value for key, value in model_params.items() if key != "architecture"}
+    )
+    parameters.take(
+        "pretrained", None
+    )  # where the reference got initial weights from: no matter of the network
+    config = convert(parameters)
+    parameters.finish()
+    return ours, config
