@@ -28,11 +28,20 @@ class DataRoot:
     """The data root, and who named it.
 
     ``path`` is absolute (it need not exist yet); ``origin`` is "--data-dir", the environment variable's
-    name, or "user data folder".
+    name, or "user data folder". A root can be used as a path: ``root / "weights"``, ``Path(root)``.
     """
 
     path: Path
     origin: str
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, part: str | os.PathLike[str]) -> Path:
+        return self.path / part
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def weights(self) -> Path:
@@ -53,7 +62,7 @@ class DataRoot:
         return self.path / "data" / "train" / name
 
 
-def find_data_root(explicit: Path | None = None) -> DataRoot:
+def data_root(explicit: Path | None = None) -> DataRoot:
     """Find the data root: ``explicit``, else the environment, else the user's data folder.
 
     A variable that is set to nothing counts as unset, ``~`` is expanded, and a relative path is taken from
@@ -68,11 +77,6 @@ def find_data_root(explicit: Path | None = None) -> DataRoot:
     from platformdirs import user_data_path
 
     return DataRoot(user_data_path("darkside", appauthor=False), "user data folder")
-
-
-def data_root(explicit: Path | None = None) -> Path:
-    """Path of the data root; see :func:`find_data_root`, which also tells who named it."""
-    return find_data_root(explicit).path
 
 
 def _checked(path: Path, origin: str) -> Path:

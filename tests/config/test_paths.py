@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.config.paths import DataRoot, data_root, find_data_root
+from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.errors import ConfigError
 
 
@@ -19,36 +19,35 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_order_of_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert find_data_root() == DataRoot(data_root(), "user data folder")
-    assert data_root().name == "darkside"
+    assert data_root().origin == "user data folder"
+    assert data_root().path.name == "darkside"
     monkeypatch.setenv("CIRTORCH_ROOT", str(tmp_path / "cir"))
-    assert find_data_root() == DataRoot(tmp_path / "cir", "CIRTORCH_ROOT")
+    assert data_root() == DataRoot(tmp_path / "cir", "CIRTORCH_ROOT")
     monkeypatch.setenv("DARKSIDE_HOME", str(tmp_path / "dark"))
-    assert find_data_root() == DataRoot(tmp_path / "dark", "DARKSIDE_HOME")
-    assert find_data_root(tmp_path / "here") == DataRoot(tmp_path / "here", "--data-dir")
-    assert data_root(tmp_path / "here") == tmp_path / "here"
+    assert data_root() == DataRoot(tmp_path / "dark", "DARKSIDE_HOME")
+    assert data_root(tmp_path / "here") == DataRoot(tmp_path / "here", "--data-dir")
 
 
 @pytest.mark.parametrize("nothing", ["", "  "])
 def test_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing: str) -> None:
     monkeypatch.setenv("DARKSIDE_HOME", nothing)
     monkeypatch.setenv("CIRTORCH_ROOT", str(tmp_path))
-    assert find_data_root().origin == "CIRTORCH_ROOT"
+    assert data_root().origin == "CIRTORCH_ROOT"
     monkeypatch.setenv("CIRTORCH_ROOT", nothing)
-    assert find_data_root().origin == "user data folder"
+    assert data_root().origin == "user data folder"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG is a convention of Linux")
 def test_user_data_folder_follows_xdg(tmp_path: Path) -> None:
-    assert data_root() == tmp_path / "xdg" / "darkside"
+    assert data_root().path == tmp_path / "xdg" / "darkside"
 
 
 def test_tilde_and_relative_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DARKSIDE_HOME", "~/dark")
-    assert data_root() == tmp_path / "home" / "dark"
-    assert data_root(Path("~/other")) == tmp_path / "home" / "other"
+    assert data_root().path == tmp_path / "home" / "dark"
+    assert data_root(Path("~/other")).path == tmp_path / "home" / "other"
     monkeypatch.chdir(tmp_path)
-    assert data_root(Path("here")) == tmp_path / "here"
+    assert data_root(Path("here")).path == tmp_path / "here"
 
 
 def test_unknown_user_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,15 +63,22 @@ def test_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_layout_is_cirtorchs(tmp_path: Path) -> None:
-    root = find_data_root(tmp_path)
+    root = data_root(tmp_path)
     assert root.weights == tmp_path / "weights"
     assert root.experiments == tmp_path / "experiments"
     assert root.test("247tokyo1k") == tmp_path / "data/test/247tokyo1k"
     assert root.train("retrieval-SfM-120k") == tmp_path / "data/train/retrieval-SfM-120k"
 
 
+def test_a_root_can_be_used_as_a_path(tmp_path: Path) -> None:
+    root = data_root(tmp_path)
+    assert root / "weights" == root.weights
+    assert Path(root) == tmp_path
+    assert str(root) == str(tmp_path)
+
+
 def test_nothing_is_created(tmp_path: Path) -> None:
-    find_data_root(tmp_path / "new")
+    data_root(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
