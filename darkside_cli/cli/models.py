@@ -1,0 +1,167 @@
+"""``darkside models``: the published models as a table, or what one checkpoint is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkside_cli.cli import options
+from darkside_cli.cli.session import Session, command
+from darkside_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from darkside_cli.models.catalog import ModelEntry
+
+COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
+SCORES = ("tokyo247", "roxford5k", "rparis6k")
+
+
+def human_size(size_bytes: int | None) -> str:
+    """Size in the unit that leaves one to three digits before the point; "?" when it is not known."""
+    if size_bytes is None:
+        return "?"
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def _size(entry: ModelEntry, root: Path) -> int | None:
+    """Bytes of the entry's files: as on this machine where they are here, else as published, else None."""
+    total = 0
+    for file in entry.files:
+        path = root / file.path
+        size = path.stat().st_size if path.is_file() else file.size_bytes
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _list(session: Session, *, json: bool) -> int:
+    from darkside_cli.models.catalog import MODELS, state_on_disk
+
+    root = session.root.path
+    rows = [(entry, state_on_disk(entry, root), _size(entry, root)) for entry in MODELS]
+    if json:
+        session.output.json(
+            {
+                "data_dir": root,
+                "models": [
+                    {**asdict(entry), "state": state, "size_bytes": size} for entry, state, size in rows
+                ],
+            }
+        )
+        return 0
+    table = []
+    for entry, state, size in rows:
+        scores = " | ".join(f"{entry.scores[s]:.1f}" for s in SCORES) if entry.scores else "-"
+        table.append((entry.name, entry.kind, state, human_size(size), scores, entry.licence, entry.source))
+    session.output.table(COLUMNS, table, title=f"data folder: {root} ({session.root.origin})")
+    return 0
+
+
+def models(
+    session: Session,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="A model or a checkpoint file to describe; all published models without it.",
+            autocompletion=lambda incomplete: [n for n in options.model_names() if n.startswith(incomplete)],
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=8192, help="Image side in pixels that the cost is counted at.")] = 256,
+    graph: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", show_default=False),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
+    json: options.Json = False,
+) -> int:
+    """Show the published models and which of them are on this machine, or what a checkpoint is."""
+    if model is None:
+        if graph is not None or layers:
+            raise UsageError("--graph and --layers need a model", hint="darkside models hedngan --graph hedngan.svg")
+        return _list(session, json=json)
+
+    from darkside_cli.compat.load import open_checkpoint
+    from darkside_cli.models.inspect import describe
+    from darkside_cli.models.locate import locate
+    from darkside_cli.models.weights import build_network
+
+    entry, path = locate(model, session.root)
+    checkpoint = open_checkpoint(path)
+    network = build_network(checkpoint)
+    summary = describe(network, size_px=size, architecture=checkpoint.architecture)
+    if graph is not None:
+        from darkside_cli.models.graph import draw
+
+        draw(network, graph, size_px=size, title=f"{model} ({checkpoint.architecture})")
+    facts: dict[str, Any] = {
+        "model": model,
+        "file": checkpoint.path,
+        "format": checkpoint.format,
+        "architecture": summary.architecture,
+        "configuration": asdict(checkpoint.config),
+        "parameters": summary.n_parameters,
+        "parameter_bytes": summary.size_bytes,
+        "size_px": size,
+        "gmacs": round(summary.macs / 1e9, 3),
+        "metadata": dict(checkpoint.metadata),
+    }
+    if entry is not None:
+        facts |= {"licence": entry.licence, "source": entry.source, "published_scores": dict(entry.scores)}
+    if graph is not None:
+        facts["graph"] = graph
+    if json:
+        if layers:
+            facts["layers"] = [asdict(layer) for layer in summary.layers]
+        session.output.json(facts)
+        return 0
+    session.output.text(_as_text(facts))
+    if layers:
+        session.output.table(
+            ("layer", "type", "output", "parameters", "MMACs"),
+            [
+                (layer.name, layer.type, "x".join(map(str, layer.output_shape)), str(layer.n_parameters), f"{layer.macs / 1e6:.1f}")
+                for layer in summary.layers
+            ],
+        )
+    return 0
+
+
+def _as_text(facts: dict[str, Any]) -> str:
+    """The facts as aligned "name  value" lines, nested ones as "key=value" pairs."""
+
+    def show(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{k}={show(v)}" for k, v in value.items()) or "-"
+        if isinstance(value, (list, tuple)):
+            return "(" + ", ".join(map(show, value)) + ")"
+        return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+    names = {
+        "parameter_bytes": "size",
+        "gmacs": f"GMACs at {facts['size_px']}x{facts['size_px']}",
+        "published_scores": "published mAP",
+    }
+    rows = []
+    for key, value in facts.items():
+        if key == "size_px":
+            continue
+        text = human_size(value) if key == "parameter_bytes" else show(value)
+        rows.append((names.get(key, key.replace("_", " ")), text))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def register(app: Any) -> None:
+    """Add the command to ``app``."""
+    command(app, "models")(models)

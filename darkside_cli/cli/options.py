@@ -1,0 +1,129 @@
+"""Options that mean the same wherever they appear: declared once, with their completion and their check."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from darkside_cli.errors import UnknownNameError, UsageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def choice(
+    what: str, values: Callable[[], Iterable[str]], *flags: str, help: str, open_ended: bool = False, **extra: Any
+) -> Any:
+    """Declare an option that takes one of ``values()``: completed in the shell, near matches named when misspelt.
+
+    ``open_ended`` choices only complete; the command checks the value itself (a model may also be a path).
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values() if value.startswith(incomplete)]
+
+    def check(value: Any) -> Any:
+        known = list(values())
+        for item in [value] if isinstance(value, str) else value or []:
+            if item not in known:
+                raise UnknownNameError(what, item, known)
+        return value
+
+    return typer.Option(
+        *flags,
+        help=help,
+        autocompletion=complete,
+        callback=None if open_ended else check,
+        metavar=extra.pop("metavar", what.upper()),
+        **extra,
+    )
+
+
+def _devices() -> Iterator[str]:
+    yield from DEVICES
+
+
+def _check_device(value: str) -> str:
+    if value not in DEVICES and not (value.startswith("cuda:") and value[5:].isdigit()):
+        raise UnknownNameError("device", value, [*DEVICES, "cuda:0"])
+    return value
+
+
+def _generators() -> list[str]:
+    from darkside_cli.models.catalog import MODELS
+
+    return [entry.name for entry in MODELS if entry.kind == "generator"]
+
+
+def model_names() -> list[str]:
+    """Every registered model name, aliases included."""
+    from darkside_cli.models.catalog import MODELS
+
+    return MODELS.names(aliases=True)
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        autocompletion=lambda incomplete: [d for d in _devices() if d.startswith(incomplete)],
+        callback=_check_device,
+    ),
+]
+Precision = Annotated[
+    str,
+    choice(
+        "precision",
+        lambda: PRECISIONS,
+        help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
+    ),
+]
+Generator = Annotated[
+    str,
+    choice(
+        "model",
+        _generators,
+        "--model",
+        "-m",
+        help="A published generator by name, or the path of a checkpoint or run folder (ours, gandtr's, CycleGAN's, CUT's).",
+        metavar="NAME|PATH",
+        open_ended=True,
+    ),
+]
+Workers = Annotated[int | None, typer.Option(help="Threads that decode and encode images (default: by CPU count).", min=1, max=256)]
+Null = Annotated[bool, typer.Option("--null", "-0", help="File names in and out are separated by NUL, not by newlines.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Take the images of sub-folders too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print one JSON object per item instead of its path.")]
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Images or folders; '-' or none at all reads their names from standard input.", metavar="[PATHS]...", show_default=False
+    ),
+]
+
+
+def input_paths(paths: list[str] | None, *, null: bool) -> list[Path]:
+    """Resolve the PATHS argument: the given ones, or the names piped into standard input.
+
+    ``-`` stands for the names on standard input, wherever it appears. Raises UsageError when nothing is given and
+    standard input is a terminal.
+    """
+    from darkside_cli.data.listing import iter_path_tokens
+
+    if not paths:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("no images given", hint="name files or folders, or pipe names in: ls *.jpg | darkside …")
+        paths = ["-"]
+    result: list[Path] = []
+    for token in paths:
+        if token == "-":  # noqa: S105 - a file name, not a secret
+            result.extend(iter_path_tokens(sys.stdin.buffer, null))
+        else:
+            result.append(Path(token))
+    return result

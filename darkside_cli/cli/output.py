@@ -1,0 +1,66 @@
+"""The one sink for results: everything a program downstream may read goes to stdout through here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} does not go into JSON")
+
+
+class Output:
+    """Results to stdout: paths (newline- or NUL-separated), tables, one JSON object, or JSON lines.
+
+    Every item is flushed at once, so that a reader at the other end of a pipe can begin. Paths keep their bytes,
+    whatever their encoding. A closed pipe raises BrokenPipeError, which ends the command quietly.
+    """
+
+    def __init__(self, *, null: bool = False, stream: BinaryIO | None = None) -> None:
+        self._end = b"\0" if null else b"\n"
+        self._stream = stream if stream is not None else sys.stdout.buffer
+
+    def _write(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._stream.flush()
+
+    def path(self, path: Path) -> None:
+        """Write one path."""
+        self._write(os.fsencode(path) + self._end)
+
+    def json(self, value: Any) -> None:
+        """Write one object, indented, for ``--json``."""
+        self._write(json.dumps(value, indent=2, default=_plain).encode() + b"\n")
+
+    def jsonl(self, value: Mapping[str, Any]) -> None:
+        """Write one object on a line of its own, for ``--jsonl``."""
+        self._write(json.dumps(value, default=_plain).encode() + b"\n")
+
+    def text(self, text: str) -> None:
+        """Write lines of text."""
+        self._write(text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+        """Write a table: drawn by rich on a terminal, tab-separated lines with a heading elsewhere."""
+        if not self._stream.isatty():
+            lines = ["\t".join(columns), *("\t".join(row) for row in rows)]
+            self._write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns, title=title or None, box=box.SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console(file=sys.stdout).print(table)

@@ -1,0 +1,93 @@
+"""What every command shares: the common options, the output sink and the progress renderer, in one place.
+
+:func:`command` registers a function as a command. The function's first parameter is the :class:`Session`; the
+common options (``--quiet --verbose --debug --data-dir --offline``) are added to its signature here, so that no
+command declares them itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from darkside_cli.cli.output import Output
+from darkside_cli.config.paths import DataRoot, data_root
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+COMMON: dict[str, tuple[Any, Any]] = {
+    "data_dir": (
+        Annotated[
+            Path | None,
+            typer.Option(help="Root of weights and data sets (else DARKSIDE_HOME, CIRTORCH_ROOT, user data).", metavar="DIR"),
+        ],
+        None,
+    ),
+    "offline": (
+        Annotated[bool, typer.Option("--offline", envvar="DARKSIDE_OFFLINE", help="Never touch the network.")],
+        False,
+    ),
+    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary: errors only.")], False),
+    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more, one line per item.")], False),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """The common options of one command call."""
+
+    data_dir: Path | None = None
+    offline: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    output: Output = field(default_factory=Output)
+
+    @property
+    def root(self) -> DataRoot:
+        """Where weights and data sets live for this call."""
+        return data_root(self.data_dir)
+
+
+def debug_wanted() -> bool:
+    """Whether tracebacks were asked for, known before the options are parsed."""
+    return "--debug" in sys.argv or bool(os.environ.get("DARKSIDE_DEBUG"))
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
+    """Register ``function(session, ...)`` as a command of ``app`` with the common options added."""
+
+    def register(function: F) -> F:
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            p.replace(annotation=hints[p.name]) for p in list(inspect.signature(function).parameters.values())[1:]
+        ]
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, (annotation, default) in COMMON.items()
+        ]
+
+        @functools.wraps(function)
+        def wrapper(**values: Any) -> None:
+            session = Session(**{key: values.pop(key) for key in COMMON}, output=Output(null=values.get("null", False)))
+            code = function(session, **values)
+            if code:
+                raise typer.Exit(code)
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        del wrapper.__wrapped__
+        app.command(name)(wrapper)
+        return function
+
+    return register
