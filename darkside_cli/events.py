@@ -70,6 +70,60 @@ class RunFinished(Event):
     seconds: float
 
 
+@dataclass(frozen=True)
+class TransferStarted(Event):
+    """Bytes begin to move for ``name``: ``activity`` is "download", "unpack", "copy" or "verify".
+
+    ``total`` is in bytes, None if unknown; ``done`` bytes are there already from an earlier try.
+    """
+
+    name: str
+    total: int | None = None
+    done: int = 0
+    activity: str = "download"
+
+
+@dataclass(frozen=True)
+class TransferProgress(Event):
+    """``done`` of ``total`` bytes of ``name`` have been dealt with."""
+
+    name: str
+    done: int
+    total: int | None = None
+    activity: str = "download"
+
+
+@dataclass(frozen=True)
+class TransferRetrying(Event):
+    """A try failed for ``reason``; the next one, number ``attempt``, begins in ``wait_s`` seconds."""
+
+    name: str
+    reason: str
+    wait_s: float
+    attempt: int
+
+
+@dataclass(frozen=True)
+class TransferFinished(Event):
+    """``name`` is whole at ``path``. ``size`` is in bytes; ``files`` counts what an archive held."""
+
+    name: str
+    path: Path
+    size: int
+    seconds: float
+    activity: str = "download"
+    files: int = 1
+
+
+@dataclass(frozen=True)
+class TransferFailed(Event):
+    """``name`` could not be had; the other transfers go on."""
+
+    name: str
+    reason: str
+    activity: str = "download"
+
+
 Emit = Callable[[Event], None]
 
 
