@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Annotated, Any
@@ -12,11 +13,22 @@ from darkside_cli import __version__
 from darkside_cli.cli import errors
 from darkside_cli.cli.session import debug_wanted
 
+
+def _completion_options_wanted() -> bool:
+    """Whether the root options --install-completion and --show-completion can play a part in this call.
+
+    Typer loads its validation library for them even when a sub-command's help is all that is asked for, which costs
+    as much as everything else together; so they are declared only where they can be seen or used.
+    """
+    return "_DARKSIDE_COMPLETE" in os.environ or not sys.argv[1:] or sys.argv[1].startswith("-")
+
+
 # Plain help: it answers in half the time that rich's panels take, and pipes into grep.
 app = typer.Typer(
     name="darkside",
     help="Turn day photographs into night ones, and train image descriptors that find a landmark at night as well as by day.",
     no_args_is_help=True,
+    add_completion=_completion_options_wanted(),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

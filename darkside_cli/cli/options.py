@@ -103,7 +103,7 @@ Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print one JSON object per 
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Images or folders; '-' or none at all reads their names from standard input.", metavar="[PATHS]...", show_default=False
+        help="Images or folders; '-' or none at all reads their names from standard input.", metavar="PATHS...", show_default=False
     ),
 ]
 

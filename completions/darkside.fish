@@ -1,0 +1,1 @@
+complete --command darkside --no-files --arguments "(env _DARKSIDE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) darkside)" --condition "env _DARKSIDE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) darkside"
