@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from darkside_cli.errors import ConfigError, UnknownNameError
+from darkside_cli.models.discriminator import PatchDiscriminatorConfig
 from darkside_cli.models.generator import ResnetGeneratorConfig
+from darkside_cli.models.hed import HedConfig
+from darkside_cli.models.patch_sample import PatchSampleMlpConfig
+from darkside_cli.models.rcf import RcfConfig
+from darkside_cli.models.unet import UnetGeneratorConfig
 
 _REQUIRED = object()
 
@@ -44,8 +49,43 @@ def _resnet_generator(parameters: _Parameters) -> ResnetGeneratorConfig:
     )
 
 
+def _unet_generator(parameters: _Parameters) -> UnetGeneratorConfig:
+    return UnetGeneratorConfig(
+        in_channels=parameters.take("input_nc", 3),
+        out_channels=parameters.take("output_nc", 3),
+        num_downs=parameters.take("num_downs"),
+        ngf=parameters.take("ngf", 64),
+        norm=parameters.take("norm_layer"),
+        dropout=parameters.take("use_dropout", False),
+    )
+
+
+def _patch_discriminator(parameters: _Parameters) -> PatchDiscriminatorConfig:
+    return PatchDiscriminatorConfig(
+        in_channels=parameters.take("input_nc", 3),
+        ndf=parameters.take("ndf", 64),
+        n_layers=parameters.take("n_layers", 3),
+        norm=parameters.take("norm_layer"),
+        antialias=not parameters.take("no_antialias", False),
+    )
+
+
+def _patch_sample_mlp(parameters: _Parameters) -> PatchSampleMlpConfig:
+    """Map the head's parameters; it assumes the plain generator with ngf 64, told its input channels."""
+    layers = parameters.take("nce_layers")
+    if isinstance(layers, str):
+        layers = [int(layer) for layer in layers.split(",")]
+    generator = ResnetGeneratorConfig(in_channels=parameters.take("input_nc", 3))
+    return PatchSampleMlpConfig.for_generator(generator, layers, dim=parameters.take("nc", 256))
+
+
 _ARCHITECTURES: dict[str, tuple[str, Callable[[_Parameters], Any]]] = {
     "official_resnet_generator": ("resnet_generator", _resnet_generator),
+    "official_p2p_unet_generator": ("unet_generator", _unet_generator),
+    "official_p2p_discriminator": ("patch_discriminator", _patch_discriminator),
+    "official_p2p_mlp": ("patch_sample_mlp", _patch_sample_mlp),
+    "hed_interpolation": ("hed", lambda _: HedConfig()),
+    "rcf": ("rcf", lambda _: RcfConfig()),
 }
 
 

@@ -21,15 +21,17 @@ class Architecture(Entry):
     recogniser: str
 
 
-def _architecture(name: str, kind: str, module: str, class_name: str, summary: str) -> Architecture:
-    place = f"darkside_cli.models.{module}"
+def _architecture(
+    name: str, kind: str, target: str, summary: str, *, recogniser: str = "recognise"
+) -> Architecture:
+    module = f"darkside_cli.models.{target.partition(':')[0]}"
     return Architecture(
         name=name,
         kind=kind,
         summary=summary,
-        target=f"{place}:{class_name}",
-        config=f"{place}:{class_name}Config",
-        recogniser=f"{place}:recognise",
+        target=f"darkside_cli.models.{target}",
+        config=f"darkside_cli.models.{target}Config",
+        recogniser=f"{module}:{recogniser}",
     )
 
 
@@ -39,9 +41,35 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         _architecture(
             "resnet_generator",
             "generator",
+            "generator:ResnetGenerator",
+            "ResNet generator of CycleGAN and CUT",
+        ),
+        _architecture(
+            "unet_generator",
             "generator",
-            "ResnetGenerator",
-            "ResNet generator (CycleGAN, CUT)",
+            "unet:UnetGenerator",
+            "U-Net generator of pix2pix and CycleGAN",
+        ),
+        _architecture(
+            "patch_discriminator",
+            "discriminator",
+            "discriminator:PatchDiscriminator",
+            "PatchGAN discriminator of CycleGAN and CUT",
+        ),
+        _architecture(
+            "pixel_discriminator",
+            "discriminator",
+            "discriminator:PixelDiscriminator",
+            "discriminator that judges single pixels",
+            recogniser="recognise_pixel",
+        ),
+        _architecture("hed", "edge-detector", "hed:Hed", "HED edge detector, interpolation form"),
+        _architecture("rcf", "edge-detector", "rcf:Rcf", "RCF edge detector"),
+        _architecture(
+            "patch_sample_mlp",
+            "head",
+            "patch_sample:PatchSampleMlp",
+            "CUT's patch-sampling MLP head",
         ),
     ),
 )

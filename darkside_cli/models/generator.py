@@ -116,7 +116,7 @@ class ResnetGenerator(nn.Module):
         return y
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return the outputs of the modules ``layers`` (increasing numbers in ``self.model``) as CUT sees them.
+        """Return the outputs of modules ``layers`` (increasing numbers in ``self.model``) as CUT sees them.
 
         ``x`` as in :meth:`forward`; results are ``(B, C_l, H_l, W_l)``. Nothing behind the last layer is run.
 
