@@ -14,11 +14,11 @@ from darkside_cli.cli import errors
 from darkside_cli.cli.session import debug_wanted
 
 
-def _completion_options_wanted() -> bool:
-    """Whether the root options --install-completion and --show-completion can play a part in this call.
+def _root_options_wanted() -> bool:
+    """Whether the root's own --help, --install-completion and --show-completion can play a part in this call.
 
-    Typer loads its validation library for them even when a sub-command's help is all that is asked for, which costs
-    as much as everything else together; so they are declared only where they can be seen or used.
+    Typer loads its validation library to find them absent, even when a sub-command's help is all that is asked for,
+    which costs as much as everything else together; so they are declared only where they can be seen or used.
     """
     return "_DARKSIDE_COMPLETE" in os.environ or not sys.argv[1:] or sys.argv[1].startswith("-")
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     name="darkside",
     help="Turn day photographs into night ones, and train image descriptors that find a landmark at night as well as by day.",
     no_args_is_help=True,
-    add_completion=_completion_options_wanted(),
+    add_completion=_root_options_wanted(),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -41,7 +41,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(add_help_option=_root_options_wanted())
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
