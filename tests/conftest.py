@@ -1,0 +1,75 @@
+"""What all tests share: the command line as a real process, and tiny photographs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PARITY_DATA = Path(os.environ.get("DARKSIDE_PARITY_DATA", Path(__file__).parent / "parity" / "data"))
+CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"
+
+RunCli = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment whose data folder is empty and whose user settings play no part."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DARKSIDE_", "CIRTORCH_", "_DARKSIDE"))}
+    return {**kept, "DARKSIDE_HOME": str(tmp_path / "darkside-home"), "NO_COLOR": "1", "COLUMNS": "120"}
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path, environment: dict[str, str]) -> RunCli:
+    """Run ``darkside`` as a process of its own: ``run_cli("translate", ..., stdin=b"...", cwd=...)``."""
+
+    def run(
+        *arguments: str | os.PathLike[str] | bytes,
+        stdin: bytes | None = None,
+        cwd: Path | None = None,
+        timeout_s: float = 120,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "darkside_cli", *arguments],
+            input=stdin if stdin is not None else b"",
+            cwd=cwd or tmp_path,
+            env={**environment, **(env or {})},
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run
+
+
+def photo_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth coloured picture with some texture, (H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    base = np.stack([x / max(1, width), y / max(1, height), (x + y) / max(1, width + height)], axis=-1)
+    return np.clip(base * 200 + rng.integers(0, 40, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_photo() -> Callable[..., Path]:
+    """Write a picture: ``make_photo(path, width, height, seed=0, mode="RGB")``."""
+
+    def make(path: Path, width: int = 40, height: int = 32, *, seed: int = 0, mode: str = "RGB", **save: object) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo_pixels(height, width, seed)).convert(mode).save(path, **save)  # type: ignore[arg-type]
+        return path
+
+    return make
+
+
+@pytest.fixture
+def generator_file() -> Path:
+    """A tiny day-to-night generator with random weights, in gandtr's format."""
+    return CHECKPOINTS / "generator_instance.pth"
