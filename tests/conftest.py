@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests_support import RunCli
 
 PARITY_DATA = Path(os.environ.get("DARKSIDE_PARITY_DATA", Path(__file__).parent / "parity" / "data"))
 CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"
 
-RunCli = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
 @pytest.fixture

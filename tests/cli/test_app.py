@@ -1,0 +1,112 @@
+"""The command as a whole: help that answers at once, versions, usage errors, completions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests_support import RunCli
+
+from darkside_cli import __version__
+from darkside_cli.cli import completions
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "torchvision", "cv2", "scipy", "numpy", "PIL", "rich.progress")
+
+
+def commands(run_cli: RunCli) -> list[str]:
+    listing = run_cli("--help").stdout.decode().split("Commands:")[1]
+    return re.findall(r"^  (\S+)", listing, flags=re.MULTILINE)
+
+
+def test_help_imports_nothing_heavy(run_cli: RunCli, environment: dict[str, str]) -> None:
+    """How long it takes is measured by tests/benchmarks/bench_startup.py."""
+    for arguments in [(), *((name,) for name in commands(run_cli))]:
+        code = (
+            "import sys; from darkside_cli.cli.app import main\n"
+            "try: main()\n"
+            f"finally: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--help"], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stderr.strip() == "[]"
+
+
+def test_every_command_tells_its_common_options(run_cli: RunCli) -> None:
+    for name in commands(run_cli):
+        text = run_cli(name, "--help").stdout.decode()
+        for option in ("--data-dir", "--offline", "--quiet", "--verbose", "--debug"):
+            assert option in text, (name, option)
+
+
+def test_version(run_cli: RunCli) -> None:
+    assert run_cli("--version").stdout == f"darkside {__version__}\n".encode()
+
+
+def test_usage_errors_are_one_line(run_cli: RunCli) -> None:
+    for arguments, message in {
+        ("translat",): "Did you mean 'translate'?",
+        ("translate", "--nope"): "No such option: --nope",
+        ("translate", "--quality", "0", "x.jpg"): "--quality",
+        ("translate", "--device", "cudaa", "x.jpg"): "did you mean cuda",
+        ("models", "--size", "big"): "--size",
+    }.items():
+        done = run_cli(*arguments)
+        assert done.returncode == 2
+        assert done.stdout == b""
+        assert message in done.stderr.decode()
+        assert done.stderr.count(b"\n") == 1
+    shown = run_cli("translate", "--nope", "--debug")
+    assert b"Traceback" in shown.stderr
+
+
+def test_no_arguments_show_help(run_cli: RunCli) -> None:
+    done = run_cli()
+    assert "Commands:" in (done.stdout + done.stderr).decode()
+
+
+@pytest.mark.parametrize("shell", sorted(completions.FILES))
+def test_completion_files_are_in_step(shell: str) -> None:
+    """``python -m darkside_cli.cli.completions completions`` writes them anew."""
+    committed = (ROOT / "completions" / completions.FILES[shell]).read_text(encoding="utf-8")
+    assert committed == completions.script(shell)
+
+
+@pytest.fixture
+def complete(tmp_path: Path, environment: dict[str, str]) -> Callable[..., list[str]]:
+    """What bash offers after ``words`` with the committed completion file."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    launcher = tmp_path / "bin" / "darkside"
+    launcher.parent.mkdir()
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m darkside_cli "$@"\n')
+    launcher.chmod(0o755)
+
+    def run(*words: str) -> list[str]:
+        script = (
+            f"source '{ROOT}/completions/darkside.bash'\n"
+            f"COMP_WORDS=({' '.join(words)!s} '') ; COMP_WORDS[$((${{#COMP_WORDS[@]}}-1))]=''\n"
+            "unset 'COMP_WORDS[-1]'; COMP_CWORD=$((${#COMP_WORDS[@]}-1))\n"
+            "_darkside_completion darkside; printf '%s\\n' \"${COMPREPLY[@]}\""
+        )
+        env = {**environment, "PATH": f"{launcher.parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run([bash, "-c", script], env=env, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    return run
+
+
+def test_bash_completes_commands_options_and_choices(complete: Callable[..., list[str]]) -> None:
+    assert "translate" in complete("darkside", "tr")
+    assert "--precision" in complete("darkside", "translate", "--prec")
+    assert complete("darkside", "translate", "--precision", "bf") == ["bf16"]
+    assert complete("darkside", "translate", "--model", "hed") == ["hedngan"]
+    assert "gem_vgg16_hedngan" in complete("darkside", "models", "gem_vgg")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+
+from darkside_cli.cli import progress as module
+from darkside_cli.cli.progress import ProgressRenderer
+from darkside_cli.events import ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
+
+READY = ImageReady(Path("in.jpg"), Path("out.jpg"), (4, 3), 0.5)
+
+
+def test_without_a_terminal_failures_and_the_summary_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressRenderer() as shown:
+        shown.emit(RunStarted("job", 3))
+        shown.emit(READY)
+        shown.emit(ItemFailed(Path("bad\n.jpg"), "is broken"))
+        shown.emit(ItemSkipped(Path("s.jpg"), Path("t.jpg")))
+        shown.emit(Notice("by the way"))
+        shown.emit(RunFinished("job", 1, 1, 1, 2.0))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        r"darkside: bad\n.jpg: is broken",
+        "darkside: by the way",
+        "darkside: job: 1 images done in 2.0 s (0.50/s), 1 skipped (already there; --overwrite makes them anew), "
+        "1 FAILED (named above)",
+    ]
+
+
+def test_a_long_run_tells_where_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 1.0, 6.0, 6.0, 7.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    shown = ProgressRenderer()
+    shown.emit(RunStarted("job", 9))
+    shown.emit(READY)
+    shown.emit(READY)
+    shown.emit(READY)
+    assert capsys.readouterr().err == "darkside: 2 of 9 images, 0.33 images/s\n"
+
+
+def test_quiet_shows_failures_and_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = ProgressRenderer(quiet=True)
+    shown.emit(RunStarted("job", 1))
+    shown.emit(Notice("chatter"))
+    shown.emit(Notice("look out", level="warning"))
+    shown.emit(ItemFailed(Path("x"), "no"))
+    shown.emit(RunFinished("job", 0, 1, 0, 1.0))
+    assert capsys.readouterr().err == "darkside: warning: look out\ndarkside: x: no\n"
+
+
+def test_verbose_has_a_line_per_item(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = ProgressRenderer(verbose=True)
+    shown.emit(READY)
+    shown.emit(ItemSkipped(Path("s"), Path("t")))
+    assert capsys.readouterr().err == "darkside: in.jpg -> out.jpg (0.50 s)\ndarkside: s: skipped, its output exists\n"
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = pty.openpty()
+    with os.fdopen(writer, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        with ProgressRenderer() as shown:
+            shown.emit(RunStarted("hedngan to night", 2))
+            shown.emit(READY)
+            shown.emit(ItemFailed(Path("[bold]x"), "no"))
+            shown.emit(RunFinished("hedngan to night", 1, 1, 0, 1.0))
+        terminal.flush()
+        seen = os.read(reader, 100_000).decode()
+    os.close(reader)
+    assert "hedngan to night" in seen
+    assert "[bold]x: no" in seen
+    assert "1/2" in seen or "2/2" in seen
+    assert "1 images done" in seen

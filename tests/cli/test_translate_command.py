@@ -1,0 +1,274 @@
+"""``darkside translate`` as a real process: pipes, odd names, odd images, trees, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests_support import RunCli
+
+
+MakePhoto = Callable[..., Path]
+
+
+@pytest.fixture
+def translate(run_cli: RunCli, generator_file: Path) -> RunCli:
+    """``darkside translate --model <tiny generator> ...``."""
+
+    def run(*arguments: str | os.PathLike[str] | bytes, **kwargs: object) -> subprocess.CompletedProcess[bytes]:
+        return run_cli("translate", "--model", generator_file, *arguments, **kwargs)
+
+    return run
+
+
+def lines(done: subprocess.CompletedProcess[bytes]) -> list[bytes]:
+    return done.stdout.splitlines()
+
+
+def test_names_from_a_pipe_become_night_pictures(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    make_photo(tmp_path / "b.jpg")
+    make_photo(tmp_path / "a.jpg", 51, 38)
+    done = translate("--to", "night", stdin=b"b.jpg\n\na.jpg\r\n")
+    assert done.returncode == 0, done.stderr
+    assert lines(done) == [b"night/b.jpg", b"night/a.jpg"]
+    with Image.open(tmp_path / "night" / "a.jpg") as image:
+        assert image.size == (51, 38)
+        assert image.format == "JPEG"
+    assert b"2 images done" in done.stderr
+    # A second run makes nothing, says so, and pipes the same list on.
+    before = (tmp_path / "night" / "a.jpg").stat().st_mtime_ns
+    again = translate(stdin=b"b.jpg\na.jpg\n")
+    assert again.returncode == 0
+    assert lines(again) == [b"night/b.jpg", b"night/a.jpg"]
+    assert b"2 skipped" in again.stderr
+    assert (tmp_path / "night" / "a.jpg").stat().st_mtime_ns == before
+
+
+def test_any_file_name(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    names = [b"with space.png", b"it's \"quoted\".png", "höhe-夜.png".encode(), b"new\nline.png", b"bytes-\xff.png", b"-dash.png"]
+    template = make_photo(tmp_path / "template.bin.png").read_bytes()
+    os.unlink(tmp_path / "template.bin.png")
+    for name in names:
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_bytes(template)
+    done = translate("-0", stdin=b"\0".join(names))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"".join(b"night/" + name + b"\0" for name in names)
+    written = {os.fsencode(p.name) for p in (tmp_path / "night").iterdir()}
+    assert written == set(names)
+
+
+def test_odd_images(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    """Every mode comes out as a picture of the same (upright) size, and pictures the network is too large for too."""
+    folder = tmp_path / "in"
+    make_photo(folder / "grey.png", 33, 21, mode="L")
+    make_photo(folder / "palette.png", 33, 21, mode="P")
+    make_photo(folder / "bilevel.png", 33, 21, mode="1")
+    make_photo(folder / "cmyk.jpg", 33, 21, mode="CMYK")
+    make_photo(folder / "alpha.png", 33, 21, mode="RGBA")
+    make_photo(folder / "frame.gif", 33, 21)
+    Image.fromarray(np.arange(33 * 21, dtype=np.uint16).reshape(21, 33) * 90).save(folder / "deep.png")
+    make_photo(folder / "one.png", 1, 1)
+    make_photo(folder / "strip.png", 40, 2)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees: stored 33x21, shown 21x33
+    make_photo(folder / "turned.jpg", 33, 21, exif=exif)
+    done = translate("in", "--jsonl")
+    assert done.returncode == 0, done.stderr
+    items = {Path(item["input"]).name: item for item in map(json.loads, lines(done))}
+    sizes = {name: item["size"] for name, item in items.items()}
+    assert sizes.pop("turned.jpg") == [21, 33]
+    assert sizes.pop("one.png") == [1, 1]
+    assert sizes.pop("strip.png") == [40, 2]
+    assert set(map(tuple, sizes.values())) == {(33, 21)}
+    assert len(sizes) == 7
+    for item in items.values():
+        with Image.open(tmp_path / item["output"]) as image:
+            image.load()
+            assert list(image.size) == item["size"]
+            assert image.getexif().get(0x0112, 1) == 1
+        assert item["seconds"] > 0
+    assert items["frame.gif"]["output"].endswith("frame.png")
+    with Image.open(tmp_path / items["alpha.png"]["output"]) as image:
+        assert image.mode == "RGBA"
+
+
+def test_failures_are_named_and_the_rest_is_done(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    whole = make_photo(tmp_path / "whole.jpg", 64, 48)
+    (tmp_path / "truncated.jpg").write_bytes(whole.read_bytes()[:-300])
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a picture\n")
+    os.mkfifo(tmp_path / "fifo.jpg")
+    names = ["truncated.jpg", "empty.jpg", "text.jpg", "missing.jpg", "fifo.jpg", "whole.jpg"]
+    done = translate(*names, "--jsonl")
+    assert done.returncode == 1
+    items = [json.loads(line) for line in lines(done)]
+    assert [item["input"] for item in items] == names
+    assert all(item["error"] for item in items[:-1])
+    assert items[-1]["output"] == "night/whole.jpg"
+    for name in names[:-1]:
+        assert [line for line in done.stderr.splitlines() if f"darkside: {name}: ".encode() in line], name
+    assert b"1 images done" in done.stderr
+    assert b"5 FAILED" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert [p.name for p in (tmp_path / "night").iterdir()] == ["whole.jpg"]
+
+
+def test_trees_and_equal_names(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    """The structure is kept, the output folder inside the input folder is not an input, hidden files are none."""
+    for name in ("photos/a/x.png", "photos/b/x.png", "photos/x.png", "photos/.hidden.png", "photos/night/old.png"):
+        make_photo(tmp_path / name)
+    done = translate("-r", "photos", "-o", "photos/night")
+    assert done.returncode == 0, done.stderr
+    assert sorted(lines(done)) == [b"photos/night/a/x.png", b"photos/night/b/x.png", b"photos/night/x.png"]
+    again = translate("-r", "photos", "-o", "photos/night")
+    assert b"3 skipped" in again.stderr
+    flat = translate("photos", "-o", "flat")
+    assert lines(flat) == [b"flat/x.png"]
+    both = translate("photos/a/x.png", tmp_path / "photos" / "b" / "x.png", "-o", "both")
+    assert sorted(lines(both)) == [b"both/photos/a/x.png", b"both/photos/b/x.png"]
+
+
+def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    make_photo(tmp_path / "day.jpg", 80, 60)
+    done = translate("day.jpg", "--suffix", "_night", "--format", "png", "--max-size", "40", "--compare")
+    assert done.returncode == 0, done.stderr
+    assert lines(done) == [b"day_night.png"]
+    with Image.open(tmp_path / "day_night.png") as image:
+        assert image.size == (40, 30)
+    with Image.open(tmp_path / "compare" / "day_night.png.jpg") as sheet:
+        assert sheet.size == (88, 30)
+
+
+def test_mistakes_are_told_in_one_line(translate: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    make_photo(tmp_path / "a.png")
+    (tmp_path / "none").mkdir()
+
+    def told(done: subprocess.CompletedProcess[bytes], code: int) -> str:
+        assert done.returncode == code, done.stderr
+        message = done.stderr.decode()
+        assert message.count("\n") == 1, message
+        assert message.startswith("darkside: ")
+        assert done.stdout == b""
+        return message
+
+    assert "no images in none" in told(translate("none"), 2)
+    assert "--recursive" in told(translate("none"), 2)
+    assert "nothing to do" in told(translate(stdin=b"\n\n"), 0)
+    assert "did you mean png?" in told(translate("a.png", "--format", "pgn"), 2)
+    assert "did you mean night?" in told(translate("a.png", "--to", "nigt"), 2)
+    assert "not to day" in told(translate("a.png", "--to", "day"), 2)
+    assert "did you mean hedngan" in told(run_cli("translate", "a.png", "--model", "hedgnan"), 2)
+    missing = told(run_cli("translate", "a.png"), 3)
+    assert "hedngan_generator_X.pth" in missing
+    assert "darkside-home" in missing
+    (tmp_path / "bad.pth").write_bytes(b"<html>404</html>")
+    assert "bad.pth" in told(run_cli("translate", "a.png", "--model", "bad.pth"), 2)
+    assert "is not a folder" in told(translate("a.png", "-o", "bad.pth"), 2)
+    assert not (tmp_path / "night").exists()
+
+
+def test_quiet_verbose_and_closed_pipes(
+    translate: RunCli, make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+) -> None:
+    for i in range(4):
+        make_photo(tmp_path / f"{i}.png", seed=i)
+    assert translate("0.png", "--quiet").stderr == b""
+    assert b"1.png -> night/1.png" in translate("1.png", "--verbose").stderr
+    command = [sys.executable, "-m", "darkside_cli", "translate", "--model", str(generator_file), "2.png", "3.png"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert b"Traceback" not in errors
+    assert b"Broken" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_whole_files_and_goes_on(
+    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path, number: signal.Signals
+) -> None:
+    for i in range(40):
+        make_photo(tmp_path / "in" / f"{i:02}.png", 256, 256, seed=i)
+    command = [sys.executable, "-m", "darkside_cli", "translate", "--model", str(generator_file), "in", "-o", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        assert first == b"out/00.png\n"
+        process.send_signal(number)
+        told = [first, *process.stdout.readlines()]
+        errors = process.stderr.read()
+    assert process.returncode == 130, errors
+    assert b"interrupted" in errors
+    written = sorted((tmp_path / "out").iterdir())
+    assert [os.fsencode(f"out/{p.name}") + b"\n" for p in written] == told
+    assert len(written) < 40
+    for path in written:
+        with Image.open(path) as image:
+            image.load()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) == 40
+    assert f"{len(written)} skipped".encode() in done.stderr
+
+
+def test_kill_9_leaves_no_partial_picture(
+    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+) -> None:
+    for i in range(40):
+        make_photo(tmp_path / "in" / f"{i:02}.png", 256, 256, seed=i)
+    command = [sys.executable, "-m", "darkside_cli", "translate", "--model", str(generator_file), "in", "-o", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.05)
+        process.kill()
+    for path in (tmp_path / "out").iterdir():
+        if not path.name.startswith("."):
+            with Image.open(path) as image:
+                image.load()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) == 40
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_files(
+    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+) -> None:
+    """Peak memory of 2,000 pictures stays within a few per cent of that of 100 (10,000: see tests/benchmarks)."""
+    one = make_photo(tmp_path / "one.png", 96, 96)
+    names = []
+    for i in range(2000):
+        path = tmp_path / "in" / f"{i:04}.png"
+        path.parent.mkdir(exist_ok=True)
+        os.link(one, path)
+        names.append(os.fsencode(path))
+    code = (
+        "import resource, sys; from darkside_cli.cli.app import main\n"
+        "try: main()\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+
+    def peak_kib(count: int, out: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "translate", "--model", str(generator_file), "-q", "-o", out],
+            input=b"\n".join(names[:count]),
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        assert len(done.stdout.splitlines()) == count
+        return int(done.stderr.split()[-1])
+
+    few, many = peak_kib(100, "few"), peak_kib(2000, "many")
+    assert many < 1.08 * few
