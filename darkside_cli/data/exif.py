@@ -1,0 +1,85 @@
+"""What of a photograph's EXIF goes on to its translation: who, when, where and how it was taken.
+
+What would be wrong there stays behind: the orientation (pixels are upright by then), every embedded preview,
+which would show the day picture, and the tags that describe how the source file was stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import ExifTags, Image
+
+_ORIENTATION = 0x0112
+
+# Of the main directory (IFD0). A list of what is kept, not of what is dropped, because in a TIFF file this
+# directory is also where strips, previews and editors' private data are found.
+_KEPT = frozenset(
+    {
+        0x010E,  # ImageDescription
+        0x010F,  # Make
+        0x0110,  # Model
+        0x011A,  # XResolution
+        0x011B,  # YResolution
+        0x0128,  # ResolutionUnit
+        0x0131,  # Software
+        0x0132,  # DateTime
+        0x013B,  # Artist
+        0x013C,  # HostComputer
+        0x4746,  # Rating
+        0x4749,  # RatingPercent
+        0x8298,  # Copyright
+        0x9C9B,  # XPTitle
+        0x9C9C,  # XPComment
+        0x9C9D,  # XPAuthor
+        0x9C9E,  # XPKeywords
+        0x9C9F,  # XPSubject
+    }
+)
+
+# Of the Exif directory. Maker notes hold previews and offsets that no longer point anywhere after a rewrite.
+_DROPPED_EXIF = frozenset({ExifTags.IFD.MakerNote, ExifTags.IFD.Interop})
+_WIDTH, _HEIGHT = 0xA002, 0xA003
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation 1 to 8 of a *loaded* image; 1 where there is none or it makes no sense.
+
+    Pillow turns TIFF images upright by itself when it loads them, which is why it has to be loaded first.
+    """
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow's EXIF parser raises whatever damaged data leads it to
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def carried_exif(image: Image.Image, size_px: tuple[int, int]) -> bytes | None:
+    r"""EXIF for the translation of ``image``, which is upright and ``size_px`` (width, height) large.
+
+    It starts with ``Exif\0\0``. None if there is nothing to carry or the EXIF is damaged.
+    """
+    try:
+        source = image.getexif()
+        result = Image.Exif()
+        result.endian = source.endian or "<"
+        for tag, value in source.items():
+            if tag in _KEPT:
+                result[tag] = value
+        details: dict[int, Any] = {
+            tag: value for tag, value in source.get_ifd(ExifTags.IFD.Exif).items() if tag not in _DROPPED_EXIF
+        }
+        for tag, pixels in zip((_WIDTH, _HEIGHT), size_px, strict=True):
+            if tag in details:
+                details[tag] = pixels
+        gps = dict(source.get_ifd(ExifTags.IFD.GPSInfo))
+        if details:
+            result[ExifTags.IFD.Exif] = details
+        if gps:
+            result[ExifTags.IFD.GPSInfo] = gps
+        if len(result) == 0:
+            return None
+        result[_ORIENTATION] = 1
+        return result.tobytes()
+    except Exception:  # as above: a photograph is worth translating without its EXIF
+        return None

@@ -1,0 +1,284 @@
+"""Photographs in and out of files: any Pillow mode in, upright 8-bit RGB for the network, whole files out."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from darkside_cli.data.atomic import write_bytes_atomic
+from darkside_cli.data.colour import to_rgb
+from darkside_cli.data.exif import carried_exif, orientation_of
+from darkside_cli.data.formats import can_write, format_of_path
+from darkside_cli.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+
+#: Images of more pixels than this are refused before they are decoded (at three bytes a pixel: 1.5 GB).
+MAX_PIXELS = 500_000_000
+
+#: Formats looked for in a file, whatever its name says. Left out on purpose: EPS and WMF, which run other
+#: programs, and formats without a signature, which take any file for theirs. HEIF and JXL are read where a
+#: plugin for Pillow has been registered.
+READABLE_FORMATS = (
+    "JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "HEIF", "JXL", "PSD", "QOI",
+    "SGI", "DIB",
+)  # fmt: skip
+
+PNG_COMPRESS_LEVEL = 3
+
+#: JPEG keeps full colour resolution from this quality on.
+FULL_COLOUR_QUALITY = 90
+
+#: What one JPEG segment holds; larger EXIF is left out of a JPEG.
+LARGEST_JPEG_EXIF_BYTES = 65533
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "no space left in the disk quota",
+    errno.EROFS: "the disk is read-only",
+    errno.EISDIR: "a folder of that name is in the way",
+    errno.ENAMETOOLONG: "the file name is too long",
+    errno.ELOOP: "its symbolic links go round in a circle",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A decoded photograph.
+
+    ``pixels`` (H, W, 3) uint8 RGB, upright. ``alpha`` (H, W) uint8 where the file has transparency. ``exif``
+    is what a translation may carry on (orientation 1, no previews; with GPS and date), ``icc_profile`` the
+    RGB profile that ``pixels`` are meant in (None: sRGB). ``format`` is Pillow's name of the source's format
+    ("JPEG", also for the multi-picture JPEGs of telephones, which Pillow calls MPO).
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+    format: str | None = None
+
+
+def read_photo(path: str | os.PathLike[str], *, max_size_px: int | None = None) -> Photo:
+    """Decode an image file: its first frame, upright, as 8-bit RGB (:func:`darkside_cli.data.colour.to_rgb`).
+
+    ``max_size_px`` shrinks (never enlarges) to that longest side with Lanczos, from all pixels: JPEG's
+    cheaper decoding to a fraction of the size is not used. Safe to call from several threads.
+
+    Raises ImageError when the file is missing, no regular file, unreadable, empty, no image, cut short,
+    damaged or larger than MAX_PIXELS. The message is the reason alone: whoever reports it puts the path
+    before it.
+    """
+    if max_size_px is not None and max_size_px < 1:
+        raise ValueError(f"max_size_px must be at least 1, not {max_size_px}")
+    try:
+        with _open_regular_file(Path(path)) as stream:
+            return _decode(stream, max_size_px)
+    except OSError as error:
+        raise ImageError(_reason(error)) from error
+    except MemoryError as error:
+        raise ImageError("not enough memory to decode it") from error
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def _open_regular_file(path: Path) -> IO[bytes]:
+    """Open ``path``, but no folder, and nothing that could block or change by being opened."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ImageError("it is a symbolic link to a file that does not exist") from None
+        raise
+    except ValueError as error:  # a NUL byte
+        raise ImageError("no file can have this name") from error
+    if stat.S_ISDIR(mode):
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ImageError("the folder cannot be read: permission denied")
+        raise ImageError("it is a folder, not an image")
+    if not stat.S_ISREG(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise ImageError(f"it is {kind}, not a file")
+    return path.open("rb")
+
+
+def _decode(stream: IO[bytes], max_size_px: int | None) -> Photo:
+    image = _identify(stream)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"its {image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+    try:
+        image.load()
+        colour = to_rgb(image)
+        turn = _TRANSPOSITIONS.get(orientation_of(image))
+        layers = [colour.rgb] if colour.alpha is None else [colour.rgb, colour.alpha]
+        if turn is not None:
+            layers = [layer.transpose(turn) for layer in layers]
+        if max_size_px is not None and max(layers[0].size) > max_size_px:
+            for layer in layers:
+                # No reducing gap: that is the shortcut over a box filter (and JPEG's draft mode).
+                layer.thumbnail((max_size_px, max_size_px), Image.Resampling.LANCZOS, reducing_gap=None)
+    except (ImageError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # decoders raise anything from struct.error to ZeroDivisionError on damaged data
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk failed, not the file's contents
+        raise ImageError(_broken(image.format, error)) from error
+    return Photo(
+        pixels=np.array(layers[0]),
+        alpha=np.array(layers[1]) if len(layers) == 2 else None,
+        exif=carried_exif(image, layers[0].size),
+        icc_profile=colour.icc_profile,
+        format="JPEG" if image.format == "MPO" else image.format,
+    )
+
+
+def _broken(format_name: str | None, error: Exception) -> str:
+    return f"the {format_name or 'image'} file is damaged or cut short: {str(error) or type(error).__name__}"
+
+
+def _identify(stream: IO[bytes]) -> ImageFile.ImageFile:
+    """Open the image in ``stream`` without decoding it.
+
+    ``Image.open`` would do, but for its check against ``Image.MAX_IMAGE_PIXELS``: that one refuses
+    photographs from 179 megapixels on, and cannot be moved without moving it for every thread and library of
+    the process. So the plugins it asks are asked here, and MAX_PIXELS is checked by the caller.
+    """
+    start = stream.read(16)
+    if not start:
+        raise ImageError("the file is empty")
+    Image.preinit()
+    tried: set[str] = set()
+    damaged: str | None = None
+    for load_more in (lambda: None, Image.init):
+        load_more()
+        for name in READABLE_FORMATS:
+            if name in tried or name not in Image.OPEN:
+                continue
+            tried.add(name)
+            factory, accept = Image.OPEN[name]
+            accepted = accept(start) if accept is not None else True
+            if isinstance(accepted, str) or not accepted:
+                continue
+            stream.seek(0)
+            try:
+                image: Any = factory(stream, "")
+            except Image.DecompressionBombError as error:
+                raise ImageError(f"it is too large: {error}") from error
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                damaged = damaged or _broken(name, error)
+            except Exception as error:  # as in _decode
+                damaged = damaged or _broken(name, error)
+            else:
+                opened: ImageFile.ImageFile = image
+                return opened
+    if damaged is None and start[4:8] == b"ftyp":
+        raise ImageError("HEIF and AVIF pictures cannot be read here", hint="convert it to JPEG or PNG first")
+    raise ImageError(damaged or "it is not an image of a format that can be read")
+
+
+def write_photo(
+    path: str | os.PathLike[str],
+    pixels: Pixels,
+    *,
+    like: Photo | None = None,
+    format: str | None = None,
+    quality: int = 95,
+    compress_level: int = PNG_COMPRESS_LEVEL,
+) -> None:
+    """Write (H, W, 3) uint8 RGB ``pixels`` to ``path``, whole or not at all; missing folders are made.
+
+    ``format`` is Pillow's name (JPEG, PNG, WEBP, TIFF, BMP, AVIF where Pillow has it), by default what the
+    suffix says. ``like`` is the photograph that was translated: its alpha goes along to PNG, WebP, TIFF and
+    AVIF, and its EXIF and ICC profile to all but BMP. JPEG and BMP have no alpha: pixels are written as they
+    are, also where the photograph was transparent. ``quality`` (1-100) is that of JPEG, WebP and AVIF; JPEG
+    keeps full colour resolution (4:4:4) from 90 on and halves it below. ``compress_level`` (0-9) is PNG's.
+
+    Raises ImageError (with ``path`` in its message, because the source is what reports name) when encoding or
+    writing fails, ValueError for arrays of another kind.
+    """
+    target = Path(path)
+    name = format or format_of_path(target)
+    if name is None or not can_write(name):
+        raise ImageError(
+            f"cannot write {target}: no image format that can be written has the suffix '{target.suffix}'"
+        )
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise ValueError(f"pixels must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100, not {quality}")
+    image = _with_alpha(pixels, like.alpha if like is not None and name not in ("JPEG", "BMP") else None)
+    buffer = io.BytesIO()
+    try:
+        # Into memory first: Pillow's own errors hide why the disk refused.
+        image.save(buffer, format=name, **_save_options(name, like, quality, compress_level))
+    except MemoryError as error:
+        raise ImageError(f"cannot write {target}: not enough memory to encode it") from error
+    except Exception as error:  # encoders, too, raise whatever they come upon; mostly it is a size limit
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise ImageError(
+            f"cannot write {target}: {name} does not take this image of {size} ({error})",
+            hint="use --format png",
+        ) from error
+    try:
+        write_bytes_atomic(target, buffer.getbuffer())
+    except OSError as error:
+        raise ImageError(f"cannot write {target}: {_reason(error)}") from error
+
+
+def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if alpha is not None:
+        if alpha.shape != pixels.shape[:2]:
+            raise ValueError(f"alpha is {alpha.shape}, pixels are {pixels.shape}")
+        image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+    return image
+
+
+def _save_options(name: str, like: Photo | None, quality: int, compress_level: int) -> dict[str, Any]:
+    """Pillow's options for writing format ``name``."""
+    options: dict[str, Any] = {}
+    if name in ("JPEG", "WEBP", "AVIF"):
+        options["quality"] = quality
+    if name == "JPEG":
+        options["subsampling"] = "4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0"
+    if name == "PNG":
+        options["compress_level"] = compress_level
+    if name == "TIFF":
+        # LZW with horizontal differencing: lossless, and read by everything.
+        options["compression"] = "tiff_lzw"
+        options["tiffinfo"] = {317: 2}
+    if like is not None and name != "BMP":
+        if like.exif is not None and not (name == "JPEG" and len(like.exif) > LARGEST_JPEG_EXIF_BYTES):
+            options["exif"] = like.exif
+        if like.icc_profile is not None:
+            options["icc_profile"] = like.icc_profile
+    return options

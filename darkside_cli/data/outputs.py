@@ -1,0 +1,182 @@
+"""Where each translation is written: never over a photograph, never two to one file, always the same way."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from darkside_cli.data.formats import IMAGE_SUFFIXES, format_of_path, suffix_of_format
+from darkside_cli.errors import UsageError
+
+#: Extension of the results of images whose own format is not written.
+DEFAULT_SUFFIX = ".png"
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """An image to translate. ``relative`` is its place in the output tree; it never leads out of it."""
+
+    path: Path
+    relative: PurePath
+
+
+@dataclass(frozen=True)
+class TranslationJob:
+    """One file to read and the one to write."""
+
+    source: Path
+    target: Path
+
+
+class Locations:
+    """Where paths really are, with the folders' links resolved once each."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of_folder(self, folder: str | os.PathLike[str]) -> str:
+        """``folder`` without links, ``.`` and ``..``; it need not exist."""
+        name = os.fspath(folder)
+        if name not in self._folders:
+            self._folders[name] = os.path.realpath(name)
+        return self._folders[name]
+
+    def of_name(self, path: Path) -> str:
+        """Place of the directory entry ``path``: links in its folder are resolved, it itself may be one."""
+        if path.name in ("", ".."):
+            return self.of_folder(path)
+        return os.path.join(self.of_folder(path.parent), path.name)  # noqa: PTH118 - a string is wanted
+
+    def of_entry_and_file(self, path: Path) -> set[str]:
+        """Places that writing to or reading from ``path`` can concern: the entry, and what it links to."""
+        name = self.of_name(path)
+        return {name, os.path.realpath(name)} if os.path.islink(name) else {name}  # noqa: PTH114
+
+
+def plan_outputs(
+    inputs: Iterable[InputImage],
+    *,
+    out_dir: Path | None,
+    suffix: str,
+    format: str | None,
+    drop_results: bool = False,
+) -> list[TranslationJob]:
+    """Decide which file each input's translation goes to, in the order of ``inputs``.
+
+    The target is ``relative`` under ``out_dir``, or beside the source where ``out_dir`` is None. ``suffix``
+    is appended to the name before its extension. The extension is that of ``format`` ("jpg", "png"...), else
+    the source's own, upper or lower case as it is, if its format can be written; ".png" replaces that of
+    other images and is appended to names without one. Inputs that would share a target (upper and lower case
+    and Unicode forms count as equal, as on the file systems of other machines) keep their extension in the
+    name: a.jpg.png, a.png.png.
+
+    ``drop_results`` leaves out inputs that are themselves the translation of another input: those of an
+    earlier run that a folder or a wildcard brought in. It is for runs that write no file that is there
+    already.
+
+    Raises UsageError if two inputs still share a target, if a target is its own source or (without
+    ``drop_results``) another input, or if there is neither ``out_dir`` nor ``suffix``; UnknownNameError for a
+    format that cannot be written.
+    """
+    if any(sep in suffix for sep in (os.sep, os.altsep, "\0") if sep):
+        raise UsageError(
+            f"the suffix '{suffix}' cannot be part of a file name", hint="name folders with --output"
+        )
+    if out_dir is None and not suffix:
+        raise UsageError("results beside their sources need a suffix", hint="give --suffix or --output")
+    extension = suffix_of_format(format) if format is not None else None
+    locations = Locations()
+    kept = list(inputs)
+    while True:
+        jobs = _name_targets(kept, out_dir, suffix, extension, locations)
+        results = _results_among_sources(jobs, locations, allowed=drop_results)
+        if not results:
+            return jobs
+        # Only those of the shortest names at once: leaving one out can change the targets of inputs of its
+        # name, and with them what else is a result. Beside their sources, targets have longer names than
+        # those, so what has been decided on shorter ones stays right.
+        length = {i: len(_split(kept[i].path.name, None)[0]) for i in results}
+        shortest = min(length.values())
+        dropped = {i for i in results if length[i] == shortest}
+        kept = [image for i, image in enumerate(kept) if i not in dropped]
+
+
+def _name_targets(
+    inputs: Sequence[InputImage],
+    out_dir: Path | None,
+    suffix: str,
+    extension: str | None,
+    locations: Locations,
+) -> list[TranslationJob]:
+    folders = [image.path.parent if out_dir is None else out_dir / image.relative.parent for image in inputs]
+    names = [
+        _split(image.path.name if out_dir is None else image.relative.name, extension) for image in inputs
+    ]
+    targets = [folder / f"{stem}{suffix}{new}" for folder, (stem, _, new) in zip(folders, names, strict=True)]
+    for group in _shared(targets, locations):
+        for i in group:
+            stem, old, new = names[i]
+            targets[i] = folders[i] / f"{stem}{suffix}{old}{new}"
+    for first, second, *_ in _shared(targets, locations):
+        raise UsageError(
+            f"{inputs[first].path} and {inputs[second].path} would both be written to {targets[first]}",
+            hint="translate them one after the other, with another --output each",
+        )
+    return [TranslationJob(image.path, target) for image, target in zip(inputs, targets, strict=True)]
+
+
+def _split(name: str, extension: str | None) -> tuple[str, str, str]:
+    """Stem, extension and the extension of the result of ``name``; only an image's counts as one."""
+    path = PurePath(name)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return name, "", extension or DEFAULT_SUFFIX
+    own = path.suffix if format_of_path(path) is not None else DEFAULT_SUFFIX
+    return path.stem, path.suffix, extension or own
+
+
+def _key(place: str) -> str:
+    """Equal for places that some file system takes for the same: without regard to case and Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", place).casefold())
+
+
+def _shared(targets: Sequence[Path], locations: Locations) -> list[list[int]]:
+    """Group the indices of targets that are one file."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, target in enumerate(targets):
+        groups[_key(locations.of_name(target))].append(i)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _results_among_sources(
+    jobs: Sequence[TranslationJob], locations: Locations, *, allowed: bool
+) -> set[int]:
+    """Find the jobs whose source is the target of another job, by index.
+
+    Raises UsageError if there is one and that is not ``allowed``, or if a job would overwrite its own source.
+    """
+    owners: dict[str, int] = {}
+    for i, job in enumerate(jobs):
+        for place in locations.of_entry_and_file(job.source):
+            owners.setdefault(_key(place), i)
+    results: set[int] = set()
+    for i, job in enumerate(jobs):
+        for place in locations.of_entry_and_file(job.target):
+            owner = owners.get(_key(place))
+            if owner is None:
+                continue
+            if owner == i:
+                raise UsageError(
+                    f"the translation of {job.source} would overwrite it",
+                    hint="give another --output, or --suffix",
+                )
+            if not allowed:
+                raise UsageError(
+                    f"the translation of {job.source} would overwrite the input {jobs[owner].source}",
+                    hint="give another --output or --suffix, or leave earlier results out of the inputs",
+                )
+            results.add(owner)
+    return results
