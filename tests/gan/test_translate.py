@@ -1,0 +1,180 @@
+"""The translator on stubs and tiny generators: numbers, sizes, kinds of input, directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+import darkside_cli
+from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.gan.translate import Translator, load_generator
+from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.models.unet import UnetGenerator, UnetGeneratorConfig
+from darkside_cli.models.weights import save_checkpoint
+
+TINY = ResnetGeneratorConfig(ngf=4, n_blocks=1)
+
+
+class Negative(nn.Module):
+    """x -> -x: what comes out is the negative picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x
+        return -x
+
+
+def test_values_are_normalised_in_and_truncated_out() -> None:
+    network = Negative()
+    out = Translator(network).translate(np.array([[[[0, 255, 51]]]], np.uint8))
+    assert network.seen is not None
+    torch.testing.assert_close(network.seen.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
+    # 0.6 * 0.5 + 0.5 = 0.8 -> 204 exactly or 203.99…: float32's 0.6 lies above 0.6
+    assert out.flatten().tolist() == [255, 0, 204]
+
+
+def test_another_mean_and_std_are_used_both_ways() -> None:
+    out = Translator(Negative(), mean=(0.25, 0.5, 0.75), std=(0.25, 0.5, 1.0))(np.full((1, 1, 3), 51, np.uint8))
+    # channel 0: (0.2 - 0.25) / 0.25 = -0.2 -> 0.2 * 0.25 + 0.25 = 0.3 -> 76.5 -> 76
+    # channel 1: (0.2 - 0.5) / 0.5 = -0.6 -> 0.8 -> 204; channel 2: -0.55 -> 0.55 + 0.75 = 1.3 -> clipped
+    assert out.flatten().tolist() == [76, 204, 255]
+
+
+def test_every_kind_of_image_comes_back_as_it_was_given() -> None:
+    translator = Translator(Negative())
+    pixels = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    expected = translator(pixels)
+    assert expected.shape == (2, 4, 3)
+    assert expected.dtype == np.uint8
+
+    image = translator(Image.fromarray(pixels))
+    assert isinstance(image, Image.Image)
+    np.testing.assert_array_equal(np.asarray(image), expected)
+    batch = translator(np.stack([pixels, pixels]))
+    np.testing.assert_array_equal(batch, [expected, expected])
+    tensor = translator(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
+    torch.testing.assert_close(tensor, torch.from_numpy(expected).permute(2, 0, 1).float() / 255)
+    assert translator(torch.zeros(5, 3, 2, 4)).shape == (5, 3, 2, 4)
+    many = translator([Image.fromarray(pixels), Image.new("L", (7, 3))])
+    assert [each.size for each in many] == [(4, 2), (7, 3)]
+    assert many[1].mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 4), np.uint8),
+        torch.zeros(4, 4, 3),
+        torch.zeros(3, 4, 4, dtype=torch.uint8),
+        "photo.jpg",
+        7,
+    ],
+    ids=lambda value: f"{type(value).__name__}-{getattr(value, 'shape', '')}",
+)
+def test_what_is_no_image_is_refused(wrong: object) -> None:
+    with pytest.raises(UsageError, match="cannot translate"):
+        Translator(Negative())(wrong)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Translator:
+    torch.manual_seed(0)
+    return Translator(ResnetGenerator(TINY).eval())
+
+
+@pytest.fixture(scope="module")
+def unet() -> Translator:
+    torch.manual_seed(0)
+    return Translator(UnetGenerator(UnetGeneratorConfig(num_downs=5, ngf=2)).eval())
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(1, 70), width=st.integers(1, 70), batch=st.integers(1, 2))
+def test_any_size_comes_back_in_its_size(resnet: Translator, unet: Translator, height: int, width: int, batch: int) -> None:
+    images = np.zeros((batch, height, width, 3), np.uint8)
+    for translator in (resnet, unet):
+        assert translator.translate(images).shape == images.shape
+
+
+def test_sides_that_divide_are_not_padded(resnet: Translator) -> None:
+    torch.manual_seed(0)
+    network = ResnetGenerator(TINY).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 36, 3)).astype(np.uint8)
+    with torch.no_grad():
+        y = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5)
+    expected = ((y.double() * 0.5 + 0.5) * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    difference = np.abs(resnet.translate(pixels).astype(int) - expected.astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 0.001
+
+
+def save(path: Path, direction: str | None) -> Path:
+    torch.manual_seed(1)
+    metadata = {"direction": direction} if direction else {}
+    return save_checkpoint(path, ResnetGenerator(TINY), architecture="resnet_generator", config=TINY, metadata=metadata)
+
+
+def test_loading_by_path_and_by_name(tmp_path: Path, generator_file: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "hedngan_generator_X.pth").write_bytes(generator_file.read_bytes())
+    by_name = darkside_cli.load_generator("hedngan", device="cpu", data_dir=tmp_path)
+    by_path = load_generator(generator_file, device="cpu")
+    assert (by_name.name, by_name.direction) == ("hedngan", "day2night")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(by_name(pixels), by_path(pixels))
+
+
+def test_what_cannot_be_loaded_says_why(tmp_path: Path, generator_file: Path) -> None:
+    with pytest.raises(MissingAssetError, match="cyclegan_generator_X.pth"):
+        load_generator("cyclegan", data_dir=tmp_path)
+    with pytest.raises(UnknownNameError, match="cyclegan"):
+        load_generator("cylegan", data_dir=tmp_path)
+    with pytest.raises(UsageError, match="to 'dawn'"):
+        load_generator(generator_file, to="dawn")
+    with pytest.raises(ConfigError, match="unknown direction"):
+        load_generator(generator_file, direction="up")
+    with pytest.raises(CheckpointError, match="edge-detector, not a generator"):
+        load_generator(generator_file.parent / "hed_plain.pth")
+
+
+def test_directions(tmp_path: Path) -> None:
+    night = save(tmp_path / "to-night.safetensors", "day2night")
+    day = save(tmp_path / "to-day.safetensors", "night2day")
+    silent = save(tmp_path / "silent.safetensors", None)
+    assert load_generator(night).direction == "day2night"
+    assert load_generator(day, to="day").direction == "night2day"
+    assert load_generator(silent).direction == "day2night"
+    assert load_generator(silent, to="day", direction="night2day").direction == "night2day"
+    with pytest.raises(UsageError, match="translates day to night, not to day"):
+        load_generator(night, to="day")
+    with pytest.raises(UsageError, match="translates night to day, not to night"):
+        load_generator(day)
+    with pytest.raises(UsageError, match="does not say that it translates to day"):
+        load_generator(silent, to="day")
+    with pytest.raises(UsageError, match="does not translate to night"):
+        load_generator(silent, direction="night2day")
+
+
+def test_bf16_is_near(resnet: Translator) -> None:
+    torch.manual_seed(0)
+    other = Translator(ResnetGenerator(TINY).eval(), precision="bf16")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    difference = np.abs(resnet(pixels).astype(int) - other(pixels).astype(int))
+    assert difference.mean() < 2
+
+
+def test_batch_sizes_are_one_on_the_cpu(resnet: Translator) -> None:
+    assert resnet.batch_size(100, 100) == 1
+    assert not resnet.asynchronous
