@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, is_dataclass
+
+import pytest
+import torch
+
+from darkside_cli.models.architectures import ARCHITECTURES, Architecture
+from darkside_cli.registry import resolve
+
+
+@pytest.fixture(params=list(ARCHITECTURES), ids=lambda entry: entry.name)
+def entry(request: pytest.FixtureRequest) -> Architecture:
+    architecture: Architecture = request.param
+    return architecture
+
+
+def test_default_configuration_goes_to_json_and_back(entry: Architecture) -> None:
+    config_class = resolve(entry.config)
+    assert is_dataclass(config_class)
+    config = config_class()
+    assert config_class(**json.loads(json.dumps(asdict(config)))) == config
+    assert hash(config) == hash(config_class())
+
+
+def test_only_its_own_recogniser_knows_a_network(entry: Architecture) -> None:
+    config = resolve(entry.config)()
+    with torch.device("meta"):
+        network = resolve(entry.target)(config)
+    assert network.config == config
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    found = {other.name: resolve(other.recogniser)(shapes) for other in ARCHITECTURES}
+    assert {name: config for name, config in found.items() if config is not None} == {entry.name: config}
+
+
+def test_entries_are_described(entry: Architecture) -> None:
+    assert entry.kind in {"generator", "discriminator", "edge-detector", "head", "descriptor"}
+    assert entry.summary
+
+
+def test_registry_does_not_import_torch() -> None:
+    code = "import sys; from darkside_cli.models.architectures import ARCHITECTURES; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
