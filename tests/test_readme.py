@@ -1,0 +1,125 @@
+"""README's commands: the marked ones are run as they stand, every other one is checked against the help."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests_support import RunCli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- tested: (\w+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+BLOCKS = [(mark, language, text) for mark, language, text in BLOCK.findall(README)]
+
+
+def marked(name: str) -> str:
+    return next(text for mark, _, text in BLOCKS if mark == name)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A folder in which the repository's test files can be named as from its root, but nothing is written there."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "tests").symlink_to(ROOT / "tests")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a line with ``darkside`` and ``python`` on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, arguments in {"darkside": "-m darkside_cli", "python": ""}.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        (folder / name).chmod(0o755)
+
+    def run(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        env = {**environment, "PATH": f"{folder}:{environment['PATH']}"}
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line], cwd=cwd, env=env, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_the_main_command(shell: Callable[..., subprocess.CompletedProcess[str]], scratch: Path) -> None:
+    install, command = marked("main").strip().split(" && ")
+    assert install == "pip install ."  # done by whoever runs these tests
+    done = shell(command, scratch)
+    assert done.returncode == 0, done.stderr
+    written = [scratch / line for line in done.stdout.splitlines()]
+    assert len(written) >= 3
+    assert all(path.is_file() for path in written)
+
+
+def test_the_test_command_is_the_one_in_use() -> None:
+    install, command = marked("tests").strip().split(" && ")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert install.removeprefix("pip ") in ci
+    assert command in ci.replace('"$python"', "python").replace("$PYTHON", "python")
+
+
+def test_the_command_the_user_gave(
+    shell: Callable[..., subprocess.CompletedProcess[str]],
+    make_photo: Callable[..., Path],
+    scratch: Path,
+    environment: dict[str, str],
+    generator_file: Path,
+) -> None:
+    """Letter for letter, with a generator where the published one belongs."""
+    line = "ls *.jpg | darkside translate --to night"
+    assert line in README
+    weights = Path(environment["DARKSIDE_HOME"]) / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
+    for name in ("a.jpg", "b c.jpg"):
+        make_photo(scratch / name)
+    done = shell(line, scratch)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["night/a.jpg", "night/b c.jpg"]
+
+
+def test_the_python_example(
+    shell: Callable[..., subprocess.CompletedProcess[str]],
+    make_photo: Callable[..., Path],
+    scratch: Path,
+    environment: dict[str, str],
+    generator_file: Path,
+) -> None:
+    weights = Path(environment["DARKSIDE_HOME"]) / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
+    make_photo(scratch / "street.jpg")
+    (scratch / "example.py").write_text(marked("python"))
+    done = shell("python example.py", scratch)
+    assert done.returncode == 0, done.stderr
+    assert (scratch / "street-night.png").is_file()
+
+
+def darkside_lines() -> list[str]:
+    lines = []
+    for _, language, text in BLOCKS:
+        if language == "bash":
+            for line in text.splitlines():
+                lines += re.findall(r"darkside [a-z][^|#&]*", line.split(" #")[0])
+    return sorted(set(line.strip() for line in lines if not line.startswith("darkside &&")))
+
+
+def test_every_command_and_option_exists(run_cli: RunCli) -> None:
+    lines = darkside_lines()
+    assert len(lines) >= 8
+    helps: dict[str, str] = {}
+    for line in lines:
+        words = line.split()
+        if words[1] not in helps:
+            done = run_cli(words[1], "--help")
+            assert done.returncode == 0, line
+            helps[words[1]] = done.stdout.decode()
+        for option in re.findall(r"(?<=\s)--?[a-zA-Z0-9][\w-]*", line):
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", helps[words[1]]), (line, option)
