@@ -16,9 +16,10 @@ _HEX = re.compile(r"[0-9a-f]{6,64}")
 class RemoteFile:
     """One file of an asset.
 
-    ``path`` is relative to the data root, with forward slashes; ``also_at`` are other places in it where earlier
-    software left the same file. ``urls`` are tried in order. ``sha256`` is the whole digest or the part of its
-    beginning that is known (at least 6 lower-case hex digits), "" when nothing is; ``size`` is in bytes.
+    ``path`` is relative to the data root, with forward slashes; ``also_at`` are other places in it where
+    earlier software left the same file. ``urls`` are tried in order. ``sha256`` is the whole digest or the
+    part of its beginning that is known (at least 6 lower-case hex digits), "" when nothing is; ``size`` is
+    in bytes.
 
     Raises ValueError for a path that leaves the root, and for a digest that is none.
     """

@@ -1,0 +1,82 @@
+"""Several transfers at once, whose events all reach the caller in the caller's own thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast
+
+from darkside_cli.events import Emit, Event
+
+T = TypeVar("T")
+
+#: Work for one thread: it tells its events to the first argument and ends soon after the second is set.
+Job = Callable[[Emit, threading.Event], T]
+
+_POLL_S = 0.1
+_GRACE_S = 2.0
+
+
+class Result(Generic[T]):
+    """How one job ended: ``value``, or the ``error`` it raised."""
+
+    def __init__(self) -> None:
+        self.value: T | None = None
+        self.error: Exception | None = None
+
+    def get(self) -> T:
+        """Value of the job. Raises what the job raised."""
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.value)
+
+
+def run_jobs(jobs: Sequence[Job[T]], *, workers: int, emit: Emit) -> list[Result[T]]:
+    """Run ``jobs`` in up to ``workers`` threads and return how each ended, in their order.
+
+    ``emit`` is called in this thread only. An exception of one job does not touch the others. When this
+    thread is interrupted (KeyboardInterrupt, or an exception out of ``emit``) the jobs are told to stop and
+    the exception goes on: the threads are daemons, so one that sits in a silent connection cannot hold the
+    program.
+    """
+    results: list[Result[T]] = [Result() for _ in jobs]
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    stop = threading.Event()
+    for index in range(len(jobs)):
+        waiting.put(index)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                index = waiting.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                results[index].value = jobs[index](events.put, stop)
+            except Exception as error:
+                results[index].error = error
+        events.put(None)  # this thread has nothing more to say
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, min(workers, len(jobs))))]
+    for thread in threads:
+        thread.start()
+    speaking = len(threads)
+    try:
+        while speaking:
+            try:
+                # A bare get() would keep Ctrl-C waiting on some platforms.
+                event = events.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+            if event is None:
+                speaking -= 1
+            else:
+                emit(event)
+    except BaseException:
+        stop.set()
+        for thread in threads:
+            thread.join(_GRACE_S / len(threads))
+        raise
+    return results
