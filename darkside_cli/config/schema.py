@@ -1,0 +1,179 @@
+"""What a schema is: a frozen dataclass whose fields may carry documentation, bounds and choices.
+
+::
+
+    @dataclass(frozen=True, kw_only=True)
+    class Optim:
+        lr: float = option(2e-4, help="step size of Adam", minimum=0)
+        betas: tuple[float, float] = option((0.5, 0.999), help="Adam's decay rates", minimum=0, maximum=1)
+
+Schemas nest. ``load.py`` fills them; :func:`walk` lists their keys, for tables of options and for near
+matches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from darkside_cli.registry import Registry
+from darkside_cli.registry import resolve as import_target
+
+_METADATA_KEY = "darkside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What is known of a field beyond its type; see :func:`option`."""
+
+    help: str = ""
+    unit: str | None = None
+    choices_from: str | None = None
+    open_ended: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    validate: Callable[[Any], None] | None = None
+
+    def choices(self) -> tuple[str, ...]:
+        """Names that ``choices_from`` points to (imported now), aliases of registry entries included."""
+        if self.choices_from is None:
+            return ()
+        source = import_target(self.choices_from)
+        if isinstance(source, Registry):
+            return tuple(source.names(aliases=True))
+        names: Iterable[str] = source() if callable(source) else source
+        return tuple(names)
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    default_factory: Any = MISSING,
+    help: str = "",
+    unit: str | None = None,
+    choices_from: str | None = None,
+    open_ended: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    validate: Callable[[Any], None] | None = None,
+) -> Any:
+    """Declare a field of a schema, with what people should know about it.
+
+    ``unit`` is that of the value ("px", "s"). ``choices_from`` is "module:attribute" of a Registry, of names,
+    or of a function that returns names; a text that is not among them is refused, unless ``open_ended`` (a
+    model may be a path too). ``minimum`` and ``maximum``, both inclusive, hold for every number in the value.
+    ``validate`` gets the whole value and raises ValueError with the reason; what concerns several fields
+    belongs into the dataclass's ``__post_init__``, which raises ValueError likewise.
+
+    Without ``default`` and ``default_factory`` the field has to be given. Bounds, choices and ``validate``
+    are applied to what people give, not to defaults.
+    """
+    metadata = {
+        _METADATA_KEY: Option(
+            help=help,
+            unit=unit,
+            choices_from=choices_from,
+            open_ended=open_ended,
+            minimum=minimum,
+            maximum=maximum,
+            validate=validate,
+        )
+    }
+    if default_factory is not MISSING:
+        if default is not MISSING:
+            raise ValueError("a field has a default or a default_factory, not both")
+        return field(default_factory=default_factory, metadata=metadata)
+    if default is not MISSING:
+        return field(default=default, metadata=metadata)
+    return field(metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SchemaField:
+    """One field of a schema, its annotation evaluated."""
+
+    name: str
+    annotation: Any
+    option: Option
+    field: dataclasses.Field[Any]
+
+    def default(self) -> Any:
+        """Return the default, made afresh if the field has a factory, or ``dataclasses.MISSING``."""
+        if self.field.default_factory is not MISSING:
+            return self.field.default_factory()
+        return self.field.default
+
+
+def schema_fields(schema: type) -> Mapping[str, SchemaField]:
+    """Fields of ``schema`` that can be given, by name and in order.
+
+    Raises TypeError if it is not a frozen dataclass: that is a fault of the program, not of its user.
+    """
+    key: Any = schema  # mypy does not see that a type can be hashed
+    return _schema_fields(key)
+
+
+@cache
+def _schema_fields(schema: type) -> Mapping[str, SchemaField]:
+    if not is_schema(schema):
+        raise TypeError(f"{schema!r} is not a frozen dataclass")
+    hints = get_type_hints(schema)
+    fields = {
+        each.name: SchemaField(each.name, hints[each.name], each.metadata.get(_METADATA_KEY, Option()), each)
+        for each in dataclasses.fields(schema)
+        if each.init
+    }
+    return MappingProxyType(fields)
+
+
+def is_schema(annotation: Any) -> bool:
+    """Whether ``annotation`` is a frozen dataclass."""
+    return (
+        isinstance(annotation, type)
+        and dataclasses.is_dataclass(annotation)
+        and bool(annotation.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    )
+
+
+def union_members(annotation: Any) -> tuple[Any, ...]:
+    """Members of ``X | Y`` or ``Union[X, Y]``; empty if ``annotation`` is no union."""
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
+
+
+def without_none(annotation: Any) -> Any:
+    """Return X for ``X | None``, and ``annotation`` itself for anything else."""
+    rest = [each for each in union_members(annotation) if each is not type(None)]
+    return rest[0] if len(rest) == 1 else annotation
+
+
+@dataclass(frozen=True)
+class SchemaKey:
+    """One key of a schema that takes a value: where it is and what is known of it.
+
+    ``default`` is ``dataclasses.MISSING`` if the key has to be given.
+    """
+
+    path: tuple[str, ...]
+    annotation: Any
+    option: Option
+    default: Any
+
+
+def walk(schema: type, *, default: Any = MISSING) -> Iterator[SchemaKey]:
+    """Every key of ``schema``, nested schemas (optional ones too) opened, in the order of declaration.
+
+    ``default`` is an instance of ``schema`` to take the defaults from, instead of the schema's own.
+    """
+    for each in schema_fields(schema).values():
+        value = each.default() if default is MISSING else getattr(default, each.name)
+        inner = without_none(each.annotation)
+        if is_schema(inner):
+            for key in walk(inner, default=value if isinstance(value, inner) else MISSING):
+                yield SchemaKey((each.name, *key.path), key.annotation, key.option, key.default)
+        else:
+            yield SchemaKey((each.name,), each.annotation, each.option, value)
