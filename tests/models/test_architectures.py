@@ -42,6 +42,6 @@ def test_entries_are_described(entry: Architecture) -> None:
 
 
 def test_registry_does_not_import_torch() -> None:
-    code = "import sys; from darkside_cli.models.architectures import ARCHITECTURES; print('torch' in sys.modules)"
+    code = "import sys, darkside_cli.models.architectures; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -38,8 +38,8 @@ def test_a_score_by_hand() -> None:
             module.eps = 0.0
     image = torch.arange(-32.0, 32.0).view(1, 1, 8, 8)
     scores = network(image)
-    # One halving, 8 -> 4, and two convolutions that take one pixel each, 4 -> 3 -> 2. What is left is the upper
-    # left of every second pixel, which has passed two leaky ReLUs of slope 0.2 as a negative number.
+    # One halving, 8 -> 4, and two convolutions that take one pixel each, 4 -> 3 -> 2. What is left is every
+    # second pixel of the upper left, which has passed two leaky ReLUs of slope 0.2 as a negative number.
     assert scores.shape == (1, 1, 2, 2)
     torch.testing.assert_close(scores[0, 0], torch.tensor([[-32.0, -30.0], [-16.0, -14.0]]) * 0.04)
 
