@@ -84,7 +84,14 @@ class ResidualBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """Image to image: 7x7 convolution, two halvings, residual blocks, two doublings, 7x7 convolution."""
+    """Image to image: 7x7 convolution, two halvings, residual blocks, two doublings, 7x7 convolution.
+
+    ``input_multiple`` and ``input_minimum_px`` say what sides it takes: any from 8 on (the least that leaves the
+    reflected borders of the residual blocks something to reflect).
+    """
+
+    input_multiple = 1
+    input_minimum_px = 8
 
     def __init__(self, config: ResnetGeneratorConfig = ResnetGeneratorConfig()) -> None:
         super().__init__()

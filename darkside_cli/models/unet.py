@@ -99,11 +99,15 @@ class OutermostLevel(nn.Module):
 
 
 class UnetGenerator(nn.Module):
-    """Image to image, ``num_downs`` halvings and as many doublings, with skip connections at every level."""
+    """Image to image, ``num_downs`` halvings and as many doublings, with skip connections at every level.
+
+    Sides must be multiples of ``input_multiple``, which is also the least side (``input_minimum_px``).
+    """
 
     def __init__(self, config: UnetGeneratorConfig = UnetGeneratorConfig()) -> None:
         super().__init__()
         self.config = config
+        self.input_multiple = self.input_minimum_px = 2**config.num_downs
         ngf, norm = config.ngf, config.norm
         level = SkipLevel(8 * ngf, 8 * ngf, norm)
         for _ in range(config.num_downs - 5):
