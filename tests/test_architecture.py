@@ -1,0 +1,205 @@
+"""The package keeps to the rules of the house, and the checker of those rules finds what breaks them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from architecture_checker import (
+    PACKAGE,
+    RANKS,
+    SIDEWAYS,
+    Source,
+    call_problems,
+    heavy_chains,
+    import_problems,
+    is_torch_free,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _package() -> dict[str, Source]:
+    modules = {}
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        modules[name] = Source(name, path.read_text(encoding="utf-8"), is_package)
+    return modules
+
+
+MODULES = _package()
+OTHERS = [
+    Source("hubconf", path.read_text(encoding="utf-8")) for path in [ROOT / "hubconf.py"] if path.exists()
+]
+
+
+# The package
+
+
+@pytest.mark.parametrize("source", MODULES.values(), ids=MODULES)
+def test_imports_point_down(source: Source) -> None:
+    assert import_problems(source) == []
+
+
+@pytest.mark.parametrize(
+    "source", [each for each in MODULES.values() if is_torch_free(each)], ids=lambda source: source.name
+)
+def test_light_modules_load_nothing_heavy(source: Source) -> None:
+    assert heavy_chains(source, MODULES) == []
+
+
+@pytest.mark.parametrize("source", [*MODULES.values(), *OTHERS], ids=lambda source: source.name)
+def test_nothing_unsafe_is_called(source: Source) -> None:
+    assert call_problems(source) == []
+
+
+def test_there_is_something_to_check() -> None:
+    assert {PACKAGE, f"{PACKAGE}.errors", f"{PACKAGE}.config.load"} <= MODULES.keys()
+    assert sum(is_torch_free(source) for source in MODULES.values()) > 5
+
+
+def test_engine_knows_no_method_and_exceptions_stay_on_one_rank() -> None:
+    assert not any(unit == "engine" for unit, _ in SIDEWAYS)
+    assert all(RANKS[unit] == RANKS[target] for unit, target in SIDEWAYS)
+
+
+@pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.config.load", f"{PACKAGE}.cli.app"])
+def test_import_loads_nothing_heavy(module: str) -> None:
+    if module == f"{PACKAGE}.cli.app" and not (ROOT / PACKAGE / "cli" / "app.py").exists():
+        pytest.skip("there is no command line yet")
+    heavy = "{'torch', 'torchvision', 'cv2', 'scipy', 'numpy'}"
+    code = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+# The checker
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("engine.a", "import darkside_cli.models.generator", "engine imports models, which stands beside it"),
+        ("engine.a", "from darkside_cli import losses", "engine imports losses, which stands beside it"),
+        ("engine.a", "from darkside_cli.data import images", "engine imports data, which stands beside it"),
+        ("engine.a", "import darkside_cli.evaluation", "engine imports evaluation, which stands beside it"),
+        ("layers.a", "from darkside_cli.models import b", "layers imports models, which stands above it"),
+        ("errors", "import darkside_cli.events", "errors imports events, which stands beside it"),
+        ("compat.a", "from darkside_cli.gan import b", "compat imports gan, which stands beside it"),
+        ("gan.a", "from darkside_cli.cli.app import main", "gan imports cli, which stands above it"),
+        (
+            "gan.a",
+            "def f():\n    import darkside_cli.report",
+            ":2: gan imports report, which stands beside it",
+        ),
+        (
+            "gan.a",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import darkside_cli.hub",
+            ":3: gan imports hub, which stands above it",
+        ),
+        ("hub", "from darkside_cli.cli import app", "hub imports cli, which stands beside it"),
+        ("gan.a", "from darkside_cli import load_generator", "darkside_cli.load_generator: name the module"),
+        ("gan.a", "import darkside_cli", "imports darkside_cli: name the module"),
+        ("gan.a", "import darkside_cli.novel", "'novel' has no rank"),
+        ("novel.a", "", "'novel' has no rank: add it"),
+        ("gan.sub.a", "from .. import b", "relative import of a parent"),
+        ("gan.a", "from ..compat import b", "relative import of a parent"),
+        ("gan.a", "from ..cli import b", "gan imports cli, which stands above it"),
+        ("data.a", "import rich.progress", "only cli imports rich"),
+        ("hub", "def f():\n    from typer import Option", "only cli imports typer"),
+        ("cli.a", "import click", "nobody imports click"),
+        ("cli.a", "import matplotlib.pyplot", "only report imports matplotlib"),
+        ("retrieval.a", "from jinja2 import Template", "only report imports jinja2"),
+        ("evaluation.a", "import torch", "evaluation imports NumPy only, not torch"),
+    ],
+)
+def test_checker_finds_a_wrong_import(name: str, text: str, problem: str) -> None:
+    problems = import_problems(Source(f"{PACKAGE}.{name}", text))
+    assert any(problem in each for each in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("gan.a", "from darkside_cli.compat.load import open_checkpoint\nfrom . import b\nfrom .b import c"),
+        ("gan.a", "from darkside_cli import __version__, errors\nimport torch"),
+        ("cli.a", "import typer\nimport rich.table\nimport darkside_cli.gan.translate"),
+        ("report.html", "import jinja2\nimport matplotlib.pyplot\nfrom darkside_cli.evaluation import a"),
+        ("evaluation.a", "import math\nimport numpy as np\nfrom darkside_cli.errors import DarksideError"),
+        ("layers.a", "import torch\nimport collections.abc\nfrom darkside_cli.layers.b import c"),
+    ],
+)
+def test_checker_lets_right_imports_pass(name: str, text: str) -> None:
+    assert import_problems(Source(f"{PACKAGE}.{name}", text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "heavy"),
+    [
+        ("import torch", True),
+        ("from scipy.linalg import eigh", True),
+        ("from safetensors.torch import load_file", True),
+        ("try:\n    import cv2\nexcept ImportError:\n    pass", True),
+        ("class A:\n    import numpy", True),
+        ("if not TYPE_CHECKING:\n    import torch", True),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    import torch", True),
+        ("from darkside_cli.data import slow", True),  # which imports NumPy
+        ("from darkside_cli.heavy.light import a", True),  # a light module in a package that is not
+        ("import darkside_cli.data.lazy", False),
+        ("def f():\n    import torch", False),
+        ("f = lambda: __import__('torch')", False),
+        ("import typing\nif typing.TYPE_CHECKING:\n    import torch\n    if x:\n        import cv2", False),
+        ("def f():\n    from darkside_cli.data import slow", False),
+        ("import torchlike", False),
+    ],
+)
+def test_checker_follows_imports_to_heavy_libraries(text: str, heavy: bool) -> None:
+    others = [
+        Source(f"{PACKAGE}.data", "", is_package=True),
+        Source(f"{PACKAGE}.data.slow", "import darkside_cli.data.slower"),
+        Source(f"{PACKAGE}.data.slower", "from . import slow\nimport numpy"),
+        Source(f"{PACKAGE}.data.lazy", "def f():\n    import numpy"),
+        Source(f"{PACKAGE}.heavy", "import torch", is_package=True),
+        Source(f"{PACKAGE}.heavy.light", ""),
+    ]
+    start = Source(f"{PACKAGE}.cli.a", text)
+    assert bool(heavy_chains(start, {each.name: each for each in others})) is heavy
+
+
+def test_checker_names_the_way_to_the_heavy_library() -> None:
+    slow = Source(f"{PACKAGE}.data.slow", "\nimport numpy")
+    start = Source(f"{PACKAGE}.cli.a", "import darkside_cli.data.slow")
+    assert heavy_chains(start, {slow.name: slow}) == [
+        "darkside_cli.cli.a -> darkside_cli.data.slow:2 -> numpy"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("gan.a", "print('x')", "prints"),
+        ("cli.a", "print('x')", None),
+        ("gan.a", "fingerprint('x')\nself.print('x')", None),
+        ("cli.a", "import logging\nlogging.basicConfig()", "sets logging up"),
+        ("cli.a", "from logging import basicConfig as b\nb()", "sets logging up"),
+        ("compat.a", "import pickle\npickle.load(f)", "pickle.load runs"),
+        ("compat.a", "import pickle as p\nx = [p.loads(f)]", "pickle.loads runs"),
+        ("compat.a", "from pickle import load\nload(f)", "pickle.load runs"),
+        ("compat.a", "import pickle\npickle.Unpickler(f).load()", "pickle.Unpickler runs"),
+        ("compat.a", "import pickle\nclass U(pickle.Unpickler): pass\nU(f).load()", None),
+        ("models.a", "import torch\ntorch.load(p)", "torch.load without"),
+        ("models.a", "import torch as t\nt.load(p, weights_only=False)", "torch.load without"),
+        ("models.a", "from torch import load\nload(p, weights_only=safe)", "torch.load without"),
+        ("models.a", "import torch\ntorch.load(p, **options)", "torch.load without"),
+        ("models.a", "import torch\ntorch.load(p, map_location='cpu', weights_only=True)", None),
+        ("models.a", "import json\njson.load(f)", None),
+    ],
+)
+def test_checker_finds_what_is_never_called(name: str, text: str, problem: str | None) -> None:
+    problems = call_problems(Source(f"{PACKAGE}.{name}", text))
+    assert len(problems) == (problem is not None)
+    assert all(str(problem) in each for each in problems)
