@@ -1,0 +1,166 @@
+"""Opening image files: what is no image, or only part of one, is told apart before anything is decoded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import IO
+
+from PIL import Image, ImageFile
+
+from darkside_cli.errors import ImageError
+
+#: Images of more pixels than this are refused before they are decoded (at three bytes a pixel: 1.5 GB).
+MAX_PIXELS = 500_000_000
+
+#: Formats looked for in a file, whatever its name says. Left out on purpose: EPS and WMF, which run other
+#: programs, and formats without a signature, which take any file for theirs. HEIF and JXL are read where a
+#: plugin for Pillow has been registered.
+READABLE_FORMATS = (
+    "JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "HEIF", "JXL", "PSD", "QOI",
+    "SGI", "DIB",
+)  # fmt: skip
+
+_J2K_START, _J2K_END = b"\xff\x4f\xff\x51", b"\xff\xd9"
+
+_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "no space left in the disk quota",
+    errno.EROFS: "the disk is read-only",
+    errno.EISDIR: "a folder of that name is in the way",
+    errno.ENAMETOOLONG: "the file name is too long",
+    errno.ELOOP: "its symbolic links go round in a circle",
+}
+
+
+def reason_of(error: OSError) -> str:
+    """Say in a few words, and without the path, what the system had against it."""
+    return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def open_regular_file(path: Path) -> IO[bytes]:
+    """Open ``path``, but no folder, and nothing that could block or change by being opened."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ImageError("it is a symbolic link to a file that does not exist") from None
+        raise
+    except ValueError as error:  # a NUL byte
+        raise ImageError("no file can have this name") from error
+    if stat.S_ISDIR(mode):
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ImageError("the folder cannot be read: permission denied")
+        raise ImageError("it is a folder, not an image")
+    if not stat.S_ISREG(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise ImageError(f"it is {kind}, not a file")
+    return path.open("rb")
+
+
+def identify(stream: IO[bytes]) -> ImageFile.ImageFile:
+    """Open the image in ``stream`` without decoding it.
+
+    ``Image.open`` would do, but for its check against ``Image.MAX_IMAGE_PIXELS``: that one refuses
+    photographs from 179 megapixels on, and cannot be moved without moving it for every thread and library of
+    the process. So the plugins it asks are asked here, and :func:`load_whole` checks MAX_PIXELS.
+    """
+    start = stream.read(16)
+    if not start:
+        raise ImageError("the file is empty")
+    Image.preinit()
+    tried: set[str] = set()
+    damaged: str | None = None
+    for load_more in (lambda: None, Image.init):
+        load_more()
+        for name in READABLE_FORMATS:
+            if name in tried or name not in Image.OPEN:
+                continue
+            tried.add(name)
+            try:
+                image = _open_as(name, stream, start)
+            except Image.DecompressionBombError as error:
+                raise ImageError(f"it is too large: {error}") from error
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                damaged = damaged or decoding_failure(name, error)
+            except Exception as error:  # as in _decode
+                damaged = damaged or decoding_failure(name, error)
+            else:
+                if image is not None:
+                    return image
+    if damaged is None and len(start) >= 12 and start[4:8] == b"ftyp":
+        raise ImageError(
+            "HEIF or AVIF of its kind cannot be read here", hint="convert it to JPEG or PNG first"
+        )
+    raise ImageError(damaged or "it is not an image of a format that can be read")
+
+
+def load_whole(image: ImageFile.ImageFile) -> None:
+    """Decode ``image``, up to MAX_PIXELS whatever ``Image.MAX_IMAGE_PIXELS`` is.
+
+    Raises ImageError beyond that; of WebP and GIF Pillow itself refuses those of 179 megapixels and more.
+    """
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise ImageError(f"its {image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+    if image.format == "TIFF" and Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+        # Newer Pillows check TIFFs once more as they allocate them. A TIFF that has its memory is not
+        # checked.
+        image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
+    image.load()
+
+
+def _open_as(name: str, stream: IO[bytes], start: bytes) -> ImageFile.ImageFile | None:
+    """Open ``stream`` as format ``name``; None if its first bytes, ``start``, say that it is another."""
+    factory, accept = Image.OPEN[name]
+    if accept is not None:
+        try:
+            verdict = accept(start)
+        except (struct.error, IndexError):  # a file of a few bytes
+            return None
+        if isinstance(verdict, str) or not verdict:  # a string says why this Pillow cannot
+            return None
+    stream.seek(0)
+    return factory(stream, "")
+
+
+def decoding_failure(format_name: str | None, error: Exception) -> str:
+    """Say in a few words why a decoder gave up on an image of format ``format_name``."""
+    what = f"the {format_name or 'image'} file"
+    detail = str(error) or type(error).__name__
+    cut = isinstance(error, EOFError) or any(word in detail.lower() for word in ("truncated", "reached eof"))
+    return f"{what} is cut short" if cut else f"{what} cannot be decoded: {detail}"
+
+
+def check_codestream_end(stream: IO[bytes]) -> None:
+    """Raise ImageError if a JPEG 2000 file ends before its end-of-codestream marker (ISO 15444-1, A.4.4).
+
+    Its decoder notices most cuts, but not those that leave it nothing at all to decode.
+    """
+    offset, end = 0, stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    if stream.read(4) != _J2K_START:
+        # Boxes of length, type and contents; length 1 is followed by a longer one, 0 means up to the end.
+        while True:
+            stream.seek(offset)
+            length, kind = struct.unpack(">I4s", stream.read(8))
+            if length == 1:
+                (length,) = struct.unpack(">Q", stream.read(8))
+            if kind == b"jp2c":
+                end = offset + length if length else end
+                break
+            if length < 8:
+                raise ImageError("the JPEG2000 file cannot be decoded: it has no codestream")
+            offset += length
+    stream.seek(end - 2)
+    if stream.read(2) != _J2K_END:
+        raise ImageError("the JPEG2000 file is cut short")
