@@ -62,8 +62,8 @@ class Train:
     night: Optional[Path] = None  # noqa: UP045 - the old spelling has to work too
     norm: Norm = Norm.BATCH
     edges: Literal["hed", "rcf", 3] = "hed"
-    colour: str = option("amber", choices_from="test_load:COLOURS")
-    model: str = option("amber", choices_from="test_load:COLOURS", open_ended=True)
+    colour: str = option("amber", choices_from=f"{__name__}:COLOURS")
+    model: str = option("amber", choices_from=f"{__name__}:COLOURS", open_ended=True)
     sizes: tuple[int, ...] = (256,)
     tags: list[str] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=lambda: {"gan": 1.0})

@@ -68,7 +68,7 @@ def test_factories_make_a_new_default_each_time() -> None:
     ],
 )
 def test_choices_come_from_registries_lists_and_functions(source: str, expected: tuple[str, ...]) -> None:
-    assert Option(choices_from=f"test_schema:{source}").choices() == expected
+    assert Option(choices_from=f"{__name__}:{source}").choices() == expected
     assert Option().choices() == ()
 
 
