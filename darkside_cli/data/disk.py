@@ -49,6 +49,11 @@ class Space:
             self._claims.pop(name, None)
 
 
+def lock_path(folder: Path, name: str) -> Path:
+    """File that the lock ``name`` is held on."""
+    return folder / "locks" / f"{name.replace('/', '__')}.lock"
+
+
 @contextmanager
 def locked(folder: Path, name: str, emit: Emit, stop: threading.Event) -> Iterator[None]:
     """Hold the lock ``name`` under ``folder`` against other processes and threads; tell when that takes time.
@@ -56,9 +61,9 @@ def locked(folder: Path, name: str, emit: Emit, stop: threading.Event) -> Iterat
     Raises Stopped when ``stop`` is set meanwhile, MissingAssetError if the folder cannot be written to.
     """
     try:
-        locks = folder / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{name.replace('/', '__')}.lock")
+        path = lock_path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
         told = False
         while True:
             try:

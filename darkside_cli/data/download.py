@@ -21,6 +21,7 @@ import requests
 
 from darkside_cli.data.disk import Space, Stopped, human_size, locked
 from darkside_cli.data.http import Hooks, Refused, Timeouts, Transient, fetch, new_session, probe_size
+from darkside_cli.data.inventory import find_file
 from darkside_cli.data.jobs import Job, run_jobs
 from darkside_cli.data.ledger import Ledger
 from darkside_cli.data.mirrors import Mirror, local_path
@@ -40,6 +41,8 @@ from darkside_cli.events import (
 from darkside_cli.remote import RemoteFile
 
 MIB = 1 << 20
+#: A size is worth a short wait only: the download itself will tell it too.
+_PROBE = Timeouts(connect_s=5.0, silence_s=10.0)
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,7 @@ class Downloader:
 
     def find(self, file: RemoteFile) -> Path | None:
         """Where ``file`` lies, at its own place or where earlier software left it; not looked into."""
-        places = (self.root / path for path in (file.path, *file.also_at))
-        return next((place for place in places if place.is_file()), None)
+        return find_file(self.root, file)
 
     def fetch(self, file: RemoteFile, emit: Emit = ignore, stop: threading.Event | None = None) -> Path:
         """Bring one file and return where it lies; a file that is there and right is left as it is.
@@ -163,7 +165,7 @@ class Downloader:
                     if local is not None:
                         size = local.stat().st_size if local.is_file() else None
                     else:
-                        size = probe_size(session, url, self.options.timeouts)
+                        size = probe_size(session, url, _PROBE)
                     if size is not None:
                         break
         return Planned(file, part.target, "partial" if received else "missing", size, received)

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from darkside_cli.data.archives import ArchiveError, Limits, Member, members
 from darkside_cli.data.disk import Stopped
+from darkside_cli.data.entries import shard_path
 from darkside_cli.data.soundness import EVERY_S
 from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted, ignore
 
@@ -54,11 +55,6 @@ def flat(parts: tuple[str, ...]) -> str | None:
 def sharded(parts: tuple[str, ...]) -> str | None:
     """Place retrieval-SfM images by their id: ``<cid[-2:]>/<cid[-4:-2]>/<cid[-6:-4]>/<cid>``."""
     return shard_path(parts[-1]) if _CID.fullmatch(parts[-1]) else None
-
-
-def shard_path(cid: str) -> str:
-    """Where the retrieval-SfM image ``cid`` lies below ``ims/``."""
-    return f"{cid[-2:]}/{cid[-4:-2]}/{cid[-6:-4]}/{cid}"
 
 
 def working_folder(folder: Path, archive: str) -> Path:
@@ -138,8 +134,9 @@ def _write(
                 skipped.append(member.parts[-1])
             else:
                 ignored += 1
-            for _ in member.pieces():  # read all the same: a bomb or a cut must be found
-                pass
+            if source.is_file():
+                for _ in member.pieces():  # read all the same: a bomb or a cut must be found
+                    pass
             continue
         _claim(origins, target, member, source)
         placed[target] = _write_one(member, work / target)
