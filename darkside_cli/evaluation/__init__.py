@@ -1,0 +1,1 @@
+"""NumPy only, pure: ranks and ground truth in, retrieval metrics out."""

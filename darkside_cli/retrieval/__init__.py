@@ -1,0 +1,1 @@
+"""Image retrieval: descriptors of images, their index, mining, whitening and benchmarks."""
