@@ -7,7 +7,7 @@ them): 1 some items failed, 2 wrong usage or configuration, 3 something needed i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import ClassVar
 
 
@@ -45,6 +45,8 @@ class UnknownNameError(UsageError):
     def __init__(self, what: str, name: str, known: Iterable[str], *, extra_hint: str | None = None) -> None:
         names = list(known)
         near = get_close_matches(name, names, n=3, cutoff=0.5)
+        likeness = [SequenceMatcher(None, match, name).ratio() for match in near]
+        near = [match for match, ratio in zip(near, likeness, strict=True) if ratio > likeness[0] - 0.1]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {what} '{name}'", hint=f"{hint}; {extra_hint}" if extra_hint else hint)
         self.name = name

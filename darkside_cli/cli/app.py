@@ -69,6 +69,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(standalone_mode=False, prog_name="darkside") or 0
+        if code == errors.EXIT_INTERRUPTED:  # Typer catches the interruption before we can
+            raise KeyboardInterrupt
         sys.stdout.flush()
     except BaseException as error:
         if isinstance(error, SystemExit):

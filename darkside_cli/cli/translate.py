@@ -111,6 +111,7 @@ def translate(
 
     locate(model, session.root, kind="generator")
 
+    from darkside_cli.engine.device import usable_cpus
     from darkside_cli.gan.translate import load_generator
     from darkside_cli.gan.translate_files import FileOptions, translate_files
 
@@ -133,7 +134,7 @@ def translate(
                 overwrite=overwrite,
                 compare=compare,
                 batch_size=batch_size,
-                workers=workers or min(8, os.cpu_count() or 1),
+                workers=workers or min(8, usable_cpus()),
             ),
             total=len(jobs),
             label=f"{translator.name} to {to}",

@@ -37,8 +37,16 @@ _KEPT = frozenset(
     }
 )
 
-# Of the Exif directory. Maker notes hold previews and offsets that no longer point anywhere after a rewrite.
-_DROPPED_EXIF = frozenset({ExifTags.IFD.MakerNote, ExifTags.IFD.Interop})
+# Of the Exif directory: exposure, dates, lens and scene as EXIF 3.0 numbers them. Maker notes and private tags
+# hold previews, and offsets that point nowhere after a rewrite; subjects are not where their tags say.
+_KEPT_EXIF = frozenset(
+    (
+        0x829A, 0x829D, *range(0x8822, 0x8836), 0x9000, 0x9003, 0x9004, *range(0x9010, 0x9013),
+        0x9101, 0x9102, *range(0x9201, 0x920B), 0x9286, *range(0x9290, 0x9293), *range(0x9400, 0x9406),
+        *range(0xA000, 0xA005), *range(0xA20B, 0xA211), 0xA215, 0xA217, *range(0xA300, 0xA303),
+        *range(0xA401, 0xA40D), 0xA420, *range(0xA430, 0xA43D), *range(0xA460, 0xA463), 0xA500,
+    )
+)  # fmt: skip
 _WIDTH, _HEIGHT = 0xA002, 0xA003
 
 
@@ -67,7 +75,7 @@ def carried_exif(image: Image.Image, size_px: tuple[int, int]) -> bytes | None:
             if tag in _KEPT:
                 result[tag] = value
         details: dict[int, Any] = {
-            tag: value for tag, value in source.get_ifd(ExifTags.IFD.Exif).items() if tag not in _DROPPED_EXIF
+            tag: value for tag, value in source.get_ifd(ExifTags.IFD.Exif).items() if tag in _KEPT_EXIF
         }
         for tag, pixels in zip((_WIDTH, _HEIGHT), size_px, strict=True):
             if tag in details:

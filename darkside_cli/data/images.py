@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from darkside_cli.data.atomic import write_bytes_atomic
+from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.data.colour import to_rgb
 from darkside_cli.data.exif import carried_exif, orientation_of
 from darkside_cli.data.formats import can_write, format_of_path

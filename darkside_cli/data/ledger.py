@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from darkside_cli.data.atomic import write_bytes_atomic
+from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import DarksideError
 
 FOLDER = ".darkside"

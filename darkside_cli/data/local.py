@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from darkside_cli.data.archives import kind_of, members
-from darkside_cli.data.atomic import temporary_beside
+from darkside_cli.atomic import temporary_beside
 from darkside_cli.data.disk import locked
 from darkside_cli.data.entries import Archive, ImageSet
 from darkside_cli.data.inventory import find_images

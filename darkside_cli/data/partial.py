@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from darkside_cli.data.atomic import write_bytes_atomic
+from darkside_cli.atomic import write_bytes_atomic
 
 _CHUNK = 1 << 20
 

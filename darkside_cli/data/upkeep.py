@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from darkside_cli.data.atomic import TEMPORARY_PREFIX, write_bytes_atomic
+from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic
 from darkside_cli.data.disk import Stopped, lock_path
 from darkside_cli.data.entries import Asset, ImageSet
 from darkside_cli.data.inventory import COMPLETE, find_file, find_images

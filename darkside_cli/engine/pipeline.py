@@ -234,11 +234,13 @@ class Pipeline(Generic[J, L, R]):
         while items:
             chunk = items[: self._limit(height, width)]
             started = time.perf_counter()
+            pending: Pending[R] | None = None
             try:
                 pending = self._stages.submit([item.loaded for item in chunk])
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
+            if pending is None:  # not inside the except block: there the failed batch would still be held
                 self._out_of_memory(chunk, items)
                 continue
             del items[: len(chunk)]
@@ -271,11 +273,14 @@ class Pipeline(Generic[J, L, R]):
     def _collect(self) -> None:
         """Fetch the oldest batch from the device and hand its results to be stored."""
         chunk, pending, started = self._in_flight.popleft()
+        results: Sequence[R] | None = None
         try:
             results = pending.result()
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+        if results is None:
+            del pending
             again = list(chunk)
             self._out_of_memory(chunk, again)
             if again:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.config.paths import DataRoot, data_root
-from darkside_cli.engine.device import Precision, free_memory, pick_device, pick_precision
+from darkside_cli.engine.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.fast import prepare_for_inference
@@ -99,7 +99,7 @@ class Translator:
         down, right = self._padding(height, width)
         if down or right:
             images = np.pad(images, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
-        host = torch.from_numpy(np.ascontiguousarray(images))
+        host = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         if self.device.type == "cuda":
             host = host.pin_memory()
         x = host.to(self.device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
@@ -160,10 +160,7 @@ class Translator:
 
     def release_memory(self) -> None:
         """Give cached device memory back, after an out-of-memory error."""
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self.device.type == "mps":
-            torch.mps.empty_cache()
+        release_memory(self.device)
 
 
 def check_direction(checkpoint: Checkpoint, to: str, *, name: str) -> None:

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from darkside_cli.data.atomic import temporary_beside
+from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, ConfigError, UnknownNameError
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.state_file import StateFile, read_state_file
