@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.data.atomic import temporary_beside
+from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.models.weights import Checkpoint, check_fit, expected_shapes, normalise_state, shapes_of
 
@@ -120,8 +120,8 @@ def identify(network: GandtrNetwork, recognised: tuple[str, Any] | None, path: P
         backbone = network.model.get("cir_architecture", "unknown")
         pooling = network.model.get("pooling", "unknown")
         raise CheckpointError(
-            f"{path} is an image descriptor's checkpoint (backbone {backbone}, pooling {pooling}), not that of "
-            "a generator, discriminator or edge detector",
+            f"{path} is an image descriptor's checkpoint (backbone {backbone}, pooling {pooling}), "
+            "not that of a generator, discriminator or edge detector",
             hint="give a generator's checkpoint, such as generator_X_best.pth",
         )
     try:
