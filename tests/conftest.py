@@ -17,7 +17,6 @@ PARITY_DATA = Path(os.environ.get("DARKSIDE_PARITY_DATA", Path(__file__).parent 
 CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"
 
 
-
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment whose data folder is empty and whose user settings play no part."""
@@ -61,7 +60,9 @@ def photo_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
 def make_photo() -> Callable[..., Path]:
     """Write a picture: ``make_photo(path, width, height, seed=0, mode="RGB")``."""
 
-    def make(path: Path, width: int = 40, height: int = 32, *, seed: int = 0, mode: str = "RGB", **save: object) -> Path:
+    def make(
+        path: Path, width: int = 40, height: int = 32, *, seed: int = 0, mode: str = "RGB", **save: object
+    ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo_pixels(height, width, seed)).convert(mode).save(path, **save)  # type: ignore[arg-type]
         return path

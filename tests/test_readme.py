@@ -24,7 +24,7 @@ def marked(name: str) -> str:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """A folder in which the repository's test files can be named as from its root, but nothing is written there."""
+    """A folder where the repository's test files have the names they have at its root, apart from it."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "tests").symlink_to(ROOT / "tests")
     return tmp_path / "work"
@@ -42,7 +42,12 @@ def shell(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subproce
     def run(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         env = {**environment, "PATH": f"{folder}:{environment['PATH']}"}
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line], cwd=cwd, env=env, capture_output=True, text=True, check=False
+            ["bash", "-euo", "pipefail", "-c", line],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     return run
@@ -108,7 +113,7 @@ def darkside_lines() -> list[str]:
         if language == "bash":
             for line in text.splitlines():
                 lines += re.findall(r"darkside [a-z][^|#&]*", line.split(" #")[0])
-    return sorted(set(line.strip() for line in lines if not line.startswith("darkside &&")))
+    return sorted({line.strip() for line in lines if not line.startswith("darkside &&")})
 
 
 def test_every_command_and_option_exists(run_cli: RunCli) -> None:

@@ -26,7 +26,10 @@ def _root_options_wanted() -> bool:
 # Plain help: it answers in half the time that rich's panels take, and pipes into grep.
 app = typer.Typer(
     name="darkside",
-    help="Turn day photographs into night ones, and train image descriptors that find a landmark at night as well as by day.",
+    help=(
+        "Turn day photographs into night ones, and train image descriptors that find a landmark at night "
+        "as well as by day."
+    ),
     no_args_is_help=True,
     add_completion=_root_options_wanted(),
     rich_markup_mode=None,
@@ -60,7 +63,7 @@ def _register() -> None:
 _register()
 
 
-def _terminated(signum: int, frame: Any) -> None:
+def _terminated(*_: Any) -> None:
     raise KeyboardInterrupt
 
 

@@ -77,10 +77,16 @@ def models(
             show_default=False,
         ),
     ] = None,
-    size: Annotated[int, typer.Option(min=16, max=8192, help="Image side in pixels that the cost is counted at.")] = 256,
+    size: Annotated[
+        int, typer.Option(min=16, max=8192, help="Image side in pixels that the cost is counted at.")
+    ] = 256,
     graph: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.",
+            show_default=False,
+        ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
     json: options.Json = False,
@@ -88,7 +94,9 @@ def models(
     """Show the published models and which of them are on this machine, or what a checkpoint is."""
     if model is None:
         if graph is not None or layers:
-            raise UsageError("--graph and --layers need a model", hint="darkside models hedngan --graph hedngan.svg")
+            raise UsageError(
+                "--graph and --layers need a model", hint="darkside models hedngan --graph hedngan.svg"
+            )
         return _list(session, json=json)
 
     from darkside_cli.compat.load import open_checkpoint
@@ -130,7 +138,13 @@ def models(
         session.output.table(
             ("layer", "type", "output", "parameters", "MMACs"),
             [
-                (layer.name, layer.type, "x".join(map(str, layer.output_shape)), str(layer.n_parameters), f"{layer.macs / 1e6:.1f}")
+                (
+                    layer.name,
+                    layer.type,
+                    "x".join(map(str, layer.output_shape)),
+                    str(layer.n_parameters),
+                    f"{layer.macs / 1e6:.1f}",
+                )
                 for layer in summary.layers
             ],
         )

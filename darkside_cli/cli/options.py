@@ -16,7 +16,12 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def choice(
-    what: str, values: Callable[[], Iterable[str]], *flags: str, help: str, open_ended: bool = False, **extra: Any
+    what: str,
+    values: Callable[[], Iterable[str]],
+    *flags: str,
+    help: str,
+    open_ended: bool = False,
+    **extra: Any,
 ) -> Any:
     """Declare an option that takes one of ``values()``: completed in the shell, near matches named when misspelt.
 
@@ -90,20 +95,30 @@ Generator = Annotated[
         _generators,
         "--model",
         "-m",
-        help="A published generator by name, or the path of a checkpoint or run folder (ours, gandtr's, CycleGAN's, CUT's).",
+        help=(
+            "A published generator by name, or the path of a checkpoint or run folder "
+            "(ours, gandtr's, CycleGAN's, CUT's)."
+        ),
         metavar="NAME|PATH",
         open_ended=True,
     ),
 ]
-Workers = Annotated[int | None, typer.Option(help="Threads that decode and encode images (default: by CPU count).", min=1, max=256)]
-Null = Annotated[bool, typer.Option("--null", "-0", help="File names in and out are separated by NUL, not by newlines.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Threads that decode and encode images (default: by CPU count).", min=1, max=256),
+]
+Null = Annotated[
+    bool, typer.Option("--null", "-0", help="File names in and out are separated by NUL, not by newlines.")
+]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Take the images of sub-folders too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print one JSON object per item instead of its path.")]
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Images or folders; '-' or none at all reads their names from standard input.", metavar="PATHS...", show_default=False
+        help="Images or folders; '-' or none at all reads their names from standard input.",
+        metavar="PATHS...",
+        show_default=False,
     ),
 ]
 
@@ -118,7 +133,9 @@ def input_paths(paths: list[str] | None, *, null: bool) -> list[Path]:
 
     if not paths:
         if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("no images given", hint="name files or folders, or pipe names in: ls *.jpg | darkside …")
+            raise UsageError(
+                "no images given", hint="name files or folders, or pipe names in: ls *.jpg | darkside …"
+            )
         paths = ["-"]
     result: list[Path] = []
     for token in paths:

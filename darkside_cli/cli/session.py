@@ -27,15 +27,23 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "data_dir": (
         Annotated[
             Path | None,
-            typer.Option(help="Root of weights and data sets (else DARKSIDE_HOME, CIRTORCH_ROOT, user data).", metavar="DIR"),
+            typer.Option(
+                help="Root of weights and data sets (else DARKSIDE_HOME, CIRTORCH_ROOT, user data).",
+                metavar="DIR",
+            ),
         ],
         None,
     ),
     "offline": (
-        Annotated[bool, typer.Option("--offline", envvar="DARKSIDE_OFFLINE", help="Never touch the network.")],
+        Annotated[
+            bool, typer.Option("--offline", envvar="DARKSIDE_OFFLINE", help="Never touch the network.")
+        ],
         False,
     ),
-    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary: errors only.")], False),
+    "quiet": (
+        Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary: errors only.")],
+        False,
+    ),
     "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more, one line per item.")], False),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
 }
@@ -69,7 +77,8 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
     def register(function: F) -> F:
         hints = get_type_hints(function, include_extras=True)
         own = [
-            p.replace(annotation=hints[p.name]) for p in list(inspect.signature(function).parameters.values())[1:]
+            p.replace(annotation=hints[p.name])
+            for p in list(inspect.signature(function).parameters.values())[1:]
         ]
         common = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -78,7 +87,9 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def wrapper(**values: Any) -> None:
-            session = Session(**{key: values.pop(key) for key in COMMON}, output=Output(null=values.get("null", False)))
+            session = Session(
+                **{key: values.pop(key) for key in COMMON}, output=Output(null=values.get("null", False))
+            )
             code = function(session, **values)
             if code:
                 raise typer.Exit(code)

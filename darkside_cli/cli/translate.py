@@ -55,25 +55,44 @@ def _results(output: Output, *, jsonl: bool, then: Emit) -> Emit:
 def translate(
     session: Session,
     paths: options.Paths = None,
-    to: Annotated[str, options.choice("time of day", lambda: TARGETS, "--to", help="Translate to night or to day.")] = "night",
+    to: Annotated[
+        str, options.choice("time of day", lambda: TARGETS, "--to", help="Translate to night or to day.")
+    ] = "night",
     model: options.Generator = "hedngan",
     direction: Annotated[
         str | None,
         options.choice(
-            "direction", lambda: DIRECTIONS, help="What a checkpoint does that does not say so: day2night or night2day."
+            "direction",
+            lambda: DIRECTIONS,
+            help="What a checkpoint does that does not say so: day2night or night2day.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix)."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix).",
+        ),
     ] = None,
-    suffix: Annotated[str, typer.Option(help="Appended to the file names, before the extension.", show_default=False)] = "",
+    suffix: Annotated[
+        str, typer.Option(help="Appended to the file names, before the extension.", show_default=False)
+    ] = "",
     format: Annotated[
-        str | None, options.choice("format", lambda: FORMATS, help="jpg, png, webp, tif, bmp or avif (default: the input's own).")
+        str | None,
+        options.choice(
+            "format", lambda: FORMATS, help="jpg, png, webp, tif, bmp or avif (default: the input's own)."
+        ),
     ] = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
-    max_size: Annotated[int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")] = 0,
-    compare: Annotated[bool, typer.Option("--compare", help="Write sheets of input and output side by side too, into compare/.")] = False,
+    max_size: Annotated[
+        int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
+    ] = 0,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Write sheets of input and output side by side too, into compare/."),
+    ] = False,
     recursive: options.Recursive = False,
     null: options.Null = False,
     overwrite: Annotated[
@@ -82,8 +101,16 @@ def translate(
     jsonl: options.Jsonl = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
-    compile: Annotated[bool, typer.Option("--compile/--no-compile", help="Compile the network first; pays for many images of one size.")] = False,
-    batch_size: Annotated[int, typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory).")] = 0,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile", help="Compile the network first; pays for many images of one size."
+        ),
+    ] = False,
+    batch_size: Annotated[
+        int,
+        typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory)."),
+    ] = 0,
     workers: options.Workers = None,
 ) -> int:
     """Translate photographs to night (or back to day).
@@ -148,7 +175,8 @@ def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: 
     folders = [os.fsdecode(path) for path in given if path.is_dir()]
     if folders:
         raise UsageError(
-            f"no images in {', '.join(folders)}", hint=None if recursive else "--recursive takes sub-folders too"
+            f"no images in {', '.join(folders)}",
+            hint=None if recursive else "--recursive takes sub-folders too",
         )
     progress.emit(Notice("no image names came in: nothing to do"))
     return EXIT_DONE

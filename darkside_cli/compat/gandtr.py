@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darkside_cli.compat.key_maps import config_from_reference
 from darkside_cli.atomic import temporary_beside
+from darkside_cli.compat.key_maps import config_from_reference
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.models.weights import Checkpoint, check_fit, expected_shapes, normalise_state, shapes_of
 

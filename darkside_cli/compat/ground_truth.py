@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.compat.safe_pickle import load_pickle
-from darkside_cli.data.atomic import write_bytes_atomic
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.evaluation import ground_truth_json, revisited, tokyo247
 from darkside_cli.evaluation.ground_truth import GroundTruth, GroundTruthError, Query

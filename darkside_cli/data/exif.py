@@ -37,8 +37,8 @@ _KEPT = frozenset(
     }
 )
 
-# Of the Exif directory: exposure, dates, lens and scene as EXIF 3.0 numbers them. Maker notes and private tags
-# hold previews, and offsets that point nowhere after a rewrite; subjects are not where their tags say.
+# Of the Exif directory: exposure, dates, lens and scene as EXIF 3.0 numbers them. Maker notes and private
+# tags hold previews, and offsets that point nowhere after a rewrite; subjects are not where their tags say.
 _KEPT_EXIF = frozenset(
     (
         0x829A, 0x829D, *range(0x8822, 0x8836), 0x9000, 0x9003, 0x9004, *range(0x9010, 0x9013),

@@ -44,6 +44,8 @@ FULL_COLOUR_QUALITY = 90
 #: What one JPEG segment holds; larger EXIF is left out of a JPEG.
 LARGEST_JPEG_EXIF_BYTES = 65533
 
+_TIFF_PREDICTOR = 317
+
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -139,7 +141,7 @@ def write_photo(
     AVIF, and its EXIF and ICC profile to all but BMP. JPEG and BMP have no alpha: pixels are written as they
     are, also where the photograph was transparent. ``quality`` (1-100) is that of JPEG, WebP and AVIF; JPEG
     and AVIF keep full colour resolution (4:4:4) from 90 on and halve it below. ``compress_level`` (0-9) is
-    PNG's; None is fast and about as small as 6.
+    PNG's; None is fast and about as small as 6. AVIF's alpha is as lossy as its colours.
 
     Raises ImageError (with ``path`` in its message, because the source is what reports name) when encoding or
     writing fails, ValueError for arrays of another kind.
@@ -184,6 +186,7 @@ def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
 
 def _save_options(name: str, like: Photo | None, quality: int, compress_level: int | None) -> dict[str, Any]:
     """Pillow's options for writing format ``name``."""
+    profile = like.icc_profile if like is not None else None
     options: dict[str, Any] = {}
     if name in ("JPEG", "WEBP", "AVIF"):
         options["quality"] = quality
@@ -192,12 +195,16 @@ def _save_options(name: str, like: Photo | None, quality: int, compress_level: i
     if name == "PNG":
         options |= _PNG_RUN_LENGTH if compress_level is None else {"compress_level": compress_level}
     if name == "TIFF":
-        # LZW with horizontal differencing: lossless, and read by everything.
-        options["compression"] = "tiff_lzw"
-        options["tiffinfo"] = {317: 2}
+        # LZW with horizontal differencing (the predictor): lossless, and read by everything. The tag goes
+        # where the EXIF goes, because Pillow looks at only one of its two options for tags.
+        tags = Image.Exif()
+        if like is not None and like.exif is not None:
+            tags.load(like.exif)
+        tags[_TIFF_PREDICTOR] = 2
+        return {"compression": "tiff_lzw", "exif": tags, **({"icc_profile": profile} if profile else {})}
     if like is not None and name != "BMP":
         if like.exif is not None and not (name == "JPEG" and len(like.exif) > LARGEST_JPEG_EXIF_BYTES):
             options["exif"] = like.exif
-        if like.icc_profile is not None:
-            options["icc_profile"] = like.icc_profile
+        if profile is not None:
+            options["icc_profile"] = profile
     return options

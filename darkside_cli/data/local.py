@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from darkside_cli.data.archives import kind_of, members
 from darkside_cli.atomic import temporary_beside
+from darkside_cli.data.archives import kind_of, members
 from darkside_cli.data.disk import locked
 from darkside_cli.data.entries import Archive, ImageSet
 from darkside_cli.data.inventory import find_images

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.data.archives import ArchiveError
 from darkside_cli.atomic import write_bytes_atomic
+from darkside_cli.data.archives import ArchiveError
 from darkside_cli.data.disk import free_bytes, locked, not_enough_space
 from darkside_cli.data.download import Downloader, Options, Planned
 from darkside_cli.data.entries import Archive, Asset, ImageSet, select

@@ -30,7 +30,7 @@ R_co = TypeVar("R_co", covariant=True)
 class Pending(Protocol[R_co]):
     """A batch that the device may still be working on."""
 
-    def result(self) -> Sequence[R_co]:
+    def result(self) -> Iterable[R_co]:
         """Wait for the batch; one result per item."""
 
 
@@ -50,9 +50,9 @@ class Stages(ABC, Generic[J, L, R]):
     def source(self, job: J) -> Path:
         """File that the job is about, to be named when it fails."""
 
+    @abstractmethod
     def skip(self, job: J) -> ItemSkipped | None:
         """Event to emit instead of doing a job whose result is there already."""
-        return None
 
     @abstractmethod
     def load(self, job: J) -> L:
@@ -253,14 +253,18 @@ class Pipeline(Generic[J, L, R]):
         """Make room, or halve the batch, or give up on the one image that does not fit (dropping it from ``items``)."""
         self._stages.release_memory()
         height, width = self._stages.size(chunk[0].loaded)
-        if self._in_flight:  # an earlier batch still holds memory: finish it, then try this one again as it is
+        if (
+            self._in_flight
+        ):  # an earlier batch still holds memory: finish it, then try this one again as it is
             while self._in_flight:
                 self._collect()
             self._stages.release_memory()
         elif len(chunk) > 1:
             self._fitting = len(chunk) // 2
             self._emit(
-                Notice(f"out of device memory at {len(chunk)} images of {width}x{height}: going on with {self._fitting}")
+                Notice(
+                    f"out of device memory at {len(chunk)} images of {width}x{height}: going on with {self._fitting}"
+                )
             )
         else:
             error = OutOfDeviceMemoryError(
@@ -273,7 +277,7 @@ class Pipeline(Generic[J, L, R]):
     def _collect(self) -> None:
         """Fetch the oldest batch from the device and hand its results to be stored."""
         chunk, pending, started = self._in_flight.popleft()
-        results: Sequence[R] | None = None
+        results: Iterable[R] | None = None
         try:
             results = pending.result()
         except Exception as error:

@@ -7,7 +7,7 @@ them up to a multiple of its own, and the surplus is cropped off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -76,9 +76,8 @@ class Translator:
         self._mean, self._std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
         self._mean32, self._std32 = (t.to(self.device, torch.float32) for t in (self._mean, self._std))
         self._mean, self._std = self._mean.to(self._output_device), self._std.to(self._output_device)
-        self._network = prepare_for_inference(network, device=self.device, precision=self.precision)
-        if compile:
-            self._network = torch.compile(self._network)
+        prepared = prepare_for_inference(network, device=self.device, precision=self.precision)
+        self._network: Callable[[Tensor], Tensor] = torch.compile(prepared) if compile else prepared
 
     @property
     def asynchronous(self) -> bool:
@@ -144,15 +143,19 @@ class Translator:
                     hint="give (3, H, W) or (B, 3, H, W) floats in [0, 1]",
                 )
             batch = image if image.ndim == 4 else image[None]
-            pixels = (batch.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            pixels = (
+                (batch.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            )
             night = torch.from_numpy(self.translate(pixels)).permute(0, 3, 1, 2).to(image).div_(255)
             return night if image.ndim == 4 else night[0]
         if isinstance(image, Sequence) and not isinstance(image, (str, bytes)):
             return [self(each) for each in image]
-        raise UsageError(f"cannot translate a {type(image).__name__}", hint="give a PIL image, an array or a tensor")
+        raise UsageError(
+            f"cannot translate a {type(image).__name__}", hint="give a PIL image, an array or a tensor"
+        )
 
     def batch_size(self, height: int, width: int) -> int:
-        """How many images of this size to run at once: one on the CPU, what fits into half the free memory elsewhere."""
+        """How many images of this size to run at once: one on the CPU, else what fits into half the free memory."""
         if self.device.type == "cpu":
             return 1
         bytes_per_px = 64 * 4 * 8  # eight full-size feature maps of 64 channels in fp32: a generous estimate
@@ -215,12 +218,17 @@ def load_generator(
     name = entry.name if entry is not None else str(model)
     architecture = ARCHITECTURES.get(checkpoint.architecture)
     if architecture.kind != "generator":
-        raise CheckpointError(f"{path} holds a {architecture.kind}, not a generator", hint="see 'darkside models FILE'")
+        raise CheckpointError(
+            f"{path} holds a {architecture.kind}, not a generator", hint="see 'darkside models FILE'"
+        )
     if direction is None:
         check_direction(checkpoint, to, name=name)
         direction = checkpoint.metadata.get("direction") or "day2night"
     elif direction != TARGETS[to]:
-        raise UsageError(f"a {direction} generator does not translate to {to}", hint=f"leave out --to, or use --direction {TARGETS[to]}")
+        raise UsageError(
+            f"a {direction} generator does not translate to {to}",
+            hint=f"leave out --to, or use --direction {TARGETS[to]}",
+        )
     return Translator(
         build_network(checkpoint),
         device=chosen_device,

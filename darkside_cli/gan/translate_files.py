@@ -14,7 +14,7 @@ from darkside_cli.data.images import Photo, read_photo, write_photo
 from darkside_cli.data.listing import TranslationJob
 from darkside_cli.engine.pipeline import Pending, Pipeline, Stages
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, RunFinished, RunStarted, ignore
-from darkside_cli.gan.compare import side_by_side, sheet_path
+from darkside_cli.gan.compare import sheet_path, side_by_side
 from darkside_cli.gan.translate import Pixels
 
 
@@ -95,7 +95,9 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
 
     def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:
         if self._options.compare:
-            write_photo(sheet_path(job.target), side_by_side(loaded.pixels, result), quality=self._options.quality)
+            write_photo(
+                sheet_path(job.target), side_by_side(loaded.pixels, result), quality=self._options.quality
+            )
         write_photo(job.target, result, like=loaded, quality=self._options.quality)
 
     def finished(self, job: TranslationJob, loaded: Photo, seconds: float) -> Event:

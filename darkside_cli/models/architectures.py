@@ -11,8 +11,8 @@ from darkside_cli.registry import Entry, Registry
 class Architecture(Entry):
     """One kind of network.
 
-    ``kind`` is "generator", "discriminator", "edge-detector" or "head"; ``target``, ``config`` and
-    ``recogniser`` are "module:attribute" of the module class, of its configuration dataclass and of the
+    ``kind`` is "generator", "discriminator", "edge-detector", "head" or "descriptor"; ``target``, ``config``
+    and ``recogniser`` are "module:attribute" of the module class, of its configuration dataclass and of the
     function that reads a configuration from the keys and shapes of a state dict.
     """
 
@@ -70,6 +70,12 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "head",
             "patch_sample:PatchSampleMlp",
             "CUT's patch-sampling MLP head",
+        ),
+        _architecture(
+            "retrieval_net",
+            "descriptor",
+            "retrieval_net:RetrievalNet",
+            "retrieval network: backbone, GeM or another pooling, unit length",
         ),
     ),
 )

@@ -41,7 +41,9 @@ def main() -> None:
         for name, command in commands.items():
             times[name].append(seconds(command))
     for name, values in times.items():
-        print(f"{name:<32} median {statistics.median(values):.3f} s   ({min(values):.3f} to {max(values):.3f})")
+        print(
+            f"{name:<32} median {statistics.median(values):.3f} s   ({min(values):.3f} to {max(values):.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def make_photos(folder: Path, count: int, size: int) -> list[Path]:
         picture = np.zeros((size, size, 3))
         for _ in range(12):
             fx, fy, phase = rng.uniform(1, 30), rng.uniform(1, 30), rng.uniform(0, 6)
-            picture += rng.uniform(0, 1, 3) * (np.sin(fx * x + fy * y + phase)[..., None] > rng.uniform(-1, 1))
+            picture += rng.uniform(0, 1, 3) * (
+                np.sin(fx * x + fy * y + phase)[..., None] > rng.uniform(-1, 1)
+            )
         picture = picture / picture.max() * 220 + rng.normal(0, 4, picture.shape)
         path = folder / f"{i:05}.jpg"
         Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(path, quality=92)
@@ -71,7 +73,9 @@ def best_matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--device", default="cpu")
@@ -93,8 +97,8 @@ def main() -> None:
     contestants["obvious loop"] = lambda jobs: obvious_loop(plain, jobs, device)
     for precision in arguments.precisions.split(","):
         translator = Translator(network, device=device, precision=precision)
-        contestants[f"darkside {precision}"] = (
-            lambda jobs, translator=translator: translate_files(jobs, translator, options=FileOptions(overwrite=True))
+        contestants[f"darkside {precision}"] = lambda jobs, translator=translator: translate_files(
+            jobs, translator, options=FileOptions(overwrite=True)
         )
 
     with tempfile.TemporaryDirectory() as name:
@@ -115,7 +119,9 @@ def main() -> None:
             "fp32": best_matmul_rate(device, torch.float32, side),
             "bf16": best_matmul_rate(device, torch.bfloat16, side),
         }
-        print(f"{arguments.photos} photos of {arguments.size} px, {gmacs:.1f} GMAC each, {torch.get_num_threads()} threads")
+        print(
+            f"{arguments.photos} photos of {arguments.size} px, {gmacs:.1f} GMAC each, {torch.get_num_threads()} threads"
+        )
         print(f"best matrix product here: fp32 {rates['fp32']:.0f} GFLOP/s, bf16 {rates['bf16']:.0f} GFLOP/s")
         obvious = seconds["obvious loop"]
         for label, values in seconds.items():
@@ -138,7 +144,15 @@ def main() -> None:
                     x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
                     with torch.no_grad():
                         y = plain((x - 0.5) / 0.5)
-                    theirs = (y.double() * 0.5 + 0.5).mul(255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+                    theirs = (
+                        (y.double() * 0.5 + 0.5)
+                        .mul(255)
+                        .clamp(0, 255)
+                        .to(torch.uint8)
+                        .permute(0, 2, 3, 1)
+                        .cpu()
+                        .numpy()
+                    )
                 differences.append(np.abs(ours - theirs.astype(int)))
             level = np.concatenate(differences)
             against = "plain eager fp32" if precision == "fp32" else "darkside fp32"
@@ -146,7 +160,9 @@ def main() -> None:
                 f"darkside {precision} against {against}: mean absolute difference {level.mean():.4f} levels, "
                 f"largest {level.max()}, {(level > 0).mean():.4%} of values differ"
             )
-    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(
+        f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,11 @@ def test_help_imports_nothing_heavy(run_cli: RunCli, environment: dict[str, str]
             f"finally: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments, "--help"], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", code, *arguments, "--help"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.stderr.strip() == "[]"
 

@@ -36,7 +36,9 @@ from darkside_cli.errors import (
         (ZeroDivisionError("z"), 1),
     ],
 )
-def test_every_error_has_one_line_and_a_code(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_error_has_one_line_and_a_code(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert report(error, debug=False) == code
     told = capsys.readouterr().err
     assert told.startswith("darkside: ")
@@ -53,10 +55,9 @@ def test_the_next_step_is_told() -> None:
 
 
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
-    try:
+    with pytest.raises(UsageError) as caught:
         raise UsageError("no")
-    except UsageError as error:
-        assert report(error, debug=True) == 2
+    assert report(caught.value, debug=True) == 2
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert "test_errors.py" in told
@@ -67,7 +68,9 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert one_line("\udcff") == r"\udcff"
 
 
-def test_a_closed_pipe_is_not_talked_about(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_is_not_talked_about(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # report() replaces it; restored afterwards

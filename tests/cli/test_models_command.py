@@ -8,7 +8,9 @@ import pytest
 from tests_support import RunCli
 
 
-def test_the_table_has_every_model_and_its_state(run_cli: RunCli, tmp_path: Path, generator_file: Path) -> None:
+def test_the_table_has_every_model_and_its_state(
+    run_cli: RunCli, tmp_path: Path, generator_file: Path
+) -> None:
     weights = tmp_path / "darkside-home" / "weights"
     weights.mkdir(parents=True)
     shutil.copy(generator_file, weights / "hedngan_generator_X.pth")

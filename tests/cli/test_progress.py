@@ -14,7 +14,9 @@ from darkside_cli.events import ImageReady, ItemFailed, ItemSkipped, Notice, Run
 READY = ImageReady(Path("in.jpg"), Path("out.jpg"), (4, 3), 0.5)
 
 
-def test_without_a_terminal_failures_and_the_summary_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_failures_and_the_summary_are_plain_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with ProgressRenderer() as shown:
         shown.emit(RunStarted("job", 3))
         shown.emit(READY)
@@ -32,7 +34,9 @@ def test_without_a_terminal_failures_and_the_summary_are_plain_lines(capsys: pyt
     ]
 
 
-def test_a_long_run_tells_where_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_tells_where_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter([0.0, 0.0, 1.0, 6.0, 6.0, 7.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     shown = ProgressRenderer()
@@ -57,7 +61,10 @@ def test_verbose_has_a_line_per_item(capsys: pytest.CaptureFixture[str]) -> None
     shown = ProgressRenderer(verbose=True)
     shown.emit(READY)
     shown.emit(ItemSkipped(Path("s"), Path("t")))
-    assert capsys.readouterr().err == "darkside: in.jpg -> out.jpg (0.50 s)\ndarkside: s: skipped, its output exists\n"
+    assert (
+        capsys.readouterr().err
+        == "darkside: in.jpg -> out.jpg (0.50 s)\ndarkside: s: skipped, its output exists\n"
+    )
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

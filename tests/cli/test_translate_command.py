@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 from tests_support import RunCli
 
-
 MakePhoto = Callable[..., Path]
 
 
@@ -24,7 +23,9 @@ MakePhoto = Callable[..., Path]
 def translate(run_cli: RunCli, generator_file: Path) -> RunCli:
     """``darkside translate --model <tiny generator> ...``."""
 
-    def run(*arguments: str | os.PathLike[str] | bytes, **kwargs: object) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        *arguments: str | os.PathLike[str] | bytes, **kwargs: object
+    ) -> subprocess.CompletedProcess[bytes]:
         return run_cli("translate", "--model", generator_file, *arguments, **kwargs)
 
     return run
@@ -34,7 +35,9 @@ def lines(done: subprocess.CompletedProcess[bytes]) -> list[bytes]:
     return done.stdout.splitlines()
 
 
-def test_names_from_a_pipe_become_night_pictures(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_names_from_a_pipe_become_night_pictures(
+    translate: RunCli, make_photo: MakePhoto, tmp_path: Path
+) -> None:
     make_photo(tmp_path / "b.jpg")
     make_photo(tmp_path / "a.jpg", 51, 38)
     done = translate("--to", "night", stdin=b"b.jpg\n\na.jpg\r\n")
@@ -54,9 +57,16 @@ def test_names_from_a_pipe_become_night_pictures(translate: RunCli, make_photo: 
 
 
 def test_any_file_name(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
-    names = [b"with space.png", b"it's \"quoted\".png", "höhe-夜.png".encode(), b"new\nline.png", b"bytes-\xff.png", b"-dash.png"]
+    names = [
+        b"with space.png",
+        b'it\'s "quoted".png',
+        "höhe-夜.png".encode(),
+        b"new\nline.png",
+        b"bytes-\xff.png",
+        b"-dash.png",
+    ]
     template = make_photo(tmp_path / "template.bin.png").read_bytes()
-    os.unlink(tmp_path / "template.bin.png")
+    (tmp_path / "template.bin.png").unlink()
     for name in names:
         (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_bytes(template)
     done = translate("-0", stdin=b"\0".join(names))
@@ -101,7 +111,9 @@ def test_odd_images(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) ->
         assert image.mode == "RGBA"
 
 
-def test_failures_are_named_and_the_rest_is_done(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_failures_are_named_and_the_rest_is_done(
+    translate: RunCli, make_photo: MakePhoto, tmp_path: Path
+) -> None:
     whole = make_photo(tmp_path / "whole.jpg", 64, 48)
     (tmp_path / "truncated.jpg").write_bytes(whole.read_bytes()[:-300])
     (tmp_path / "empty.jpg").touch()
@@ -124,7 +136,13 @@ def test_failures_are_named_and_the_rest_is_done(translate: RunCli, make_photo: 
 
 def test_trees_and_equal_names(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
     """The structure is kept, the output folder inside the input folder is not an input, hidden files are none."""
-    for name in ("photos/a/x.png", "photos/b/x.png", "photos/x.png", "photos/.hidden.png", "photos/night/old.png"):
+    for name in (
+        "photos/a/x.png",
+        "photos/b/x.png",
+        "photos/x.png",
+        "photos/.hidden.png",
+        "photos/night/old.png",
+    ):
         make_photo(tmp_path / name)
     done = translate("-r", "photos", "-o", "photos/night")
     assert done.returncode == 0, done.stderr
@@ -148,7 +166,9 @@ def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto,
         assert sheet.size == (88, 30)
 
 
-def test_mistakes_are_told_in_one_line(translate: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_mistakes_are_told_in_one_line(
+    translate: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path
+) -> None:
     make_photo(tmp_path / "a.png")
     (tmp_path / "none").mkdir()
 
@@ -177,14 +197,29 @@ def test_mistakes_are_told_in_one_line(translate: RunCli, run_cli: RunCli, make_
 
 
 def test_quiet_verbose_and_closed_pipes(
-    translate: RunCli, make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+    translate: RunCli,
+    make_photo: MakePhoto,
+    tmp_path: Path,
+    environment: dict[str, str],
+    generator_file: Path,
 ) -> None:
     for i in range(4):
         make_photo(tmp_path / f"{i}.png", seed=i)
     assert translate("0.png", "--quiet").stderr == b""
     assert b"1.png -> night/1.png" in translate("1.png", "--verbose").stderr
-    command = [sys.executable, "-m", "darkside_cli", "translate", "--model", str(generator_file), "2.png", "3.png"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "darkside_cli",
+        "translate",
+        "--model",
+        str(generator_file),
+        "2.png",
+        "3.png",
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -195,12 +230,28 @@ def test_quiet_verbose_and_closed_pipes(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_whole_files_and_goes_on(
-    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path, number: signal.Signals
+    make_photo: MakePhoto,
+    tmp_path: Path,
+    environment: dict[str, str],
+    generator_file: Path,
+    number: signal.Signals,
 ) -> None:
     for i in range(24):
         make_photo(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
-    command = [sys.executable, "-m", "darkside_cli", "translate", "--model", str(generator_file), "in", "-o", "out"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "darkside_cli",
+        "translate",
+        "--model",
+        str(generator_file),
+        "in",
+        "-o",
+        "out",
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         first = process.stdout.readline()
@@ -226,8 +277,20 @@ def test_kill_9_leaves_no_partial_picture(
 ) -> None:
     for i in range(24):
         make_photo(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
-    command = [sys.executable, "-m", "darkside_cli", "translate", "--model", str(generator_file), "in", "-o", "out"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "darkside_cli",
+        "translate",
+        "--model",
+        str(generator_file),
+        "in",
+        "-o",
+        "out",
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.05)

@@ -44,7 +44,9 @@ def test_values_are_normalised_in_and_truncated_out() -> None:
 
 
 def test_another_mean_and_std_are_used_both_ways() -> None:
-    out = Translator(Negative(), mean=(0.25, 0.5, 0.75), std=(0.25, 0.5, 1.0))(np.full((1, 1, 3), 51, np.uint8))
+    out = Translator(Negative(), mean=(0.25, 0.5, 0.75), std=(0.25, 0.5, 1.0))(
+        np.full((1, 1, 3), 51, np.uint8)
+    )
     # channel 0: (0.2 - 0.25) / 0.25 = -0.2 -> 0.2 * 0.25 + 0.25 = 0.3 -> 76.5 -> 76
     # channel 1: (0.2 - 0.5) / 0.5 = -0.6 -> 0.8 -> 204; channel 2: -0.55 -> 0.55 + 0.75 = 1.3 -> clipped
     assert out.flatten().tolist() == [76, 204, 255]
@@ -102,7 +104,9 @@ def unet() -> Translator:
 
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), batch=st.integers(1, 2))
-def test_any_size_comes_back_in_its_size(resnet: Translator, unet: Translator, height: int, width: int, batch: int) -> None:
+def test_any_size_comes_back_in_its_size(
+    resnet: Translator, unet: Translator, height: int, width: int, batch: int
+) -> None:
     images = np.zeros((batch, height, width, 3), np.uint8)
     for translator in (resnet, unet):
         assert translator.translate(images).shape == images.shape
@@ -123,7 +127,9 @@ def test_sides_that_divide_are_not_padded(resnet: Translator) -> None:
 def save(path: Path, direction: str | None) -> Path:
     torch.manual_seed(1)
     metadata = {"direction": direction} if direction else {}
-    return save_checkpoint(path, ResnetGenerator(TINY), architecture="resnet_generator", config=TINY, metadata=metadata)
+    return save_checkpoint(
+        path, ResnetGenerator(TINY), architecture="resnet_generator", config=TINY, metadata=metadata
+    )
 
 
 def test_loading_by_path_and_by_name(tmp_path: Path, generator_file: Path) -> None:
@@ -137,7 +143,7 @@ def test_loading_by_path_and_by_name(tmp_path: Path, generator_file: Path) -> No
 
 
 def test_what_cannot_be_loaded_says_why(tmp_path: Path, generator_file: Path) -> None:
-    with pytest.raises(MissingAssetError, match="cyclegan_generator_X.pth"):
+    with pytest.raises(MissingAssetError, match="cyclegan_generator_X"):
         load_generator("cyclegan", data_dir=tmp_path)
     with pytest.raises(UnknownNameError, match="cyclegan"):
         load_generator("cylegan", data_dir=tmp_path)

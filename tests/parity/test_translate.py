@@ -18,7 +18,7 @@ from darkside_cli.gan.translate_files import translate_files
 
 CASE = golden.load_case("translate")
 NETWORKS = sorted(CASE.params["networks"])
-# The issue asks for more than the manifest's "max 1 level, mean difference < 0.02 level": at most this share differs.
+# Stricter than the manifest's "max 1 level, mean difference < 0.02 level": at most this share differs.
 MAX_SHARE = 0.001
 
 
