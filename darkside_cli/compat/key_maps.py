@@ -11,6 +11,7 @@ from darkside_cli.models.generator import ResnetGeneratorConfig
 from darkside_cli.models.hed import HedConfig
 from darkside_cli.models.patch_sample import PatchSampleMlpConfig
 from darkside_cli.models.rcf import RcfConfig
+from darkside_cli.models.retrieval_net import RetrievalNetConfig
 from darkside_cli.models.unet import UnetGeneratorConfig
 
 _REQUIRED = object()
@@ -79,6 +80,16 @@ def _patch_sample_mlp(parameters: _Parameters) -> PatchSampleMlpConfig:
     return PatchSampleMlpConfig.for_generator(generator, layers, dim=parameters.take("nc", 256))
 
 
+def _retrieval_net(parameters: _Parameters) -> RetrievalNetConfig:
+    return RetrievalNetConfig(
+        backbone=parameters.take("cir_architecture"),
+        pooling=parameters.take("pooling", "gem"),
+        regional=parameters.take("regional", False),
+        local_whitening=parameters.take("local_whitening", False),
+        whitening=parameters.take("whitening", False),
+    )
+
+
 _ARCHITECTURES: dict[str, tuple[str, Callable[[_Parameters], Any]]] = {
     "official_resnet_generator": ("resnet_generator", _resnet_generator),
     "official_p2p_unet_generator": ("unet_generator", _unet_generator),
@@ -86,6 +97,7 @@ _ARCHITECTURES: dict[str, tuple[str, Callable[[_Parameters], Any]]] = {
     "official_p2p_mlp": ("patch_sample_mlp", _patch_sample_mlp),
     "hed_interpolation": ("hed", lambda _: HedConfig()),
     "rcf": ("rcf", lambda _: RcfConfig()),
+    "cirnet": ("retrieval_net", _retrieval_net),
 }
 
 
