@@ -44,8 +44,6 @@ FULL_COLOUR_QUALITY = 90
 #: What one JPEG segment holds; larger EXIF is left out of a JPEG.
 LARGEST_JPEG_EXIF_BYTES = 65533
 
-_TIFF_PREDICTOR = 317
-
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -186,7 +184,6 @@ def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
 
 def _save_options(name: str, like: Photo | None, quality: int, compress_level: int | None) -> dict[str, Any]:
     """Pillow's options for writing format ``name``."""
-    profile = like.icc_profile if like is not None else None
     options: dict[str, Any] = {}
     if name in ("JPEG", "WEBP", "AVIF"):
         options["quality"] = quality
@@ -194,17 +191,11 @@ def _save_options(name: str, like: Photo | None, quality: int, compress_level: i
         options["subsampling"] = "4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0"
     if name == "PNG":
         options |= _PNG_RUN_LENGTH if compress_level is None else {"compress_level": compress_level}
-    if name == "TIFF":
-        # LZW with horizontal differencing (the predictor): lossless, and read by everything. The tag goes
-        # where the EXIF goes, because Pillow looks at only one of its two options for tags.
-        tags = Image.Exif()
-        if like is not None and like.exif is not None:
-            tags.load(like.exif)
-        tags[_TIFF_PREDICTOR] = 2
-        return {"compression": "tiff_lzw", "exif": tags, **({"icc_profile": profile} if profile else {})}
+    # TIFF stays uncompressed: Pillow leaves compression to libtiff, which cannot write EXIF's directories for
+    # it, and on noisy night pictures LZW would save a quarter only.
     if like is not None and name != "BMP":
         if like.exif is not None and not (name == "JPEG" and len(like.exif) > LARGEST_JPEG_EXIF_BYTES):
             options["exif"] = like.exif
-        if profile is not None:
-            options["icc_profile"] = profile
+        if like.icc_profile is not None:
+            options["icc_profile"] = like.icc_profile
     return options
