@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,8 +28,14 @@ class Output:
     def __init__(self, *, null: bool = False, stream: BinaryIO | None = None) -> None:
         self._end = b"\0" if null else b"\n"
         self._stream = stream if stream is not None else sys.stdout.buffer
+        #: Set while a progress bar is drawn: writes lines above it, so that the two do not run into each other
+        #: where results and progress share a terminal.
+        self.above_bar: Callable[[str], bool] | None = None
 
     def _write(self, data: bytes) -> None:
+        if self.above_bar is not None and self._stream.isatty():
+            if self.above_bar(data.decode("utf-8", "backslashreplace").rstrip("\n\0")):
+                return
         self._stream.write(data)
         self._stream.flush()
 

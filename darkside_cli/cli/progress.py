@@ -110,11 +110,16 @@ class ProgressRenderer:
             total = f" of {self._total}" if self._total is not None else ""
             self._line(f"{self._done}{total} {self._unit}, {self._rate()}")
 
+    def above_bar(self, text: str) -> bool:
+        """Write ``text`` above the bar, if there is one; False if there is none."""
+        if self._bar is None:
+            return False
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return True
+
     def _line(self, text: str) -> None:
         line = f"darkside: {text}"
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
+        if not self.above_bar(line):
             try:
                 sys.stderr.write(line + "\n")
                 sys.stderr.flush()

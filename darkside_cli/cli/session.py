@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from darkside_cli.cli.output import Output
+from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.config.paths import DataRoot, data_root
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +60,12 @@ class Session:
     verbose: bool = False
     debug: bool = False
     output: Output = field(default_factory=Output)
+
+    def progress(self) -> ProgressRenderer:
+        """Renderer of a job's events, as quiet or verbose as asked for; it and the results share a terminal."""
+        renderer = ProgressRenderer(quiet=self.quiet, verbose=self.verbose)
+        self.output.above_bar = renderer.above_bar
+        return renderer
 
     @property
     def root(self) -> DataRoot:

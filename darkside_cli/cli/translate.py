@@ -129,7 +129,7 @@ def translate(
         raise UsageError(f"{os.fsdecode(out_dir)} is not a folder", hint="name a folder with --output")
     inputs = expand_inputs(given, recursive=recursive, exclude=out_dir)
     jobs = plan_outputs(inputs, out_dir=out_dir, suffix=suffix, format=format)
-    progress = ProgressRenderer(quiet=session.quiet, verbose=session.verbose)
+    progress = session.progress()
     if not jobs:
         return _nothing_to_do(given, progress, recursive=recursive)
 
@@ -164,7 +164,7 @@ def translate(
                 workers=workers or min(8, usable_cpus()),
             ),
             total=len(jobs),
-            label=f"{translator.name} to {to}",
+            label=f"{Path(translator.name).name} to {to}",
             emit=_results(session.output, jsonl=jsonl, then=progress.emit),
         )
     return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
