@@ -24,6 +24,7 @@ RANKS = {
 SIDEWAYS = {
     ("gan", "compat"): "generators are opened from foreign checkpoints too",
     ("retrieval", "compat"): "descriptors and whitenings are opened from foreign files too",
+    ("assets", "compat"): "ground truths say which images a set must have",
     ("config", "errors"): "wrong configuration is an error",
     ("config", "registry"): "choices of options are registry entries",
     ("registry", "errors"): "an unknown name is an error",
