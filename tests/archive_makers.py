@@ -1,0 +1,55 @@
+"""Archives for tests, good and hostile, made in memory."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+JPEG = b"\xff\xd8\xff\xe0 not really a photograph \xff\xd9"
+
+
+def tar_bytes(
+    files: Mapping[str, bytes] | Sequence[tuple[str, bytes]], *extra: tarfile.TarInfo, mode: str = "w:gz"
+) -> bytes:
+    """Tar archive of regular files, then of the headers ``extra`` (without content)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, content in files.items() if isinstance(files, Mapping) else files:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+        for header in extra:
+            archive.addfile(header)
+    return stream.getvalue()
+
+
+def tar_header(name: str, kind: bytes, link: str = "", mode: int = 0o644) -> tarfile.TarInfo:
+    """Header of a member that is no regular file."""
+    header = tarfile.TarInfo(name)
+    header.type, header.linkname, header.mode = kind, link, mode
+    return header
+
+
+def zip_bytes(files: Mapping[str, bytes] | Sequence[tuple[str, bytes]], *links: tuple[str, str]) -> bytes:
+    """Zip archive of regular files, then of symbolic ``links`` (name, target)."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items() if isinstance(files, Mapping) else files:
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        for name, target in links:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o120777 << 16
+            archive.writestr(info, target)
+    return stream.getvalue()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder``, hidden ones too, with its content."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() or path.is_symlink()
+    }
