@@ -74,9 +74,10 @@ def plan_outputs(
     and Unicode forms count as equal, as on the file systems of other machines) keep their extension in the
     name: a.jpg.png, a.png.png.
 
-    ``drop_results`` leaves out inputs that are themselves the translation of another input: those of an
-    earlier run that a folder or a wildcard brought in. It is for runs that write no file that is there
-    already.
+    ``drop_results`` leaves out inputs that are the targets of others that stay in: results of an earlier run
+    that a folder or a wildcard brought in. It is for runs that write no file that is there already. Planned
+    again after such a run, the jobs are the same, unless results were written without a suffix into an input
+    folder.
 
     Raises UsageError if two inputs still share a target, if a target is its own source or (without
     ``drop_results``) another input, or if there is neither ``out_dir`` nor ``suffix``; UnknownNameError for a
