@@ -72,10 +72,15 @@ class RankCounter:
         inside, behind = np.searchsorted(indices, (first, last))
         # Before an image come those with a higher score, and those with an equal one and a lower index: all
         # of the block's if the image itself comes later in the database.
-        counts[:behind] += len(ordered) - ordered.searchsorted(scores[:behind], side="right")
-        counts[behind:] += len(ordered) - ordered.searchsorted(scores[behind:], side="left")
-        for position in range(inside, behind):
-            counts[position] += np.count_nonzero(block[: indices[position] - first] == scores[position])
+        up_to = ordered.searchsorted(scores[:behind], side="right")
+        counts[:behind] += len(ordered) - up_to
+        if behind < len(indices):
+            counts[behind:] += len(ordered) - ordered.searchsorted(scores[behind:], side="left")
+        if inside < behind:
+            # An image of this block equals its own score once; only where others do does their order count.
+            equal = up_to[inside:] - ordered.searchsorted(scores[inside:behind], side="left")
+            for position in inside + np.flatnonzero(equal > 1):
+                counts[position] += np.count_nonzero(block[: indices[position] - first] == scores[position])
 
 
 class TopK:

@@ -201,7 +201,13 @@ def _read_h5_groups(path: Path, names: Sequence[str], dim: int, rows: int) -> It
             part = names[first : first + rows]
             block = np.empty((len(part), dim), dtype=np.float32)
             for row, name in enumerate(part):
-                block[row] = file[f"{name}/{GLOBAL}"][:]
+                item = file[f"{name}/{GLOBAL}"]
+                if item.shape != (dim,):
+                    raise DescriptorFileError(
+                        f"{path}: {name} has a descriptor of shape {item.shape}, others of {dim} dimensions",
+                        hint="make the file again, with one model",
+                    )
+                block[row] = item[:]
             yield block
 
 
