@@ -16,6 +16,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,13 +97,13 @@ def memory_kib(field: str) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith(field)), 0)
 
 
-def peak_mib(run: Callable[[], object]) -> float:
-    """Peak of resident memory while ``run`` runs, above what was resident before."""
+def with_peak_mib(run: Callable[[], list[float]]) -> tuple[list[float], float]:
+    """Result of ``run``, and the peak of resident memory meanwhile above what was resident before."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory_kib("VmRSS")
-    run()
-    return (memory_kib("VmHWM") - before) / 1024
+    result = run()
+    return result, (memory_kib("VmHWM") - before) / 1024
 
 
 def main() -> None:
@@ -120,9 +121,10 @@ def main() -> None:
         "obvious, best layout": obvious_best_layout,
         "darkside": ours,
     }
-    figures, memory = {}, {}
+    figures: dict[str, list[float]] = {}
+    memory: dict[str, float] = {}
     for label, run in contestants.items():  # warms up as well
-        memory[label] = peak_mib(lambda run=run, label=label: figures.__setitem__(label, run(*benchmark)))
+        figures[label], memory[label] = with_peak_mib(partial(run, *benchmark))
     seconds: dict[str, list[float]] = {label: [] for label in contestants}
     for _ in range(arguments.rounds):
         for label, run in contestants.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,12 +47,9 @@ def split(scores: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
 
 
 @given(score_tables(), st.lists(st.integers(0, 30), max_size=5), st.randoms(use_true_random=False))
-def test_counting_is_sorting(scores: np.ndarray, cuts: list[int], random: object) -> None:
+def test_counting_is_sorting(scores: np.ndarray, cuts: list[int], random: Random) -> None:
     size = scores.shape[1]
-    listed = [
-        np.array(random.sample(range(size), random.randint(0, size)), dtype=int)  # type: ignore[attr-defined]
-        for _ in scores
-    ]
+    listed = [np.array(random.sample(range(size), random.randint(0, size)), dtype=int) for _ in scores]
     ranks = rank_relevant(split(scores, cuts), listed)
     place = np.argsort(stable_order(scores), axis=1)
     for row, (own, found) in enumerate(zip(listed, ranks, strict=True)):

@@ -118,7 +118,7 @@ def test_ranks_from_stored_descriptors(evaluation: Case, name: str) -> None:
     expected = evaluation.arrays[f"{name}.ranks"].T
     found, _ = top_k(queries, database, len(database))
     assert found.shape == expected.shape
-    scores = np.float64(queries) @ np.float64(database).T
+    scores = queries.astype(np.float64) @ database.T.astype(np.float64)
     # Where the order differs, the two images must score alike to what float32 sums can tell apart.
     near = 1e-6
     differ = found != expected

@@ -71,7 +71,7 @@ def test_top_images_say_what_they_are() -> None:
     assert result.top is not None
     (images,) = result.top
     assert [image.group for image in images] == ["junk", "ok", None]
-    assert images[1] == TopImage(index=3, name="d", score=pytest.approx(0.8), group="ok")
+    assert images[1] == TopImage(index=3, name="d", score=float(DATABASE[3, 0]), group="ok")
 
 
 def test_document_is_json() -> None:

@@ -76,7 +76,8 @@ def test_counting_on_a_device_gives_the_same(
 
 def random_descriptors(count: int, dim: int, seed: int) -> np.ndarray:
     table = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
-    return table / np.linalg.norm(table, axis=1, keepdims=True)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    return table
 
 
 @pytest.mark.parametrize("queries", [1, 3, 40])
