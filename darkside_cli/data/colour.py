@@ -69,6 +69,8 @@ def _without_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]
     keyed = "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
     if not keyed and image.mode not in ("PA", "RGBA"):
         return image, None
+    if image.mode == "1" and image.info["transparency"]:
+        image.info["transparency"] = 255  # older Pillows count a bit as 1 here, and as 255 among the pixels
     rgba = image.convert("RGBA")
     colour = image if image.mode in ("1", "L") else rgba.convert("RGB")
     return colour, rgba.getchannel("A")
