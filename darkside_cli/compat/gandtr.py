@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,13 @@ from darkside_cli.models.weights import Checkpoint, check_fit, expected_shapes, 
 
 #: Metadata key under which a checkpoint keeps what gandtr wrote beside its weights.
 METADATA_KEY = "gandtr"
-DESCRIPTOR_ARCHITECTURE = "cirnet"
-_TRANSFORMS = "pil2np | totensor | normalize"
 _SINGLE = "SingleNetwork"
+#: What gandtr puts around a network's input, by whether it is a descriptor.
+_TRANSFORMS = {
+    False: "pil2np | totensor | normalize",
+    True: "pil2np | apply_clahe:1.0 | totensor | normalize",
+}
+_WRAPPERS = {False: "", True: "cirfaketuplebatch"}
 
 
 @dataclass(frozen=True)
@@ -111,19 +115,9 @@ def _jsonable(value: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def identify(network: GandtrNetwork, recognised: tuple[str, Any] | None, path: Path) -> tuple[str, Any]:
     """Architecture and configuration of a gandtr network: the declared ones, if the weights bear them out.
 
-    ``recognised`` is what the keys and shapes look like. Raises CheckpointError for a descriptor (a network
-    of another kind), an architecture that is not known, and where declaration and weights disagree; it says
-    in what.
+    ``recognised`` is what the keys and shapes look like. Raises CheckpointError for an architecture that is
+    not known, and where declaration and weights disagree; it says in what.
     """
-    declared_name = network.model["architecture"]
-    if declared_name == DESCRIPTOR_ARCHITECTURE:
-        backbone = network.model.get("cir_architecture", "unknown")
-        pooling = network.model.get("pooling", "unknown")
-        raise CheckpointError(
-            f"{path} is an image descriptor's checkpoint (backbone {backbone}, pooling {pooling}), "
-            "not that of a generator, discriminator or edge detector",
-            hint="give a generator's checkpoint, such as generator_X_best.pth",
-        )
     try:
         declared = config_from_reference(network.model)
     except DarksideError as error:
@@ -163,11 +157,12 @@ def to_gandtr(checkpoint: Checkpoint) -> dict[str, Any]:
     kept = checkpoint.metadata.get(METADATA_KEY)
     kept = kept if isinstance(kept, Mapping) else {}
     frozen = bool(kept.get("frozen", False))
+    is_descriptor = checkpoint.kind == "descriptor"
     runtime = kept.get("runtime") or {
-        "wrappers": "",
+        "wrappers": _WRAPPERS[is_descriptor],
         "frozen": frozen,
         "data": {
-            "transforms": _TRANSFORMS,
+            "transforms": _TRANSFORMS[is_descriptor],
             "mean_std": [list(checkpoint.metadata.get(key, [0.5, 0.5, 0.5])) for key in ("mean", "std")],
         },
     }
@@ -196,10 +191,9 @@ def save_gandtr(path: str | Path, checkpoint: Checkpoint) -> Path:
 
 def _model_params(checkpoint: Checkpoint, kept: Any) -> dict[str, Any]:
     """Give gandtr's ``model`` parameters: those the file came with if they still hold, else new ones."""
-    wanted = (checkpoint.architecture, checkpoint.config)
     if isinstance(kept, Mapping):
         try:
-            if config_from_reference(kept) == wanted:
+            if _describes(kept, checkpoint):
                 return dict(kept)
         except DarksideError:
             pass  # kept by a newer version: made anew below
@@ -207,9 +201,17 @@ def _model_params(checkpoint: Checkpoint, kept: Any) -> dict[str, Any]:
     if make is None:
         raise CheckpointError(f"{checkpoint.path} is a {checkpoint.architecture}, which gandtr does not have")
     params = make(checkpoint.config)
-    if config_from_reference(params) != wanted:
+    if not _describes(params, checkpoint):
         raise CheckpointError(f"{checkpoint.path} has a form that gandtr cannot express: {checkpoint.config}")
     return params
+
+
+def _describes(params: Mapping[str, Any], checkpoint: Checkpoint) -> bool:
+    """Whether gandtr's parameters are those of the checkpoint; mean and std are no part of them."""
+    architecture, config = config_from_reference(params)
+    own = vars(checkpoint.config)
+    same = {key: own[key] for key in ("mean", "std") if key in own}
+    return architecture == checkpoint.architecture and replace(config, **same) == checkpoint.config
 
 
 def _channels(config: Any) -> dict[str, Any]:
@@ -251,6 +253,18 @@ def _patch_discriminator(config: Any) -> dict[str, Any]:
     }
 
 
+def _retrieval_net(config: Any) -> dict[str, Any]:
+    return {
+        "architecture": "cirnet",
+        "local_whitening": config.local_whitening,
+        "pooling": config.pooling,
+        "pretrained": False,
+        "regional": config.regional,
+        "whitening": config.whitening,
+        "cir_architecture": config.backbone,
+    }
+
+
 def _unless_default(**values: Sequence[Any]) -> dict[str, Any]:
     return {key: value for key, (value, default) in values.items() if value != default}
 
@@ -260,5 +274,6 @@ _MODEL_PARAMS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "unet_generator": _unet_generator,
     "patch_discriminator": _patch_discriminator,
     "hed": lambda _: {"architecture": "hed_interpolation", "pretrained": None},
+    "retrieval_net": _retrieval_net,
     "rcf": lambda _: {"architecture": "rcf", "pretrained": None},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,16 +33,16 @@ _RESEMBLANCE = 0.5
 
 
 def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkpoint:
-    """Open weights: a file of ours or gandtr's, a bare state dict (CycleGAN, CUT, HED, RCF), a run's folder.
+    """Open weights: a file of ours or gandtr's, a bare state dict (CycleGAN, CUT, HED …), a run's folder.
 
     ``direction`` ("day2night", "night2day") chooses among the generators of a folder (see
     :mod:`darkside_cli.compat.folders`); of a file it changes nothing. Formats are told by content: torch's
     zip and old container, or safetensors. What the network is comes from our metadata or gandtr's
     parameters, and is held against the weights; of a bare state dict it is recognised from keys and shapes.
 
-    Metadata: ``mean`` and ``std`` (0.5 where the file does not tell), ``direction`` (our metadata's, else
-    that of a well-known file name, else None; only of generators), ``epoch`` if the name tells it, and
-    ``gandtr`` with what that wrote beside the weights.
+    Metadata: ``mean`` and ``std`` (where the file does not tell, those of the configuration, else 0.5),
+    ``direction`` (our metadata's, else that of a well-known file name, else None; only of generators),
+    ``epoch`` if the name tells it, and ``gandtr`` with what that wrote beside the weights.
 
     Raises MissingAssetError if there is no such path, or no generator in a folder; CheckpointError if a
     file is damaged, unsafe, of no known network, or does not fit what it says it is.
@@ -71,6 +72,8 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
 def _from_gandtr(network: gandtr.GandtrNetwork, path: Path) -> Checkpoint:
     shapes = shapes_of(network.state)
     architecture, config = gandtr.identify(network, recognise_state(shapes), path)
+    if network.mean_std is not None and hasattr(config, "mean"):
+        config = replace(config, **dict(zip(("mean", "std"), network.mean_std, strict=True)))
     metadata = _metadata(path, architecture, config)
     if network.mean_std is not None:
         metadata["mean"], metadata["std"] = network.mean_std
@@ -108,9 +111,10 @@ def _bare(file: StateFile) -> Mapping[str, Any]:
 def _metadata(path: Path, architecture: str, config: Any) -> dict[str, Any]:
     channels = getattr(config, "in_channels", 3)
     is_generator = ARCHITECTURES.get(architecture).kind == "generator"
+    default = [_DEFAULT_MEAN_STD] * channels
     metadata: dict[str, Any] = {
-        "mean": [_DEFAULT_MEAN_STD] * channels,
-        "std": [_DEFAULT_MEAN_STD] * channels,
+        "mean": list(getattr(config, "mean", default)),
+        "std": list(getattr(config, "std", default)),
         "direction": direction_of(path) if is_generator else None,
     }
     if (epoch := epoch_of(path)) is not None:
@@ -120,12 +124,6 @@ def _metadata(path: Path, architecture: str, config: Any) -> dict[str, Any]:
 
 def _raise_unrecognised(shapes: Mapping[str, tuple[int, ...]], path: Path) -> NoReturn:
     """Say how an unknown state dict differs from what it resembles most, or at least what its keys are."""
-    if "pool.p" in shapes and any(key.startswith("features.") for key in shapes):
-        raise CheckpointError(
-            f"{path} is an image descriptor's checkpoint, not that of a generator, discriminator or edge "
-            "detector",
-            hint="give a generator's checkpoint, such as generator_X_best.pth",
-        )
     for entry in ARCHITECTURES:
         config = resolve(entry.config)()
         keys = expected_shapes(entry.name, config).keys()

@@ -68,15 +68,17 @@ def read_state_file(path: str | Path) -> StateFile:
         ) from error
     if size == 0:
         raise CheckpointError(f"{path} is empty", hint=_AGAIN)
+    # The first, since the length of its header may look like another format's magic number.
+    if _looks_like_safetensors(head):
+        return _safetensors(path)
     if head.startswith(_ZIP_MAGIC):
         _check_zip(path)
         return StateFile(path, "zip", _load_torch(path))
     if head.startswith(_PICKLE_MAGIC):
         _check_legacy(path)
         return StateFile(path, "legacy", _load_torch(path))
-    if path.suffix == ".safetensors" or _looks_like_safetensors(head):
-        content, header = _load_safetensors(path)
-        return StateFile(path, "safetensors", content, header)
+    if path.suffix == ".safetensors":
+        return _safetensors(path)  # which will say what is wrong with it
     _check_not_text_pickle(path, size)
     raise CheckpointError(f"{path} {kind_of(head)}, not weights", hint=_AGAIN)
 
@@ -138,17 +140,25 @@ def _check_zip(path: Path) -> None:
 def _check_legacy(path: Path) -> None:
     """See that a file that begins as a pickle is torch's old container, and not any pickle."""
     data = path.read_bytes()
-    if _first_number(data) == _LEGACY_MAGIC:
+    if not _ends(data):
+        raise CheckpointError(f"{path} is damaged or incomplete: it ends too early", hint=_AGAIN)
+    if any(argument == _LEGACY_MAGIC for _, argument, _ in pickletools.genops(data)):
         return
-    unsafe = [
-        name for name in pickle_globals(data) if not name.startswith("numpy") and not _is_harmless(name)
-    ]
-    if unsafe:
-        raise _unsafe(path, unsafe)
+    asked = [name for name in pickle_globals(data) if not _is_harmless(name)]
+    if any(not name.startswith("numpy") for name in asked):
+        raise _unsafe(path, asked)
     raise CheckpointError(
         f"{path} is a plain Python pickle, not weights",
         hint="whitenings and ground truths are such files; give a network's weights",
     )
+
+
+def _ends(data: bytes) -> bool:
+    """Whether ``data`` begins with a whole pickle."""
+    try:
+        return any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(data))
+    except Exception:  # damaged, or no pickle
+        return False
 
 
 def _check_not_text_pickle(path: Path, size: int) -> None:
@@ -156,29 +166,17 @@ def _check_not_text_pickle(path: Path, size: int) -> None:
     if size > _LONGEST_TEXT_PICKLE:
         return
     data = path.read_bytes()
-    try:
-        complete = any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(data))
-    except Exception:
-        return
-    unsafe = [name for name in pickle_globals(data) if not _is_harmless(name)]
-    if complete and unsafe:
+    unsafe = [name for name in pickle_globals(data) if not _is_harmless(name)] if _ends(data) else []
+    if unsafe:
         raise _unsafe(path, unsafe)
-
-
-def _first_number(data: bytes) -> int | None:
-    try:
-        return next(
-            (arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, int) and arg > 255), None
-        )
-    except Exception:  # not a pickle after all
-        return None
 
 
 def _load_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and old storage classes: no matter here
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # given a path, torch would go by its suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for damaged files
         unsafe = [name for name in pickle_globals(_pickled_part(path)) if not _is_harmless(name)]
         if unsafe:
@@ -188,15 +186,16 @@ def _load_torch(path: Path) -> Any:
         ) from error
 
 
-def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _safetensors(path: Path) -> StateFile:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = dict(file.metadata() or {})
-            return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118
+            content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file: {_first_line(error)}", hint=_AGAIN
         ) from error
+    return StateFile(path, "safetensors", content, header)
 
 
 def _pickled_part(path: Path) -> bytes:

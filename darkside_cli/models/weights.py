@@ -14,12 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, ConfigError, UnknownNameError
@@ -31,6 +33,7 @@ __all__ = [
     "Checkpoint",
     "build_network",
     "check_fit",
+    "expected_shapes",
     "from_state_file",
     "normalise_state",
     "read_checkpoint",
@@ -161,7 +164,7 @@ def build_network(checkpoint: Checkpoint) -> nn.Module:
     CheckpointError that names the first missing, unexpected and misshapen keys if the weights do not fit.
     """
     entry = ARCHITECTURES.get(checkpoint.architecture)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _Uninitialised():
         network: nn.Module = resolve(entry.target)(checkpoint.config)
     _raise_differences(
         shapes_of(network.state_dict()), shapes_of(checkpoint.state), checkpoint.architecture, checkpoint.path
@@ -180,8 +183,28 @@ def check_fit(shapes: Mapping[str, tuple[int, ...]], architecture: str, config: 
 
 def expected_shapes(architecture: str, config: Any) -> dict[str, tuple[int, ...]]:
     """Keys and shapes of the network's state dict, in order, without making its weights."""
-    with torch.device("meta"):
-        return shapes_of(resolve(ARCHITECTURES.get(architecture).target)(config).state_dict())
+    return dict(_shapes(ARCHITECTURES.get(architecture).target, config))
+
+
+@lru_cache(maxsize=16)  # opening a file asks for the same ones several times
+def _shapes(target: str, config: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    with torch.device("meta"), _Uninitialised():
+        return tuple(shapes_of(resolve(target)(config).state_dict()).items())
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Networks made inside do not draw their weights: these are loaded, or not looked at.
+
+    That saves most of the time of making a large one, and on the meta device torch's loading of its symbolic
+    mathematics.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if getattr(func, "__module__", "") == "torch.nn.init" or name in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -198,7 +221,8 @@ def recognise_state(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, Any] | 
     first: tuple[str, Any] | None = None
     for entry in ARCHITECTURES:
         try:
-            config = resolve(entry.recogniser)(shapes)
+            with _Uninitialised():  # some compare with networks of their own making
+                config = resolve(entry.recogniser)(shapes)
         except ConfigError:  # sizes no network can have
             continue
         if config is None:
