@@ -47,9 +47,11 @@ def zip_bytes(files: Mapping[str, bytes] | Sequence[tuple[str, bytes]], *links: 
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below ``folder``, hidden ones too, with its content."""
+    """Every file below ``folder``, hidden ones too, with its content; links to folders with where they lead."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+        path.relative_to(folder).as_posix(): b"-> " + bytes(path.readlink())
+        if path.is_dir()
+        else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() or path.is_symlink()
     }

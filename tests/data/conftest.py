@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from asset_world import fill
 from faulty_server import FaultyServer
 
 
@@ -16,3 +17,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
         monkeypatch.delenv(name.lower(), raising=False)
     with FaultyServer() as running:
         yield running
+
+
+@pytest.fixture
+def full(server: FaultyServer) -> FaultyServer:
+    """The faulty server with everything of the small world of assets on it."""
+    fill(server)
+    return server

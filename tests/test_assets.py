@@ -1,0 +1,76 @@
+"""The registry of everything that can be brought, and the names of images in real ground truths."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from darkside_cli.assets import ASSETS, open_store, read_names
+from darkside_cli.data.catalog import DATA
+from darkside_cli.errors import CheckpointError
+from darkside_cli.models.catalog import MODELS
+
+FILES = Path(__file__).parent / "parity" / "data" / "files"
+
+
+def test_every_model_and_every_data_set_is_an_asset() -> None:
+    assert [*MODELS.names(), *DATA.names()] == ASSETS.names()
+    for model in MODELS:
+        asset = ASSETS.get(model.name)
+        assert [(f.path, f.urls) for f in asset.files] == [(f.path, f.urls) for f in model.files]
+        assert asset.aliases == model.aliases
+        assert "weights" in asset.groups
+        assert asset.needed_by
+        assert model.licence in asset.licence
+    assert ASSETS.get("gem_r101_hedngan").files[1].path == "weights/hedngan_embed_resnet101_lw.pkl"
+    assert ASSETS.get("hed").needed_by == ("train-gan --model hedgan", "train-gan --model hedngan")
+
+
+def test_names_are_read_from_ground_truths_databases_and_lists() -> None:
+    recorded = json.loads((FILES.parent / "dataset_files.json").read_text())
+    for name in ("roxford5k", "247tokyo1k"):
+        data = pickle.loads((FILES / "test" / name / f"gnd_{name}.pkl").read_bytes())
+        assert read_names(FILES / "test" / name / f"gnd_{name}.pkl") == data["imlist"] + data["qimlist"]
+    assert set(recorded["train_db"]["train"]["cids"]) <= set(
+        read_names(FILES / "sfm" / "retrieval-SfM-120k.pkl")
+    )
+    assert len(list(read_names(FILES / "sfm" / "train_day.txt"))) == 19
+
+
+def test_a_ground_truth_decides_what_is_complete(tmp_path: Path) -> None:
+    """The parity case's test set, copied into a data root, is complete; without one image it is not."""
+    target = tmp_path / "data" / "test" / "247tokyo1k"
+    (target / "jpg").mkdir(parents=True)
+    source = FILES / "test" / "247tokyo1k"
+    (target / "gnd_247tokyo1k.pkl").write_bytes((source / "gnd_247tokyo1k.pkl").read_bytes())
+    for image in (source / "jpg").iterdir():
+        (target / "jpg" / image.name).write_bytes(image.read_bytes())
+    store = open_store(tmp_path)
+    assert store.state(ASSETS.get("tokyo247")).status == "complete"
+    (target / "jpg" / "db_003.jpg").unlink()
+    state = store.state(ASSETS.get("tokyo247"))
+    assert (state.status, state.lacking) == ("partial", ("db_003.jpg",))
+
+
+class Payload:
+    """What a hostile ground truth holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_hostile_ground_truth_runs_nothing(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    folder = tmp_path / "root" / "data" / "test" / "247tokyo1k"
+    (folder / "jpg").mkdir(parents=True)
+    gnd = folder / "gnd_247tokyo1k.pkl"
+    gnd.write_bytes(pickle.dumps({"imlist": Payload(witness), "qimlist": []}))
+    with pytest.raises(CheckpointError, match="unsafe"):
+        open_store(tmp_path / "root").state(ASSETS.get("tokyo247"))
+    assert not witness.exists()
