@@ -22,7 +22,7 @@ Descriptors = npt.NDArray[Any] | Tensor
 
 # Scores (Q x rows) of one tile. On a CPU they and their ordered copy should stay in its caches; a GPU wants
 # large launches. Descriptor values (rows x D) of one tile bound the buffers.
-_CPU_SCORES, _CPU_VALUES = 1 << 21, 1 << 24
+_CPU_SCORES, _CPU_VALUES = 1 << 20, 1 << 24
 _DEVICE_SCORES, _DEVICE_VALUES = 1 << 24, 1 << 26
 _FEWEST_ROWS, _MOST_ROWS = 256, 1 << 17
 
@@ -66,7 +66,7 @@ def as_float32(descriptors: Descriptors) -> Tensor:
     """Give the same numbers as a float32 tensor; memory is shared if it is float32 and may be written to."""
     if isinstance(descriptors, Tensor):
         return descriptors.detach().to(torch.float32)
-    if descriptors.dtype != np.float32 or not descriptors.flags.writeable or not descriptors.dtype.isnative:
+    if descriptors.dtype != np.float32 or not descriptors.flags.writeable:
         # PyTorch warns of tensors on memory that must not be written to, so that is copied too.
         descriptors = np.array(descriptors, dtype=np.float32)
     return torch.from_numpy(np.ascontiguousarray(descriptors))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from darkside_cli.evaluation.ground_truth import GroundTruth, Query
 from darkside_cli.evaluation.protocols import score_ranks
 from darkside_cli.evaluation.ranking import ranks_in_list
 from darkside_cli.retrieval.benchmark import TopImage, score
+from darkside_cli.retrieval.descriptor_blocks import open_descriptors
 
 NAMES = ("a", "b", "c", "d", "e")
 # One query along the first axis: the database comes in the order b, d, a, e, c.
@@ -64,6 +66,16 @@ def test_distractors_come_between_and_after_equal_ones() -> None:
     assert [image.name for image in result.top[0]] == ["b", None, "d", None, "a", "e", None, "c"]
     # Without junk d is second, c seventh.
     assert result.protocols[0].mean_average_precision == pytest.approx((0 + 1 / 2) / 4 + (1 / 6 + 2 / 7) / 4)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_distractors_from_a_file(suffix: str, tmp_path: Path) -> None:
+    more = np.random.default_rng(0).standard_normal((300, 2)).astype(np.float32)
+    (np.save if suffix == ".npy" else np.savez)(tmp_path / f"more{suffix}", more)
+    file = open_descriptors(tmp_path / f"more{suffix}")
+    result = score(DATABASE, QUERIES, PLAIN, distractors=file.blocks(70), top=305, block=64)
+    assert result == score(DATABASE, QUERIES, PLAIN, distractors=[more], top=305, block=64)
+    assert result.distractors == file.count == 300
 
 
 def test_top_images_say_what_they_are() -> None:

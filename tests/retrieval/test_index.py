@@ -154,7 +154,7 @@ def test_later_parts_are_read_one_at_a_time() -> None:
 
 
 def test_tiles_fit_caches_and_small_databases() -> None:
-    assert default_rows(70, 512, CPU, None) == 16384
+    assert default_rows(70, 512, CPU, None) == 8192
     assert default_rows(1, 2048, CPU, None) * 2048 * 4 <= 64 << 20
     assert default_rows(100_000, 512, CPU, None) == 256
     for total in (0, 1, 18, 255, 256, 257, 5000):
