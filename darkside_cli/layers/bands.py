@@ -1,0 +1,93 @@
+"""Work on an image in bands of rows, one thread per core, each thread with its own share of the cache.
+
+Torch spreads every single operation over the cores and lets them meet after it. Where an image goes through
+many small operations, a thread of its own for each band does better: what one operation wrote is still in that
+core's cache for the next, and a core that somebody else is using holds up its own band only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from math import prod
+
+import torch
+from torch import Tensor
+
+MAX_THREADS = 16
+"""More threads than this would mostly wait for Python's lock."""
+
+_lock = threading.Lock()
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # (process, threads): a fork has none of its parent's
+_local = threading.local()
+
+
+def for_each_band(bands: int, work: Callable[[int], None]) -> None:
+    """Call ``work(0)`` to ``work(bands - 1)``, each once, on as many threads as torch uses, in no fixed order.
+
+    Inside ``work`` torch runs on a single thread and records no gradients. An exception stops the hand-out of
+    further bands and is raised here.
+    """
+    threads = min(torch.get_num_threads(), bands, MAX_THREADS)
+    if threads <= 1:
+        with torch.no_grad():
+            for band in range(bands):
+                work(band)
+        return
+    # next() on a count is one step for the interpreter: no band is handed out twice.
+    numbers = count()
+    failed = threading.Event()
+
+    def take() -> None:
+        with torch.no_grad():
+            while (band := next(numbers)) < bands and not failed.is_set():
+                try:
+                    work(band)
+                except BaseException:
+                    failed.set()
+                    raise
+
+    futures = [_pool().submit(take) for _ in range(threads)]
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise errors[0]
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Threads in which torch runs single-threaded, as many as torch uses in the calling thread."""
+    threads = min(torch.get_num_threads(), MAX_THREADS)
+    key = os.getpid(), threads
+    with _lock:
+        if key not in _pools:
+            before = torch.get_num_threads()
+            pool = ThreadPoolExecutor(threads, thread_name_prefix="bands")
+            started = threading.Barrier(threads)
+
+            def start() -> None:
+                torch.get_num_threads()  # makes torch set up this thread now, so that it won't undo the next line
+                torch.set_num_threads(1)
+                started.wait()
+
+            for future in [pool.submit(start) for _ in range(threads)]:
+                future.result()
+            # set_num_threads acts on its own thread, and on those that are yet to come: leave them as they were.
+            torch.set_num_threads(before)
+            _pools[key] = pool
+        return _pools[key]
+
+
+def scratch(use: str, *shapes: tuple[int, ...]) -> Iterator[Tensor]:
+    """Uninitialised float32 tensors that belong to the calling thread until it asks again for the same ``use``."""
+    sizes = [-(-prod(shape) // 16) * 16 for shape in shapes]  # whole cache lines
+    kept: dict[str, Tensor] = _local.__dict__.setdefault("scratch", {})
+    memory = kept.get(use)
+    if memory is None or memory.numel() < sum(sizes):
+        with torch.inference_mode(False):
+            memory = kept[use] = torch.empty(sum(sizes), dtype=torch.float32, device="cpu")
+    start = 0
+    for shape, size in zip(shapes, sizes, strict=True):
+        yield memory[start : start + prod(shape)].view(shape)
+        start += size
