@@ -97,6 +97,24 @@ def test_copies_of_an_image_have_equal_scores_wherever_they_stand(queries: int, 
         assert np.argsort(found.top_indices[row])[own].tolist() == found.ranks[row].tolist()
 
 
+def test_no_image_comes_before_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that rounds the same product otherwise each time does not move a listed image."""
+    exact, calls = TileScorer._score, 0
+
+    def noisy(self: TileScorer, tile: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return exact(self, tile).mul_(1 + calls * 1e-6)
+
+    database = np.random.default_rng(0).permutation(400).astype(np.float32)[:, None] + 1
+    order = np.argsort(-database[:, 0])
+    monkeypatch.setattr(TileScorer, "_score", noisy)
+    found = scan(np.ones((1, 1), np.float32), database, listed=[np.arange(400)], k=400, block=64)
+    assert calls > 7
+    assert found.ranks[0].tolist() == np.argsort(order).tolist()
+    assert found.top_indices[0].tolist() == order.tolist()
+
+
 @pytest.mark.parametrize(
     "kind", ["float16", "float64", "readonly", "fortran", "tensor", "half tensor", "memmap"]
 )
