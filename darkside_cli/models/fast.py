@@ -41,16 +41,19 @@ MINIMUM_PX = 16
 def prepare_for_inference(
     network: nn.Module, *, device: torch.device | str, precision: str = "fp32"
 ) -> nn.Module:
-    """Copy of ``network`` for inference on ``device``: float32 ``(B, C, H, W)`` in and out, as in evaluation mode.
+    """``network`` for inference on ``device``: float32 ``(B, C, H, W)`` in and out, behaving as in evaluation mode.
 
-    ``precision`` is "fp32", "bf16" or "fp16". The network given stays as it is; what is done to its weights
-    later has no effect on the copy.
+    ``precision`` is "fp32", "bf16" or "fp16". The network given stays as it is. A copy is returned, unless nothing
+    is to be done (in evaluation mode, on the device, fp32, no faster form known): then it is the network itself.
     """
     device = torch.device(device)
     if device.type == "cpu" and not (precision == "bf16" and multiplies_bf16()):
         if isinstance(network, ResnetGenerator):
             return FastGenerator(network, tile=TILES.get(precision, TILES["fp32"]))
         precision = "fp32"
+    tensors = [*network.parameters(), *network.buffers()]
+    if precision == "fp32" and not network.training and all(each.device == device for each in tensors):
+        return network
     return PlainNetwork(network, device, DTYPES[precision])
 
 

@@ -35,7 +35,7 @@ class Negative(nn.Module):
 
 
 def test_values_are_normalised_in_and_truncated_out() -> None:
-    network = Negative()
+    network = Negative().eval()
     out = Translator(network).translate(np.array([[[[0, 255, 51]]]], np.uint8))
     assert network.seen is not None
     torch.testing.assert_close(network.seen.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
