@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from darkside_cli.compat import gandtr
+from darkside_cli.compat import cirtorch, gandtr
 from darkside_cli.compat.folders import DIRECTIONS, direction_of, epoch_of, find_generator
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.models.architectures import ARCHITECTURES
@@ -33,7 +33,7 @@ _RESEMBLANCE = 0.5
 
 
 def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkpoint:
-    """Open weights: a file of ours or gandtr's, a bare state dict (CycleGAN, CUT, HED …), a run's folder.
+    """Open weights: a file of ours, gandtr's or cirtorch's, a bare state dict (CycleGAN, HED …), a run's folder.
 
     ``direction`` ("day2night", "night2day") chooses among the generators of a folder (see
     :mod:`darkside_cli.compat.folders`); of a file it changes nothing. Formats are told by content: torch's
@@ -42,7 +42,7 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
 
     Metadata: ``mean`` and ``std`` (where the file does not tell, those of the configuration, else 0.5),
     ``direction`` (our metadata's, else that of a well-known file name, else None; only of generators),
-    ``epoch`` if the name tells it, and ``gandtr`` with what that wrote beside the weights.
+    ``epoch`` if the name tells it, and ``gandtr`` or ``cirtorch`` with what that wrote beside the weights.
 
     Raises MissingAssetError if there is no such path, or no generator in a folder; CheckpointError if a
     file is damaged, unsafe, of no known network, or does not fit what it says it is.
@@ -55,7 +55,8 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
     if path.is_dir():
         path = find_generator(path, direction)
     try:
-        file = read_state_file(path)
+        with cirtorch.arrays_allowed():
+            file = read_state_file(path)
     except CheckpointError as error:
         if path.name.startswith("learning_"):
             raise CheckpointError(
@@ -66,6 +67,8 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
         return checkpoint
     if gandtr.is_gandtr(file.content):
         return _from_gandtr(gandtr.parse(file.content, path), path)
+    if cirtorch.is_cirtorch(file.content):
+        return cirtorch.to_checkpoint(cirtorch.parse(file.content, path), path)
     return _from_state_dict(file)
 
 

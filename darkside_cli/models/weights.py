@@ -52,7 +52,7 @@ _NAMED_KEYS = 4
 class Checkpoint:
     """Weights and what they belong to.
 
-    ``format`` is the file's: "darkside", "gandtr" or "state-dict"; ``architecture`` a name in
+    ``format`` is the file's: "darkside", "gandtr", "cirtorch" or "state-dict"; ``architecture`` a name in
     ``ARCHITECTURES`` and ``config`` an object of its configuration class. ``state`` maps the network's own
     keys (no ``module.``) to tensors on the CPU, in the types they are stored in. ``metadata`` is JSON-able;
     see the module's docstring.
@@ -94,7 +94,7 @@ def save_checkpoint(
         "config": asdict(config),
         "metadata": dict(metadata or {}),
     }
-    header = {HEADER_KEY: json.dumps(description, allow_nan=False, ensure_ascii=False, sort_keys=True)}
+    header = {HEADER_KEY: json.dumps(description, allow_nan=False, ensure_ascii=False)}
     # Cloned, because safetensors takes neither views of one storage nor strides of its own.
     tensors = {
         key: value.detach().to("cpu").clone(memory_format=torch.contiguous_format)
