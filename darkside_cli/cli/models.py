@@ -11,24 +11,13 @@ import typer
 from darkside_cli.cli import options
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
+from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
     from darkside_cli.models.catalog import ModelEntry
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
-
-
-def human_size(size_bytes: int | None) -> str:
-    """Size in the unit that leaves one to three digits before the point; "?" when it is not known."""
-    if size_bytes is None:
-        return "?"
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError
 
 
 def _size(entry: ModelEntry, root: Path) -> int | None:

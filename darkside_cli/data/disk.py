@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import Emit, Notice
+from darkside_cli.units import human_size
 
 
 class Stopped(Exception):  # noqa: N818 - what was asked for, no error
@@ -99,13 +100,3 @@ def not_enough_space(name: str, folder: Path, needed: int, free: int) -> Missing
         f"not enough space for {name}: {human_size(needed)} needed, {human_size(free)} free for {folder}",
         hint="free some space, or name a folder on another disk with --data-dir",
     )
-
-
-def human_size(size: int) -> str:
-    """Word a number of bytes: "1.8 GB" (powers of ten)."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import requests
 
-from darkside_cli.data.disk import Space, Stopped, human_size, locked
+from darkside_cli.data.disk import Space, Stopped, locked
 from darkside_cli.data.http import Hooks, Refused, Timeouts, Transient, fetch, new_session, probe_size
 from darkside_cli.data.inventory import find_file
 from darkside_cli.data.jobs import Job, run_jobs
@@ -39,6 +39,7 @@ from darkside_cli.events import (
     ignore,
 )
 from darkside_cli.remote import RemoteFile
+from darkside_cli.units import human_size
 
 MIB = 1 << 20
 #: A size is worth a short wait only: the download itself will tell it too.

@@ -196,18 +196,21 @@ def _hash_all(
 ) -> dict[str, str | None]:
     """SHA-256 of each file, None for one that is not there."""
     started = told = time.monotonic()
-    emit(TransferStarted(what, len(names), activity="verify"))
+    sizes = {name: path.stat().st_size if (path := folder / name).is_file() else 0 for name in names}
+    total, done = sum(sizes.values()), 0
+    emit(TransferStarted(what, total, activity="verify"))
     result: dict[str, str | None] = {}
-    for count, name in enumerate(names, 1):
+    for name in names:
         if stop.is_set():
             raise Stopped
         path = folder / name
         result[name] = sha256_of(path) if path.is_file() else None
+        done += sizes[name]
         if time.monotonic() - told >= EVERY_S:
             told = time.monotonic()
-            emit(TransferProgress(what, count, len(names), activity="verify"))
+            emit(TransferProgress(what, done, total, activity="verify"))
     elapsed = time.monotonic() - started
-    emit(TransferFinished(what, folder, len(names), elapsed, activity="verify", files=len(names)))
+    emit(TransferFinished(what, folder, total, elapsed, activity="verify", files=len(names)))
     return result
 
 

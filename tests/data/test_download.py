@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.data import partial
-from darkside_cli.data.disk import Space, free_bytes, human_size
+from darkside_cli.data.disk import Space, free_bytes
 from darkside_cli.data.download import Downloader, Options
 from darkside_cli.data.http import Timeouts, error_page
 from darkside_cli.data.jobs import run_jobs
@@ -734,14 +734,6 @@ def test_forms(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         found = wrong_form(tmp_path / name)
         assert (found is None) if reason is None else (reason in str(found)), name
-
-
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_800_000_000, "1.8 GB"), (99_600, "100 kB")],
-)
-def test_sizes_in_words(size: int, words: str) -> None:
-    assert human_size(size) == words
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../../x", "a\\b"])
