@@ -128,7 +128,7 @@ def translate(
     if out_dir is not None and out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{os.fsdecode(out_dir)} is not a folder", hint="name a folder with --output")
     inputs = expand_inputs(given, recursive=recursive, exclude=out_dir)
-    jobs = plan_outputs(inputs, out_dir=out_dir, suffix=suffix, format=format)
+    jobs = plan_outputs(inputs, out_dir=out_dir, suffix=suffix, format=format, drop_results=not overwrite)
     progress = session.progress()
     if not jobs:
         return _nothing_to_do(given, progress, recursive=recursive)
