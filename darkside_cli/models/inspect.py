@@ -151,14 +151,15 @@ def watching_layers(
     *,
     before: Callable[[str, nn.Module, Any], None] | None = None,
     after: Callable[[str, nn.Module, Any, Any], None] | None = None,
+    containers: bool = False,
 ) -> Iterator[None]:
     """Call ``before(name, layer, inputs)`` and ``after(name, layer, inputs, output)`` around every layer.
 
-    A layer is a module without children.
+    A layer is a module without children; with ``containers`` those that have some are watched instead.
     """
     handles = []
     for name, layer in module.named_modules():
-        if next(layer.children(), None) is not None:
+        if (next(layer.children(), None) is not None) != containers:
             continue
         if before is not None:
             handles.append(

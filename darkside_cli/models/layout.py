@@ -153,16 +153,11 @@ def _blocks(boxes: list[Box], module: nn.Module) -> dict[int, str]:
     """Give the block of every box that has one: the module of several boxes it is in, seen from outside.
 
     Wrappers around everything, sequences of larger modules and modules nested in their like are no blocks. A
-    join belongs to the block of the box in front of it, if that block has a forward of its own.
+    join belongs to the module whose forward it is in.
     """
     blocks: dict[int, str] = {}
     for box in boxes:
-        if box.main.layer is not None:
-            block = _block_of(box.main.name, module)
-        else:
-            block = blocks.get(box.key - 1)
-            if block is not None and type(module.get_submodule(block)) is nn.Sequential:
-                block = None
+        block = _block_of(box.main.name or f"{box.main.scope}.", module)
         if block is not None:
             blocks[box.key] = block
     counts = Counter(blocks.values())

@@ -39,13 +39,15 @@ JOINS = {"+", "×", "concat", "stack"}
 class Node:
     """One layer or function that ran.
 
-    ``name`` is the layer's place in the network ("" for a function), ``type`` its class or what the
+    ``name`` is the layer's place in the network ("" for a function), ``scope`` that of the module in whose
+    forward it is called, ``type`` its class or what the
     function is drawn as, ``layer`` the module, ``shape`` that of its output, ``sources`` the indices of the
     nodes whose outputs it took, in order; -1 is the network's first input, -2 its second.
     """
 
     index: int
     name: str
+    scope: str
     type: str
     layer: nn.Module | None
     shape: tuple[int, ...]
@@ -74,14 +76,18 @@ def trace(module: nn.Module, size_px: int = 256) -> Trace:
     arguments = example_inputs(module, size_px)
     inputs = [tensor for tensor in _tensors(arguments) if tensor.is_floating_point()]
     recorder = _Recorder(inputs)
-    with (
-        watching_layers(
-            module,
-            before=lambda _name, _layer, given: recorder.enter(given),
-            after=lambda name, layer, _given, result: recorder.leave(name, layer, result),
-        ),
-        recorder,
-    ):
+    layers = watching_layers(
+        module,
+        before=lambda _name, _layer, given: recorder.enter(given),
+        after=lambda name, layer, _given, result: recorder.leave(name, layer, result),
+    )
+    scopes = watching_layers(
+        module,
+        before=lambda name, _module, _given: recorder.enter_scope(name),
+        after=lambda _name, _module, _given, _result: recorder.leave_scope(),
+        containers=True,
+    )
+    with layers, scopes, recorder:
         output = run_on_meta(module, arguments)
     returned = dict.fromkeys(source for tensor in _tensors(output) for source in recorder.sources(tensor))
     return Trace(tuple(recorder.nodes), tuple(tuple(each.shape) for each in inputs), tuple(returned))
@@ -96,6 +102,7 @@ class _Recorder(TorchFunctionMode):
         self._made_by: dict[int, int] = {}
         self._alive: list[Tensor] = []  # so that no identity is used twice
         self._running: list[tuple[int, ...]] = []  # sources of the layers that are running
+        self._scopes = [""]  # modules with children that are running, the innermost last
         for number, tensor in enumerate(inputs):
             self._mark(tensor, -1 - number)
 
@@ -112,6 +119,14 @@ class _Recorder(TorchFunctionMode):
     def leave(self, name: str, layer: nn.Module, output: Any) -> None:
         """Take note that the layer which began last is done."""
         self._record(name, type(layer).__name__, layer, output, self._running.pop())
+
+    def enter_scope(self, name: str) -> None:
+        """Take note that the forward of a module with children begins."""
+        self._scopes.append(name)
+
+    def leave_scope(self) -> None:
+        """Take note that the forward that began last is done."""
+        self._scopes.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self._running:  # inside a layer, which is drawn as a whole
@@ -136,7 +151,7 @@ class _Recorder(TorchFunctionMode):
         tensors = list(_tensors(output))
         if not tensors:
             return
-        node = Node(len(self.nodes), name, kind, layer, tuple(tensors[0].shape), sources)
+        node = Node(len(self.nodes), name, self._scopes[-1], kind, layer, tuple(tensors[0].shape), sources)
         self.nodes.append(node)
         for tensor in tensors:
             self._mark(tensor, node.index)

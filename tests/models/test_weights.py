@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -249,6 +249,7 @@ def test_recognised_from_keys_and_shapes(name: str, config: Any) -> None:
     check_fit(shapes, name, config, Path("x"))
 
 
+@settings(max_examples=40)
 @given(
     st.builds(
         ResnetGeneratorConfig,
