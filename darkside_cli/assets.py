@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from darkside_cli.data.store import AssetStore
 
 _NEEDED_BY = {
-    "generator": ("translate", "finetune"),
-    "descriptor": ("extract", "evaluate"),
+    "generator": ("translate --model {name}", "finetune --model {name}"),
+    "descriptor": ("extract --model {name}", "evaluate --model {name}"),
+    "edge-detector": ("train-gan --model {name}gan", "train-gan --model {name}ngan"),
 }
 _GROUPS = {"descriptor": ("weights", "eval"), "edge-detector": ("weights", "train")}
 
@@ -34,9 +35,7 @@ def _of_model(model: ModelEntry) -> Asset:
             RemoteFile(path=file.path, urls=file.urls, sha256=file.sha256 or "", size=file.size_bytes)
             for file in model.files
         ),
-        needed_by=_NEEDED_BY.get(
-            model.kind, (f"train-gan --model {model.name}gan", f"train-gan --model {model.name}ngan")
-        ),
+        needed_by=tuple(command.format(name=model.name) for command in _NEEDED_BY[model.kind]),
         licence=f"{model.licence} ({model.licence_note})" if model.licence_note else model.licence,
         citation=model.paper,
         source=model.source,

@@ -54,9 +54,9 @@ def _root(
 
 
 def _register() -> None:
-    from darkside_cli.cli import models, translate
+    from darkside_cli.cli import cache, doctor, download, export, models, translate
 
-    for module in (translate, models):
+    for module in (download, translate, models, export, cache, doctor):
         module.register(app)
 
 

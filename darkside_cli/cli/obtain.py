@@ -1,0 +1,92 @@
+"""For commands that need assets: offer what is missing, and get it when told to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkside_cli.cli.errors import say
+from darkside_cli.cli.session import Session
+from darkside_cli.errors import MissingAssetError
+from darkside_cli.units import human_size
+
+if TYPE_CHECKING:
+    from darkside_cli.data.entries import Asset
+    from darkside_cli.data.store import AssetStore, Got
+
+#: The option of every command that calls :func:`obtain`.
+Download = Annotated[
+    bool, typer.Option("--download", help="Get published weights and data first if they are missing.")
+]
+
+
+def open_assets(session: Session, **changes: Any) -> AssetStore:
+    """Open the asset store of this call: its data root, its ``--offline``, the mirrors of the environment."""
+    from darkside_cli.assets import open_store
+    from darkside_cli.data.download import Options
+    from darkside_cli.data.mirrors import read_mirrors
+
+    changes.setdefault("mirrors", read_mirrors())
+    return open_store(session.root, Options(offline=session.offline, **changes))
+
+
+def obtain(session: Session, names: Sequence[str], *, download: bool = False) -> None:
+    """Make sure that the assets called ``names`` are on this machine.
+
+    What is missing is fetched with ``download``, or after a yes where a person sits at a terminal. Raises
+    MissingAssetError, which names what is missing, its size as far as it is known, and the command that
+    gets it.
+    """
+    store = open_assets(session)
+    missing = [asset for asset in store.select(names) if store.state(asset).status != "complete"]
+    if not missing:
+        store.ledger.touch(*(asset.name for asset in store.select(names)))
+        return
+    if session.offline or not (download or _agreed(store, missing)):
+        raise _missing(store, missing)
+    got = fetch(session, store, missing)
+    failed = next(iter(got.failed.values()), None)
+    if failed is not None:
+        raise failed
+    store.ledger.touch(*(asset.name for asset in store.select(names)))
+
+
+def fetch(
+    session: Session, store: AssetStore, assets: Sequence[Asset], *, keep_archives: bool = False
+) -> Got:
+    """Get ``assets`` and show how it goes."""
+    from darkside_cli.cli.transfers import TransferRenderer
+
+    with TransferRenderer(quiet=session.quiet, verbose=session.verbose) as renderer:
+        return store.get(assets, renderer.emit, keep_archives=keep_archives)
+
+
+def _agreed(store: AssetStore, missing: Sequence[Asset]) -> bool:
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    plan = store.plan(missing)
+    size = (
+        human_size(plan.needed) + (" or more" if plan.unknown else "") if plan.needed else "of unknown size"
+    )
+    for asset in missing:
+        say(f"missing: {asset.name}: {asset.summary}; licence: {asset.licence}")
+    return typer.confirm(f"Download it now ({size}) to {store.root}?", default=True, err=True)
+
+
+def _missing(store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
+    from darkside_cli.cli.asset_table import published_size
+
+    parts = []
+    for asset in missing:
+        size = published_size(asset)
+        state = store.state(asset)
+        lacking = f", lacking {', '.join(state.lacking[:3])}" if state.status == "partial" else ""
+        parts.append(f"{asset.name} ({human_size(size) if size else 'size unknown'}{lacking})")
+    names = " ".join(asset.name for asset in missing)
+    return MissingAssetError(
+        f"not on this machine: {', '.join(parts)}",
+        hint=f"darkside download {names}, or run this command again with --download",
+    )
