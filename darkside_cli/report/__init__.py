@@ -1,0 +1,1 @@
+"""Reports for people: HTML files that hold everything they show."""

@@ -1,0 +1,190 @@
+"""From what a user calls a descriptor, a name or a file, to a model that is ready to describe images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darkside_cli.compat.load import open_checkpoint
+from darkside_cli.compat.whitening import read_whitening
+from darkside_cli.config.paths import DataRoot, data_root
+from darkside_cli.data.clahe import ClaheSettings
+from darkside_cli.engine.device import pick_device
+from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UsageError
+from darkside_cli.models.catalog import ModelEntry, how_to_get
+from darkside_cli.models.locate import locate
+from darkside_cli.models.weights import Checkpoint
+from darkside_cli.models.whitening import Whitening
+from darkside_cli.retrieval.describer import Describer
+from darkside_cli.retrieval.descriptor import PAPER_SCALES, SINGLE_SCALE, DescriptorModel
+
+SCALE_NAMES = {"ms": PAPER_SCALES, "ss": SINGLE_SCALE}
+"""Sets of scales by name: the three of the published results, or the image as it is."""
+
+_WHITENING_SUFFIXES = ("_lw.pkl", "_whitening.safetensors", "_whitening.pkl")
+# What published networks were trained on; their files may hold whitenings of its smaller brother, too.
+_TRAINING_SET = "retrieval-SfM-120k/"
+_HOW_TO_WHITEN = "name one with --whitening FILE, or ask for plain descriptors with --no-whiten"
+
+
+@dataclass(frozen=True)
+class LoadedDescriptor:
+    """A model, and where it comes from.
+
+    ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is
+    JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens.
+    """
+
+    model: DescriptorModel
+    name: str
+    entry: ModelEntry | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Scales from "ms", "ss" or numbers between commas, "1,0.7071,0.5".
+
+    Numbers that are 1/sqrt(2) or 1/2 to as many digits as they have mean just that. Raises ConfigError for anything
+    else and for scales that are not positive.
+    """
+    if text in SCALE_NAMES:
+        return SCALE_NAMES[text]
+    try:
+        scales = tuple(_exact(part.strip()) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0 < scale < float("inf") for scale in scales):
+        raise ConfigError(f"'{text}' are no scales", hint="give ms, ss, or numbers such as 1,0.7071,0.5")
+    return scales
+
+
+def _exact(number: str) -> float:
+    value = float(number)
+    digits = len(number.partition(".")[2])
+    exact = next(
+        (scale for scale in PAPER_SCALES if abs(scale - value) <= 10.0**-digits and digits >= 3), None
+    )
+    return value if exact is None else exact
+
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    root: DataRoot | None = None,
+    scales: Sequence[float] = PAPER_SCALES,
+    whiten: bool | str | Path = True,
+    dim: int | None = None,
+    clahe: ClaheSettings | bool = True,
+) -> LoadedDescriptor:
+    """Load a descriptor by registered name, or from a checkpoint of ours, gandtr's or cirtorch's, on the CPU.
+
+    ``whiten`` True takes the whitening that belongs to the model: its second published file, the one inside a
+    file of cirtorch's that was learned for as many scales, or the one beside a checkpoint ``x.pth``
+    (``x_lw.pkl``, ``x_whitening.safetensors``); a network that ends with a whitening of its own needs none. A path
+    names another one, False is plain descriptors. ``clahe`` True is what is recorded with the checkpoint, and
+    for files that record nothing, none.
+
+    Raises MissingAssetError when a file is not on this machine (it says how to get it), CheckpointError when one
+    does not hold what it should, UsageError for names of something else, ConfigError for scales and dimensions
+    that cannot be.
+    """
+    place = root if root is not None else data_root()
+    entry, path = locate(name_or_path, place, kind="descriptor")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name the file of a descriptor's weights")
+    published = None if entry is None or whiten is not True else _published_whitening(entry, place)
+    checkpoint = open_checkpoint(path)
+    if checkpoint.kind != "descriptor":
+        raise CheckpointError(
+            f"{path} is a {checkpoint.kind}, not a descriptor", hint=f"see 'darkside models {path}'"
+        )
+    whitening, source = _whitening(whiten, published, checkpoint, scales)
+    model = DescriptorModel.from_checkpoint(
+        checkpoint, scales=scales, whitening=whitening, dim=dim, clahe=clahe
+    )
+    config = checkpoint.config
+    metadata = {
+        "model": entry.name if entry is not None else str(path.absolute()),
+        "backbone": config.backbone,
+        "pooling": config.pooling,
+        "scales": list(model.scales),
+        "whiten": source if isinstance(source, bool) else str(source.absolute()),
+        "reduced_to": dim,
+        "clahe": asdict(clahe) if isinstance(clahe, ClaheSettings) else clahe,
+    }
+    return LoadedDescriptor(model, entry.name if entry is not None else str(name_or_path), entry, metadata)
+
+
+def load_descriptor(
+    name_or_path: str | Path,
+    *,
+    root: DataRoot | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    scales: Sequence[float] = PAPER_SCALES,
+    whiten: bool | str | Path = True,
+    dim: int | None = None,
+    clahe: ClaheSettings | bool = True,
+) -> Describer:
+    """Load a descriptor as :func:`load_model` does, and put it to work on a device.
+
+    ``device`` and ``precision`` as in :mod:`darkside_cli.engine.device`, which says what they raise.
+    """
+    chosen = pick_device(device)
+    loaded = load_model(name_or_path, root=root, scales=scales, whiten=whiten, dim=dim, clahe=clahe)
+    return Describer(
+        loaded.model, device=chosen, precision=precision, name=loaded.name, metadata=loaded.metadata
+    )
+
+
+def _published_whitening(entry: ModelEntry, root: DataRoot) -> Path:
+    path = next(root / file.path for file in entry.files if file.role == "whitening")
+    if not path.is_file():
+        raise MissingAssetError(
+            f"the whitening of '{entry.name}' is not on this machine",
+            hint=f"{how_to_get(entry, root)}; or ask for plain descriptors with --no-whiten",
+        )
+    return path
+
+
+def _whitening(
+    whiten: bool | str | Path, published: Path | None, checkpoint: Checkpoint, scales: Sequence[float]
+) -> tuple[Whitening | None, bool | Path]:
+    """Find the whitening to apply, and say what to record of it: a file, or whether there is one."""
+    if whiten is False:
+        return None, False
+    if whiten is not True:
+        return read_whitening(whiten), Path(whiten)
+    if published is not None:
+        return read_whitening(published), True
+    path = checkpoint.path
+    inside = _inside(checkpoint, scales)
+    if inside is not None:
+        return read_whitening(path, which=inside), True
+    for suffix in _WHITENING_SUFFIXES:
+        beside = path.with_name(f"{path.stem}{suffix}")
+        if beside.is_file():
+            return read_whitening(beside), True
+    if getattr(checkpoint.config, "whitening", False):
+        return None, True
+    raise MissingAssetError(f"there is no whitening in {path} or beside it", hint=_HOW_TO_WHITEN)
+
+
+def _inside(checkpoint: Checkpoint, scales: Sequence[float]) -> str | None:
+    """Name of the whitening in a file of cirtorch's that was learned for one scale, or for several."""
+    stored = checkpoint.metadata.get("cirtorch")
+    names: list[str] = list(stored.get("whitenings", ())) if isinstance(stored, dict) else []
+    if not names:
+        return None
+    wanted = "ss" if tuple(scales) == SINGLE_SCALE else "ms"
+    fitting = [name for name in names if name.endswith(f"/{wanted}")]
+    if len(fitting) > 1:
+        fitting = [name for name in fitting if name.startswith(_TRAINING_SET)]
+    if len(fitting) != 1:
+        raise ConfigError(
+            f"{checkpoint.path} holds the whitenings {', '.join(names)}, of which {len(fitting)} are for these scales",
+            hint=_HOW_TO_WHITEN,
+        )
+    return fitting[0]
