@@ -49,7 +49,9 @@ _FAMILIES = (
     _Family(r"(wide_)?resnet\d+(_2)?|resnext\d+_\w+", r"7\.0\.conv1\.weight", 1, has_features=False),
     _Family(r"densenet\d+", r"4\.denselayer1\.conv1\.weight", 29, add_relu=True),
     _Family(r"squeezenet1_\d", r"\d+\.squeeze\.weight", 21, last=2),
-    _Family(r"mobilenet_v[23]\w*|efficientnet_\w+", r"0\.0\.weight", 1),
+    _Family(r"mobilenet_v2", r"1\.conv\.0\.0\.weight", 1),
+    _Family(r"mobilenet_v3_\w+", r"1\.block\.0\.0\.weight", 1),
+    _Family(r"efficientnet_\w+", r"1\.0\.block\.0\.0\.weight", 1),
 )
 
 

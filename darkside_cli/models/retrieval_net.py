@@ -78,8 +78,10 @@ class RetrievalNetConfig:
 class RetrievalNet(nn.Module):
     """Normalised images to descriptors of unit length. Attributes are named as published keys are."""
 
-    def __init__(self, config: RetrievalNetConfig = RetrievalNetConfig()) -> None:
+    def __init__(self, config: RetrievalNetConfig | None = None) -> None:
         super().__init__()
+        # Not as a default value: it would ask torchvision for its names as soon as this module is imported.
+        config = RetrievalNetConfig() if config is None else config
         self.config = config
         dim = config.dim
         self.features = build_features(config.backbone)
