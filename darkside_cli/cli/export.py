@@ -1,0 +1,217 @@
+"""``darkside export``: a generator or a descriptor as an ONNX file, held against PyTorch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkside_cli.cli import options
+from darkside_cli.cli.obtain import Download, obtain
+from darkside_cli.cli.progress import ProgressRenderer
+from darkside_cli.cli.session import Session, command
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Notice
+
+if TYPE_CHECKING:
+    from darkside_cli.engine.onnx import Exported
+
+PRECISIONS = ("fp32", "fp16")
+DIRECTIONS = ("day2night", "night2day")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels from "HxW", or one number for both.
+
+    Raises UsageError for anything else.
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"'{text}' is no size in pixels", hint="write height x width: --size 768x1024")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def export(
+    session: Session,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH",
+            help="A published generator or descriptor by name, or a checkpoint or run folder.",
+            autocompletion=lambda incomplete: [n for n in options.model_names() if n.startswith(incomplete)],
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The ONNX file (default: the model's name with .onnx, in the current folder).",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Images of this height and width only (as some runtimes need).",
+            show_default=False,
+        ),
+    ] = None,
+    dynamic: Annotated[
+        bool,
+        typer.Option("--dynamic", help="Images of any size: the default without --size.", show_default=False),
+    ] = False,
+    opset: Annotated[int, typer.Option(min=11, max=20, help="Version of the ONNX operator set.")] = 17,
+    precision: Annotated[
+        str,
+        options.choice(
+            "precision", lambda: PRECISIONS, help="Of the computation; images and results are fp32."
+        ),
+    ] = "fp32",
+    multi_scale: Annotated[
+        bool,
+        typer.Option(
+            "--multi-scale/--single-scale", help="Of descriptors: the paper's three scales, or one."
+        ),
+    ] = True,
+    whiten: Annotated[
+        bool,
+        typer.Option("--whiten/--no-whiten", help="Of descriptors: with the whitening that belongs to it."),
+    ] = True,
+    whitening: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of descriptors: this whitening instead.", show_default=False),
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of descriptors: only the first dimensions of the whitening.", show_default=False
+        ),
+    ] = None,
+    direction: Annotated[
+        str | None,
+        options.choice(
+            "direction",
+            lambda: DIRECTIONS,
+            help="Which generator of a run's folder: day2night (first choice) or night2day.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Hold the file against PyTorch with ONNX Runtime.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    download: Download = False,
+    json: options.Json = False,
+) -> int:
+    """Write a generator or a descriptor as an ONNX file and see that it computes what PyTorch does.
+
+    The file takes batches of normalised RGB images of any number and size. Its metadata says how they are
+    normalised (and prepared: CLAHE is not part of a descriptor's network), and what the network is.
+
+    Nothing is written if ONNX Runtime's numbers differ from PyTorch's by more than the tolerance.
+    """
+    if size is not None and dynamic:
+        raise UsageError("--size and --dynamic contradict each other", hint="give one of them")
+    size_px = parse_size(size) if size is not None else None
+    if not whiten and whitening is not None:
+        raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
+    target = output if output is not None else Path(f"{Path(model).stem}.onnx")
+    if target.is_dir() or (target.exists() and not overwrite):
+        what = "is a folder" if target.is_dir() else "is there already"
+        raise UsageError(f"{target} {what}", hint="name another file with -o, or add --overwrite")
+
+    from darkside_cli.engine.onnx import require_packages
+
+    require_packages(runtime=check)
+
+    from darkside_cli.compat.load import open_checkpoint
+    from darkside_cli.models.catalog import MODELS, missing_files
+    from darkside_cli.models.locate import locate
+
+    if model in MODELS:
+        roles = ("weights", "whitening") if whiten and whitening is None else ("weights",)
+        if any(file.role in roles for file in missing_files(MODELS.get(model), session.root)):
+            obtain(session, [model], download=download)
+    entry, path = locate(model, session.root)
+    name = entry.name if entry is not None else path.name
+    common: dict[str, Any] = {
+        "name": name,
+        "size_px": size_px,
+        "opset": opset,
+        "precision": precision,
+        "check": check,
+    }
+    kind = entry.kind if entry is not None else None
+    checkpoint = None
+    if kind != "descriptor":
+        checkpoint = open_checkpoint(path, direction=direction)
+        kind = checkpoint.kind
+    if kind == "generator" and checkpoint is not None:
+        from darkside_cli.gan.export import export_generator
+
+        result = export_generator(checkpoint, target, **common)
+    elif kind == "descriptor":
+        from darkside_cli.retrieval.export import export_descriptor
+        from darkside_cli.retrieval.load import load_model, parse_scales
+
+        loaded = load_model(
+            model,
+            root=session.root,
+            scales=parse_scales("ms" if multi_scale else "ss"),
+            whiten=whitening if whitening is not None else whiten,
+            dim=dim,
+        )
+        result = export_descriptor(loaded.model, target, **common)
+    else:
+        raise UsageError(
+            f"{name} is of the kind '{kind}'; generators and descriptors can be exported",
+            hint="see 'darkside models'",
+        )
+    _tell(session, result, common | {"kind": kind}, json=json)
+    return 0
+
+
+def _tell(session: Session, result: Exported, facts: dict[str, Any], *, json: bool) -> None:
+    with ProgressRenderer(quiet=session.quiet, verbose=session.verbose) as progress:
+        for each in result.compared if session.verbose else ():
+            batch, height, width = each.shape
+            progress.emit(Notice(f"{batch} x {width}x{height}: differs by at most {each.difference:.2g}"))
+        if result.difference is None:
+            progress.emit(Notice("not held against PyTorch"))
+        else:
+            progress.emit(
+                Notice(
+                    f"ONNX Runtime and PyTorch differ by at most {result.difference:.2g} "
+                    f"(tolerance {result.tolerance:g}; {len(result.compared)} shapes)"
+                )
+            )
+    if not json:
+        session.output.path(result.path)
+        return
+    session.output.json(
+        {
+            "file": result.path,
+            "size_bytes": result.size_bytes,
+            "name": facts["name"],
+            "kind": facts["kind"],
+            "precision": facts["precision"],
+            "opset": facts["opset"],
+            "size_px": list(facts["size_px"]) if facts["size_px"] else None,
+            "max_difference": result.difference,
+            "tolerance": result.tolerance if result.compared else None,
+            "compared": [
+                {"shape": list(each.shape), "difference": each.difference} for each in result.compared
+            ],
+        }
+    )
+
+
+def register(app: Any) -> None:
+    """Add the command to ``app``."""
+    command(app, "export")(export)
