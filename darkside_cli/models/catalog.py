@@ -99,6 +99,7 @@ def _descriptor(backbone: str, title: str, method: str, method_title: str, *scor
         name=f"gem_{backbone}_{method}",
         aliases=alias,
         summary=f"GeM {title} descriptor, fine-tuned with night images from {method_title}",
+        target="darkside_cli.models.retrieval_net:RetrievalNet",
         kind="descriptor",
         method=method,
         files=(_file(f"{stem}.pth"), _file(f"{stem}_lw.pkl", "whitening")),

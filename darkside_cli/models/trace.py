@@ -40,9 +40,9 @@ class Node:
     """One layer or function that ran.
 
     ``name`` is the layer's place in the network ("" for a function), ``scope`` that of the module in whose
-    forward it is called, ``type`` its class or what the
-    function is drawn as, ``layer`` the module, ``shape`` that of its output, ``sources`` the indices of the
-    nodes whose outputs it took, in order; -1 is the network's first input, -2 its second.
+    forward it is called, ``type`` its class or what the function is drawn as, ``layer`` the module, ``shape``
+    that of its output, ``sources`` the indices of the nodes whose outputs it took, in order; -1 is the
+    network's first input, -2 its second.
     """
 
     index: int

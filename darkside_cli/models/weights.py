@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -103,8 +104,8 @@ def save_checkpoint(
     try:
         with temporary_beside(path, sync=True) as temporary:
             save_file(tensors, temporary, metadata=header)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        raise CheckpointError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 

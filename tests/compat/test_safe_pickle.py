@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -120,6 +120,7 @@ def test_shared_and_circular_objects_stay_so() -> None:
     assert circle[1] is circle
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=5),
@@ -147,6 +148,7 @@ def whitening() -> bytes:
     return (FILES / "whitening_learned.pkl").read_bytes()
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_damaged_pickles_never_give_another_error(
     data: st.DataObject, whitening: bytes, tmp_path_factory: pytest.TempPathFactory

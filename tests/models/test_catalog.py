@@ -98,9 +98,8 @@ def test_every_entry_is_complete() -> None:
 def test_targets_are_registered_architectures() -> None:
     targets = {a.target: a.kind for a in ARCHITECTURES}
     for each in MODELS:
-        if each.target:
-            assert targets[each.target] == each.kind
-            assert isinstance(resolve(each.target), type)
+        assert targets[each.target] == each.kind
+        assert isinstance(resolve(each.target), type)
 
 
 def test_rcf_normalisation_is_0_to_255_minus_mean() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.config.paths import data_root
@@ -98,6 +98,7 @@ def test_empty_name_is_not_the_current_folder(root: Path) -> None:
         locate("", root)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_answered(name: str) -> None:
     """Never a bare exception, whatever the name: a path that exists, or an error that says what to do."""

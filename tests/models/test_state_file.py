@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -147,6 +147,7 @@ def test_absent_folder_and_forbidden(tmp_path: Path) -> None:
             read_state_file(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x10\0\0\0\0\0\0\0{"]))
 def test_random_bytes_never_give_another_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, start: bytes

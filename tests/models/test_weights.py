@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -144,6 +144,16 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         save(tmp_path / "file" / "x.safetensors")
 
 
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("darkside_cli.models.weights.save_file", fail)
+    with pytest.raises(CheckpointError, match=r"cannot write .*No space left"):
+        save(tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_what_does_not_fit_its_description(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"does not fit resnet_generator: missing model\.11\.conv_block"
@@ -249,7 +259,7 @@ def test_recognised_from_keys_and_shapes(name: str, config: Any) -> None:
     check_fit(shapes, name, config, Path("x"))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.builds(
         ResnetGeneratorConfig,
@@ -277,6 +287,7 @@ def test_unknown_networks_are_not_recognised() -> None:
     )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(
