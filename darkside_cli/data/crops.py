@@ -44,13 +44,13 @@ class ScaleCrop(Transform):
     """A random part of the image, scaled to ``size`` (width, height): the augmentation of GAN training.
 
     The scale is drawn evenly from ``scale`` (lowest, highest), but never so low that the part would not fit
-    into the image; images of a call share the part. Images that have the wanted size already are left alone
-    and nothing is drawn. ``rng`` is asked for ``random()``, then ``randint`` for the upper and the left edge;
-    None makes a generator of its own, started by the operating system.
+    into the image, which enlarges small ones; images of a call share the part. If all have the wanted size
+    already they are left alone and nothing is drawn. ``rng`` is asked for ``random()``, then ``randint`` for
+    the upper and the left edge; None makes a generator of its own, started by the operating system.
 
     ``swapped`` compares the wanted width with the images' height and the other way round when it looks for
-    the lowest scale, as the reference does. That is the same for square sizes and wrong for others; it serves
-    to repeat the reference's numbers.
+    the lowest scale, as the reference does, and enlarges nothing. That is the same for square crops of large
+    enough images and wrong for others; it serves to repeat the reference's numbers.
     """
 
     def __init__(
@@ -70,18 +70,24 @@ class ScaleCrop(Transform):
     def apply(self, images: Sequence[Any]) -> list[Any]:
         """Crop images ``(H, W, C)``, all at the same place, to ``(height, width, C)``.
 
-        Raises ImageError if the part does not fit into the smallest of them.
+        Raises ImageError if the part does not fit into the smallest of them, which only happens with
+        ``swapped``.
         """
         width, height = self.size
         if all(image.shape[:2] == (height, width) for image in images):
             return list(images)
         smallest_w, smallest_h = _smallest(images)
-        pairs = ((width, smallest_h), (height, smallest_w)) if self.swapped else None
-        pairs = pairs or ((width, smallest_w), (height, smallest_h))
-        lowest = max(*(wanted / there for wanted, there in pairs), self.scale[0])
-        scale = self.rng.random() * (self.scale[1] - lowest) + lowest
+        if self.swapped:
+            lowest = max(width / smallest_h, height / smallest_w, self.scale[0])
+            highest = self.scale[1]
+        else:
+            lowest = max(width / smallest_w, height / smallest_h, self.scale[0])
+            highest = max(self.scale[1], lowest)
+        scale = self.rng.random() * (highest - lowest) + lowest
         crop_w, crop_h = math.ceil(width / scale), math.ceil(height / scale)
-        if crop_w > smallest_w or crop_h > smallest_h:
+        if not self.swapped:  # a rounding error may have made it a pixel more
+            crop_w, crop_h = min(crop_w, smallest_w), min(crop_h, smallest_h)
+        elif crop_w > smallest_w or crop_h > smallest_h:
             raise ImageError(
                 f"a crop of {width}x{height} at scale {scale:.3g} does not fit into {smallest_w}x{smallest_h}"
             )
