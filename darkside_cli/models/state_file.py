@@ -181,9 +181,9 @@ def _load_torch(path: Path) -> Any:
         unsafe = [name for name in pickle_globals(_pickled_part(path)) if not _is_harmless(name)]
         if unsafe:
             raise _unsafe(path, unsafe) from error
-        raise CheckpointError(
-            f"{path} is damaged or incomplete: {_first_line(error)}", hint=_AGAIN
-        ) from error
+        # Other texts are of no help; that of the pickle reader even advises to do without the precaution.
+        reason = _first_line(error) if type(error) in (RuntimeError, EOFError) else "its content is garbled"
+        raise CheckpointError(f"{path} is damaged or incomplete: {reason}", hint=_AGAIN) from error
 
 
 def _safetensors(path: Path) -> StateFile:

@@ -70,6 +70,17 @@ def test_flipped_bit_in_the_weights(tmp_path: Path) -> None:
         read_state_file(path)
 
 
+def test_garbled_description(tmp_path: Path) -> None:
+    """Whatever torch says of it, its advice to switch the precaution off is not passed on."""
+    path = legacy(tmp_path / "x.pth")
+    data = path.read_bytes()
+    for opcode in (b"\xff", b"\x8a"):
+        path.write_bytes(data.replace(b"ctorch._utils", opcode + b"torch._utils", 1))
+        with pytest.raises(CheckpointError) as caught:
+            read_state_file(path)
+        assert caught.value.message == f"{path} is damaged or incomplete: its content is garbled"
+
+
 def test_archive_without_checksums_is_fine(tmp_path: Path) -> None:
     computing = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
