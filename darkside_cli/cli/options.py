@@ -64,6 +64,12 @@ def _generators() -> list[str]:
     return [entry.name for entry in MODELS if entry.kind == "generator"]
 
 
+def _descriptors() -> list[str]:
+    from darkside_cli.models.catalog import MODELS
+
+    return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
+
+
 def model_names() -> list[str]:
     """Every registered model name, aliases included."""
     from darkside_cli.models.catalog import MODELS
@@ -101,6 +107,19 @@ Generator = Annotated[
         ),
         metavar="NAME|PATH",
         open_ended=True,
+    ),
+]
+Descriptor = Annotated[
+    str,
+    choice(
+        "model",
+        _descriptors,
+        "--model",
+        "-m",
+        help="A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
+        metavar="NAME|PATH",
+        open_ended=True,
+        show_default=False,
     ),
 ]
 Workers = Annotated[

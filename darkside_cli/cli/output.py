@@ -43,6 +43,10 @@ class Output:
         """Write one path."""
         self._write(os.fsencode(path) + self._end)
 
+    def line(self, *fields: str) -> None:
+        """Write one line of tab-separated fields; names of files among them keep their bytes."""
+        self._write(os.fsencode("\t".join(fields)) + self._end)
+
     def json(self, value: Any) -> None:
         """Write one object, indented, for ``--json``."""
         self._write(json.dumps(value, indent=2, default=_plain).encode() + b"\n")
