@@ -64,7 +64,8 @@ def _generators() -> list[str]:
     return [entry.name for entry in MODELS if entry.kind == "generator"]
 
 
-def _descriptors() -> list[str]:
+def descriptor_names() -> list[str]:
+    """Names of the registered descriptors, aliases included."""
     from darkside_cli.models.catalog import MODELS
 
     return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
@@ -113,7 +114,7 @@ Descriptor = Annotated[
     str,
     choice(
         "model",
-        _descriptors,
+        descriptor_names,
         "--model",
         "-m",
         help="A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",

@@ -166,15 +166,17 @@ figure { margin: 0; }
 figure.framed { padding: 4px; border: 3px solid var(--line); border-radius: 7px; background: var(--card); }
 figure.right { border-color: var(--right); } figure.wrong { border-color: var(--wrong); }
 figure.junk { border-color: var(--junk); border-style: dashed; }
-.picture { display: grid; place-items: center; height: 130px; border-radius: 3px; background: var(--card) center / contain
-  no-repeat; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.picture { display: grid; place-items: center; height: 130px; border-radius: 3px;
+  background: var(--card) center / contain no-repeat; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .query .picture { height: 170px; }
 .absent { border: 1px dashed var(--line); color: var(--faint); font-size: .8rem; text-align: center; padding: .4rem; }
 figcaption { margin-top: .3rem; font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
 .numbers { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
 .sign { font-weight: 700; } .right > .sign, .right .numbers .sign { color: var(--right); }
-.wrong > .sign, .wrong .numbers .sign { color: var(--wrong); } .junk > .sign, .junk .numbers .sign { color: var(--junk); }
-.name { color: var(--faint); display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
+.wrong > .sign, .wrong .numbers .sign { color: var(--wrong); }
+.junk > .sign, .junk .numbers .sign { color: var(--junk); }
+.name { color: var(--faint);
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
 @media (max-width: 640px) { body { padding: .8rem; } section { grid-template-columns: 1fr; }
   ol { grid-template-columns: repeat(auto-fill, minmax(105px, 1fr)); } .picture { height: 100px; } }
 {% for thumbnail in thumbnails.values() %}

@@ -58,10 +58,21 @@ _COMPARED = ("model", "scales", "image_size", "precision", "whiten", "dim", "tra
 class BatchDescriber(Protocol):
     """What is needed of a model; :class:`darkside_cli.retrieval.describer.Describer` is one."""
 
-    name: str
-    dim: int
-    transform: Callable[[Image.Image], Tensor]
-    metadata: Mapping[str, Any]
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of its descriptors."""
+
+    @property
+    def transform(self) -> Callable[[Image.Image], Tensor]:
+        """What makes the network's input (3, H, W) of a photograph; called from several threads."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """JSON-able values that say where it comes from."""
 
     @property
     def precision(self) -> str:

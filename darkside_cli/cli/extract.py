@@ -1,0 +1,308 @@
+"""``darkside extract``: image files in, one file of their global descriptors out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkside_cli.cli import obtain, options
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
+from darkside_cli.cli.output import Output
+from darkside_cli.cli.session import Session, command
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+
+if TYPE_CHECKING:
+    from darkside_cli.data.clahe import ClaheSettings
+    from darkside_cli.data.outputs import InputImage
+    from darkside_cli.retrieval.extract import ImageJob
+
+FORMATS = ("h5", "npz", "npy")
+ON_ERROR = ("skip", "nan")
+
+
+def extract(
+    session: Session,
+    paths: options.Paths = None,
+    *,
+    model: options.Descriptor,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
+            show_default=False,
+        ),
+    ],
+    image_size: Annotated[
+        int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
+    ] = 1024,
+    scales: Annotated[
+        str,
+        typer.Option(
+            metavar="SCALES",
+            help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+        ),
+    ] = "ms",
+    whiten: Annotated[
+        bool, typer.Option("--whiten/--no-whiten", help="Apply the whitening that belongs to the model.")
+    ] = True,
+    whitening: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Apply this whitening instead.", show_default=False)
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep only so many dimensions of the whitening.", show_default=False),
+    ] = None,
+    clahe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIP[:GRID]",
+            help="Contrast equalisation before the network, or none (default: as recorded with the model).",
+            show_default=False,
+        ),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        options.choice(
+            "format", lambda: FORMATS, help="h5, npz or npy (default: what FILE ends in).", show_default=False
+        ),
+    ] = None,
+    recursive: options.Recursive = False,
+    null: options.Null = False,
+    on_error: Annotated[
+        str,
+        options.choice(
+            "way", lambda: ON_ERROR, help="Rows of broken images: skip them, or fill them with nan."
+        ),
+    ] = "skip",
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on where an interrupted run was.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make FILE anew if it is there.")] = False,
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    batch_size: Annotated[
+        int,
+        typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory)."),
+    ] = 0,
+    workers: options.Workers = None,
+    download: obtain.Download = False,
+) -> int:
+    """Describe images: one vector each, multi-scale and whitened, in one file.
+
+    Reads image files, folders, or names piped into standard input, and prints the path of the file:
+
+        darkside extract photos -r --model gem_r101_hedngan -o photos.h5
+
+    Images are called by their paths from the folder given. On several GPUs: torchrun --nproc-per-node 8 -m
+    darkside_cli extract ... A run that was stopped is continued when it is started again.
+    """
+    from darkside_cli.retrieval.load import parse_scales
+    from darkside_cli.retrieval.store import format_of
+
+    if not whiten and whitening is not None:
+        raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
+    wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
+    target = _target(output, format)
+    format_of(target, format)
+
+    from darkside_cli.engine.device import usable_cpus
+    from darkside_cli.engine.distributed import Ranks
+    from darkside_cli.retrieval.extract import ExtractOptions, extract_files
+    from darkside_cli.retrieval.load import load_descriptor
+
+    with Ranks.from_environment() as ranks:
+        # One process reads standard input for all: each would get another part of it.
+        given = ranks.gather(options.input_paths(paths, null=null) if ranks.is_first else None)[0]
+        images = list_images(given, recursive=recursive)
+        jobs = make_jobs(images, boxes)
+        if ranks.is_first:
+            obtain_descriptor(session, model, whitening=whiten and whitening is None, download=download)
+        ranks.wait()
+        with replace(session, quiet=session.quiet or not ranks.is_first).progress() as progress:
+            if not jobs:
+                progress.emit(Notice("no image names came in: nothing to do"))
+                return EXIT_DONE
+            describer = load_descriptor(
+                model,
+                root=session.root,
+                device=ranks.device_name(device),
+                precision=precision,
+                scales=wanted_scales,
+                whiten=whitening if whitening is not None else whiten,
+                dim=dim,
+                clahe=equalise,
+            )
+            summary = extract_files(
+                jobs,
+                describer,
+                target,
+                options=ExtractOptions(
+                    image_size_px=image_size or None,
+                    batch_size=batch_size,
+                    workers=workers or min(8, usable_cpus()),
+                    on_error=on_error,
+                    resume=resume,
+                    overwrite=overwrite,
+                ),
+                metadata={"image_root": image_root(images)},
+                format=format,
+                ranks=ranks,
+                label=f"{describer.name} to {target.name}",
+                emit=_results(session.output, jobs, jsonl=jsonl, then=progress.emit),
+            )
+        if not ranks.is_first:
+            return EXIT_DONE  # the first process answers for all
+        if json:
+            session.output.json(
+                {
+                    "file": summary.path,
+                    "model": describer.name,
+                    "dim": describer.dim,
+                    "images": len(jobs) - (len(summary.failed) if on_error == "skip" else 0),
+                    "done": summary.done,
+                    "skipped": summary.skipped,
+                    "failed": list(summary.failed),
+                    "seconds": round(summary.seconds, 3),
+                }
+            )
+        elif not jsonl and summary.path is not None:
+            session.output.path(summary.path)
+        return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
+
+
+def obtain_descriptor(session: Session, model: str, *, whitening: bool, download: bool) -> None:
+    """Offer to get a published descriptor's files that are missing and needed; paths are not looked at."""
+    from darkside_cli.models.catalog import MODELS, missing_files
+
+    if model not in MODELS or MODELS.get(model).kind != "descriptor":
+        return  # whoever loads it says what is wrong
+    missing = missing_files(MODELS.get(model), session.root.path)
+    if any(whitening or file.role != "whitening" for file in missing):
+        obtain.obtain(session, [MODELS.get(model).name], download=download)
+
+
+def _target(output: Path, format: str | None) -> Path:
+    """Path of the file: ``output``, with the format's suffix if it has none. Raises UsageError for a folder."""
+    if output.is_dir():
+        raise UsageError(
+            f"{os.fsdecode(output)} is a folder", hint="name a file with -o, such as features.h5"
+        )
+    return output.with_suffix(f".{format}") if format and not output.suffix else output
+
+
+def parse_clahe(text: str | None) -> ClaheSettings | bool:
+    """CLAHE settings from "CLIP", "CLIP:GRID" or "none" (False); None is True, "as recorded".
+
+    Raises UsageError for anything else, ConfigError for values that cannot be.
+    """
+    from darkside_cli.data.clahe import ClaheSettings
+
+    if text is None or text == "none":
+        return text is None
+    clip, _, grid = text.partition(":")
+    try:
+        return ClaheSettings(float(clip), int(grid or ClaheSettings.grid_size))
+    except ValueError as error:
+        raise UsageError(
+            f"'{text}' are no settings of CLAHE", hint="give --clahe 1.0, 2.0:4 or none"
+        ) from error
+
+
+def list_images(given: list[Path], *, recursive: bool) -> list[InputImage]:
+    """Images that the given paths stand for; none for an empty pipe.
+
+    Raises UsageError if folders were given and there are no images in them.
+    """
+    from darkside_cli.data.listing import expand_inputs
+
+    images = expand_inputs(given, recursive=recursive, exclude=None)
+    folders = [os.fsdecode(path) for path in given if path.is_dir()]
+    if not images and folders:
+        raise UsageError(
+            f"no images in {', '.join(folders)}",
+            hint=None if recursive else "--recursive takes sub-folders too",
+        )
+    return images
+
+
+def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
+    """Jobs for images, with their boxes, which a file gives by name or by path.
+
+    Raises UsageError for a box of an image that is not among them.
+    """
+    from darkside_cli.data.boxes import read_boxes
+    from darkside_cli.retrieval.extract import ImageJob
+
+    of_image = read_boxes(boxes) if boxes is not None else {}
+    jobs = []
+    used: set[str] = set()
+    for image in images:
+        name = image.relative.as_posix()
+        key = name if name in of_image else os.fspath(image.path)
+        used.add(key)
+        jobs.append(ImageJob(image.path, name, of_image.get(key)))
+    unknown = sorted(set(of_image) - used)
+    if unknown:
+        raise UsageError(
+            f"{boxes} has boxes of {len(unknown)} images that are not among those given, such as '{unknown[0]}'",
+            hint=f"images are called by their paths from the folder given, such as '{jobs[0].name}'",
+        )
+    return jobs
+
+
+def image_root(images: list[InputImage]) -> str | None:
+    """Folder from which all images have their names, so that they can be found again; None if there is none."""
+    roots = {
+        str(path.parents[len(image.relative.parts) - 1])
+        for image in images
+        if (path := image.path.absolute()).parts[-len(image.relative.parts) :] == image.relative.parts
+    }
+    return roots.pop() if len(roots) == 1 else None
+
+
+def _results(output: Output, jobs: list[ImageJob], *, jsonl: bool, then: Emit) -> Emit:
+    """Write each image's result to stdout as JSON, if that is wanted, and hand every event on to ``then``."""
+    if not jsonl:
+        return then
+    names = {job.path: job.name for job in jobs}
+
+    def emit(event: Event) -> None:
+        then(event)
+        if isinstance(event, ImageReady):
+            output.jsonl(
+                {
+                    "input": event.source,
+                    "name": names[event.source],
+                    "size": list(event.size_px),
+                    "seconds": round(event.seconds, 4),
+                }
+            )
+        elif isinstance(event, ItemSkipped):
+            output.jsonl({"input": event.source, "name": names[event.source], "skipped": True})
+        elif isinstance(event, ItemFailed):
+            output.jsonl({"input": event.source, "name": names[event.source], "error": event.reason})
+
+    return emit
+
+
+def register(app: Any) -> None:
+    """Add the command to ``app``."""
+    command(app, "extract")(extract)

@@ -1,0 +1,80 @@
+"""Files that say which part of each image counts: JSON or CSV, name to left, upper, right, lower."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from darkside_cli.errors import MissingAssetError, UsageError
+
+Box = tuple[float, float, float, float]
+_FORMS = 'JSON {"name": [x1, y1, x2, y2], …} or CSV lines name,x1,y1,x2,y2'
+
+
+def read_boxes(path: str | Path) -> dict[str, Box]:
+    """Boxes (left, upper, right, lower, in pixels) by image name from a ``.json`` or ``.csv`` file.
+
+    A CSV file may begin with a line of column titles. Raises MissingAssetError if there is no such file, UsageError
+    if it is no such list, a box is empty, or an image has two.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}", hint=f"boxes are {_FORMS}") from error
+    entries = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text)
+    boxes: dict[str, Box] = {}
+    for name, values in entries:
+        if name in boxes:
+            raise UsageError(f"{path} has two boxes for '{name}'", hint="leave one of them")
+        boxes[name] = _box(name, values, path)
+    return boxes
+
+
+def _from_json(text: str, path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON: {error}", hint=f"boxes are {_FORMS}") from error
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{path} holds no boxes", hint=f"boxes are {_FORMS}")
+    yield from content.items()
+
+
+def _from_csv(text: str) -> Iterator[tuple[str, Any]]:
+    for number, row in enumerate(csv.reader(text.splitlines())):
+        if row and not (number == 0 and _is_heading(row)):
+            yield row[0], row[1:]
+
+
+def _is_heading(row: list[str]) -> bool:
+    return len(row) == 5 and all(not _is_number(value) for value in row[1:])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _box(name: str, values: Any, path: Path) -> Box:
+    try:
+        left, upper, right, lower = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path} has no box for '{name}' but {values!r}", hint=f"boxes are {_FORMS}"
+        ) from error
+    box = left, upper, right, lower
+    if not all(map(math.isfinite, box)) or left >= right or upper >= lower:
+        raise UsageError(
+            f"{path} has an empty box for '{name}': {values!r}", hint="a box is left, upper, right, lower"
+        )
+    return box
