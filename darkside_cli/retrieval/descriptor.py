@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.compat.transforms import clahe_of_metadata
-from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.data.transforms import Compose, descriptor_transform
 from darkside_cli.errors import CheckpointError, ConfigError
@@ -145,27 +142,3 @@ def _scaled(images: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return images
     return F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
-
-
-def open_descriptor(
-    path: str | Path,
-    *,
-    whitening: str | Path | None = None,
-    scales: Sequence[float] = PAPER_SCALES,
-    dim: int | None = None,
-    clahe: ClaheSettings | bool = True,
-) -> DescriptorModel:
-    """Open a descriptor's weights, and a whitening, of any format, as a model on the CPU in eval mode.
-
-    ``clahe`` as in :meth:`DescriptorModel.from_checkpoint`.
-
-    Raises MissingAssetError if a file is not there; CheckpointError if one is damaged, or they do not belong
-    together; ConfigError for scales or dimensions that cannot be.
-    """
-    return DescriptorModel.from_checkpoint(
-        open_checkpoint(path),
-        scales=scales,
-        whitening=None if whitening is None else read_whitening(whitening),
-        dim=dim,
-        clahe=clahe,
-    )
