@@ -121,6 +121,8 @@ def _lacking(store: AssetStore) -> dict[str, list[str]]:
     for asset in store.assets:
         complete = store.state(asset).status == "complete"
         for name in asset.needed_by:
+            if name.endswith("PATH"):  # a network that nobody asks for by name is no lack
+                continue
             lacking = result.setdefault(name, [])
             if not complete:
                 lacking.append(asset.name)

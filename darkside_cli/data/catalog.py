@@ -80,7 +80,7 @@ def _retrieval_network(name: str, folder: str, summary: str) -> Asset:
         aliases=(stem,) if stem != stem.lower() else (),
         summary=summary,
         files=(_network(f"{name}.pth", folder),),
-        needed_by=(f"evaluate --model {stem}", f"extract --model {stem}"),
+        needed_by=("evaluate --model PATH", "extract --model PATH"),
         citation=SFM,
         source=f"{_CIRTORCH}/networks/{folder}/",
     )
@@ -98,7 +98,7 @@ def _earlier_network(name: str, summary: str, *files: str) -> Asset:
             )
             for file in files
         ),
-        needed_by=(f"evaluate --model {name}", f"extract --model {name}"),
+        needed_by=("evaluate --model PATH", "extract --model PATH"),
         citation=NO_FEAR,
         source=f"{_DAYNIGHT}/models/",
     )

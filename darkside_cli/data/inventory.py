@@ -102,8 +102,8 @@ class Inventory:
         """How much of an image set is there; ``deep`` asks large training databases too, which takes time.
 
         It is complete when every image that the ground truths and lists on this machine name is there;
-        where there are none of them, when all its archives were unpacked or it has as many images as it
-        should.
+        where there are none of them, when it has as many images as it should, or, if nobody knows how many,
+        when all its archives were unpacked.
         """
         folder = find_images(self.root, images)
         if folder.is_dir():
@@ -138,9 +138,8 @@ class Inventory:
             status = COMPLETE if not lacking else PARTIAL if some else MISSING
         else:
             unpacked = all(archive.name in records for archive in images.archives)
-            full = unpacked and len(ours) >= sum(record.files for record in records.values())
-            enough = images.count is not None and len(ours) >= images.count
-            status = COMPLETE if enough or full else PARTIAL if ours else MISSING
+            full = unpacked if images.count is None else len(ours) >= images.count
+            status = COMPLETE if full else PARTIAL if ours else MISSING
         return State(status, sum(sizes[name] for name in ours), len(ours), tuple(lacking[:5]))
 
     def _sharded(self, images: ImageSet, folder: Path, deep: bool) -> State:

@@ -1,0 +1,353 @@
+"""``darkside download``, ``cache`` and ``doctor`` as processes, against a server that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from archive_makers import tar_bytes, tree, zip_bytes
+from faulty_server import Fault, FaultyServer
+from tests_support import RunCli
+
+from darkside_cli.assets import ASSETS
+from darkside_cli.cli.asset_table import markdown
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = b"PK" + random.Random(1).randbytes(100)
+DAY, NIGHT = b"id1\nid2\n", b"id3\n"
+OXFORD = {f"all_souls_{n:06}.jpg": random.Random(n).randbytes(2000) for n in range(6)}
+GENERATOR = "weights/hedngan_generator_X.pth"
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with FaultyServer() as running:
+        running.add("/train_day.txt", DAY)
+        running.add("/train_night.txt", NIGHT)
+        running.add(
+            "/hedngan_generator_X.pth",
+            (ROOT / "tests/parity/data/files/checkpoints/generator_instance.pth").read_bytes(),
+        )
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "darkside-home"
+
+
+@pytest.fixture
+def run(run_cli: RunCli, environment: dict[str, str], server: FaultyServer) -> RunCli:
+    """Run with the server as mirror, which has the files side by side; published addresses lead nowhere."""
+    kept = {
+        k: v for k, v in environment.items() if k.lower() not in ("http_proxy", "https_proxy", "all_proxy")
+    }
+    # Whatever goes to a published address goes to a port where nobody listens, and fails at once.
+    env = {
+        **kept,
+        "DARKSIDE_MIRROR": server.base,
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "127.0.0.1",
+    }
+
+    def go(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+        return run_cli(*arguments, env={**env, **options.pop("env", {})}, **options)  # type: ignore[dict-item]
+
+    return go
+
+
+def lines(text: bytes) -> list[str]:
+    return text.decode().splitlines()
+
+
+def test_what_is_named_comes_and_its_paths_are_printed(run: RunCli, home: Path) -> None:
+    done = run("download", "day-night-lists", "hedngan")
+    assert done.returncode == 0, done.stderr
+    folder = home / "data/train/retrieval-SfM-120k/dataset"
+    assert lines(done.stdout) == [
+        str(folder / "train_day.txt"),
+        str(folder / "train_night.txt"),
+        str(home / GENERATOR),
+    ]
+    assert (folder / "train_day.txt").read_bytes() == DAY
+    assert b"fetched train_day.txt (8 B)" in done.stderr
+    again = run("download", "day-night-lists", "--offline", "--json")
+    assert again.returncode == 0
+    assert json.loads(again.stdout) == {
+        "data_dir": str(home),
+        "imported": [],
+        "complete": ["day-night-lists"],
+        "failed": {},
+    }
+    assert again.stderr == b""
+
+
+def test_quiet_is_quiet(run: RunCli) -> None:
+    done = run("download", "day-night-lists", "--quiet")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_file_that_was_fetched_is_used(run: RunCli, tmp_path: Path) -> None:
+    photo = ROOT / "tests/parity/data/files/translate/one.png"
+    lacking = run("translate", photo, "-o", tmp_path / "out")
+    assert lacking.returncode == 3
+    assert "hedngan" in lacking.stderr.decode()
+    assert run("download", "hedngan", "-q").returncode == 0
+    done = run("translate", photo, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "one.png").is_file()
+
+
+def test_what_fails_is_one_line_and_exit_code_3(run: RunCli, server: FaultyServer, home: Path) -> None:
+    server.files["/train_night.txt"].always = Fault(page=b"<html>log in</html>")
+    done = run("download", "day-night-lists", "hedngan")
+    assert done.returncode == 3
+    assert lines(done.stdout) == [str(home / GENERATOR)]
+    told = [line for line in lines(done.stderr) if "day-night-lists:" in line]
+    assert len(told) == 1
+    assert "a web page instead of the file" in told[0]
+    assert "by hand" in told[0]
+    report = json.loads(run("download", "day-night-lists", "--json").stdout)
+    assert list(report["failed"]) == ["day-night-lists"]
+    server.files["/train_night.txt"].always = Fault()
+    assert run("download", "day-night-lists").returncode == 0
+
+
+def test_interrupted_and_run_again(
+    run: RunCli, server: FaultyServer, environment: dict[str, str], home: Path
+) -> None:
+    body = server.files["/hedngan_generator_X.pth"].content
+    server.files["/hedngan_generator_X.pth"].faults.append(Fault(trickle_s=0.3))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "darkside_cli", "download", "hedngan", "--mirror", server.base],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    part = home / f"{GENERATOR}.part"
+    end = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert b"run the same command again to go on" in err
+    kept = part.stat().st_size
+    assert run("download", "hedngan").returncode == 0
+    assert (home / GENERATOR).read_bytes() == body
+    assert server.gets("/hedngan_generator_X.pth")[-1].range == f"bytes={kept}-"
+
+
+def test_offline_fetches_nothing(run: RunCli, server: FaultyServer) -> None:
+    for offline in (("--offline",), ()):
+        done = run("download", "hedngan", *offline, env={} if offline else {"DARKSIDE_OFFLINE": "1"})
+        assert done.returncode == 3
+        assert "off limits" in done.stderr.decode()
+    assert server.seen == []
+
+
+def test_a_dry_run_tells_sizes_and_fetches_nothing(run: RunCli, server: FaultyServer, home: Path) -> None:
+    done = run("download", "day-night-lists", "--dry-run")
+    assert done.returncode == 0
+    head, *rows = [line.split("\t") for line in lines(done.stdout)]
+    assert head == ["path", "here", "size", "to fetch", "from"]
+    assert [row[1:4] for row in rows] == [["missing", "8 B", "8 B"], ["missing", "4 B", "4 B"]]
+    assert rows[0][4].startswith(server.base)
+    assert b"nothing was fetched" in done.stderr
+    assert not home.exists()
+    plan = json.loads(run("download", "day-night-lists", "--dry-run", "--json").stdout)
+    assert plan["needed_bytes"] == 12
+
+
+def test_the_list_is_the_registry(run: RunCli, home: Path) -> None:
+    (home / "weights").mkdir(parents=True)
+    (home / "weights" / "cyclegan_generator_X.pth").write_bytes(WEIGHTS)
+    done = run("download", "--list")
+    head, *rows = [line.split("\t") for line in lines(done.stdout)]
+    assert [row[0] for row in rows] == ASSETS.names()
+    states = {row[0]: row[2] for row in rows}
+    assert states["cyclegan"] == "complete"
+    assert states["hedngan"] == "missing"
+    assert dict(zip(head, rows[0], strict=True))["size"] == "102 B"
+    full = json.loads(run("download", "--list", "--json", "roxford5k").stdout)["assets"]
+    assert [asset["name"] for asset in full] == ["oxford5k", "roxford5k"]
+    assert "Kaggle" in full[0]["by_hand"]
+    assert full[0]["archives"][0]["names"] == ["oxbuild_images-v1.tgz", "oxbuild_images.tgz"]
+    assert full[1]["citation"].startswith("Radenović")
+
+
+def test_readme_shows_the_registry() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"<!-- assets -->\n(.*?)<!-- /assets -->", readme, flags=re.DOTALL)
+    assert table is not None
+    assert table.group(1) == markdown(ASSETS), "python -m darkside_cli.cli.asset_table makes the table"
+
+
+def test_what_the_user_has_is_imported(run: RunCli, tmp_path: Path, home: Path) -> None:
+    source = tmp_path / "archive.zip"
+    source.write_bytes(zip_bytes({"oxbuild_images.tgz": tar_bytes(OXFORD)}))
+    done = run("download", "--from", source)
+    assert done.returncode == 0, done.stderr
+    assert lines(done.stdout) == [str(home / "data/test/oxford5k/jpg")]
+    assert tree(home / "data/test/oxford5k/jpg") == OXFORD
+    assert "oxford5k: 6 of 5,063 images are here now; it is not complete yet" in done.stderr.decode()
+
+
+def test_a_hostile_archive_is_one_line_and_exit_code_3(run: RunCli, tmp_path: Path, home: Path) -> None:
+    source = tmp_path / "oxbuild_images.tgz"
+    source.write_bytes(tar_bytes({**OXFORD, "../../../../../evil.jpg": b"evil", "\x1b[31m.jpg": b"x"}))
+    done = run("download", "--from", source)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.count(b"\n") == 1
+    assert b"leads out of the folder" in done.stderr
+    assert not list(tmp_path.rglob("evil*"))
+    assert not (home / "data/test/oxford5k/jpg").exists()
+
+
+def test_verify_finds_damage(run: RunCli, home: Path) -> None:
+    run("download", "day-night-lists", "hedngan")
+    done = run("download", "--verify")
+    assert done.returncode == 0, done.stderr
+    assert [line.split("\t")[:2] for line in lines(done.stdout)[1:]] == [
+        ["hedngan", "ok"],
+        ["day-night-lists", "ok"],
+        ["day-night-lists", "ok"],
+    ]
+    (home / GENERATOR).write_bytes(WEIGHTS)
+    done = run("download", "--verify", "hedngan", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["checked"][0]["verdict"] == "damaged"
+    refused = run("download", "hedngan")
+    assert refused.returncode == 3
+    assert (home / GENERATOR).read_bytes() == WEIGHTS
+    forgotten = run("cache", "forget", GENERATOR)
+    assert b"forgot the digests of 1 files" in forgotten.stderr
+    assert run("download", "--verify", "tokyo247").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("download",), "--list shows what there is"),
+        (("download", "hedngn"), "did you mean hedngan"),
+        (("download", "--list", "--verify"), "exclude each other"),
+        (("download", "hedngan", "--mirror", "not/there"), "neither an address nor a folder"),
+        (("cache", "prone"), "did you mean prune"),
+        (("cache", "rm"), "rm needs names"),
+        (("cache", "rm", "tokio"), "did you mean tokyo"),
+        (("cache", "prune", "x"), "prune takes no names"),
+        (("cache", "forget", "nothing"), "unknown asset"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(run: RunCli, arguments: tuple[str, ...], message: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert message in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_the_cache_is_listed_and_cleared(run: RunCli, home: Path) -> None:
+    run("download", "day-night-lists", "hedngan")
+    (home / "weights" / "cyclegan_generator_X.pth.part").write_bytes(b"12345")
+    listed = json.loads(run("cache", "--json").stdout)
+    assert {a["name"]: a["state"] for a in listed["assets"]} == {
+        "cyclegan": "partial",
+        "hedngan": "complete",
+        "day-night-lists": "complete",
+    }
+    assert listed["leftover_bytes"] == 5
+    assert all(asset["last_used"] for asset in listed["assets"] if asset["state"] == "complete")
+    text = run("cache")
+    assert b"5 B of leftovers (darkside cache prune)" in text.stderr
+    assert lines(text.stdout)[2].split("\t")[:2] == ["hedngan", "complete"]
+    refused = run("cache", "rm", "hedngan", stdin=b"")
+    assert refused.returncode == 2
+    assert b"deleting needs a yes" in refused.stderr
+    assert (home / GENERATOR).exists()
+    assert b"could be freed" in run("cache", "rm", "hedngan", "--dry-run").stderr
+    assert (home / GENERATOR).exists()
+    assert run("cache", "rm", "hedngan", "--yes").returncode == 0
+    assert not (home / GENERATOR).exists()
+    assert json.loads(run("cache", "prune", "--yes", "--json").stdout)["deleted"] is True
+    assert lines(run("cache", "verify").stdout)[1].split("\t")[:2] == ["day-night-lists", "ok"]
+
+
+def test_doctor_tells_versions_devices_and_what_is_lacking(
+    run: RunCli, server: FaultyServer, home: Path
+) -> None:
+    (home / "weights").mkdir(parents=True)
+    (home / GENERATOR).write_bytes(WEIGHTS)
+    done = run("doctor", "--json", env={"https_proxy": "http://me:secret@proxy.example:3128"})
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["versions"]["torch"][0].isdigit()
+    assert "cpu" in facts["devices"]["usable"]
+    assert facts["data"]["folder"] == str(home)
+    assert facts["lacking"]["translate --model hedngan"] == []
+    assert facts["lacking"]["translate --model cyclegan"] == ["cyclegan"]
+    assert facts["lacking"]["evaluate --dataset roxford5k"] == ["oxford5k", "roxford5k"]
+    assert facts["environment"]["DARKSIDE_MIRROR"] == server.base
+    assert "secret" not in done.stdout.decode()
+    text = run("doctor").stdout.decode()
+    assert "translate --model hedngan: has everything" in text
+    assert "darkside download tokyo247" in text
+
+
+@pytest.fixture
+def terminal(environment: dict[str, str], server: FaultyServer) -> Callable[..., tuple[int, str]]:
+    """Run a command on a terminal of its own, answer its question, and return exit code and what was shown."""
+
+    def go(*arguments: str, answer: bytes = b"") -> tuple[int, str]:
+        env = {**environment, "DARKSIDE_MIRROR": server.base, "TERM": "xterm"}
+        pid, master = pty.fork()
+        if pid == 0:
+            os.execve(sys.executable, [sys.executable, "-m", "darkside_cli", *arguments], env)
+        os.write(master, answer)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(master, 1 << 16)
+            except OSError:
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(master)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+    return go
+
+
+def test_a_terminal_shows_bars(terminal: Callable[..., tuple[int, str]], server: FaultyServer) -> None:
+    for name in ("/train_day.txt", "/train_night.txt"):
+        server.files[name].content = b"id\n" * 20_000
+        server.files[name].always = Fault(trickle_s=0.2)
+    code, shown = terminal("download", "day-night-lists")
+    assert code == 0, shown
+    assert "train_day.txt" in shown
+    assert "total" in shown
+    assert "━" in shown
+
+
+def test_a_terminal_is_asked_before_anything_is_deleted(
+    terminal: Callable[..., tuple[int, str]], run: RunCli, home: Path
+) -> None:
+    run("download", "hedngan")
+    code, shown = terminal("cache", "rm", "hedngan", answer=b"n\n")
+    assert code == 0
+    assert "Delete hedngan" in shown
+    assert (home / GENERATOR).exists()
+    terminal("cache", "rm", "hedngan", answer=b"y\n")
+    assert not (home / GENERATOR).exists()
