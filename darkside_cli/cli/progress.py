@@ -76,7 +76,7 @@ class ProgressRenderer:
             self._finish(event)
 
     def _start(self, event: RunStarted) -> None:
-        self._total, self._unit = event.total, event.unit
+        self._total, self._unit, self._done = event.total, event.unit, 0
         self._started = self._last_line = time.monotonic()
         if self._quiet or not sys.stderr.isatty():
             return

@@ -47,6 +47,19 @@ def test_a_long_run_tells_where_it_is(
     assert capsys.readouterr().err == "darkside: 2 of 9 images, 0.33 images/s\n"
 
 
+def test_each_job_of_a_command_counts_for_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 0.0, 1.0, 0.0, 6.0, 6.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    shown = ProgressRenderer()
+    shown.emit(RunStarted("first", 1))
+    shown.emit(READY)
+    shown.emit(RunStarted("second", 2))
+    shown.emit(READY)
+    assert capsys.readouterr().err == "darkside: 1 of 2 images, 0.17 images/s\n"
+
+
 def test_quiet_shows_failures_and_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     shown = ProgressRenderer(quiet=True)
     shown.emit(RunStarted("job", 1))

@@ -1,0 +1,334 @@
+"""``darkside evaluate``: how well descriptors find the images of a benchmark, beside the published figures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkside_cli.cli import obtain, options
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
+from darkside_cli.cli.session import Session, command
+from darkside_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from darkside_cli.retrieval.benchmark import EvaluationResult
+    from darkside_cli.retrieval.describer import Describer
+    from darkside_cli.retrieval.evaluate import Benchmark, BenchmarkRows, ScoreLine
+
+HEADING = (
+    "model", "data set", "protocol", "mAP", "published", "diff",
+    "mP@1", "mP@5", "mP@10", "R@1", "R@5", "R@10", "queries", "database",
+)  # fmt: skip
+_MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None: "wrong"}
+
+
+def _datasets() -> list[str]:
+    from darkside_cli.data.test_sets import TEST_SETS
+
+    return TEST_SETS.names(aliases=True)
+
+
+def _descriptors() -> list[str]:
+    from darkside_cli.models.catalog import MODELS
+
+    names = [entry for entry in MODELS if entry.kind == "descriptor"]
+    return [name for entry in names for name in (entry.name, *entry.aliases)]
+
+
+def evaluate(
+    session: Session,
+    model: Annotated[
+        list[str] | None,
+        options.choice(
+            "model",
+            _descriptors,
+            "--model",
+            "-m",
+            help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
+            metavar="NAME|PATH",
+            open_ended=True,
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        options.choice(
+            "data set",
+            _datasets,
+            "--dataset",
+            "-d",
+            help="A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
+            "may be given several times.",
+            metavar="NAME|PATH",
+            open_ended=True,
+        ),
+    ] = None,
+    descriptors: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Score these descriptors (.h5, .npz, .npy) instead of a model's."),
+    ] = None,
+    distractors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Descriptors of further images, all wrong (+1M).")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are.")] = None,
+    query_folder: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of a place's folders, the queries' [default: night]."),
+    ] = None,
+    database_folder: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of a place's folders, the database's [default: day]."),
+    ] = None,
+    distractor_images: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folders of more images for a folder of places, all wrong."),
+    ] = None,
+    image_size: Annotated[
+        int, typer.Option(min=0, help="Shrink to this longest side first (0: never).")
+    ] = 1024,
+    scales: Annotated[
+        str, typer.Option(help="ms (1, 0.7071, 0.5), ss (1), or numbers between commas.")
+    ] = "ms",
+    whiten: Annotated[bool, typer.Option("--whiten/--no-whiten", help="Whiten the descriptors.")] = True,
+    whitening: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Whitening to use instead of the model's own.")
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Keep the first dimensions of the whitening.")
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the descriptors here; a stopped run goes on, a second one is quick."
+        ),
+    ] = None,
+    per_query: Annotated[
+        bool, typer.Option("--per-query", help="Print each query's average precision too.")
+    ] = False,
+    gallery: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page of queries with their top results.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="Results per query in the gallery.")] = 10,
+    json: options.Json = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=0, max=1024, help="Images of one size at once (0: chosen).")
+    ] = 0,
+    workers: options.Workers = None,
+    download: obtain.Download = False,
+) -> int:
+    """Score descriptors on day-night benchmarks.
+
+    Prints mAP (easy, medium and hard where the set has them), mP@k and recall@k, in percent, one line for each
+    model, data set and protocol, beside the published figure where there is one:
+
+        darkside evaluate --model gem_r101_cyclegan --dataset tokyo247
+    """
+    if not dataset:
+        raise UsageError(
+            "no data set given", hint=f"--dataset with {', '.join(_datasets())}, a file or a folder"
+        )
+    if bool(model) == bool(descriptors):
+        raise UsageError(
+            "give either --model or --descriptors", hint="--model gem_r101_cyclegan, for instance"
+        )
+    if gallery is not None and len(dataset) * len(model or descriptors or ()) > 1:
+        raise UsageError(
+            "a gallery shows one model on one data set", hint="leave out --gallery, or the others"
+        )
+    if whitening is not None and not whiten:
+        raise UsageError("--whitening and --no-whiten contradict each other", hint="leave one of them out")
+
+    _obtain_all(session, [*(model or ()), *dataset], download=download)
+    from darkside_cli.engine.device import pick_device, usable_cpus
+    from darkside_cli.retrieval import evaluate as core
+    from darkside_cli.retrieval.extract import ExtractOptions
+    from darkside_cli.retrieval.load import load_descriptor, parse_scales
+
+    benchmarks = [
+        core.open_benchmark(
+            spec,
+            session.root,
+            images=images,
+            queries=query_folder or ("night",),
+            database=database_folder or ("day",),
+            distractor_folders=distractor_images or (),
+        )
+        for spec in dataset
+    ]
+    read = ExtractOptions(
+        image_size_px=image_size or None,
+        batch_size=batch_size,
+        workers=workers or min(8, usable_cpus()),
+        on_error="nan",
+    )
+    chosen = pick_device(device)
+    lines: list[ScoreLine] = []
+    documents: list[dict[str, Any]] = []
+    broken = 0
+    with session.progress() as progress:
+        if model:
+            for benchmark in benchmarks:
+                core.require_images(benchmark)
+        for name in model or [str(path) for path in descriptors or ()]:
+            describer: Describer | None = None
+            if model:
+                describer = load_descriptor(
+                    name,
+                    root=session.root,
+                    device=device,
+                    precision=precision,
+                    scales=parse_scales(scales),
+                    whiten=whitening if whitening is not None else whiten,
+                    dim=dim,
+                )
+            for benchmark in benchmarks:
+                if describer is not None:
+                    target = (
+                        keep and keep / f"{_file_name(describer.name)}-{_file_name(benchmark.truth.name)}.h5"
+                    )
+                    rows = core.describe_benchmark(
+                        benchmark.truth, describer, options=read, keep=target, emit=progress.emit
+                    )
+                else:
+                    rows = core.rows_from_file(benchmark.truth, Path(name))
+                broken += rows.broken
+                result = _score(benchmark, rows, distractors, device=chosen, top=top if gallery else 0)
+                label = describer.name if describer is not None else name
+                lines += core.score_lines(
+                    label, result, entry=benchmark.entry, published=_published(label, benchmark)
+                )
+                documents.append({"model": label, **result.to_document(per_query=per_query or json)})
+                if gallery is not None:
+                    _write_gallery(gallery, label, benchmark, result)
+    if json:
+        session.output.json(
+            {
+                "results": documents,
+                "lines": [{**asdict(line), "difference": line.difference} for line in lines],
+            }
+        )
+    else:
+        session.output.table(HEADING, [_cells(line) for line in lines])
+        if per_query:
+            _print_queries(session, documents)
+        if gallery is not None:
+            session.output.path(gallery)
+    return EXIT_SOME_FAILED if broken else EXIT_DONE
+
+
+def _obtain_all(session: Session, names: list[str], *, download: bool) -> None:
+    """Offer to get what is known by name and not here, as far as this command needs it; paths are not looked at."""
+    from darkside_cli.data.test_sets import TEST_SETS
+    from darkside_cli.models.catalog import MODELS, state_on_disk
+
+    root = session.root.path
+    missing = []
+    for name in names:
+        if name in TEST_SETS:
+            entry = TEST_SETS.get(name)
+            if not (entry.ground_truth(root).is_file() and entry.images(root).is_dir()):
+                missing.append(entry.name)
+        elif name in MODELS and state_on_disk(MODELS.get(name), root) != "ready":
+            missing.append(MODELS.get(name).name)
+    if missing:
+        obtain.obtain(session, missing, download=download)
+
+
+def _score(
+    benchmark: Benchmark, rows: BenchmarkRows, distractors: Path | None, *, device: Any, top: int
+) -> EvaluationResult:
+    from darkside_cli.retrieval.benchmark import score
+    from darkside_cli.retrieval.store import open_descriptors
+
+    more = open_descriptors(distractors).blocks() if distractors is not None else None
+    return score(rows.database, rows.queries, benchmark.truth, distractors=more, top=top, device=device)
+
+
+def _published(model: str, benchmark: Benchmark) -> float | None:
+    from darkside_cli.models.catalog import MODELS
+
+    if model not in MODELS or benchmark.entry is None:
+        return None
+    return MODELS.get(model).scores.get(benchmark.entry.name)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", Path(name).name)
+
+
+def _figure(value: float | None, form: str = ".1f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _cells(line: ScoreLine) -> tuple[str, ...]:
+    return (
+        line.model,
+        line.dataset,
+        line.protocol,
+        _figure(line.mean_average_precision, ".2f"),
+        _figure(line.published),
+        _figure(line.difference, "+.2f"),
+        *map(_figure, line.precisions),
+        *map(_figure, line.recalls),
+        str(line.queries),
+        str(line.database),
+    )
+
+
+def _print_queries(session: Session, documents: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            document["model"],
+            document["dataset"],
+            protocol,
+            query["name"],
+            _figure(query["AP"] and 100 * query["AP"], ".2f"),
+        )
+        for document in documents
+        for protocol, figures in document["protocols"].items()
+        for query in figures["per_query"]
+    ]
+    session.output.table(("model", "data set", "protocol", "query", "AP"), rows)
+
+
+def _write_gallery(path: Path, model: str, benchmark: Benchmark, result: EvaluationResult) -> None:
+    from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
+
+    truth = benchmark.truth
+    known = truth.image_root is not None
+    first = result.protocols[min(1, len(result.protocols) - 1)]  # medium, where there are three
+    rows = []
+    for query, found, ap in zip(truth.queries, result.top or (), first.average_precisions, strict=True):
+        rows.append(
+            GalleryRow(
+                query=GalleryImage(
+                    name=query.name, path=truth.image_path(query.name) if known else None, box=query.box
+                ),
+                results=[
+                    GalleryImage(
+                        name=image.name or f"distractor {image.index}",
+                        path=truth.image_path(image.name) if image.name is not None and known else None,
+                        score=image.score,
+                        mark=_MARKS[image.group],  # type: ignore[arg-type]
+                    )
+                    for image in found
+                ],
+                note=f"AP {100 * ap:.1f}" if ap == ap else "not judged",
+            )
+        )
+    facts = [
+        ("model", model),
+        ("data set", truth.name),
+        *((f"mAP {s.protocol}", f"{100 * s.mean_average_precision:.2f}") for s in result.protocols),
+    ]
+    write_gallery(path, rows, title=f"{Path(model).name} on {truth.name}", facts=facts)
+
+
+def register(app: Any) -> None:
+    """Add the command to ``app``."""
+    command(app, "evaluate")(evaluate)

@@ -1,0 +1,73 @@
+"""The retrieval test sets that are known by name: where their ground truth and images are under the data root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkside_cli.registry import Entry, Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSet(Entry):
+    """One test set.
+
+    ``folder`` is its name under ``data/test``; ``images_of`` the set whose images it shares, where its own ``jpg``
+    (a link) is missing. ``published_protocol`` is what the published mAP of a model is by.
+    """
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    folder: str
+    images_of: str = ""
+    published_protocol: str = ""
+
+    def ground_truth(self, root: Path) -> Path:
+        """Path of the ground truth under the data root ``root``."""
+        return root / "data" / "test" / self.folder / f"gnd_{self.folder}.pkl"
+
+    def images(self, root: Path) -> Path:
+        """Folder of the images under ``root``: its own if it is there, else the one it shares."""
+        own = root / "data" / "test" / self.folder / "jpg"
+        shared = root / "data" / "test" / self.images_of / "jpg"
+        return shared if self.images_of and not own.is_dir() and shared.is_dir() else own
+
+
+TEST_SETS: Registry[TestSet] = Registry(
+    "data set",
+    (
+        TestSet(
+            name="tokyo247",
+            aliases=("247tokyo1k", "tokyo"),
+            summary="24/7 Tokyo (Torii et al., CVPR 2015), queries by day and night",
+            folder="247tokyo1k",
+            published_protocol="ok",
+        ),
+        TestSet(
+            name="roxford5k",
+            aliases=("roxford", "roxf"),
+            summary="Revisited Oxford (Radenovic et al., CVPR 2018)",
+            folder="roxford5k",
+            images_of="oxford5k",
+            published_protocol="medium",
+        ),
+        TestSet(
+            name="rparis6k",
+            aliases=("rparis", "rpar"),
+            summary="Revisited Paris (Radenovic et al., CVPR 2018)",
+            folder="rparis6k",
+            images_of="paris6k",
+            published_protocol="medium",
+        ),
+        TestSet(
+            name="oxford5k",
+            summary="Oxford Buildings (Philbin et al., CVPR 2007), the older protocol",
+            folder="oxford5k",
+        ),
+        TestSet(
+            name="paris6k",
+            summary="Paris Buildings (Philbin et al., CVPR 2008), the older protocol",
+            folder="paris6k",
+        ),
+    ),
+)

@@ -1,0 +1,159 @@
+"""``darkside evaluate`` as a real process, on files in the published formats with full-size weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+import torch
+from tests_support import RunCli
+
+CASE = golden.load_case("evaluation")
+MakePhoto = Callable[..., Path]
+
+
+def place_model(root: Path, backbone: str, dim: int) -> None:
+    """The published files of the CycleGAN descriptor, with the golden cases' weights."""
+    folder = root / "weights"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The recorded checkpoint has the keys and shapes, each tensor one value expanded.
+    content = torch.load(golden.DATA / f"files/checkpoints/embed_{backbone}.pth", weights_only=True)
+    content["model_state"] = {key: value.clone() for key, value in content["model_state"].items()}
+    golden.fill_(content["model_state"], CASE.seed)
+    torch.save(content, folder / f"cyclegan_embed_{backbone}.pth")
+    whitening = golden.weights_module().whitening(dim, dim, CASE.seed + 50)
+    (folder / f"cyclegan_embed_{backbone}_lw.pkl").write_bytes(pickle.dumps(whitening))
+
+
+@pytest.fixture
+def root(environment: dict[str, str]) -> Path:
+    """A data folder with the two tiny test sets in their published layout."""
+    root = Path(environment["DARKSIDE_HOME"])
+    shutil.copytree(golden.DATA / "files" / "test", root / "data" / "test")
+    return root
+
+
+def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> None:
+    """Weights, whitening, boxes, scales, metrics: every average and every query's AP of the case, from files."""
+    place_model(root, "vgg16", 512)
+    sets = {"247tokyo1k": "tokyo247", "roxford5k": "roxford5k"}
+    arguments = [word for name in CASE.values for word in ("--dataset", sets[name])]
+    size = str(CASE.params["image_size"])
+    done = run_cli(
+        "evaluate", "--model", "gem_vgg16_cyclegan", *arguments, "--image-size", size, "--json", "--keep", "d"
+    )
+    assert done.returncode == 0, done.stderr
+    results = {each["dataset"]: each for each in json.loads(done.stdout)["results"]}
+    for name, expected in CASE.values.items():
+        protocols = results[sets[name]]["protocols"]
+        for key, value in expected["averages"].items():
+            protocol = protocols[key.removeprefix("map_") if "_" in key else "ok"]
+            # descriptors agree to 5e-6; the same order of images gives the same average
+            assert protocol["mAP"] == pytest.approx(value, abs=1e-9)
+        for number, query in enumerate(expected["per_query"]):
+            for key, value in query.items():
+                protocol = protocols[key.removeprefix("ap_") if "_" in key else "ok"]
+                ap = protocol["per_query"][number]["AP"]
+                assert ap is None if value is None else ap == pytest.approx(value, abs=1e-9)
+    # What was kept can be scored again without a model, as a table with its published figures missing.
+    kept = tmp_path / "d" / "gem_vgg16_cyclegan-roxford5k.h5"
+    again = run_cli("evaluate", "--descriptors", kept, "--dataset", "roxford5k", "--per-query")
+    assert again.returncode == 0, again.stderr
+    head, *rows = [line.split("\t") for line in again.stdout.decode().splitlines()]
+    assert head[:6] == ["model", "data set", "protocol", "mAP", "published", "diff"]
+    medium = next(row for row in rows if row[2] == "medium")
+    assert float(medium[3]) == pytest.approx(
+        100 * CASE.values["roxford5k"]["averages"]["map_medium"], abs=0.01
+    )
+    assert medium[4] == "-"
+
+
+@pytest.mark.slow
+def test_the_command_the_user_gave(run_cli: RunCli, root: Path) -> None:
+    """Letter for letter, beside the published figure."""
+    missing = run_cli(*"evaluate --model gem_r101_cyclegan --dataset tokyo247".split())
+    assert missing.returncode == 3
+    assert b"darkside download gem_resnet101_cyclegan" in missing.stderr
+    place_model(root, "resnet101", 2048)
+    done = run_cli(*"evaluate --model gem_r101_cyclegan --dataset tokyo247".split())
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.decode().splitlines()[1].split("\t")
+    assert row[:3] == ["gem_resnet101_cyclegan", "tokyo247", "ok"]
+    assert row[4] == "92.0"
+    assert float(row[5]) == pytest.approx(float(row[3]) - 92.0, abs=0.011)
+
+
+@pytest.fixture
+def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+    """Three places; each night picture is its place's day picture, darker."""
+    from PIL import Image
+
+    for number in range(3):
+        day = make_photo(tmp_path / "places" / f"p{number}" / "day" / "d.png", 96, 80, seed=number)
+        night = tmp_path / "places" / f"p{number}" / "night" / "n.png"
+        night.parent.mkdir()
+        Image.open(day).point(lambda v: v // 2).save(night)
+    make_photo(tmp_path / "more" / "x.png", 96, 80, seed=9)
+    return tmp_path / "places"
+
+
+def describe(places: Path, rows: dict[str, list[float]], path: Path) -> Path:
+    names = list(rows)
+    table = np.array([rows[name] for name in names], np.float32)
+    np.savez(path, descriptors=table / np.linalg.norm(table, axis=1, keepdims=True), names=np.array(names))
+    return path
+
+
+def test_own_places_distractors_and_the_gallery(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
+    """Hand-made descriptors with a known order."""
+    rows = {f"p{i}/day/d.png": [float(i == j) for j in range(3)] for i in range(3)}
+    rows |= {f"p{i}/night/n.png": [float(i == j) + 0.1 for j in range(3)] for i in range(2)}
+    rows["p2/night/n.png"] = [1.0, 0.1, 0.9]  # nearer to p0 than to its own place, p2
+    file = describe(places, rows, tmp_path / "d.npz")
+    done = run_cli("evaluate", "--descriptors", file, "--dataset", places, "--json", "--gallery", "g.html")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["results"][0]["protocols"]["ok"]
+    # ranks 0, 0 and 1 of the only right image: trapezoidal AP 1, 1 and (0 + 1/2) / 2
+    assert [query["AP"] for query in figures["per_query"]] == [1.0, 1.0, 0.25]
+    assert figures["mAP"] == pytest.approx(0.75)
+    assert figures["recall"] == {"1": pytest.approx(2 / 3), "5": 1.0, "10": 1.0}
+    page = (tmp_path / "g.html").read_text()
+    assert "AP 25.0" in page
+    assert page.count("<section") == 3
+    assert "data:image/jpeg;base64" in page
+
+    far = np.eye(3, dtype=np.float32)[[2, 2]]
+    np.save(tmp_path / "far.npy", far)  # two distractors exactly like p2's day picture: they come after it
+    more = run_cli("evaluate", "--descriptors", file, "--dataset", places, "--distractors", "far.npy")
+    assert more.returncode == 0, more.stderr
+    row = more.stdout.decode().splitlines()[1].split("\t")
+    assert row[1].endswith("+2")
+    assert math.isclose(float(row[3]), 75.0)
+
+
+def test_mistakes(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
+    def told(*arguments: str | Path) -> tuple[int, str]:
+        done = run_cli("evaluate", *arguments)
+        assert done.stdout == b""
+        assert done.stderr.count(b"\n") == 1, done.stderr
+        return done.returncode, done.stderr.decode()
+
+    file = describe(places, {"p0/day/d.png": [1.0, 0.0]}, tmp_path / "few.npz")
+    for arguments, code, message in [
+        (("--model", "gem_r101_cyclegan"), 2, "no data set given"),
+        (("--dataset", "tokyo247"), 2, "--model or --descriptors"),
+        (("--model", "gem_r101_cyclgan", "--dataset", places), 2, "did you mean gem_r101_cyclegan"),
+        (("--descriptors", file, "--dataset", "tokyo274"), 2, "did you mean tokyo247"),
+        (("--descriptors", file, "--dataset", "tokyo247"), 3, "darkside download tokyo247"),
+        (("--descriptors", file, "--dataset", "no/such.pkl"), 3, "no/such.pkl"),
+        (("--descriptors", file, "--dataset", places), 2, "has no descriptor of p1/day/d.png"),
+        (("--descriptors", "nope.h5", "--dataset", places), 3, "nope.h5"),
+    ]:
+        assert (told(*arguments)[0], message in told(*arguments)[1]) == (code, True), told(*arguments)
