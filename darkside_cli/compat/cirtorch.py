@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -82,13 +83,17 @@ _STAND_INS: list[Any] = [
 ]
 
 
+# What torch's reader takes is one list for all threads.
+_ONE_AT_A_TIME = RLock()
+
+
 @contextmanager
 def arrays_allowed() -> Iterator[None]:
     """Have torch's restricted reader take files with NumPy arrays while the block runs.
 
     In the content that is read, they are objects without use to anyone but :func:`parse`.
     """
-    with torch.serialization.safe_globals(_STAND_INS):
+    with _ONE_AT_A_TIME, torch.serialization.safe_globals(_STAND_INS):
         yield
 
 
