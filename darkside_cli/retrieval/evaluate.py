@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,19 +186,21 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
             )
         return BenchmarkRows(rows[: len(truth.database)], rows[len(truth.database) :])
     exact = {name: number for number, name in enumerate(stored.names)}
+    names = [*truth.database, *(query.name for query in truth.queries)]
+    # A short name that two rows share, or two images of the benchmark, means neither.
     loose: dict[str, int | None] = {}
-    for number, name in enumerate(stored.names):  # a short name that two rows share means neither
+    for number, name in enumerate(stored.names):
         loose[_short(name)] = None if _short(name) in loose else number
+    asked = Counter(_short(name) for name in set(names))
 
     def row_of(name: str, box: Box | None) -> int | None:
         for candidate in (_crop_name(name, box), name):
             if candidate in exact:
                 return exact[candidate]
-        return loose.get(_short(name))
+        return loose.get(_short(name)) if asked[_short(name)] == 1 else None
 
     database = [row_of(name, None) for name in truth.database]
     queries = [row_of(query.name, query.box) for query in truth.queries]
-    names = [*truth.database, *(query.name for query in truth.queries)]
     missing = [name for name, row in zip(names, [*database, *queries], strict=True) if row is None]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""

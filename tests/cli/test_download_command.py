@@ -351,3 +351,33 @@ def test_a_terminal_is_asked_before_anything_is_deleted(
     assert (home / GENERATOR).exists()
     terminal("cache", "rm", "hedngan", answer=b"y\n")
     assert not (home / GENERATOR).exists()
+
+
+def test_a_job_that_lacks_a_model_offers_it(run: RunCli, tmp_path: Path, server: FaultyServer) -> None:
+    photo = ROOT / "tests/parity/data/files/translate/one.png"
+    lacking = run("translate", photo, "-o", tmp_path / "out")
+    assert (lacking.returncode, lacking.stdout) == (3, b"")
+    told = lacking.stderr.decode()
+    assert "not on this machine: hedngan" in told
+    assert "darkside download hedngan, or run this command again with --download" in told
+    assert server.seen == []
+    assert run("translate", photo, "-o", tmp_path / "out", "--download", "--offline").returncode == 3
+    done = run("translate", photo, "-o", tmp_path / "out", "--download")
+    assert done.returncode == 0, done.stderr
+    assert lines(done.stdout) == [str(tmp_path / "out" / "one.png")]
+    used = json.loads(run("cache", "--json").stdout)
+    assert [asset["name"] for asset in used["assets"]] == ["hedngan"]
+
+
+def test_on_a_terminal_a_yes_gets_it(
+    terminal: Callable[..., tuple[int, str]], tmp_path: Path, home: Path
+) -> None:
+    photo = str(ROOT / "tests/parity/data/files/translate/one.png")
+    code, shown = terminal("translate", photo, "-o", str(tmp_path / "out"), answer=b"n\n")
+    assert code == 3
+    assert "missing: hedngan" in shown
+    assert "licence: not stated" in shown
+    assert not (home / GENERATOR).exists()
+    code, shown = terminal("translate", photo, "-o", str(tmp_path / "out"), answer=b"y\n")
+    assert code == 0, shown
+    assert (tmp_path / "out" / "one.png").exists()

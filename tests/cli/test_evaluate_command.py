@@ -156,4 +156,6 @@ def test_mistakes(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
         (("--descriptors", file, "--dataset", places), 2, "has no descriptor of p1/day/d.png"),
         (("--descriptors", "nope.h5", "--dataset", places), 3, "nope.h5"),
     ]:
-        assert (told(*arguments)[0], message in told(*arguments)[1]) == (code, True), told(*arguments)
+        returned, line = told(*arguments)
+        assert returned == code, line
+        assert message in line
