@@ -78,11 +78,12 @@ def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_the_command_the_user_gave(run_cli: RunCli, root: Path) -> None:
     """Letter for letter, beside the published figure."""
-    missing = run_cli(*"evaluate --model gem_r101_cyclegan --dataset tokyo247".split())
+    command = "darkside evaluate --model gem_r101_cyclegan --dataset tokyo247"
+    missing = run_cli(*command.split()[1:])
     assert missing.returncode == 3
     assert b"darkside download gem_resnet101_cyclegan" in missing.stderr
     place_model(root, "resnet101", 2048)
-    done = run_cli(*"evaluate --model gem_r101_cyclegan --dataset tokyo247".split())
+    done = run_cli(*command.split()[1:])
     assert done.returncode == 0, done.stderr
     row = done.stdout.decode().splitlines()[1].split("\t")
     assert row[:3] == ["gem_resnet101_cyclegan", "tokyo247", "ok"]
