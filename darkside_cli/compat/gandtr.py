@@ -24,11 +24,7 @@ from darkside_cli.models.weights import Checkpoint, check_fit, expected_shapes, 
 #: Metadata key under which a checkpoint keeps what gandtr wrote beside its weights.
 METADATA_KEY = "gandtr"
 _SINGLE = "SingleNetwork"
-#: What gandtr puts around a network's input, by whether it is a descriptor.
-_TRANSFORMS = {
-    False: "pil2np | totensor | normalize",
-    True: "pil2np | apply_clahe:1.0 | totensor | normalize",
-}
+#: What gandtr puts around a network, by whether it is a descriptor.
 _WRAPPERS = {False: "", True: "cirfaketuplebatch"}
 
 
@@ -162,7 +158,7 @@ def to_gandtr(checkpoint: Checkpoint) -> dict[str, Any]:
         "wrappers": _WRAPPERS[is_descriptor],
         "frozen": frozen,
         "data": {
-            "transforms": _TRANSFORMS[is_descriptor],
+            "transforms": _transforms(checkpoint),
             "mean_std": [list(checkpoint.metadata.get(key, [0.5, 0.5, 0.5])) for key in ("mean", "std")],
         },
     }
@@ -172,6 +168,16 @@ def to_gandtr(checkpoint: Checkpoint) -> dict[str, Any]:
         "network_params": {"model": _model_params(checkpoint, kept.get("model")), "runtime": runtime},
         "model_state": OrderedDict((key, checkpoint.state[key].detach().clone()) for key in order),
     }
+
+
+def _transforms(checkpoint: Checkpoint) -> str:
+    """What gandtr makes of photographs for this network: descriptors get CLAHE unless ``clahe`` says none."""
+    steps = ["pil2np", "totensor", "normalize"]
+    clahe = checkpoint.metadata.get("clahe", {"clip_limit": 1.0})
+    if checkpoint.kind == "descriptor" and clahe:
+        grid = f":{clahe['grid_size']}" if clahe.get("grid_size", 8) != 8 else ""
+        steps.insert(1, f"apply_clahe:{clahe['clip_limit']}{grid}")
+    return " | ".join(steps)
 
 
 def save_gandtr(path: str | Path, checkpoint: Checkpoint) -> Path:

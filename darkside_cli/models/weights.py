@@ -5,8 +5,8 @@ Our format is one safetensors file. Its header has one entry, ``darkside``, a JS
 ``darkside_cli.compat.load.open_checkpoint``, which opens ours, too.
 
 Metadata keys with a meaning (all optional): ``mean`` and ``std`` (per channel, of RGB in [0, 1]),
-``direction`` ("day2night", "night2day" or None), ``epoch``, ``method``, ``scores``, ``versions``,
-``licence``.
+``direction`` ("day2night", "night2day" or None), ``clahe`` (what a descriptor's images go through:
+``{"clip_limit", "grid_size"}`` or None), ``epoch``, ``method``, ``scores``, ``versions``, ``licence``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from darkside_cli.compat import cirtorch
+from darkside_cli.compat.gandtr import save_gandtr
 from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.errors import CheckpointError, ConfigError
@@ -140,6 +142,26 @@ def test_what_early_files_leave_out_is_off(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not hold one whitening") as caught:
         read_whitening(tmp_path / "x.pth")
     assert caught.value.hint == "it has: none"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "transforms"),
+    [
+        ({}, "pil2np | totensor | normalize"),
+        ({"clahe": {"clip_limit": 1.0, "grid_size": 8}}, "pil2np | apply_clahe:1.0 | totensor | normalize"),
+        ({"clahe": {"clip_limit": 2.0, "grid_size": 4}}, "pil2np | apply_clahe:2.0:4 | totensor | normalize"),
+    ],
+)
+def test_as_a_file_of_gandtrs(recorded: dict[str, Any], transforms: str, tmp_path: Path) -> None:
+    """The images' way comes along, and back: without CLAHE, which cirtorch does not have, or as recorded."""
+    zipped(content(), tmp_path / "x.pth")
+    opened = open_checkpoint(tmp_path / "x.pth")
+    opened = replace(opened, metadata={**opened.metadata, **recorded})
+    again = open_checkpoint(save_gandtr(tmp_path / "y.pth", opened))
+    assert again.metadata["gandtr"]["runtime"]["data"]["transforms"] == transforms
+    assert again.config == CONFIG
+    one, other = (DescriptorModel.from_checkpoint(each).transform for each in (opened, again))
+    assert repr(one) == repr(other)
 
 
 def test_weights_within_a_training_state(tmp_path: Path) -> None:
