@@ -1,0 +1,244 @@
+"""The functions behind ``hubconf.py``: published models as torch.hub gives them.
+
+They take ``pretrained`` and ``device`` as the published entry points do, and options of our own by keyword. What
+a function's docstring says is what ``torch.hub.help`` shows. Nothing heavy is imported before one is called, so that
+torch.hub can say which dependency is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from darkside_cli.errors import MissingAssetError
+from darkside_cli.events import (
+    Event,
+    Notice,
+    TransferFinished,
+    TransferProgress,
+    TransferRetrying,
+    TransferStarted,
+)
+from darkside_cli.models.catalog import MODELS, how_to_get, missing_files
+from darkside_cli.units import human_size
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from darkside_cli.config.paths import DataRoot
+    from darkside_cli.retrieval.descriptor import DescriptorModel
+
+__all__ = [
+    "cyclegan",
+    "gem_resnet101_cyclegan",
+    "gem_resnet101_hedngan",
+    "gem_vgg16_cyclegan",
+    "gem_vgg16_hedngan",
+    "hedngan",
+]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+#: Normalisation in the published generators; a file of weights says it itself.
+_NORMS = {"cyclegan": "instance", "hedngan": "batch"}
+_TELL_EVERY_S = 5.0
+_DIMS = {"vgg16": 512, "resnet101": 2048}
+_NO = ("", "0", "false", "f", "no", "n", "off")
+
+_COMMON = """
+    pretrained: the published weights (else random ones). They are looked for in <data_dir>/weights, and downloaded
+        to there once, unless the environment variable DARKSIDE_OFFLINE is set.
+    device: "cpu", "cuda", "cuda:1", "mps" or a torch.device; by default CUDA if there is a GPU, else the CPU.
+    data_dir: root of weights and data; by default DARKSIDE_HOME, else CIRTORCH_ROOT (a folder of gandtr's or
+        cirtorch's is used as it is), else the user's data folder.
+    progress: tell on stderr how a download goes."""
+
+_GENERATOR_HELP = f"""
+The generator takes normalised day photographs, (B, 3, H, W) RGB in [-1, 1], and gives night ones of the same kind,
+both sides rounded up to a multiple of 4. It comes in eval mode. Paper: {{paper}}
+
+Arguments:{_COMMON}
+
+Example:
+    >>> generator = torch.hub.load(REPO, "{{name}}", device="cpu")
+    >>> day = torchvision.transforms.functional.to_tensor(image).unsqueeze(0) * 2 - 1
+    >>> with torch.inference_mode():
+    ...     night = (generator(day) + 1) / 2
+"""
+
+_DESCRIPTOR_HELP = f"""
+The model takes batches of normalised images after CLAHE, (B, 3, H, W), which its ``transform`` makes of Pillow images,
+and gives descriptors (B, {{dim}}) of unit length: GeM at three scales, averaged and whitened. Their scalar products are
+the similarities of images. It comes in eval mode. Published mAP: {{scores}}. Paper: {{paper}}
+
+Arguments:{_COMMON}
+    scales: factors of the image's sides, "ms" (1, 0.7071 and 0.5, as published) or "ss" (1 alone).
+    whiten: True for the published whitening, False for none, or the path of another one. With random weights there
+        is none.
+    dim: only so many dimensions of the whitened descriptor.
+
+Example:
+    >>> model = torch.hub.load(REPO, "{{name}}", device="cpu")
+    >>> with torch.inference_mode():
+    ...     descriptor = model(model.transform(image).unsqueeze(0))
+"""
+
+
+def _generator(name: str) -> Callable[..., nn.Module]:
+    """Make the entry point of a generator."""
+
+    def load(
+        pretrained: bool = True,
+        device: str | torch.device | None = None,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> nn.Module:
+        from darkside_cli.compat.load import open_checkpoint
+        from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
+        from darkside_cli.models.locate import locate
+        from darkside_cli.models.weights import build_network
+
+        place = _pick_device(device)
+        if not pretrained:
+            return ResnetGenerator(ResnetGeneratorConfig(norm=_NORMS[name])).eval().to(place)
+        root = _root(data_dir)
+        _bring(name, root, ("weights",), progress=progress)
+        _, path = locate(name, root, kind="generator")
+        return build_network(open_checkpoint(path)).to(place)
+
+    return _named(load, name)
+
+
+def _descriptor(name: str) -> Callable[..., DescriptorModel]:
+    """Make the entry point of a descriptor."""
+
+    def load(
+        pretrained: bool = True,
+        device: str | torch.device | None = None,
+        *,
+        scales: str | Sequence[float] = "ms",
+        whiten: bool | str | os.PathLike[str] = True,
+        dim: int | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> DescriptorModel:
+        from darkside_cli.data.clahe import ClaheSettings
+        from darkside_cli.data.transforms import descriptor_transform
+        from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
+        from darkside_cli.retrieval.descriptor import DescriptorModel
+        from darkside_cli.retrieval.load import load_model, parse_scales
+
+        place = _pick_device(device)
+        factors = parse_scales(scales) if isinstance(scales, str) else tuple(scales)
+        if not pretrained:
+            config = RetrievalNetConfig(backbone=_backbone(name))
+            transform = descriptor_transform(config.mean, config.std, ClaheSettings())
+            network = RetrievalNet(config)
+            return DescriptorModel(network, scales=factors, dim=dim, transform=transform).eval().to(place)
+        root = _root(data_dir)
+        _bring(name, root, ("weights", "whitening") if whiten is True else ("weights",), progress=progress)
+        wanted = whiten if isinstance(whiten, bool) else Path(whiten)
+        return load_model(name, root=root, scales=factors, whiten=wanted, dim=dim).model.to(place)
+
+    return _named(load, name)
+
+
+def _named(function: F, name: str) -> F:
+    """Give an entry point its name and, from the catalogue, its documentation."""
+    entry = MODELS.get(name)
+    shared = _GENERATOR_HELP if entry.kind == "generator" else _DESCRIPTOR_HELP
+    titles = {"tokyo247": "Tokyo 24/7", "roxford5k": "ROxford", "rparis6k": "RParis"}
+    scores = ", ".join(f"{entry.scores[key]} on {title}" for key, title in titles.items() if entry.scores)
+    text = shared.format(name=name, scores=scores, dim=_DIMS.get(_backbone(name), 0), paper=entry.paper)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{entry.summary}.\n{text}"
+    return function
+
+
+def _backbone(name: str) -> str:
+    """``vgg16`` of ``gem_vgg16_cyclegan``."""
+    return name.split("_")[1] if "_" in name else ""
+
+
+def _pick_device(device: str | torch.device | None) -> torch.device:
+    """CUDA if there is one, else the CPU: entry points without a device never took another one."""
+    import torch
+
+    from darkside_cli.engine.device import pick_device
+
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return pick_device(str(device))
+
+
+def _root(data_dir: str | os.PathLike[str] | None) -> DataRoot:
+    from darkside_cli.config.paths import data_root
+
+    return data_root(None if data_dir is None else Path(data_dir))
+
+
+def _bring(name: str, root: DataRoot, roles: Sequence[str], *, progress: bool) -> None:
+    """See that the files of ``roles`` are under ``root``, fetching what is missing.
+
+    Raises MissingAssetError, which says what goes where, if they cannot be had.
+    """
+    entry = MODELS.get(name)
+    if not any(file.role in roles for file in missing_files(entry, root)):
+        return
+    if os.environ.get("DARKSIDE_OFFLINE", "").strip().lower() not in _NO:
+        raise MissingAssetError(
+            f"'{name}' is not on this machine, and DARKSIDE_OFFLINE keeps the network off limits",
+            hint=f"unset it, or {how_to_get(entry, root)}",
+        )
+    from darkside_cli.assets import open_store
+    from darkside_cli.data.download import Options
+    from darkside_cli.data.mirrors import read_mirrors
+
+    store = open_store(root, Options(mirrors=read_mirrors()))
+    got = store.get(store.select([name]), _Teller() if progress else _quiet)
+    if name in got.failed:
+        raise got.failed[name]
+
+
+class _Teller:
+    """Tells people on stderr how a download goes, as torch.hub itself does: a line now and then."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Show ``event``."""
+        if isinstance(event, TransferStarted):
+            self._line(f"downloading {event.name} ({human_size(event.total)})")
+        elif isinstance(event, TransferProgress) and time.monotonic() - self._last >= _TELL_EVERY_S:
+            self._line(f"{event.name}: {human_size(event.done)} of {human_size(event.total)}")
+        elif isinstance(event, TransferRetrying):
+            self._line(f"{event.name}: {event.reason}; trying again in {event.wait_s:.0f} s")
+        elif isinstance(event, TransferFinished):
+            self._line(f"{event.name} is at {event.path}")
+        elif isinstance(event, Notice) and event.level == "warning":
+            self._line(event.message)
+
+    def _line(self, text: str) -> None:
+        self._last = time.monotonic()
+        sys.stderr.write(f"darkside: {text}\n")
+
+
+def _quiet(event: Event) -> None:
+    """Show warnings only."""
+    if isinstance(event, Notice) and event.level == "warning":
+        _Teller()(event)
+
+
+cyclegan = _generator("cyclegan")
+hedngan = _generator("hedngan")
+gem_vgg16_cyclegan = _descriptor("gem_vgg16_cyclegan")
+gem_vgg16_hedngan = _descriptor("gem_vgg16_hedngan")
+gem_resnet101_cyclegan = _descriptor("gem_resnet101_cyclegan")
+gem_resnet101_hedngan = _descriptor("gem_resnet101_hedngan")
