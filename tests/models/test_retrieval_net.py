@@ -150,6 +150,7 @@ def test_half_precision_keeps_descriptors_exact_in_length() -> None:
     assert (rounded * exact).sum(dim=1).min() > 0.999
 
 
+@pytest.mark.slow  # a process of its own that imports torch
 def test_importing_it_does_not_import_torchvision() -> None:
     """Every generator that is opened asks this module whether the weights are its own."""
     code = (
