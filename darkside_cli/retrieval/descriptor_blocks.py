@@ -47,12 +47,12 @@ class DescriptorFile:
     _read: Callable[[int], Iterator[Block]]
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
-        """Blocks (n, D) float32 of ``rows`` descriptors each but for the last (default: 64 MB), in order.
+        """Blocks (n, D) float32 of ``rows`` descriptors each but for the last (default: up to 64 MB), in order.
 
         A block is valid until the next one is asked for. Raises DescriptorFileError if the file is damaged.
         """
         with _explained(self.path):
-            yield from self._read(rows or max(1, _BLOCK_BYTES // (4 * max(1, self.dim))))
+            yield from self._read(rows or _default_rows(self.dim))
 
     def read(self) -> Block:
         """Give all of it, (N, D) float32."""
@@ -62,6 +62,11 @@ class DescriptorFile:
             table[first : first + len(block)] = block
             first += len(block)
         return table
+
+
+def _default_rows(dim: int) -> int:
+    # A power of two, as the tiles are that searching scores, so that they need not be put together anew.
+    return 1 << max(1, _BLOCK_BYTES // (4 * max(1, dim))).bit_length() - 1
 
 
 def open_descriptors(path: str | Path) -> DescriptorFile:

@@ -20,9 +20,9 @@ from darkside_cli.errors import UsageError
 #: Descriptors, one a row: NumPy (memory-mapped as well) or PyTorch, of any floating type.
 Descriptors = npt.NDArray[Any] | Tensor
 
-# Scores (Q x rows) of one tile. On a CPU they and their ordered copy should stay in its caches; a GPU wants
-# large launches. Descriptor values (rows x D) of one tile bound the buffers.
-_CPU_SCORES, _CPU_VALUES = 1 << 20, 1 << 24
+# Scores (Q x rows) of one tile: threads wait for one another after each, and a GPU wants large launches, but
+# more than this gains nothing. Descriptor values (rows x D) of one tile bound the buffers.
+_CPU_SCORES, _CPU_VALUES = 1 << 22, 1 << 24
 _DEVICE_SCORES, _DEVICE_VALUES = 1 << 24, 1 << 26
 _FEWEST_ROWS, _MOST_ROWS = 256, 1 << 17
 
@@ -84,17 +84,21 @@ class TileScorer:
         self._scores = torch.empty((len(queries), rows), dtype=torch.float32, device=queries.device)
 
     def tiles(self, parts: Iterable[Descriptors]) -> Iterator[tuple[int, Tensor]]:
-        """Index of the first image and scores (Q, n) of tile after tile, n = ``rows`` but for the last.
+        """Index of the first image and scores (Q, n) of tile after tile, n at most ``rows``.
 
-        ``parts`` (N_i, D) follow one another; where one ends within a tile the next one's rows fill it. The
-        scores are valid until the next tile is asked for. Raises UsageError if a part does not fit the
-        queries.
+        ``parts`` (N_i, D) follow one another. Those of at least a tile are scored where they are; what they
+        leave, and smaller parts, are gathered until they make a tile or a larger part comes. The scores are
+        valid until the next tile is asked for. Raises UsageError if a part does not fit the queries.
         """
         dim = self.queries.shape[1]
         buffer = torch.zeros((self.rows, dim), dtype=torch.float32)
         first = held = 0
         for part in parts:
             check_descriptors(part, "the descriptors", dim)
+            if held and len(part) >= self.rows:
+                # Filling the tile up would leave all later tiles across the borders of parts, to be copied.
+                yield first, self._score(buffer)[:, :held]
+                first, held = first + held, 0
             start = 0
             while start < len(part):
                 if held == 0 and len(part) - start >= self.rows:

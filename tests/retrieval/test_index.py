@@ -152,27 +152,24 @@ def test_short_forms() -> None:
     assert scores.tolist() == [[1, 0], [1, 0]]
 
 
-def test_later_parts_are_read_one_at_a_time() -> None:
-    alive = 0
+def test_small_parts_are_gathered_and_large_ones_scored_in_place() -> None:
+    read = 0
 
     def parts() -> Any:
-        nonlocal alive
-        for seed in range(5):
-            alive += 1
-            yield random_descriptors(30, 8, seed)
+        nonlocal read
+        for length in (30, 5, 7, 40, 0, 3):
+            read += 1
+            yield np.ones((length, 8), np.float32)
 
-    scorer = TileScorer(torch.from_numpy(random_descriptors(2, 8, 9)), 16)
-    seen = [(first, scores.shape[1], alive) for first, scores in scorer.tiles(parts())]
-    assert [first for first, _, _ in seen] == list(range(0, 150, 16))
-    assert [width for _, width, _ in seen] == [16] * 9 + [6]
-    # A tile is scored as soon as its last part has come.
-    assert [parts_read for _, _, parts_read in seen] == [
-        -(-min(150, first + 16) // 30) for first, _, _ in seen
-    ]
+    scorer = TileScorer(torch.ones(2, 8), 16)
+    seen = [(first, scores.shape[1], read) for first, scores in scorer.tiles(parts())]
+    # 30 = 16 + 14; 5 fill that up and leave 3; with 7 these are 10, closed by the 40 = 16 + 16 + 8; 8 and 3
+    # remain. No more parts are read than a tile needs.
+    assert seen == [(0, 16, 1), (16, 16, 2), (32, 10, 4), (42, 16, 4), (58, 16, 4), (74, 11, 6)]
 
 
 def test_tiles_fit_caches_and_small_databases() -> None:
-    assert default_rows(70, 512, CPU, None) == 8192
+    assert default_rows(70, 512, CPU, None) == 32768
     assert default_rows(1, 2048, CPU, None) * 2048 * 4 <= 64 << 20
     assert default_rows(100_000, 512, CPU, None) == 256
     for total in (0, 1, 18, 255, 256, 257, 5000):
