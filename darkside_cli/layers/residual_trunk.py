@@ -17,7 +17,7 @@ from darkside_cli.layers.bands import for_each_band, scratch
 from darkside_cli.layers.row_convolution import Moments, Norm, RawMap, normalise
 from darkside_cli.layers.winograd import WinogradConvolution
 
-TILES_PER_BAND = 32
+TILES_PER_BAND = 64
 Load = Callable[[int, int, Tensor], None]
 """Writes rows first to last - 1 to a tensor (last - first, phases, tiles, C)."""
 
@@ -85,7 +85,7 @@ class ResidualTrunk:
         if pending is None:
             raise ValueError("a trunk needs a block")
         load = _residual(state, second_sums, *pending)
-        rows = max(1, 4 * TILES_PER_BAND // state.shape[2])
+        rows = max(1, 2 * TILES_PER_BAND // state.shape[2])
 
         def band(number: int) -> None:
             low, high = number * rows, min((number + 1) * rows, height)
@@ -111,15 +111,14 @@ class ResidualTrunk:
             first = number * repeat * mv
             n = min(repeat * mv, sums.shape[0] - first)
             s, spare = scratch(
-                "trunk", (n + 2, mh, tiles + 2, layer.convolution.in_channels), (n, *sums.shape[1:])
+                "trunk", (mh, n + 2, tiles + 2, layer.convolution.in_channels), (n, *sums.shape[1:])
             )
             low, high = max(first - 1, 0), min(first + n + 1, height)
-            inner = s[low - first + 1 : high - first + 1, :, 1:-1]
-            load(low, high, inner)
+            load(low, high, s[:, low - first + 1 : high - first + 1, 1:-1].transpose(0, 1))
             self._border(s, first, height, width)
             if keep is not None:
                 last = min(first + n, height)
-                keep[first:last].copy_(s[1 : 1 + last - first, :, 1:-1])
+                keep[first:last].copy_(s[:, 1 : 1 + last - first, 1:-1].transpose(0, 1))
             out = sums[first : first + n]
             layer.convolution.rows(s, out)
             if moments is not None:
@@ -135,23 +134,21 @@ class ResidualTrunk:
         mh = self.tile[1]
         surplus = width % mh
         if surplus:  # columns that only fill up the last tile
-            s[:, surplus:, -2].zero_()
-            s[:, 0, -1].zero_()
+            s[surplus:, :, -2].zero_()
+            s[0, :, -1].zero_()
         columns = _outside(self.padding, width)
         for column, source in zip((-1, width), columns or (None, None), strict=True):
-            target = s[:, column % mh, column // mh + 1]
+            target = s[column % mh, :, column // mh + 1]
             if source is None:
                 target.zero_()
             else:
-                target.copy_(s[:, source % mh, source // mh + 1])
+                target.copy_(s[source % mh, :, source // mh + 1])
         rows = _outside(self.padding, height)
-        for row in range(first - 1, first - 1 + s.shape[0]):
-            if 0 <= row < height:
-                continue
+        for row in [*range(first - 1, 0), *range(height, first - 1 + s.shape[1])]:
             if rows is None or row > height:
-                s[row - first + 1].zero_()
+                s[:, row - first + 1].zero_()
             else:
-                s[row - first + 1].copy_(s[(rows[0] if row < 0 else rows[1]) - first + 1])
+                s[:, row - first + 1].copy_(s[:, (rows[0] if row < 0 else rows[1]) - first + 1])
 
 
 def _from_map(x: RawMap, mh: int) -> Load:

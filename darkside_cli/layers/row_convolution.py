@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from darkside_cli.layers.bands import for_each_band, scratch
 
-PIXELS_PER_BAND = 512
+PIXELS_PER_BAND = 1024
 """Enough rows for the matrix products to be efficient, few enough for a band to stay in a core's cache."""
 
 
@@ -258,7 +258,7 @@ class LastConvolution:
     would leave most of the processor's vector registers empty.
     """
 
-    ROWS = 8
+    ROWS = 16
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         weight = convolution.weight.detach().float().cpu()

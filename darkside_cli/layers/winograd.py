@@ -74,49 +74,45 @@ class WinogradConvolution:
         (at_v, g_v, bt_v), (at_h, g_h, bt_h) = minimal_filter(self.mv), minimal_filter(self.mh)
         transformed = torch.einsum("ai,ocij,bj->abco", g_v, weight.detach().double().cpu(), g_h)
         self.weight = transformed.float().flatten(0, 1).contiguous()
-        self._rows_in, self._rows_out = bt_v.float(), at_v.float()
-        nv, mh = self.mv + 2, self.mh
-        # A tile reads its own mh columns, and one more on either side: the first phase of the next tile, the last
-        # of the one before.
-        self._columns_in = bt_h[:, 1 : mh + 1].float().expand(nv, -1, -1).contiguous()
-        self._outer_columns_in = bt_h[:, [mh + 1, 0]].float().expand(nv, -1, -1).contiguous()
-        self._columns_out = at_h.float().expand(self.mv, -1, -1).contiguous()
+        mv, mh, nv = self.mv, self.mh, self.mv + 2
+        self._rows_in = bt_v.float().expand(mh, -1, -1).contiguous()
+        self._rows_out = at_v.float()
+        self._columns_in = bt_h.float().expand(nv, -1, -1).contiguous()
+        self._columns_out = at_h.float().expand(mv, -1, -1).contiguous()
 
     def rows(self, x: Tensor, y: Tensor) -> None:
-        """Convolve rows: from ``x`` ``(R mv + 2, mh, tiles + 2, C)`` to ``y`` ``(R mv, mh, tiles, O)``, contiguous.
+        """Convolve rows: from ``x`` ``(mh, R mv + 2, tiles + 2, C)`` to ``y`` ``(R mv, mh, tiles, O)``, contiguous.
 
         ``x`` has a border of one row above and below, and of one tile before and behind, of which only the
         nearest column (last phase, first phase) is looked at.
         """
-        mv, mh, n_in, n_out = self.mv, self.mh, self.in_channels, self.out_channels
+        mv, mh, c, o = self.mv, self.mh, self.in_channels, self.out_channels
         nv, nh, tiles, repeat = mv + 2, mh + 2, y.shape[2], y.shape[0] // mv
-        length, inner = (tiles + 2) * n_in, tiles * n_in
-        t, v, m, q = scratch(
+        # Rows of tiles are strung together, borders included, so that a few junk tiles spare a loop over the rows.
+        line, count = tiles + 2, repeat * (tiles + 2) - 2
+        # Only two of the four intermediate results are needed at a time.
+        first, second = scratch(
             "winograd",
-            (nv, mh * length),
-            (nv, nh, repeat, inner),
-            (nv * nh, repeat * tiles, n_out),
-            (mv, nh, repeat, tiles * n_out),
+            (max(nv * nh * count * c, mv * nh * count * o),),
+            (max(nv * nh * repeat * line * c, nv * nh * count * o),),
         )
-        own = t.view(nv, mh, length)[:, :, n_in : n_in + inner]
-        outer = t.as_strided(
-            (nv, 2, inner), (mh * length, (mh - 1) * length - 2 * n_in, 1), t.storage_offset() + 2 * n_in
-        )
+        t = second[: nv * nh * repeat * line * c].view(nv, nh, repeat, line * c)
+        v = first[: nv * nh * count * c].view(nv, nh, count * c)
+        m = second[: nv * nh * count * o].view(nv * nh, count, o)
+        q = first[: mv * nh * count * o].view(mv, nh, count * o)
+
+        x = x.view(mh, -1, line * c)
         for k in range(repeat):
-            torch.mm(self._rows_in, x[k * mv : k * mv + nv].view(nv, -1), out=t)
-            if repeat == 1:
-                torch.bmm(self._columns_in, own, out=v[:, :, 0])
-                v[:, :, 0].baddbmm_(self._outer_columns_in, outer)
-            else:
-                for a in range(nv):
-                    torch.mm(self._columns_in[a], own[a], out=v[a, :, k])
-                    v[a, :, k].addmm_(self._outer_columns_in[a], outer[a])
-        torch.bmm(v.view(nv * nh, repeat * tiles, n_in), self.weight, out=m)
+            torch.bmm(self._rows_in, x[:, k * mv : k * mv + nv], out=t[:, 1:-1, k].transpose(0, 1))
+        # A tile reads its own mh columns and one more on either side: the last phase of the tile before, the first
+        # phase of the next. Moved by a tile they are two more columns of the same product.
+        t = t.view(nv, nh, -1)
+        inside, before, behind = (slice(c * i, c * (i + count)) for i in (1, 0, 2))
+        t[:, 0, inside].copy_(t[:, mh, before])
+        t[:, -1, inside].copy_(t[:, 1, behind])
+        torch.bmm(self._columns_in, t[:, :, inside], out=v)
+        torch.bmm(v.view(nv * nh, count, c), self.weight, out=m)
         torch.mm(self._rows_out, m.view(nv, -1), out=q.view(mv, -1))
         for k in range(repeat):
-            target = y[k * mv : (k + 1) * mv].view(mv, mh, -1)
-            if repeat == 1:
-                torch.bmm(self._columns_out, q[:, :, 0], out=target)
-            else:
-                for a in range(mv):
-                    torch.mm(self._columns_out[a], q[a, :, k], out=target[a])
+            row = q[:, :, k * line * o : (k * line + tiles) * o]
+            torch.bmm(self._columns_out, row, out=y[k * mv : (k + 1) * mv].view(mv, mh, tiles * o))

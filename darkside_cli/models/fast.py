@@ -52,7 +52,8 @@ def prepare_for_inference(
             return FastGenerator(network, tile=TILES.get(precision, TILES["fp32"]))
         precision = "fp32"
     tensors = [*network.parameters(), *network.buffers()]
-    if precision == "fp32" and not network.training and all(each.device == device for each in tensors):
+    training = any(each.training for each in network.modules())
+    if precision == "fp32" and not training and all(each.device == device for each in tensors):
         return network
     return PlainNetwork(network, device, DTYPES[precision])
 
