@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from darkside_cli.errors import UsageError
 from darkside_cli.evaluation import revisited, tokyo247
@@ -45,7 +44,7 @@ class Query:
     box: Box | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", MappingProxyType(dict(self.groups)))
+        object.__setattr__(self, "groups", dict(self.groups))
 
     def listed(self) -> tuple[int, ...]:
         """Give the indices of all images in its groups, group after group."""

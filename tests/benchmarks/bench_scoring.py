@@ -1,5 +1,4 @@
-"""Scoring a revisited-style benchmark with a million distractors: ours against the obvious, side by side in
-one run.
+"""Scoring with a million distractors: ours against the obvious, side by side in one run.
 
     python tests/benchmarks/bench_scoring.py [--images 1000000] [--dim 512] [--queries 70] [--rounds 5]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def test_names_occur_once_and_there_are_queries() -> None:
 def test_image_path(name: str, file: str) -> None:
     where = GroundTruth("city", (name,), (Query("q", {"ok": (0,), "junk": ()}),), image_root=Path("root"))
     assert where.image_path(name) == Path("root") / file
+
+
+def test_ground_truth_can_be_handed_to_another_process() -> None:
+    whole = truth(ok=(0,), junk=(3,), box=(0.0, 0.0, 4.0, 5.0))
+    assert pickle.loads(pickle.dumps(whole)) == whole
 
 
 def test_image_path_needs_a_root() -> None:
