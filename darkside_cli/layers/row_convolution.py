@@ -56,13 +56,11 @@ class Norm:
         self._eps: float | None = None
         bias = bias.detach().double().cpu() if bias is not None else None
         if isinstance(layer, (nn.BatchNorm2d, nn.InstanceNorm2d)):
-            weight = (
-                layer.weight.detach().double().cpu()
-                if layer.weight is not None
-                else torch.tensor(1.0).double()
-            )
-            offset = (
-                layer.bias.detach().double().cpu() if layer.bias is not None else torch.tensor(0.0).double()
+            weight, offset = (
+                torch.full((), default, dtype=torch.float64)
+                if value is None
+                else value.detach().double().cpu()
+                for value, default in ((_optional(layer, "weight"), 1.0), (_optional(layer, "bias"), 0.0))
             )
             if layer.running_mean is not None and layer.running_var is not None:
                 scale = weight * (layer.running_var.double().cpu() + layer.eps).rsqrt()
@@ -87,6 +85,12 @@ class Norm:
         mean, variance = moments.total()
         scale = self._weight * (variance + self._eps).rsqrt()
         return scale.float(), (self._offset - mean * scale).float()
+
+
+def _optional(layer: nn.Module, name: str) -> Tensor | None:
+    """Parameter of a layer that may go without it."""
+    value: Tensor | None = getattr(layer, name)
+    return value
 
 
 class Moments:

@@ -26,8 +26,8 @@ def block(channels: int, norm: str, seed: int) -> Block:
     def pair() -> tuple[nn.Conv2d, nn.Module]:
         layer = nn.BatchNorm2d(channels).eval() if norm == "batch" else nn.InstanceNorm2d(channels)
         if isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.running_mean)
-            nn.init.uniform_(layer.running_var, 0.5, 2)
+            layer.running_mean = torch.randn(channels)
+            layer.running_var = torch.rand(channels) + 0.5
             nn.init.normal_(layer.bias)
         return nn.Conv2d(channels, channels, 3), layer
 

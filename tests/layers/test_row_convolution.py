@@ -84,7 +84,7 @@ def test_absent_values_do_not_count() -> None:
 def test_moments_of_values_far_from_zero() -> None:
     values = 3000 + noise(6000, 2) / 100  # mean of squares minus square of the mean would leave nothing
     moments = Moments()
-    for part in values.split(500):
+    for part in torch.split(values, 500):
         moments.add(part.contiguous(), torch.empty(part.shape))
     _, variance = moments.total()
     torch.testing.assert_close(variance, values.double().var(0, correction=0), atol=0, rtol=1e-3)
@@ -95,8 +95,8 @@ def norms(channels: int) -> list[nn.Module | None]:
     tracking = nn.InstanceNorm2d(channels, affine=True, track_running_stats=True).eval()
     affine = nn.InstanceNorm2d(channels, affine=True)
     for layer in (batch, tracking):
-        layer.running_mean.copy_(noise(channels, seed=3))
-        layer.running_var.copy_(noise(channels, seed=4).square())
+        layer.running_mean = noise(channels, seed=3)
+        layer.running_var = noise(channels, seed=4).square()
     for layer in (batch, tracking, affine):
         nn.init.normal_(layer.weight)
         nn.init.normal_(layer.bias)

@@ -49,7 +49,7 @@ def noise(*shape: int) -> Tensor:
 
 def in_phases(x: Tensor, mh: int) -> Tensor:
     """(rows, columns, C) to (mh, rows, tiles, C)."""
-    return x.unflatten(1, (-1, mh)).permute(2, 0, 1, 3).contiguous()
+    return x.reshape(x.shape[0], -1, mh, x.shape[2]).permute(2, 0, 1, 3).contiguous()
 
 
 def in_columns(x: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ def generator(config: ResnetGeneratorConfig = TINY, seed: int = 0) -> ResnetGene
     network = ResnetGenerator(config).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+            module.running_mean = torch.randn(module.num_features)
+            module.running_var = torch.rand(module.num_features) + 0.5
             nn.init.normal_(module.bias)
     return network
 
@@ -180,7 +180,8 @@ def test_the_network_given_stays_as_it_is() -> None:
     # Evaluation mode is what it does, and with a copy of the weights.
     network.eval()
     torch.testing.assert_close(y.double(), exact(network, noise(1, 3, 24, 24)), atol=2e-5, rtol=1e-4)
-    nn.init.zeros_(network.model[1].weight)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
     assert torch.equal(ours(noise(1, 3, 24, 24)), y)
 
 
