@@ -14,7 +14,7 @@ class LocalWhitening(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(B, in_features, H, W)`` to ``(B, out_features, H, W)``."""
-        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class LearnedWhitening(nn.Linear):

@@ -1,0 +1,204 @@
+"""``darkside export`` as a process: what it writes, says and answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from golden import DATA
+from tests_support import RunCli
+
+from darkside_cli.cli.app import main
+from darkside_cli.engine.onnx import read_metadata
+from darkside_cli.gan.export import TOLERANCES
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a call of the command answered."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Export = Callable[..., Done]
+
+
+@pytest.fixture
+def export(
+    tmp_path: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Export]:
+    """``darkside export`` in this process, which has torch already: ``export("hedngan", "-o", "h.onnx")``."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ, *environment]:
+        if name.startswith("DARKSIDE_"):
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DARKSIDE_HOME", environment["DARKSIDE_HOME"])
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str | Path) -> Done:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["darkside", "export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capfd.readouterr()
+        return Done(int(left.value.code or 0), said.out, said.err)
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def run_onnx(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"image": np.zeros(shape, np.float32)})[0])
+
+
+def test_a_generator_as_a_process(run_cli: RunCli, tmp_path: Path, generator_file: Path) -> None:
+    done = run_cli("export", generator_file, "-o", "out/g.onnx")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"out/g.onnx\n"
+    assert b"ONNX Runtime and PyTorch differ by at most" in done.stderr
+    assert b"tolerance 0.0001; 3 shapes" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+    assert run_onnx(tmp_path / "out" / "g.onnx", (2, 3, 22, 31)).shape == (2, 3, 24, 32)
+    facts = read_metadata(tmp_path / "out" / "g.onnx")
+    assert (facts["name"], facts["architecture"]) == (generator_file.name, "resnet_generator")
+
+
+def test_what_is_said_and_what_is_replaced(export: Export, tmp_path: Path, generator_file: Path) -> None:
+    verbose = export(generator_file, "-o", "g.onnx", "--verbose")
+    assert verbose.returncode == 0, verbose.stderr
+    assert "2 x 83x61: differs by at most" in verbose.stderr
+    (tmp_path / "g.onnx").write_bytes(b"an older file")
+    again = export(generator_file, "-o", "g.onnx")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "g.onnx is there already" in again.stderr
+    assert (tmp_path / "g.onnx").read_bytes() == b"an older file"
+    quiet = export(generator_file, "-o", "g.onnx", "--overwrite", "--quiet")
+    assert quiet == Done(0, "g.onnx\n", "")
+    assert run_onnx(tmp_path / "g.onnx", (1, 3, 8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_json_and_options(export: Export, tmp_path: Path, generator_file: Path) -> None:
+    done = export(generator_file, "--size", "20x36", "--opset", "13", "--precision", "fp16", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    path = tmp_path / f"{generator_file.stem}.onnx"
+    assert 0 < facts.pop("max_difference") < 0.02
+    assert [each["shape"] for each in facts.pop("compared")] == [[1, 20, 36], [2, 20, 36]]
+    assert facts == {
+        "file": path.name,
+        "size_bytes": path.stat().st_size,
+        "name": generator_file.name,
+        "kind": "generator",
+        "precision": "fp16",
+        "opset": 13,
+        "size_px": [20, 36],
+        "tolerance": 0.02,
+    }
+    done = export(generator_file, "--overwrite", "--no-check", "--dynamic", "--json")
+    unchecked = json.loads(done.stdout)
+    assert (unchecked["compared"], unchecked["max_difference"], unchecked["size_px"]) == ([], None, None)
+    assert "not held against PyTorch" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "20x36", "--dynamic"], "contradict"),
+        (["--size", "20by36"], "'20by36' is no size in pixels"),
+        (["--size", "4x40"], "does not take images of 40x4 pixels"),
+        (["--opset", "9"], "greater than or equal to 11"),
+        (["--precision", "bf16"], "unknown precision 'bf16'"),
+        (["--no-whiten", "--whitening", "w.pkl"], "contradict"),
+        (["-o", "."], "is a folder"),
+    ],
+)
+def test_wrong_usage(
+    options: list[str], message: str, export: Export, tmp_path: Path, generator_file: Path
+) -> None:
+    done = export(generator_file, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_models_that_cannot_be_exported_or_are_not_there(export: Export, generator_file: Path) -> None:
+    done = export(generator_file.parent / "hed_plain.pth")
+    assert (done.returncode, "edge-detector" in done.stderr) == (2, True)
+    done = export("hedgnan")
+    assert (done.returncode, "did you mean hedngan" in done.stderr) == (2, True)
+    done = export("hedngan", "--offline")
+    assert (done.returncode, "darkside download hedngan" in done.stderr) == (3, True)
+    done = export("nowhere/generator.pth")
+    assert (done.returncode, "nowhere/generator.pth" in done.stderr) == (3, True)
+
+
+def test_other_numbers_than_pytorchs_are_not_written(
+    export: Export, tmp_path: Path, generator_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLERANCES, "fp32", 1e-12)
+    done = export(generator_file, "-o", "g.onnx")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "g.onnx was not written" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_a_folder_has_two_generators(export: Export, tmp_path: Path, generator_file: Path) -> None:
+    (tmp_path / "run").mkdir()
+    shutil.copy(generator_file, tmp_path / "run" / "latest_net_G_A.pth")
+    shutil.copy(generator_file.parent / "generator_batch.pth", tmp_path / "run" / "latest_net_G_B.pth")
+    for options, norm, direction in [
+        ((), "instance", "day2night"),
+        (("--direction", "night2day", "--overwrite"), "batch", "night2day"),
+    ]:
+        done = export("run", *options, "--no-check")
+        assert done.stdout == "run.onnx\n", done.stderr
+        facts = read_metadata(tmp_path / "run.onnx")
+        assert (facts["config"]["norm"], facts["direction"]) == (norm, direction)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_the_extra(
+    missing: str, export: Export, tmp_path: Path, generator_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = export(generator_file, "-o", "g.onnx")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"needs the package {missing}" in done.stderr
+    assert "pip install 'darkside-cli[onnx]'" in done.stderr
+    assert not (tmp_path / "g.onnx").exists()
+
+
+def test_a_published_descriptor(export: Export, tmp_path: Path, environment: dict[str, str]) -> None:
+    """By name; the files in the data root have the published forms and sizes."""
+    weights = Path(environment["DARKSIDE_HOME"]) / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(DATA / "files" / "checkpoints" / "embed_vgg16.pth", weights / "hedngan_embed_vgg16.pth")
+    lacking = export("gem_vgg16_hedngan", "--offline")
+    assert lacking.returncode == 3
+    assert "hedngan_embed_vgg16_lw.pkl" in lacking.stderr
+    shutil.copy(DATA / "files" / "whitening_vgg16.pkl", weights / "hedngan_embed_vgg16_lw.pkl")
+    done = export("gem_vgg16_hedngan", "--dim", "16")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "gem_vgg16_hedngan.onnx\n"
+    facts = read_metadata(tmp_path / "gem_vgg16_hedngan.onnx")
+    assert (facts["name"], facts["dim"], facts["whitened"]) == ("gem_vgg16_hedngan", 16, True)
+    assert facts["scales"] == [1.0, 2**-0.5, 0.5]
+    assert facts["clahe"] == {"clip_limit": 1.0, "grid_size": 8}
+    assert run_onnx(tmp_path / "gem_vgg16_hedngan.onnx", (1, 3, 40, 60)).shape == (1, 16)

@@ -1,0 +1,134 @@
+"""Generators as ONNX files equal PyTorch's, at sizes they were not traced with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from golden import fill_
+
+from darkside_cli.compat.load import open_checkpoint
+from darkside_cli.engine.onnx import read_metadata
+from darkside_cli.errors import CheckpointError, UsageError
+from darkside_cli.gan.export import TOLERANCES, export_generator
+from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.models.hed import Hed, HedConfig
+from darkside_cli.models.unet import UnetGenerator, UnetGeneratorConfig
+from darkside_cli.models.weights import Checkpoint, build_network, read_checkpoint, save_checkpoint
+
+CONFIGS = {
+    "instance": ResnetGeneratorConfig(ngf=4, n_blocks=2),
+    "batch": ResnetGeneratorConfig(ngf=4, n_blocks=2, norm="batch", dropout=True),
+    "antialias": ResnetGeneratorConfig(ngf=4, n_blocks=1, antialias_down=True, antialias_up=True),
+    "replicate": ResnetGeneratorConfig(ngf=4, n_blocks=1, padding="replicate"),
+    "zero": ResnetGeneratorConfig(ngf=4, n_blocks=1, padding="zero", in_channels=1, out_channels=2),
+}
+
+
+def checkpoint(folder: Path, config: ResnetGeneratorConfig, **metadata: Any) -> Checkpoint:
+    network = fill_(ResnetGenerator(config), 3)
+    path = save_checkpoint(
+        folder / "g.safetensors", network, architecture="resnet_generator", config=config, metadata=metadata
+    )
+    return read_checkpoint(path)
+
+
+def run(path: Path, images: torch.Tensor) -> np.ndarray[Any, Any]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["translated"], {"image": images.numpy()})[0])
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_any_batch_and_size(config: ResnetGeneratorConfig, tmp_path: Path) -> None:
+    made = checkpoint(tmp_path, config)
+    result = export_generator(made, tmp_path / "g.onnx")
+    assert result.difference is not None
+    assert result.difference <= 2e-5
+    assert len({each.shape for each in result.compared}) == 3
+    network = build_network(made)
+    for shape in [(1, 8, 8), (2, 33, 18), (1, 70, 101)]:
+        x = torch.rand(shape[0], config.in_channels, *shape[1:]) * 2 - 1
+        with torch.inference_mode():
+            expected = network(x).numpy()
+        assert expected.shape[2:] == tuple(-(-side // 4) * 4 for side in shape[1:])
+        np.testing.assert_allclose(run(result.path, x), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("config", [CONFIGS["instance"], CONFIGS["batch"]], ids=["instance", "batch"])
+def test_half_precision(config: ResnetGeneratorConfig, tmp_path: Path) -> None:
+    made = checkpoint(tmp_path, config)
+    whole = export_generator(made, tmp_path / "32.onnx")
+    half = export_generator(made, tmp_path / "16.onnx", precision="fp16")
+    assert half.tolerance == TOLERANCES["fp16"]
+    assert whole.difference is not None
+    assert half.difference is not None
+    assert whole.difference < 1e-4 < half.difference < TOLERANCES["fp16"]
+    weights = [each for each in onnx.load(str(half.path)).graph.initializer if len(each.dims) == 4]
+    assert {each.data_type for each in weights} == {onnx.TensorProto.FLOAT16}
+    assert read_metadata(half.path)["precision"] == "fp16"
+
+
+def test_one_size_only(tmp_path: Path) -> None:
+    made = checkpoint(tmp_path, CONFIGS["instance"])
+    result = export_generator(made, tmp_path / "g.onnx", size_px=(21, 34))
+    assert [each.shape for each in result.compared] == [(1, 21, 34), (2, 21, 34)]
+    assert run(result.path, torch.zeros(3, 3, 21, 34)).shape == (3, 3, 24, 36)
+    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+        run(result.path, torch.zeros(1, 3, 24, 36))
+
+
+def test_sides_a_unet_takes(tmp_path: Path) -> None:
+    config = UnetGeneratorConfig(num_downs=5, ngf=2)
+    network = fill_(UnetGenerator(config), 3)
+    path = save_checkpoint(
+        tmp_path / "u.safetensors", network, architecture="unet_generator", config=config, metadata={}
+    )
+    made = read_checkpoint(path)
+    result = export_generator(made, tmp_path / "u.onnx")
+    assert result.difference is not None
+    assert result.difference <= 2e-5
+    x = torch.rand(2, 3, 32, 160) * 2 - 1
+    np.testing.assert_allclose(run(result.path, x), build_network(made)(x).detach().numpy(), atol=2e-5)
+    facts = read_metadata(result.path)
+    assert (facts["input_multiple"], facts["input_minimum_px"]) == (32, 32)
+    with pytest.raises(UsageError, match="40x64 pixels") as caught:
+        export_generator(made, tmp_path / "n.onnx", size_px=(64, 40))
+    assert caught.value.hint == "sides must be multiples of 32 from 32 on"
+    with pytest.raises(UsageError, match="7x64"):
+        export_generator(checkpoint(tmp_path, CONFIGS["instance"]), tmp_path / "n.onnx", size_px=(64, 7))
+    assert not (tmp_path / "n.onnx").exists()
+
+
+def test_metadata_says_what_it_is(tmp_path: Path, generator_file: Path) -> None:
+    made = checkpoint(
+        tmp_path, CONFIGS["batch"], mean=[0.1, 0.2, 0.3], std=[1.0, 2.0, 3.0], direction="night2day"
+    )
+    facts = read_metadata(export_generator(made, tmp_path / "g.onnx", name="mine", check=False).path)
+    assert facts == {
+        "name": "mine",
+        "kind": "generator",
+        "architecture": "resnet_generator",
+        "config": asdict(CONFIGS["batch"]),
+        "direction": "night2day",
+        "mean": [0.1, 0.2, 0.3],
+        "std": [1.0, 2.0, 3.0],
+        "colour_order": "rgb",
+        "input_multiple": 1,
+        "input_minimum_px": 8,
+        "precision": "fp32",
+    }
+    facts = read_metadata(export_generator(open_checkpoint(generator_file), tmp_path / "h.onnx").path)
+    assert (facts["name"], facts["mean"], facts["std"]) == ("generator_instance.pth", [0.5] * 3, [0.5] * 3)
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    config = HedConfig()
+    made = Checkpoint(tmp_path / "hed.pth", "state-dict", "hed", config, dict(Hed(config).state_dict()), {})
+    with pytest.raises(CheckpointError, match="edge-detector, not a generator"):
+        export_generator(made, tmp_path / "g.onnx")
