@@ -54,6 +54,24 @@ def obtain(session: Session, names: Sequence[str], *, download: bool = False) ->
     store.ledger.touch(*(asset.name for asset in store.select(names)))
 
 
+def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> None:
+    """Make sure that the model called ``model``, which may also be a path, is on this machine: see :func:`obtain`.
+
+    Raises what :func:`~darkside_cli.models.locate.locate` raises for misspelt names, paths that lead
+    nowhere and models of another kind.
+    """
+    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.models.locate import locate
+
+    try:
+        locate(model, session.root, kind=kind)
+    except MissingAssetError:
+        if model not in MODELS:
+            raise
+    if model in MODELS:
+        obtain(session, [model], download=download)
+
+
 def fetch(
     session: Session, store: AssetStore, assets: Sequence[Asset], *, keep_archives: bool = False
 ) -> Got:
@@ -82,11 +100,10 @@ def _missing(store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
     parts = []
     for asset in missing:
         size = published_size(asset)
-        state = store.state(asset)
-        lacking = f", lacking {', '.join(state.lacking[:3])}" if state.status == "partial" else ""
-        parts.append(f"{asset.name} ({human_size(size) if size else 'size unknown'}{lacking})")
+        lacking = ", ".join(path.rpartition("/")[2] for path in store.state(asset).lacking[:3])
+        parts.append(f"{asset.name} ({lacking}; {human_size(size) if size else 'size unknown'})")
     names = " ".join(asset.name for asset in missing)
     return MissingAssetError(
-        f"not on this machine: {', '.join(parts)}",
+        f"not in {store.root}: {', '.join(parts)}",
         hint=f"darkside download {names}, or run this command again with --download",
     )

@@ -10,6 +10,7 @@ import typer
 
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
+from darkside_cli.cli.obtain import Download, obtain_model
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
@@ -112,6 +113,7 @@ def translate(
         typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory)."),
     ] = 0,
     workers: options.Workers = None,
+    download: Download = False,
 ) -> int:
     """Translate photographs to night (or back to day).
 
@@ -134,9 +136,7 @@ def translate(
         return _nothing_to_do(given, progress, recursive=recursive)
 
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
-    from darkside_cli.models.locate import locate
-
-    locate(model, session.root, kind="generator")
+    obtain_model(session, model, kind="generator", download=download)
 
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.gan.translate import load_generator

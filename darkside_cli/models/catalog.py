@@ -173,13 +173,14 @@ def state_on_disk(entry: ModelEntry, root: str | PathLike[str]) -> str:
 
 
 def how_to_get(entry: ModelEntry, root: str | PathLike[str] | None = None) -> str:
-    """Say which addresses the files of ``entry`` come from and which paths they go to.
+    """Say which command gets ``entry``, or which addresses its files come from and which paths they go to.
 
     With ``root``, only the files not yet there are named, by their whole paths.
     """
     files = entry.files if root is None else missing_files(entry, root) or entry.files
     place = "<data root>" if root is None else Path(root).as_posix()
-    return "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
+    by_hand = "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
+    return f"darkside download {entry.name}; or {by_hand}"
 
 
 def _is_whole(file: WeightFile, root: Path) -> bool:

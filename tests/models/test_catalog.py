@@ -137,12 +137,13 @@ def test_a_folder_in_the_files_place_is_not_the_file(tmp_path: Path) -> None:
 def test_how_to_get(tmp_path: Path) -> None:
     model = entry(WEIGHTS, WHITENING)
     assert how_to_get(model) == (
-        "put http://host/m.pth at <data root>/weights/m.pth; "
+        f"darkside download {model.name}; or put http://host/m.pth at <data root>/weights/m.pth; "
         "put http://host/m.pkl or http://mirror/m.pkl at <data root>/weights/m.pkl"
     )
     (tmp_path / "weights").mkdir()
     (tmp_path / WEIGHTS.path).write_bytes(b"abc")
     assert how_to_get(model, tmp_path) == (
+        f"darkside download {model.name}; or "
         f"put http://host/m.pkl or http://mirror/m.pkl at {tmp_path.as_posix()}/weights/m.pkl"
     )
 
