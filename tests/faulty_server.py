@@ -40,7 +40,11 @@ class Fault:
 
 @dataclass
 class Resource:
-    """A file on the server. ``always`` is the fault of every GET that has none of its own."""
+    """A file on the server. ``always`` is the fault of every GET that has none of its own.
+
+    ``chunked`` and ``lengthless`` say no length, the second ends with the connection; ``encoding`` is
+    claimed.
+    """
 
     content: bytes
     etag: bool = True
@@ -48,6 +52,8 @@ class Resource:
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault = field(default_factory=Fault)
     chunked: bool = False
+    lengthless: bool = False
+    encoding: str = ""
 
     @property
     def tag(self) -> str:
@@ -188,7 +194,13 @@ def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
                 extra["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
             if resource.chunked:
                 extra["Transfer-Encoding"] = "chunked"
-            self._headers(resource, None if resource.chunked else len(body) + fault.claim, extra)
+            if resource.encoding:
+                extra["Content-Encoding"] = resource.encoding
+            if resource.lengthless:
+                extra["Connection"] = "close"
+                self.close_connection = True
+            unsaid = resource.chunked or resource.lengthless
+            self._headers(resource, None if unsaid else len(body) + fault.claim, extra)
             self._send(seen, body, fault, resource.chunked)
 
         def _send(self, seen: Seen, body: bytes, fault: Fault, chunked: bool) -> None:

@@ -320,9 +320,13 @@ class Downloader:
             reason = f"has {part.size} bytes instead of {file.size}"
         reason = reason or wrong_form(part.path, file.name)
         if reason:
+            note = part.note
             part.discard()
-            # Pieces of two tries may have been joined wrongly; a file that came in one go stays what it is.
-            raise Transient(reason, at_once=True) if joined else Refused(f"what it sent {reason}")
+            # Pieces of two tries may have been joined wrongly, and without a length nobody notices that the line
+            # dropped; but a file that came whole in one go will not be another one next time.
+            if joined or note is None or note.total is None:
+                raise Transient(reason, at_once=joined)
+            raise Refused(f"what it sent {reason}")
         part.finish()
         self.ledger.record(file.path, part.target, digest, url)
 
