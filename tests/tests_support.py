@@ -6,3 +6,4 @@ import subprocess
 from collections.abc import Callable
 
 RunCli = Callable[..., "subprocess.CompletedProcess[bytes]"]
+RunHere = Callable[..., "subprocess.CompletedProcess[str]"]

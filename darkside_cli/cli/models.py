@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
+from darkside_cli.cli.model_facts import descriptor_facts, network_facts, whitening_facts
 from darkside_cli.cli.session import Session, command
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -94,36 +95,31 @@ def models(
     from darkside_cli.models.weights import build_network
 
     entry, path = locate(model, session.root)
-    checkpoint = open_checkpoint(path)
+    try:
+        checkpoint = open_checkpoint(path)
+    except CheckpointError:
+        whitening = whitening_facts(path)
+        if whitening is None or graph is not None or layers:
+            raise
+        return _print(session, {"model": model, **whitening}, json=json)
     network = build_network(checkpoint)
     summary = describe(network, size_px=size, architecture=checkpoint.architecture)
     if graph is not None:
         from darkside_cli.models.graph import draw
 
         draw(network, graph, size_px=size, title=f"{model} ({checkpoint.architecture})")
-    facts: dict[str, Any] = {
-        "model": model,
-        "file": checkpoint.path,
-        "format": checkpoint.format,
-        "architecture": summary.architecture,
-        "configuration": asdict(checkpoint.config),
-        "parameters": summary.n_parameters,
-        "parameter_bytes": summary.size_bytes,
-        "size_px": size,
-        "gmacs": round(summary.macs / 1e9, 3),
-        "metadata": dict(checkpoint.metadata),
-    }
+    facts = {"model": model, **network_facts(checkpoint, summary)}
+    if checkpoint.kind == "descriptor":
+        facts |= descriptor_facts(checkpoint, network, entry, session.root.path)
     if entry is not None:
         facts |= {"licence": entry.licence, "source": entry.source, "published_scores": dict(entry.scores)}
+    facts["metadata"] = dict(checkpoint.metadata)
     if graph is not None:
         facts["graph"] = graph
-    if json:
-        if layers:
-            facts["layers"] = [asdict(layer) for layer in summary.layers]
-        session.output.json(facts)
-        return 0
-    session.output.text(_as_text(facts))
-    if layers:
+    if json and layers:
+        facts["layers"] = [asdict(layer) for layer in summary.layers]
+    _print(session, facts, json=json)
+    if layers and not json:
         session.output.table(
             ("layer", "type", "output", "parameters", "MMACs"),
             [
@@ -140,26 +136,39 @@ def models(
     return 0
 
 
+def _print(session: Session, facts: dict[str, Any], *, json: bool) -> int:
+    if json:
+        session.output.json(facts)
+    else:
+        session.output.text(_as_text(facts))
+    return 0
+
+
 def _as_text(facts: dict[str, Any]) -> str:
     """The facts as aligned "name  value" lines, nested ones as "key=value" pairs."""
 
     def show(value: Any) -> str:
+        if value is None:
+            return "-"
         if isinstance(value, dict):
             return ", ".join(f"{k}={show(v)}" for k, v in value.items()) or "-"
         if isinstance(value, (list, tuple)):
-            return "(" + ", ".join(map(show, value)) + ")"
+            return "(" + ", ".join(map(show, value)) + ")" if value else "-"
         return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
+    size = facts.get("size_px")
     names = {
         "parameter_bytes": "size",
-        "gmacs": f"GMACs at {facts['size_px']}x{facts['size_px']}",
+        "bytes": "size",
+        "gmacs": f"GMACs at {size}x{size}",
+        "clahe": "CLAHE",
         "published_scores": "published mAP",
     }
     rows = []
     for key, value in facts.items():
         if key == "size_px":
             continue
-        text = human_size(value) if key == "parameter_bytes" else show(value)
+        text = human_size(value) if key in ("parameter_bytes", "bytes") else show(value)
         rows.append((names.get(key, key.replace("_", " ")), text))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)

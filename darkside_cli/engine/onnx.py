@@ -164,7 +164,7 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
                 opset_version=plan.opset,
                 dynamo=False,
             )
-        except RuntimeError as error:  # the exporter's own errors, and operations that have no float16 on the CPU
+        except RuntimeError as error:  # the exporter's own errors are such, too
             raise UsageError(
                 f"this network cannot be written in ONNX operator set {plan.opset}: {error}",
                 hint=f"try another --opset, up to {OPSETS[-1]}, or --precision fp32",

@@ -23,7 +23,7 @@ from darkside_cli.retrieval.descriptor import PAPER_SCALES, SINGLE_SCALE, Descri
 SCALE_NAMES = {"ms": PAPER_SCALES, "ss": SINGLE_SCALE}
 """Sets of scales by name: the three of the published results, or the image as it is."""
 
-_WHITENING_SUFFIXES = ("_lw.pkl", "_whitening.safetensors", "_whitening.pkl")
+WHITENING_SUFFIXES = ("_lw.pkl", "_whitening.safetensors", "_whitening.pkl")
 # What published networks were trained on; their files may hold whitenings of its smaller brother, too.
 _TRAINING_SET = "retrieval-SfM-120k/"
 _HOW_TO_WHITEN = "name one with --whitening FILE, or ask for plain descriptors with --no-whiten"
@@ -163,7 +163,7 @@ def _whitening(
     inside = _inside(checkpoint, scales)
     if inside is not None:
         return read_whitening(path, which=inside), True
-    for suffix in _WHITENING_SUFFIXES:
+    for suffix in WHITENING_SUFFIXES:
         beside = path.with_name(f"{path.stem}{suffix}")
         if beside.is_file():
             return read_whitening(beside), True

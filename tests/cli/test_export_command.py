@@ -3,62 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from golden import DATA
-from tests_support import RunCli
+from tests_support import RunCli, RunHere
 
-from darkside_cli.cli.app import main
 from darkside_cli.engine.onnx import read_metadata
 from darkside_cli.gan.export import TOLERANCES
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a call of the command answered."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Export = Callable[..., Done]
-
-
 @pytest.fixture
-def export(
-    tmp_path: Path,
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Iterator[Export]:
-    """``darkside export`` in this process, which has torch already: ``export("hedngan", "-o", "h.onnx")``."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ, *environment]:
-        if name.startswith("DARKSIDE_"):
-            monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DARKSIDE_HOME", environment["DARKSIDE_HOME"])
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments: str | Path) -> Done:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["darkside", "export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capfd.readouterr()
-        return Done(int(left.value.code or 0), said.out, said.err)
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
+def export(run_here: RunHere) -> RunHere:
+    """``export("hedngan", "-o", "h.onnx")``."""
+    return partial(run_here, "export")
 
 
 def run_onnx(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
@@ -78,7 +41,7 @@ def test_a_generator_as_a_process(run_cli: RunCli, tmp_path: Path, generator_fil
     assert (facts["name"], facts["architecture"]) == (generator_file.name, "resnet_generator")
 
 
-def test_what_is_said_and_what_is_replaced(export: Export, tmp_path: Path, generator_file: Path) -> None:
+def test_what_is_said_and_what_is_replaced(export: RunHere, tmp_path: Path, generator_file: Path) -> None:
     verbose = export(generator_file, "-o", "g.onnx", "--verbose")
     assert verbose.returncode == 0, verbose.stderr
     assert "2 x 83x61: differs by at most" in verbose.stderr
@@ -88,11 +51,11 @@ def test_what_is_said_and_what_is_replaced(export: Export, tmp_path: Path, gener
     assert "g.onnx is there already" in again.stderr
     assert (tmp_path / "g.onnx").read_bytes() == b"an older file"
     quiet = export(generator_file, "-o", "g.onnx", "--overwrite", "--quiet")
-    assert quiet == Done(0, "g.onnx\n", "")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "g.onnx\n", "")
     assert run_onnx(tmp_path / "g.onnx", (1, 3, 8, 8)).shape == (1, 3, 8, 8)
 
 
-def test_json_and_options(export: Export, tmp_path: Path, generator_file: Path) -> None:
+def test_json_and_options(export: RunHere, tmp_path: Path, generator_file: Path) -> None:
     done = export(generator_file, "--size", "20x36", "--opset", "13", "--precision", "fp16", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
@@ -128,7 +91,7 @@ def test_json_and_options(export: Export, tmp_path: Path, generator_file: Path) 
     ],
 )
 def test_wrong_usage(
-    options: list[str], message: str, export: Export, tmp_path: Path, generator_file: Path
+    options: list[str], message: str, export: RunHere, tmp_path: Path, generator_file: Path
 ) -> None:
     done = export(generator_file, *options)
     assert (done.returncode, done.stdout) == (2, "")
@@ -137,7 +100,7 @@ def test_wrong_usage(
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_models_that_cannot_be_exported_or_are_not_there(export: Export, generator_file: Path) -> None:
+def test_models_that_cannot_be_exported_or_are_not_there(export: RunHere, generator_file: Path) -> None:
     done = export(generator_file.parent / "hed_plain.pth")
     assert (done.returncode, "edge-detector" in done.stderr) == (2, True)
     done = export("hedgnan")
@@ -149,7 +112,7 @@ def test_models_that_cannot_be_exported_or_are_not_there(export: Export, generat
 
 
 def test_other_numbers_than_pytorchs_are_not_written(
-    export: Export, tmp_path: Path, generator_file: Path, monkeypatch: pytest.MonkeyPatch
+    export: RunHere, tmp_path: Path, generator_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TOLERANCES, "fp32", 1e-12)
     done = export(generator_file, "-o", "g.onnx")
@@ -159,7 +122,7 @@ def test_other_numbers_than_pytorchs_are_not_written(
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_a_folder_has_two_generators(export: Export, tmp_path: Path, generator_file: Path) -> None:
+def test_a_folder_has_two_generators(export: RunHere, tmp_path: Path, generator_file: Path) -> None:
     (tmp_path / "run").mkdir()
     shutil.copy(generator_file, tmp_path / "run" / "latest_net_G_A.pth")
     shutil.copy(generator_file.parent / "generator_batch.pth", tmp_path / "run" / "latest_net_G_B.pth")
@@ -175,7 +138,7 @@ def test_a_folder_has_two_generators(export: Export, tmp_path: Path, generator_f
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_without_the_extra(
-    missing: str, export: Export, tmp_path: Path, generator_file: Path, monkeypatch: pytest.MonkeyPatch
+    missing: str, export: RunHere, tmp_path: Path, generator_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     done = export(generator_file, "-o", "g.onnx")
@@ -185,7 +148,7 @@ def test_without_the_extra(
     assert not (tmp_path / "g.onnx").exists()
 
 
-def test_a_published_descriptor(export: Export, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_published_descriptor(export: RunHere, tmp_path: Path, environment: dict[str, str]) -> None:
     """By name; the files in the data root have the published forms and sizes."""
     weights = Path(environment["DARKSIDE_HOME"]) / "weights"
     weights.mkdir(parents=True)

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests_support import RunCli
+import torch
+from golden import DATA
+from tests_support import RunCli, RunHere
+
+from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
+from darkside_cli.models.whitening import Whitening, save_whitening
 
 
 def test_the_table_has_every_model_and_its_state(
@@ -75,3 +82,70 @@ def test_the_graph_is_drawn(run_cli: RunCli, generator_file: Path, tmp_path: Pat
     assert run_cli("models", generator_file, "--graph", "net.svg").returncode == 0
     assert "<svg" in (tmp_path / "net.svg").read_text()
     assert run_cli("models", generator_file, "--graph", "net.xyz").returncode == 2
+
+
+def test_a_descriptor_is_described(run_here: RunHere, tmp_path: Path) -> None:
+    """By name, its whitening missing and there; the file has the published form and size."""
+    weights = tmp_path / "darkside-home" / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(DATA / "files" / "checkpoints" / "embed_vgg16.pth", weights / "hedngan_embed_vgg16.pth")
+    whitening = weights / "hedngan_embed_vgg16_lw.pkl"
+    done = run_here("models", "gem_vgg16_hedngan", "--size", "64", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    wanted = {
+        "kind": "descriptor",
+        "architecture": "retrieval_net",
+        "dimensions": 512,
+        "backbone": "vgg16",
+        "pooling": "gem",
+        "clahe": {"clip_limit": 1.0, "grid_size": 8},
+        "whitenings": [{"from": str(whitening), "in": None, "out": None}],
+        "parameters": 14_714_689,
+    }
+    assert {key: facts[key] for key in wanted} == wanted
+    assert facts["pooling_exponent"] == pytest.approx(2.9)
+    assert facts["published_scores"]["tokyo247"] == 88.8
+
+    shutil.copy(DATA / "files" / "whitening_vgg16.pkl", whitening)
+    text = run_here("models", "gem_vgg16_hedngan", "--size", "64").stdout
+    assert re.search(r"^dimensions +512$", text, re.MULTILINE)
+    assert re.search(r"^CLAHE +clip_limit=1\.0, grid_size=8$", text, re.MULTILINE)
+    assert re.search(rf"^whitenings .*{re.escape(str(whitening))}, in=512, out=96", text, re.MULTILINE)
+
+
+def test_whitenings_inside_and_beside_a_descriptor(run_here: RunHere, tmp_path: Path) -> None:
+    network = RetrievalNet(RetrievalNetConfig(backbone="squeezenet1_1", pooling="mac"))
+    numbers = {"m": np.zeros((512, 1)), "P": np.ones((8, 512))}
+    meta = {
+        "architecture": "squeezenet1_1",
+        "pooling": "mac",
+        "Lw": {"retrieval-SfM-120k": {"ss": numbers, "ms": {**numbers, "P": np.ones((4, 512))}}},
+    }
+    torch.save({"meta": meta, "state_dict": network.state_dict()}, tmp_path / "net.pth")
+    save_whitening(tmp_path / "net_whitening.safetensors", Whitening(np.zeros(512), np.ones((2, 512))))
+    done = run_here("models", "net.pth", "--size", "64", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["format"], facts["pooling"], facts["pooling_exponent"]) == ("cirtorch", "mac", None)
+    assert facts["clahe"] is None
+    assert facts["whitenings"] == [
+        {"from": "net.pth: retrieval-SfM-120k/ss", "in": 512, "out": 8},
+        {"from": "net.pth: retrieval-SfM-120k/ms", "in": 512, "out": 4},
+        {"from": "net_whitening.safetensors", "in": 512, "out": 2},
+    ]
+
+    alone = json.loads(run_here("models", "net_whitening.safetensors", "--json").stdout)
+    assert (alone["kind"], alone["dimensions_in"], alone["dimensions_out"]) == ("whitening", 512, 2)
+
+
+def test_a_whitening_is_described_and_other_pickles_are_not(run_here: RunHere) -> None:
+    whitening = DATA / "files" / "whitening_vgg16.pkl"
+    text = run_here("models", whitening).stdout
+    assert re.search(r"^kind +whitening$", text, re.MULTILINE)
+    assert re.search(r"^dimensions in +512$", text, re.MULTILINE)
+    assert re.search(r"^dimensions out +96$", text, re.MULTILINE)
+    for arguments in ([whitening, "--layers"], [DATA / "files" / "sfm" / "retrieval-SfM-120k.pkl"]):
+        done = run_here("models", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "pickle" in done.stderr
