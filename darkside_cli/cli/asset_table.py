@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from darkside_cli.data.entries import Asset
     from darkside_cli.data.inventory import State
 
-COLUMNS = ("name", "groups", "here", "size", "what", "licence", "needed by")
+COLUMNS = ("name", "groups", "here", "size", "what", "licence", "source", "needed by")
 
 
 def published_size(asset: Asset) -> int | None:
@@ -37,6 +37,7 @@ def row(asset: Asset, state: State) -> tuple[str, ...]:
         human_size(size) if size else "?",
         asset.summary,
         _short(asset.licence),
+        asset.source or "-",
         ", ".join(asset.needed_by),
     )
 

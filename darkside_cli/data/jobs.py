@@ -48,16 +48,17 @@ def run_jobs(jobs: Sequence[Job[T]], *, workers: int, emit: Emit) -> list[Result
         waiting.put(index)
 
     def work() -> None:
-        while not stop.is_set():
-            try:
+        try:
+            while not stop.is_set():
                 index = waiting.get_nowait()
-            except queue.Empty:
-                break
-            try:
-                results[index].value = jobs[index](events.put, stop)
-            except Exception as error:
-                results[index].error = error
-        events.put(None)  # this thread has nothing more to say
+                try:
+                    results[index].value = jobs[index](events.put, stop)
+                except Exception as error:
+                    results[index].error = error
+        except queue.Empty:
+            pass
+        finally:
+            events.put(None)  # this thread has nothing more to say
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, min(workers, len(jobs))))]
     for thread in threads:
