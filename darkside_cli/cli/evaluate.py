@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -192,7 +192,11 @@ def evaluate(
                         keep and keep / f"{_file_name(describer.name)}-{_file_name(benchmark.truth.name)}.h5"
                     )
                     rows = core.describe_benchmark(
-                        benchmark.truth, describer, options=read, keep=target, emit=progress.emit
+                        benchmark.truth,
+                        describer,
+                        options=replace(read, upright=benchmark.upright),
+                        keep=target,
+                        emit=progress.emit,
                     )
                 else:
                     rows = core.rows_from_file(benchmark.truth, Path(name))

@@ -72,8 +72,13 @@ class Photo:
     format: str | None = None
 
 
-def read_photo(path: str | os.PathLike[str], *, max_size_px: int | None = None) -> Photo:
+def read_photo(
+    path: str | os.PathLike[str], *, max_size_px: int | None = None, upright: bool = True
+) -> Photo:
     """Decode an image file: its first frame, upright, as 8-bit RGB (:func:`darkside_cli.data.colour.to_rgb`).
+
+    ``upright`` False leaves the pixels as they are stored, whatever the EXIF orientation says: benchmarks are
+    described like that, and their boxes count stored pixels.
 
     ``max_size_px`` shrinks (never enlarges) to that longest side with Lanczos, from all pixels: JPEG's
     cheaper decoding to a fraction of the size is not used. Safe to call from several threads.
@@ -86,21 +91,21 @@ def read_photo(path: str | os.PathLike[str], *, max_size_px: int | None = None) 
         raise ValueError(f"max_size_px must be at least 1, not {max_size_px}")
     try:
         with open_regular_file(Path(path)) as stream:
-            return _decode(stream, max_size_px)
+            return _decode(stream, max_size_px, upright)
     except OSError as error:
         raise ImageError(reason_of(error)) from error
     except MemoryError as error:
         raise ImageError("not enough memory to decode it") from error
 
 
-def _decode(stream: IO[bytes], max_size_px: int | None) -> Photo:
+def _decode(stream: IO[bytes], max_size_px: int | None, upright: bool) -> Photo:
     image = identify(stream)
     try:
         if image.format == "JPEG2000":
             check_codestream_end(stream)
         load_whole(image)
         colour = to_rgb(image)
-        turn = _TRANSPOSITIONS.get(orientation_of(image))
+        turn = _TRANSPOSITIONS.get(orientation_of(image)) if upright else None
         layers = [colour.rgb] if colour.alpha is None else [colour.rgb, colour.alpha]
         if turn is not None:
             layers = [layer.transpose(turn) for layer in layers]

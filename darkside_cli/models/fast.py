@@ -71,8 +71,10 @@ class PlainNetwork(nn.Module):
         super().__init__()
         self.network = deepcopy(network).to(device).eval().requires_grad_(False)
         self.device, self.dtype = device, dtype
-        if dtype != torch.float32:
-            self.network = self.network.to(memory_format=torch.channels_last)
+        # On CUDA, InstanceNorm is slow with channels last in some versions of torch; on the CPU, oneDNN wants them.
+        half_on_cpu = dtype != torch.float32 and device.type == "cpu"
+        self._format = torch.channels_last if half_on_cpu else torch.contiguous_format
+        self.network = self.network.to(memory_format=self._format)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` float32 to what the network makes of it, in float32."""
@@ -80,7 +82,7 @@ class PlainNetwork(nn.Module):
             y: Tensor = self.network(x)
             return y
         with torch.autocast(self.device.type, dtype=self.dtype):
-            y = self.network(x.contiguous(memory_format=torch.channels_last))
+            y = self.network(x.contiguous(memory_format=self._format))
         return y.float().contiguous()
 
 

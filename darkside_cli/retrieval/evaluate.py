@@ -36,10 +36,15 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A ground truth whose images can be found; ``entry`` is that of a set known by name."""
+    """A ground truth whose images can be found.
+
+    ``entry`` is that of a set known by name. ``upright`` says whether images are turned by their EXIF orientation:
+    those of published ground truths are not, as their figures and boxes were made from the pixels as stored.
+    """
 
     truth: GroundTruth
     entry: TestSet | None = None
+    upright: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,18 +86,18 @@ def open_benchmark(
                 hint=f"darkside download {entry.name}",
             )
         truth = read_ground_truth(path, name=entry.name, images=images or entry.images(root.path))
-        return Benchmark(truth, entry)
+        return Benchmark(truth, entry, upright=False)
     path = Path(spec).expanduser()
     if path.is_dir():
         published = sorted(path.glob("gnd_*.pkl"))
         if len(published) == 1:
-            return Benchmark(read_ground_truth(published[0], images=images))
+            return Benchmark(read_ground_truth(published[0], images=images), upright=False)
         truth = ground_truth_from_places(
             path, queries=queries, database=database, distractors=distractor_folders
         )
         return Benchmark(truth)
     if path.is_file():
-        return Benchmark(read_ground_truth(path, images=images))
+        return Benchmark(read_ground_truth(path, images=images), upright=path.suffix.lower() == ".json")
     if path.suffix or len(path.parts) > 1:
         raise MissingAssetError(f"there is no file or folder {path}", hint="check the path")
     raise UnknownNameError(

@@ -694,3 +694,11 @@ def test_an_interrupt_while_encoding_goes_through(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         write_photo(tmp_path / "a.png", pixels_of())
     assert only(tmp_path) == []
+
+
+def test_pixels_as_they_are_stored(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 2)).save(tmp_path / "turned.png", exif=exif)
+    assert read_photo(tmp_path / "turned.png").pixels.shape == (4, 2, 3)
+    assert read_photo(tmp_path / "turned.png", upright=False).pixels.shape == (2, 4, 3)
