@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.evaluation.average_precision import average_precision, precision_at, recall_at, without_junk
@@ -74,6 +74,7 @@ def _walk_down(labels: list[str], kappas: tuple[int, ...]) -> tuple[float, list[
     return area, precisions, ["relevant" in kept[:k] for k in kappas]
 
 
+@settings(deadline=None)
 @given(labelled_lists(), st.lists(st.integers(1, 60), min_size=1, max_size=4))
 def test_same_as_walking_down_the_list(labels: list[str], kappas: list[int]) -> None:
     relevant, junk = (

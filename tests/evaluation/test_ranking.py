@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -46,6 +46,7 @@ def split(scores: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
     return np.split(scores, sorted(cut % (scores.shape[1] + 1) for cut in cuts), axis=1)
 
 
+@settings(deadline=None)
 @given(score_tables(), st.lists(st.integers(0, 30), max_size=5), st.randoms(use_true_random=False))
 def test_counting_is_sorting(scores: np.ndarray, cuts: list[int], random: Random) -> None:
     size = scores.shape[1]
@@ -56,6 +57,7 @@ def test_counting_is_sorting(scores: np.ndarray, cuts: list[int], random: Random
         assert found.tolist() == place[row, own].tolist()
 
 
+@settings(deadline=None)
 @given(score_tables(), st.lists(st.integers(0, 30), max_size=5), st.integers(0, 35))
 def test_first_k_are_those_of_a_sort(scores: np.ndarray, cuts: list[int], k: int) -> None:
     top = TopK(len(scores), k)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.errors import UsageError
@@ -119,6 +119,7 @@ def test_images_without_descriptor_come_last() -> None:
     assert [image.name for image in result.top[0]] == ["b", "a", "e", "c", "d"]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.booleans())
 def test_same_as_judging_the_whole_sorted_list(seed: int, others: int, graded: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -38,6 +38,7 @@ def stable_order(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     return np.argsort(-np.where(np.isnan(scores), -np.inf, scores), axis=1, kind="stable")
 
 
+@settings(deadline=None)
 @given(problems(), st.integers(1, 30), st.integers(0, 30), st.lists(st.integers(0, 25), max_size=4))
 def test_search_is_a_stable_sort(
     problem: tuple[np.ndarray, np.ndarray, list[np.ndarray]], block: int, k: int, cuts: list[int]
@@ -57,6 +58,7 @@ def test_search_is_a_stable_sort(
     assert found.scanned == len(database)
 
 
+@settings(deadline=None)
 @given(problems(), st.integers(1, 30), st.integers(0, 30))
 def test_counting_on_a_device_gives_the_same(
     problem: tuple[np.ndarray, np.ndarray, list[np.ndarray]], block: int, k: int
