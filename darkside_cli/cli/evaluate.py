@@ -13,6 +13,7 @@ from darkside_cli.cli import obtain, options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
+from darkside_cli.events import Notice
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.benchmark import EvaluationResult
@@ -201,14 +202,19 @@ def evaluate(
                 else:
                     rows = core.rows_from_file(benchmark.truth, Path(name))
                 broken += rows.broken
-                result = _score(benchmark, rows, distractors, device=chosen, top=top if gallery else 0)
+                asked, rows = core.without_broken_queries(benchmark.truth, rows)
+                lost = len(benchmark.truth.queries) - len(asked.queries)
+                if lost:
+                    progress.emit(Notice(f"{lost} queries of {asked.name} are left out", level="warning"))
+                judged = replace(benchmark, truth=asked)
+                result = _score(judged, rows, distractors, device=chosen, top=top if gallery else 0)
                 label = describer.name if describer is not None else name
                 lines += core.score_lines(
                     label, result, entry=benchmark.entry, published=_published(label, benchmark)
                 )
                 documents.append({"model": label, **result.to_document(per_query=per_query or json)})
                 if gallery is not None:
-                    _write_gallery(gallery, label, benchmark, result)
+                    _write_gallery(gallery, label, judged, result)
     if json:
         session.output.json(
             {

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +151,20 @@ def describe_benchmark(
         rows[[index[name, None] for name in truth.database]],
         rows[[index[query.name, query.box] for query in truth.queries]],
     )
+
+
+def without_broken_queries(truth: GroundTruth, rows: BenchmarkRows) -> tuple[GroundTruth, BenchmarkRows]:
+    """Leave the queries out whose image could not be described: there is nothing to ask with.
+
+    Raises UsageError if none is left.
+    """
+    good = [not np.isnan(row).any() for row in rows.queries]
+    if all(good):
+        return truth, rows
+    if not any(good):
+        raise UsageError(f"no query of {truth.name} could be described", hint="see the failures above")
+    kept = tuple(query for query, fine in zip(truth.queries, good, strict=True) if fine)
+    return replace(truth, queries=kept), BenchmarkRows(rows.database, rows.queries[good])
 
 
 def _crop_name(name: str, box: Box | None) -> str:
