@@ -22,13 +22,30 @@ def forget_installation(repository: str) -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
 
 
+def normal(name: str) -> str:
+    """Name of a distribution as all its spellings have it in common."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def providers() -> dict[str, set[str]]:
+    """Distributions by the import names that they provide, judged by their files."""
+    found: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        for file in distribution.files or ():
+            if file.suffix in (".py", ".so", ".pyd"):
+                found.setdefault(file.parts[0].partition(".")[0], set()).add(
+                    normal(distribution.metadata["Name"])
+                )
+    return found
+
+
 def others(dependencies: list[str]) -> set[str]:
     """Import names of installed packages that ``dependencies`` do not bring with them."""
-    providers = importlib.metadata.packages_distributions()
+    provided = providers()
     allowed: set[str] = set()
-    queue = [name for top in dependencies for name in providers[top]]
+    queue = [name for top in dependencies for name in provided[top]]
     while queue:
-        name = re.sub(r"[-_.]+", "-", queue.pop()).lower()
+        name = queue.pop()
         if name in allowed:
             continue
         allowed.add(name)
@@ -36,11 +53,10 @@ def others(dependencies: list[str]) -> set[str]:
             required = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue  # one that this platform does not need
-        queue += [re.match(r"[\w.-]+", line)[0] for line in required if "extra ==" not in line]  # type: ignore[index]
-    normal = {
-        top: {re.sub(r"[-_.]+", "-", each).lower() for each in names} for top, names in providers.items()
-    }
-    return {top for top, names in normal.items() if not names & allowed} - {"darkside_cli"}
+        queue += [
+            normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in required if "extra ==" not in line
+        ]
+    return {top for top, names in provided.items() if not names & allowed} - {"darkside_cli"}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -82,11 +82,9 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
     """Register ``function(session, ...)`` as a command of ``app`` with the common options added."""
 
     def register(function: F) -> F:
-        hints = get_type_hints(function, include_extras=True)
-        own = [
-            p.replace(annotation=hints[p.name])
-            for p in list(inspect.signature(function).parameters.values())[1:]
-        ]
+        # Not typing.get_type_hints: under Python 3.10 it wraps what defaults to None in an Optional, behind which
+        # Typer does not find the option's names.
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         common = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for key, (annotation, default) in COMMON.items()

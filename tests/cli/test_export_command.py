@@ -84,7 +84,7 @@ def test_json_and_options(export: RunHere, tmp_path: Path, generator_file: Path)
         (["--size", "20x36", "--dynamic"], "contradict"),
         (["--size", "20by36"], "'20by36' is no size in pixels"),
         (["--size", "4x40"], "does not take images of 40x4 pixels"),
-        (["--opset", "9"], "greater than or equal to 11"),
+        (["--opset", "9"], "Invalid value for '--opset'"),
         (["--precision", "bf16"], "unknown precision 'bf16'"),
         (["--no-whiten", "--whitening", "w.pkl"], "contradict"),
         (["-o", "."], "is a folder"),
