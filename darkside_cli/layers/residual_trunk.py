@@ -104,7 +104,8 @@ class ResidualTrunk:
         height, width = size
         mv, mh = self.tile
         tiles = sums.shape[2]
-        repeat = max(1, TILES_PER_BAND // tiles)
+        tile_rows = sums.shape[0] // mv
+        repeat = max(1, min(TILES_PER_BAND // tiles, tile_rows // (4 * torch.get_num_threads())))
         moments = layer.norm.moments()
 
         def band(number: int) -> None:
@@ -126,7 +127,7 @@ class ResidualTrunk:
                 absent = out[:valid, width % mh :, -1] if width % mh else None
                 moments.add(out[:valid], spare[:valid], absent=absent)
 
-        for_each_band(ceil(sums.shape[0] / (repeat * mv)), band)
+        for_each_band(ceil(tile_rows / repeat), band)
         return moments
 
     def _border(self, s: Tensor, first: int, height: int, width: int) -> None:

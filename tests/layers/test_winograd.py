@@ -77,7 +77,7 @@ def test_rows_are_those_of_the_convolution(
     torch.testing.assert_close(ours, expected[:, mh - 1 : mh - 1 + mh * tiles], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("tile", "times"), [((2, 2), 2.5), ((2, 4), 5), ((4, 4), 10)])
+@pytest.mark.parametrize(("tile", "times"), [((2, 2), 2.5), ((4, 2), 5), ((4, 4), 10)])
 def test_rounding_is_a_small_multiple_of_the_direct_sums(tile: tuple[int, int], times: float) -> None:
     mv, mh = tile
     weight = noise(64, 64, 3, 3) / 24
