@@ -33,20 +33,13 @@ def _datasets() -> list[str]:
     return TEST_SETS.names(aliases=True)
 
 
-def _descriptors() -> list[str]:
-    from darkside_cli.models.catalog import MODELS
-
-    names = [entry for entry in MODELS if entry.kind == "descriptor"]
-    return [name for entry in names for name in (entry.name, *entry.aliases)]
-
-
 def evaluate(
     session: Session,
     model: Annotated[
         list[str] | None,
         options.choice(
             "model",
-            _descriptors,
+            options.descriptor_names,
             "--model",
             "-m",
             help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
