@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from math import prod
 
@@ -39,18 +39,24 @@ def for_each_band(bands: int, work: Callable[[int], None]) -> None:
         return
     # next() on a count is one step for the interpreter: no band is handed out twice.
     numbers = count()
-    failed = threading.Event()
+    stop = threading.Event()
 
     def take() -> None:
         with torch.no_grad():
-            while (band := next(numbers)) < bands and not failed.is_set():
+            while (band := next(numbers)) < bands and not stop.is_set():
                 try:
                     work(band)
                 except BaseException:
-                    failed.set()
+                    stop.set()
                     raise
 
-    futures = [_pool().submit(take) for _ in range(threads)]
+    pool = _pool()
+    futures = [pool.submit(take) for _ in range(threads)]
+    try:
+        wait(futures)
+    finally:  # after an interruption: what the bands write to is free again when this returns
+        stop.set()
+        wait(futures)
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
         raise errors[0]

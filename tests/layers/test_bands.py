@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +64,31 @@ def test_an_exception_stops_the_rest_and_arrives(threads: int) -> None:
         for_each_band(10_000, work)
     assert len(done) < 10_000
     for_each_band(4, done.append)  # the threads live on
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads here")
+def test_an_interruption_leaves_nothing_running() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    main = threading.get_ident()
+    running: set[int] = set()
+    done: list[int] = []
+
+    def work(band: int) -> None:
+        running.add(band)
+        if band == 3:
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.02)
+        running.discard(band)
+        done.append(band)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for_each_band(1000, work)
+    finally:
+        torch.set_num_threads(before)
+    assert not running
+    assert len(done) < 1000
 
 
 def test_two_callers_share_the_threads(threads: int) -> None:
