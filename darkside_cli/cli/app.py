@@ -54,9 +54,9 @@ def _root(
 
 
 def _register() -> None:
-    from darkside_cli.cli import cache, doctor, download, export, models, translate
+    from darkside_cli.cli import cache, doctor, download, evaluate, export, extract, models, search, translate
 
-    for module in (download, translate, models, export, cache, doctor):
+    for module in (download, translate, extract, evaluate, search, models, export, cache, doctor):
         module.register(app)
 
 

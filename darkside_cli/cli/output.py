@@ -33,9 +33,9 @@ class Output:
         self.above_bar: Callable[[str], bool] | None = None
 
     def _write(self, data: bytes) -> None:
-        if self.above_bar is not None and self._stream.isatty():
-            if self.above_bar(data.decode("utf-8", "backslashreplace").rstrip("\n\0")):
-                return
+        text = data.decode("utf-8", "backslashreplace").rstrip("\n\0")
+        if self.above_bar is not None and self._stream.isatty() and self.above_bar(text):
+            return
         self._stream.write(data)
         self._stream.flush()
 

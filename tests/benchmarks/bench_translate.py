@@ -120,7 +120,8 @@ def main() -> None:
             "bf16": best_matmul_rate(device, torch.bfloat16, side),
         }
         print(
-            f"{arguments.photos} photos of {arguments.size} px, {gmacs:.1f} GMAC each, {torch.get_num_threads()} threads"
+            f"{arguments.photos} photos of {arguments.size} px, {gmacs:.1f} GMAC each, "
+            f"{torch.get_num_threads()} threads"
         )
         print(f"best matrix product here: fp32 {rates['fp32']:.0f} GFLOP/s, bf16 {rates['bf16']:.0f} GFLOP/s")
         obvious = seconds["obvious loop"]
@@ -141,7 +142,7 @@ def main() -> None:
                 if reference is not None:
                     theirs = reference.translate(pixels)
                 else:
-                    x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+                    x = torch.from_numpy(pixels.copy()).to(device).permute(0, 3, 1, 2).float() / 255
                     with torch.no_grad():
                         y = plain((x - 0.5) / 0.5)
                     theirs = (
