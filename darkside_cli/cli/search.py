@@ -169,7 +169,9 @@ def _look_up(
     rows = extract_array(
         jobs,
         describer,
-        options=ExtractOptions(image_size_px=size, workers=workers),
+        options=ExtractOptions(
+            image_size_px=size, upright=bool(stored.metadata.get("upright", True)), workers=workers
+        ),
         label=f"search {stored.path.name}",
         emit=emit,
     )

@@ -61,10 +61,7 @@ def _prepared(
         network._modules = {**network._modules, "features": prepare_features(network.features)}
         ready._modules = {**ready._modules, "network": network}
         return ready.eval(), "fp32"
-    ready = deepcopy(model).to(device).eval().requires_grad_(False)
-    if precision != "fp32":
-        ready.network.features.to(memory_format=torch.channels_last)
-    return ready, precision
+    return deepcopy(model).to(device).eval().requires_grad_(False), precision
 
 
 class Describer:

@@ -10,33 +10,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from darkside_cli import __version__
-from darkside_cli.data.images import read_photo
-from darkside_cli.data.transforms import Box, crop_and_shrink
 from darkside_cli.engine.distributed import Ranks
-from darkside_cli.engine.pipeline import Pending, Pipeline, Stages
-from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.events import (
-    Emit,
-    Event,
-    ImageReady,
-    ItemSkipped,
-    Notice,
-    RunFinished,
-    RunStarted,
-    ignore,
+from darkside_cli.engine.pipeline import Pipeline
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.retrieval.image_jobs import (
+    BatchDescriber,
+    Description,
+    ExtractOptions,
+    ImageJob,
+    LoadedImage,
+    Row,
+    stamp_of,
 )
 from darkside_cli.retrieval.journal import Journal, remove_journal
 from darkside_cli.retrieval.store import (
@@ -47,91 +42,31 @@ from darkside_cli.retrieval.store import (
     write_descriptors,
 )
 
+__all__ = [
+    "BatchDescriber",
+    "ExtractOptions",
+    "ExtractSummary",
+    "ImageJob",
+    "Rows",
+    "extract_array",
+    "extract_files",
+]
+
 Rows = NDArray[np.float32]
-Row = NDArray[np.float32]
 
 _BLOCK_BYTES = 1 << 24
 # What is told of, if it differs, of a file that is there already: from what people choose to what follows from it.
-_COMPARED = ("model", "scales", "image_size", "precision", "whiten", "dim", "transform", "fingerprint")
-
-
-class BatchDescriber(Protocol):
-    """What is needed of a model; :class:`darkside_cli.retrieval.describer.Describer` is one."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of its descriptors."""
-
-    @property
-    def transform(self) -> Callable[[Image.Image], Tensor]:
-        """What makes the network's input (3, H, W) of a photograph; called from several threads."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """JSON-able values that say where it comes from."""
-
-    @property
-    def precision(self) -> str:
-        """What is computed in."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that decides what a descriptor is, but for precision and the images' size."""
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether :meth:`submit` returns before the device is done."""
-
-    def submit(self, images: Tensor) -> Pending[Row]:
-        """Start describing (B, 3, H, W)."""
-
-    def check_size(self, height: int, width: int) -> None:
-        """Raise ImageError for images that are too small."""
-
-    def batch_size(self, height: int, width: int) -> int:
-        """How many images of this size go into one batch."""
-
-    def release_memory(self) -> None:
-        """Give cached device memory back."""
-
-
-@dataclass(frozen=True)
-class ImageJob:
-    """An image to describe: its file, its name among the descriptors, and perhaps the part that counts."""
-
-    path: Path
-    name: str
-    box: Box | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractOptions:
-    """How images are read and what is done about broken ones.
-
-    ``image_size_px`` is the longest side that images are shrunk to (None: they stay as they are); ``upright`` turns
-    them as their EXIF orientation says, which published benchmarks do not; ``batch_size`` 0 lets the model choose;
-    ``workers`` is the number of threads that decode. ``on_error`` "skip" leaves the rows of
-    broken images out, "nan" fills them with NaN. ``resume`` goes on where an earlier run was stopped, and completes
-    a file that lacks images; ``overwrite`` makes a file anew that is there already.
-    """
-
-    image_size_px: int | None = 1024
-    upright: bool = True
-    batch_size: int = 0
-    workers: int = 2
-    on_error: str = "skip"
-    resume: bool = True
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ("skip", "nan"):
-            raise UsageError(f"broken images cannot be '{self.on_error}'", hint="skip or nan")
-        if self.image_size_px is not None and self.image_size_px < 1:
-            raise UsageError(f"images cannot be shrunk to {self.image_size_px} pixels")
+_COMPARED = (
+    "model",
+    "scales",
+    "image_size",
+    "precision",
+    "whiten",
+    "dim",
+    "upright",
+    "transform",
+    "fingerprint",
+)
 
 
 @dataclass(frozen=True)
@@ -146,84 +81,6 @@ class ExtractSummary:
     skipped: int
     failed: tuple[str, ...]
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A network input ``(3, H, W)``, and what its file was like when it was read."""
-
-    image: Tensor
-    stamp: Hashable
-
-
-class _Description(Stages[ImageJob, _Loaded, Row]):
-    """What the pipeline does to each image; ``keep`` and ``is_done`` are called with it."""
-
-    def __init__(
-        self,
-        describer: BatchDescriber,
-        options: ExtractOptions,
-        keep: Callable[[ImageJob, _Loaded, Row], None],
-        is_done: Callable[[ImageJob], bool],
-        target: Path,
-    ) -> None:
-        self._describer, self._options, self._target = describer, options, target
-        self._keep, self._is_done = keep, is_done
-        self.without: set[str] = set()
-        """Names of images that were begun and have no row: the broken ones, when the pipeline has ended."""
-
-    @property
-    def asynchronous(self) -> bool:
-        return self._describer.asynchronous
-
-    def source(self, job: ImageJob) -> Path:
-        return job.path
-
-    def skip(self, job: ImageJob) -> ItemSkipped | None:
-        if self._is_done(job):
-            return ItemSkipped(job.path, self._target)
-        self.without.add(job.name)
-        return None
-
-    def load(self, job: ImageJob) -> _Loaded:
-        stamp = _stamp(job)
-        image = Image.fromarray(read_photo(job.path, upright=self._options.upright).pixels)
-        x = self._describer.transform(crop_and_shrink(image, self._options.image_size_px, job.box))
-        self._describer.check_size(x.shape[1], x.shape[2])
-        return _Loaded(x, stamp)
-
-    def size(self, loaded: _Loaded) -> tuple[int, int]:
-        return loaded.image.shape[1], loaded.image.shape[2]
-
-    def batch_size(self, height: int, width: int) -> int:
-        return self._describer.batch_size(height, width)
-
-    def submit(self, items: Sequence[_Loaded]) -> Pending[Row]:
-        if len(items) == 1:
-            return self._describer.submit(items[0].image[None])
-        return self._describer.submit(torch.stack([item.image for item in items]))
-
-    def store(self, job: ImageJob, loaded: _Loaded, result: Row) -> None:
-        if not np.isfinite(result).all():
-            raise ImageError("its descriptor is not finite", hint="try --precision fp32")
-        self._keep(job, loaded, result)
-        self.without.discard(job.name)
-
-    def finished(self, job: ImageJob, loaded: _Loaded, seconds: float) -> Event:
-        height, width = self.size(loaded)
-        return ImageReady(job.path, self._target, (width, height), seconds)
-
-    def release_memory(self) -> None:
-        self._describer.release_memory()
-
-
-def _stamp(job: ImageJob) -> Hashable:
-    """What tells a changed image from the one that was described: its file's size and time, and the box."""
-    try:
-        state = job.path.stat()
-    except OSError:
-        return ()
-    return (state.st_size, state.st_mtime_ns, *(job.box or ()))
 
 
 def extract_array(
@@ -243,10 +100,10 @@ def extract_array(
     rows = np.full((len(jobs), describer.dim), np.nan, dtype=np.float32)
     numbered = [replace(job, name=str(number)) for number, job in enumerate(jobs)]
 
-    def keep(job: ImageJob, _: _Loaded, row: Row) -> None:
+    def keep(job: ImageJob, _: LoadedImage, row: Row) -> None:
         rows[int(job.name)] = row
 
-    stages = _Description(describer, options, keep, is_done=lambda _: False, target=Path())
+    stages = Description(describer, options, keep, is_done=lambda _: False, target=Path())
     emit(RunStarted(label, len(numbered)))
     counts = Pipeline(stages, workers=options.workers, batch_size=options.batch_size, emit=emit).run(numbered)
     emit(RunFinished(label, counts.done, counts.failed, 0, time.perf_counter() - started))
@@ -300,11 +157,11 @@ def extract_files(
         ranks.wait()
         if ranks.size > 1:
             journal.refresh()
-        stages = _Description(
+        stages = Description(
             describer,
             options,
             lambda job, loaded, row: journal.append(job.name, loaded.stamp, row),
-            is_done=lambda job: journal.has(job.name, _stamp(job)),
+            is_done=lambda job: journal.has(job.name, stamp_of(job)),
             target=target,
         )
         pipeline = Pipeline(stages, workers=options.workers, batch_size=options.batch_size, emit=emit)
