@@ -60,7 +60,9 @@ _COMMON = """
 
 _GENERATOR_HELP = f"""
 The generator takes normalised day photographs, (B, 3, H, W) RGB in [-1, 1], and gives night ones of the same kind,
-both sides rounded up to a multiple of 4. It comes in eval mode. Paper: {{paper}}
+both sides rounded up to a multiple of 4. It comes in eval mode.
+
+Paper: {{paper}}
 
 Arguments:{_COMMON}
 
@@ -74,7 +76,10 @@ Example:
 _DESCRIPTOR_HELP = f"""
 The model takes batches of normalised images after CLAHE, (B, 3, H, W), which its ``transform`` makes of Pillow images,
 and gives descriptors (B, {{dim}}) of unit length: GeM at three scales, averaged and whitened. Their scalar products are
-the similarities of images. It comes in eval mode. Published mAP: {{scores}}. Paper: {{paper}}
+the similarities of images. It comes in eval mode.
+
+Published mAP: {{scores}}
+Paper: {{paper}}
 
 Arguments:{_COMMON}
     scales: factors of the image's sides, "ms" (1, 0.7071 and 0.5, as published) or "ss" (1 alone).
