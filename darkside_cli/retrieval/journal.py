@@ -226,7 +226,7 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open("rb") as file:
         for line in file:
             try:
-                entry = json.loads(line)
+                entry = json.loads(line) if line.endswith(b"\n") else None
             except ValueError:
                 continue
             if isinstance(entry, dict) and {"name", "row", "stamp", "time", "crc"} <= entry.keys():
