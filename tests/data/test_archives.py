@@ -204,7 +204,16 @@ def test_special_files_in_a_zip_are_refused(place: tuple[Path, Path]) -> None:
     assert refused(place, stream.getvalue()).hostile
 
 
-LEAVING = ["/etc/passwd", "../../../etc/passwd", "../x.jpg", "C:/x.jpg", "a\\..\\..\\x.jpg", "a\nb"]
+LEAVING = [
+    "../good.jpg",
+    "x/../../good.jpg",
+    "/etc/passwd",
+    "../../../etc/passwd",
+    "../x.jpg",
+    "C:/x.jpg",
+    "a\\..\\..\\x.jpg",
+    "a\nb",
+]
 
 
 @pytest.mark.parametrize("target", LEAVING, ids=ascii)
@@ -308,6 +317,8 @@ def test_a_bomb_is_refused_by_what_it_declares(place: tuple[Path, Path]) -> None
     )
     many = tar_bytes({f"{n}.jpg": b"x" for n in range(12)})
     assert "more than 10 files" in refused(place, many, limits=Limits(files=10)).message
+    nulls = tar_bytes({"a.jpg": JPEG}, mode="w") + b"\0" * (1 << 20)  # behind the end of the tar
+    assert "unpacks to more" in refused(place, nulls, limits=Limits(total=100_000)).message
     several = tar_bytes({f"{n}.jpg": b"x" * 400 for n in range(3)})
     assert refused(place, several, limits=Limits(total=1000)).hostile
 
@@ -363,7 +374,13 @@ def test_a_flipped_bit_is_found_out(place: tuple[Path, Path], mode: str) -> None
     # In the content where a checksum covers it, else (plain tar) in the sixth header: 1 + 19 blocks each.
     at = 5 * 20 * 512 + 3 if mode == "w" else whole.index(b"5.jpg") + 40 if mode == "zip" else len(whole) // 2
     whole[at] ^= 0x10
-    refused(place, bytes(whole))
+    assert not refused(place, bytes(whole)).hostile
+
+
+def test_a_damaged_last_header_does_not_pass_for_the_end(place: tuple[Path, Path]) -> None:
+    content = bytearray(tar_bytes({"a.jpg": JPEG, "b.jpg": bytes(600)}, mode="w"))
+    content[content.index(b"b.jpg") + 1] ^= 0x10
+    assert "damaged" in refused(place, bytes(content)).message
 
 
 def test_something_hidden_after_the_end_is_refused(place: tuple[Path, Path]) -> None:
@@ -422,16 +439,26 @@ def test_what_is_there_is_neither_overwritten_nor_deleted(place: tuple[Path, Pat
     assert sorted(result.digests) == ["b.jpg", "c.jpg"]
 
 
-def test_a_folder_that_is_a_link_is_filled_where_it_leads(place: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_folder_that_is_a_link_is_filled_where_it_leads(
+    place: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive, folder = place
     elsewhere = tmp_path / "other disk" / "jpg"
     elsewhere.mkdir(parents=True)
     folder.parent.mkdir(parents=True)
     folder.symlink_to(elsewhere)
     archive.write_bytes(tar_bytes({"a.jpg": JPEG}))
+    real, works = unpack_module._move, []
+
+    def move(work: Path, *rest: object) -> list[str]:
+        works.append(work)
+        return real(work, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(unpack_module, "_move", move)
     unpack(archive, folder, flat)
     assert folder.is_symlink()
     assert tree(elsewhere.parent) == {"jpg/a.jpg": JPEG}
+    assert works == [working_folder(elsewhere, "archive")]  # on the same disk, so that files can be renamed
 
 
 def test_a_run_that_was_killed_leaves_nothing_at_the_final_name_and_the_next_one_starts_clean(

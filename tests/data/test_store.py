@@ -269,25 +269,41 @@ def test_an_archive_that_lacks_images_is_told(full: FaultyServer, tmp_path: Path
 
 SCRIPT = textwrap.dedent(
     """
-    import sys
+    import sys, time
     sys.path.insert(0, sys.argv[3])
     from pathlib import Path
     from asset_world import AssetStore, Options, read_names, registry
     store = AssetStore(Path(sys.argv[1]), registry(sys.argv[2]), Options(spare_bytes=0), read_names)
+    print("ready", flush=True)
+    sys.stdin.readline()
     print(sorted(store.get(store.select(["paris"])).complete))
     """
 )
 
 
 def start(root: Path, base: str) -> subprocess.Popen[bytes]:
+    """Start a process that gets "paris" as soon as it is sent a line."""
     tests = str(Path(__file__).resolve().parents[1])
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(root), base, tests], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(root), base, tests], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
 
 
 def test_two_processes_at_once_fetch_and_unpack_once(full: FaultyServer, tmp_path: Path) -> None:
     for name in ("/p1.tgz", "/p2.tgz"):
-        full.files[name].always = Fault(trickle_s=0.2)
+        full.files[name].always = Fault(trickle_s=1.0)  # long enough for both to be at it
     both = [start(tmp_path, full.base), start(tmp_path, full.base)]
+    for process in both:
+        go(process)
     for process in both:
         assert process.communicate(timeout=60)[0] == b"['paris']\n"
     assert fetched(full) == ["/gnd.txt", "/p1.tgz", "/p2.tgz"]
@@ -298,6 +314,7 @@ def test_killed_while_unpacking_a_rerun_completes(full: FaultyServer, tmp_path: 
     many = {f"paris/paris_y_{n:06}.jpg": b"x" * 100 for n in range(3_000)}
     full.add("/p1.tgz", tar_bytes(FIRST | many))
     process = start(tmp_path, full.base)
+    go(process)
     half = tmp_path / "data/test/paris/.jpg.p1-v1.tgz.unpacking"
     end = time.monotonic() + 30
     while not (half.is_dir() and any(half.iterdir())):

@@ -121,6 +121,7 @@ def test_removing_frees_and_digests_stay_unless_forgotten(full: FaultyServer, tm
     assert remove(store, rparis) == store.state(store.assets.get("rparis")).size + len(
         full.files["/rgnd.txt"].content
     )
+    assert not (tmp_path / "data/test/rparis/jpg").is_symlink()
     assert tree(tmp_path / JPG) == IMAGES  # the link went, not what it leads to
     assert dependents(store, paris) == []
     assert remove(store, paris) == sum(map(len, IMAGES.values())) + len(full.files["/gnd.txt"].content)
