@@ -55,18 +55,9 @@ __all__ = [
 Rows = NDArray[np.float32]
 
 _BLOCK_BYTES = 1 << 24
-# What is told of, if it differs, of a file that is there already: from what people choose to what follows from it.
-_COMPARED = (
-    "model",
-    "scales",
-    "image_size",
-    "precision",
-    "whiten",
-    "dim",
-    "upright",
-    "transform",
-    "fingerprint",
-)
+# What is told of, if it differs, of a file that is there already: what people choose, and what follows from it.
+_CHOSEN = ("model", "scales", "image_size", "precision", "whiten", "reduced_to", "clahe", "upright")
+_FOLLOWING = ("dim", "transform", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -208,10 +199,13 @@ def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> S
     anew = "--overwrite makes it anew; or name another file"
     stored = open_descriptors(target)
     if stored.metadata.get("digest") != record["digest"]:
-        differing = [key for key in _COMPARED if stored.metadata.get(key) != record.get(key)]
-        reason = (
-            f"was made with another {' and '.join(differing)}" if differing else "was not made by darkside"
-        )
+        reason = "was not made by darkside extract"
+        if "digest" in stored.metadata:
+            differing = [
+                [key for key in keys if stored.metadata.get(key) != record.get(key)]
+                for keys in (_CHOSEN, _FOLLOWING)
+            ]
+            reason = f"was made with another {' and '.join(differing[0] or differing[1])}"
         raise UsageError(f"{target} is there already and {reason}", hint=anew)
     others = set(stored.names or ()) - set(names)
     if others:
