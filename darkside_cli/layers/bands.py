@@ -11,8 +11,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from itertools import count
 from math import prod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,9 +22,50 @@ from torch import Tensor
 MAX_THREADS = 16
 """More threads than this would mostly wait for Python's lock."""
 
+T = TypeVar("T")
+
 _lock = threading.Lock()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # (process, threads): a fork has none of its parent's
 _local = threading.local()
+
+
+@dataclass(frozen=True)
+class _Team:
+    """Threads of which the current one is part, and whether their work is no longer wanted."""
+
+    pool: ThreadPoolExecutor
+    threads: int
+    dismissed: threading.Event = field(default_factory=threading.Event)
+
+
+class _DismissedError(Exception):
+    """Ends the work of a team that was interrupted."""
+
+
+def in_team(function: Callable[[], T]) -> T:
+    """Result of ``function()``, run in a thread of its own in which torch uses that single thread.
+
+    Calls of :func:`for_each_band` in it share their bands between this thread and its fellows. The modes of the
+    calling thread (gradients, inference) are not taken along.
+    """
+    threads = min(torch.get_num_threads(), MAX_THREADS)
+    if threads <= 1 or getattr(_local, "team", None) is not None:
+        return function()
+    team = _Team(_pool(), threads)
+
+    def lead() -> T:
+        _local.team = team
+        try:
+            return function()
+        finally:
+            _local.team = None
+
+    future = team.pool.submit(lead)
+    try:
+        return future.result()
+    finally:  # after an interruption: nothing is being worked on any more when this returns
+        team.dismissed.set()
+        wait([future])
 
 
 def for_each_band(bands: int, work: Callable[[int], None]) -> None:
@@ -31,12 +74,8 @@ def for_each_band(bands: int, work: Callable[[int], None]) -> None:
     Inside ``work`` torch runs on a single thread and records no gradients. An exception stops the hand-out of
     further bands and is raised here.
     """
-    threads = min(torch.get_num_threads(), bands, MAX_THREADS)
-    if threads <= 1:
-        with torch.no_grad():
-            for band in range(bands):
-                work(band)
-        return
+    team: _Team | None = getattr(_local, "team", None)
+    threads = min(team.threads if team else torch.get_num_threads(), bands, MAX_THREADS)
     # next() on a count is one step for the interpreter: no band is handed out twice.
     numbers = count()
     stop = threading.Event()
@@ -44,22 +83,31 @@ def for_each_band(bands: int, work: Callable[[int], None]) -> None:
     def take() -> None:
         with torch.no_grad():
             while (band := next(numbers)) < bands and not stop.is_set():
+                if team and team.dismissed.is_set():
+                    raise _DismissedError
                 try:
                     work(band)
                 except BaseException:
                     stop.set()
                     raise
 
-    pool = _pool()
-    futures = [pool.submit(take) for _ in range(threads)]
+    if threads <= 1:
+        take()
+        return
+    pool = team.pool if team else _pool()
+    futures = [pool.submit(take) for _ in range(threads - 1 if team else threads)]
     try:
+        if team:
+            take()
+            # Who has not come by now (being in another team, perhaps) is not needed.
+            futures = [future for future in futures if not future.cancel()]
         wait(futures)
-    finally:  # after an interruption: what the bands write to is free again when this returns
+    finally:  # after an exception: what the bands write to is free again when this returns
         stop.set()
-        wait(futures)
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    if errors:
-        raise errors[0]
+        wait([future for future in futures if not future.cancel()])
+    for future in futures:
+        if not future.cancelled():
+            future.result()
 
 
 def _pool() -> ThreadPoolExecutor:

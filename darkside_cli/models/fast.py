@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from darkside_cli.layers.bands import in_team
 from darkside_cli.layers.residual_trunk import ResidualTrunk
 from darkside_cli.layers.row_convolution import (
     Doubling,
@@ -148,9 +149,17 @@ class FastGenerator(nn.Module):
             with torch.no_grad():
                 y: Tensor = self.plain(x.float())
                 return y
+        plain_parts = self.config.antialias_down or self.config.antialias_up
+        with self._memory.lock:
+            if plain_parts:  # torch's own layers are to have all threads
+                return self._translate(x)
+            return in_team(lambda: self._translate(x))
+
+    def _translate(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
         up = 2**N_RESAMPLINGS
         # Buffers outlive this call, so they must not be inference tensors if the next caller is in another mode.
-        with self._memory.lock, torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             self._memory.of_size(height, width)
             out = torch.empty(
                 x.shape[0], self.config.out_channels, -(-height // up) * up, -(-width // up) * up

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from darkside_cli.layers import bands
-from darkside_cli.layers.bands import for_each_band, scratch
+from darkside_cli.layers.bands import for_each_band, in_team, scratch
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -89,6 +89,93 @@ def test_an_interruption_leaves_nothing_running() -> None:
         torch.set_num_threads(before)
     assert not running
     assert len(done) < 1000
+
+
+def test_a_team_shares_the_bands_of_all_steps(threads: int) -> None:
+    together = threading.Barrier(threads)
+    names: list[str] = []
+    seen: list[int] = []
+
+    def work(band: int) -> None:
+        together.wait(30)
+        names.append(threading.current_thread().name)
+        seen.append(torch.get_num_threads())
+
+    def steps() -> str:
+        for _ in range(3):
+            for_each_band(threads, work)
+        return threading.current_thread().name
+
+    leader = in_team(steps)
+    assert (leader == threading.current_thread().name) == (threads == 1)
+    assert names.count(leader) == 3
+    assert len(set(names)) == threads
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == threads
+
+
+def test_an_exception_leaves_a_team(threads: int) -> None:
+    def fail(band: int) -> None:
+        raise ZeroDivisionError(f"band {band}")
+
+    with pytest.raises(ZeroDivisionError, match="band"):
+        in_team(lambda: for_each_band(100, fail))
+    with pytest.raises(KeyError):
+        in_team(lambda: dict[str, int]()["no such key"])
+    assert in_team(lambda: 7) == 7
+
+
+def test_more_teams_than_threads(threads: int) -> None:
+    """Each can do its bands alone: none waits for fellows that have a team of their own."""
+
+    def steps(number: int) -> list[int]:
+        done: list[int] = []
+        for _ in range(20):
+            for_each_band(10, done.append)
+        return [number, len(done), *sorted(set(done))]
+
+    results: list[list[int]] = []
+
+    def call(number: int) -> None:
+        torch.get_num_threads()
+        torch.set_num_threads(threads)
+        results.append(in_team(lambda: steps(number)))
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(5)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert sorted(results) == [[number, 200, *range(10)] for number in range(5)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads here")
+def test_an_interruption_ends_a_team() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    main = threading.get_ident()
+    running: set[int] = set()
+    done: list[int] = []
+
+    def work(band: int) -> None:
+        running.add(band)
+        if len(done) == 5:
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.01)
+        running.discard(band)
+        done.append(band)
+
+    def steps() -> None:
+        for _ in range(100):
+            for_each_band(4, work)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_team(steps)
+    finally:
+        torch.set_num_threads(before)
+    assert not running
+    assert len(done) < 400
 
 
 def test_two_callers_share_the_threads(threads: int) -> None:
