@@ -2,7 +2,7 @@
 
 On the CPU the ResNet generator runs as matrix products over bands of rows (:mod:`darkside_cli.layers.bands`), its
 residual blocks by Winograd's minimal filtering. "fp32" takes tiles whose rounding is about twice that of the plain
-network: one value in some thousands comes out one level higher or lower, as it does between two versions of torch.
+network: one value in some thousands comes out one level higher or lower.
 "bf16" is leave to round as bf16 does. Processors that multiply matrices in bf16 (AMX) do so; the others take larger
 tiles in float32, which are faster there than their bf16 (vector instructions without AMX gain nothing over float32)
 and deviate from the plain network some thousand times less. Elsewhere the network itself runs, under autocast.
