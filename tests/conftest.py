@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 from tests_support import RunCli
 
-PARITY_DATA = Path(os.environ.get("DARKSIDE_PARITY_DATA", Path(__file__).parent / "parity" / "data"))
 CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"
 
 

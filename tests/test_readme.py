@@ -10,7 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tests_support import RunCli
+
+from darkside_cli.compat.load import open_checkpoint
+from darkside_cli.models.weights import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -105,6 +109,41 @@ def test_the_python_example(
     done = shell("python example.py", scratch)
     assert done.returncode == 0, done.stderr
     assert (scratch / "street-night.png").is_file()
+
+
+@pytest.fixture
+def furnished(
+    scratch: Path, make_photo: Callable[..., Path], environment: dict[str, str], generator_file: Path
+) -> Path:
+    """The scratch folder with the files that README's examples name."""
+    for name in ("photos/a.jpg", "photos/b/c.jpg", "street.jpg", "nights/n.jpg"):
+        make_photo(scratch / name)
+    weights = Path(environment["DARKSIDE_HOME"]) / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
+    checkpoint = open_checkpoint(generator_file)
+    for name in ("latest_net_G_A.pth", "latest_net_G_B.pth"):
+        torch.save(checkpoint.state, scratch / name)
+    save_checkpoint(
+        scratch / "runs" / "mine" / "generator_day2night.safetensors",
+        checkpoint.state,
+        architecture=checkpoint.architecture,
+        config=checkpoint.config,
+        metadata={"direction": "day2night"},
+    )
+    return scratch
+
+
+def test_the_examples_run(shell: Callable[..., subprocess.CompletedProcess[str]], furnished: Path) -> None:
+    """Every line of the marked blocks, as it stands."""
+    lines = [line for mark, _, text in BLOCKS if mark == "lines" for line in text.splitlines()]
+    assert len(lines) >= 8
+    for line in lines:
+        if "--graph" in line and shutil.which("dot") is None:
+            continue
+        done = shell(line, furnished)
+        assert done.returncode == 0, (line, done.stderr)
+        assert done.stdout, line
 
 
 def darkside_lines() -> list[str]:

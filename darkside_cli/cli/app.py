@@ -70,6 +70,9 @@ def _terminated(*_: Any) -> None:
 def main() -> None:
     """Run the command line and leave with its exit code; SIGTERM is treated as Ctrl-C is."""
     signal.signal(signal.SIGTERM, _terminated)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - open as long as the process
     try:
         code = app(standalone_mode=False, prog_name="darkside") or 0
         if code == errors.EXIT_INTERRUPTED:  # Typer catches the interruption before we can

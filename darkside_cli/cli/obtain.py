@@ -46,7 +46,7 @@ def obtain(session: Session, names: Sequence[str], *, download: bool = False) ->
         store.ledger.touch(*(asset.name for asset in store.select(names)))
         return
     if session.offline or not (download or _agreed(store, missing)):
-        raise _missing(store, missing)
+        raise _missing(session, store, missing)
     got = fetch(session, store, missing)
     failed = next(iter(got.failed.values()), None)
     if failed is not None:
@@ -94,7 +94,7 @@ def _agreed(store: AssetStore, missing: Sequence[Asset]) -> bool:
     return typer.confirm(f"Download it now ({size}) to {store.root}?", default=True, err=True)
 
 
-def _missing(store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
+def _missing(session: Session, store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
     from darkside_cli.cli.asset_table import published_size
 
     parts = []
@@ -105,5 +105,6 @@ def _missing(store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
     names = " ".join(asset.name for asset in missing)
     return MissingAssetError(
         f"not in {store.root}: {', '.join(parts)}",
-        hint=f"darkside download {names}, or run this command again with --download",
+        hint=f"darkside download {names}"
+        + ("" if session.offline else ", or run this command again with --download"),
     )

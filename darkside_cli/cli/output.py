@@ -70,7 +70,9 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, title=title or None, box=box.SIMPLE_HEAD)
+        table = Table(title=title or None, box=box.SIMPLE_HEAD)
+        for number, column in enumerate(columns):  # names are never cut: they are what one goes on with
+            table.add_column(column, no_wrap=number == 0, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         Console(file=sys.stdout).print(table)

@@ -44,13 +44,33 @@ def _results(output: Output, *, jsonl: bool, then: Emit) -> Emit:
                 output.path(event.target)
         elif isinstance(event, ItemSkipped) and event.target is not None:
             if jsonl:
-                output.jsonl({"input": event.source, "output": event.target, "skipped": True})
+                size = _size_of(event.target)
+                output.jsonl(
+                    {
+                        "input": event.source,
+                        "output": event.target,
+                        "size": size,
+                        "seconds": 0,
+                        "skipped": True,
+                    }
+                )
             else:
                 output.path(event.target)
         elif isinstance(event, ItemFailed) and jsonl:
             output.jsonl({"input": event.source, "error": event.reason})
 
     return emit
+
+
+def _size_of(path: Path) -> list[int] | None:
+    """[width, height] of an image as its header has it; None for what is no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return list(image.size)
+    except (OSError, Image.DecompressionBombError):
+        return None
 
 
 def translate(
@@ -83,7 +103,10 @@ def translate(
     format: Annotated[
         str | None,
         options.choice(
-            "format", lambda: FORMATS, help="jpg, png, webp, tif, bmp or avif (default: the input's own)."
+            "format",
+            lambda: FORMATS,
+            help="jpg, png, webp, tif, bmp or avif (default: the input's own).",
+            open_ended=True,
         ),
     ] = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
@@ -124,17 +147,23 @@ def translate(
     Results go to the folder ./night under the same relative names. What is there already is not made again.
     """
     from darkside_cli.data.listing import expand_inputs, plan_outputs
+    from darkside_cli.gan.compare import is_sheet
 
     given = options.input_paths(paths, null=null)
     out_dir = output if output is not None or suffix else Path(to)
     if out_dir is not None and out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{os.fsdecode(out_dir)} is not a folder", hint="name a folder with --output")
-    inputs = expand_inputs(given, recursive=recursive, exclude=out_dir)
-    jobs = plan_outputs(inputs, out_dir=out_dir, suffix=suffix, format=format, drop_results=not overwrite)
+    inputs = [
+        image
+        for image in expand_inputs(given, recursive=recursive, exclude=out_dir)
+        if not is_sheet(image.path)
+    ]
+    jobs = plan_outputs(inputs, out_dir=out_dir, suffix=suffix, format=format, drop_results=True)
     progress = session.progress()
     if not jobs:
         return _nothing_to_do(given, progress, recursive=recursive)
 
+    check_registered_direction(model, to)
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
     obtain_model(session, model, kind="generator", download=download)
 
@@ -152,6 +181,8 @@ def translate(
             compile=compile,
             root=session.root,
         )
+        if compile and not translator.compiled:
+            progress.emit(Notice("--compile is left out: on the CPU the network is faster without"))
         summary = translate_files(
             jobs,
             translator,
@@ -168,6 +199,18 @@ def translate(
             emit=_results(session.output, jsonl=jsonl, then=progress.emit),
         )
     return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
+
+
+def check_registered_direction(model: str, to: str) -> None:
+    """Raise UsageError before anything is fetched if a published generator is known to go the other way."""
+    from darkside_cli.models.catalog import MODELS
+
+    direction = MODELS.get(model).direction if model in MODELS else None
+    if direction is not None and not direction.endswith(to):
+        raise UsageError(
+            f"'{model}' translates {direction.replace('2', ' to ')}, not to {to}",
+            hint="give a generator that does, such as latest_net_G_B.pth of a CycleGAN run",
+        )
 
 
 def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: bool) -> int:

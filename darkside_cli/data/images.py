@@ -104,11 +104,7 @@ def _decode(stream: IO[bytes], max_size_px: int | None, upright: bool) -> Photo:
         if image.format == "JPEG2000":
             check_codestream_end(stream)
         load_whole(image)
-        colour = to_rgb(image)
-        turn = _TRANSPOSITIONS.get(orientation_of(image)) if upright else None
-        layers = [colour.rgb] if colour.alpha is None else [colour.rgb, colour.alpha]
-        if turn is not None:
-            layers = [layer.transpose(turn) for layer in layers]
+        layers, icc_profile = _layers(image, upright=upright)
         if max_size_px is not None and max(layers[0].size) > max_size_px:
             for layer in layers:
                 # No reducing gap: that is the shortcut over a box filter (and JPEG's draft mode).
@@ -123,9 +119,28 @@ def _decode(stream: IO[bytes], max_size_px: int | None, upright: bool) -> Photo:
         pixels=np.array(layers[0]),
         alpha=np.array(layers[1]) if len(layers) == 2 else None,
         exif=carried_exif(image, layers[0].size),
-        icc_profile=colour.icc_profile,
+        icc_profile=icc_profile,
         format="JPEG" if image.format == "MPO" else image.format,
     )
+
+
+def _layers(image: Image.Image, *, upright: bool) -> tuple[list[Image.Image], bytes | None]:
+    """RGB, and alpha where there is transparency, of a loaded image, and the RGB's profile."""
+    colour = to_rgb(image)
+    layers = [colour.rgb] if colour.alpha is None else [colour.rgb, colour.alpha]
+    turn = _TRANSPOSITIONS.get(orientation_of(image)) if upright else None
+    return [layer if turn is None else layer.transpose(turn) for layer in layers], colour.icc_profile
+
+
+def photo_from_image(image: Image.Image) -> Photo:
+    """Give a picture in memory as :func:`read_photo` gives its file: upright, 8-bit RGB, alpha apart.
+
+    Raises ImageError for modes and values that have no meaning as a picture.
+    """
+    image.load()
+    layers, icc_profile = _layers(image, upright=True)
+    alpha = np.array(layers[1]) if len(layers) == 2 else None
+    return Photo(np.array(layers[0]), alpha, icc_profile=icc_profile, format=image.format)
 
 
 def write_photo(

@@ -72,14 +72,14 @@ def plan_outputs(
     the source's own, upper or lower case as it is, if its format can be written; ".png" replaces that of
     other images and is appended to names without one. Inputs that would share a target (upper and lower case
     and Unicode forms count as equal, as on the file systems of other machines) keep their extension in the
-    name: a.jpg.png, a.png.png.
+    name: a.jpg.png, a.png.png. Where that is not enough, all but the first get a number: a-2.jpg.
 
     ``drop_results`` leaves out inputs that are the targets of others that stay in: results of an earlier run
     that a folder or a wildcard brought in. It is for runs that write no file that is there already. Planned
     again after such a run, the jobs are the same, unless results were written without a suffix into an input
     folder.
 
-    Raises UsageError if two inputs still share a target, if a target is its own source or (without
+    Raises UsageError if a target is its own source or (without
     ``drop_results``) another input, or if there is neither ``out_dir`` nor ``suffix``; UnknownNameError for a
     format that cannot be written.
     """
@@ -122,11 +122,15 @@ def _name_targets(
         for i in group:
             stem, old, new = names[i]
             targets[i] = folders[i] / f"{stem}{suffix}{old}{new}"
-    for first, second, *_ in _shared(targets, locations):
-        raise UsageError(
-            f"{inputs[first].path} and {inputs[second].path} would both be written to {targets[first]}",
-            hint="translate them one after the other, with another --output each",
-        )
+    # What still collides is numbered, in the order of the sources' names, so that a second run does the same.
+    taken = {_key(locations.of_name(target)) for target in targets}
+    for group in _shared(targets, locations):
+        for i in sorted(group, key=lambda i: os.fsencode(inputs[i].path))[1:]:
+            plain, number = targets[i], 2
+            while _key(locations.of_name(targets[i])) in taken:
+                targets[i] = plain.with_name(f"{plain.stem}-{number}{plain.suffix}")
+                number += 1
+            taken.add(_key(locations.of_name(targets[i])))
     return [TranslationJob(image.path, target) for image, target in zip(inputs, targets, strict=True)]
 
 

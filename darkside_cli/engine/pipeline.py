@@ -137,7 +137,7 @@ class Pipeline(Generic[J, L, R]):
         self._stages = stages
         self._workers = workers
         self._wanted = batch_size
-        self._fitting: int | None = None
+        self._fitting: dict[tuple[int, int], int] = {}
         self._emit = emit
         self._events = _InOrder(emit)
         self._waiting: dict[tuple[int, int], list[_Item[J, L]]] = {}
@@ -193,7 +193,7 @@ class Pipeline(Generic[J, L, R]):
 
     def _limit(self, height: int, width: int) -> int:
         wanted = self._wanted or self._stages.batch_size(height, width)
-        return min(wanted, self._fitting) if self._fitting else wanted
+        return min(wanted, self._fitting.get((height, width), wanted))
 
     def _load(self, jobs: Iterator[tuple[int, J]]) -> Iterator[_Item[J, L]]:
         """Loaded items in the order of the jobs; skipped and unreadable ones are told of and left out."""
@@ -260,16 +260,16 @@ class Pipeline(Generic[J, L, R]):
                 self._collect()
             self._stages.release_memory()
         elif len(chunk) > 1:
-            self._fitting = len(chunk) // 2
+            self._fitting[height, width] = len(chunk) // 2
             self._emit(
                 Notice(
-                    f"out of device memory at {len(chunk)} images of {width}x{height}: going on with {self._fitting}"
+                    f"out of device memory at {len(chunk)} images of {width}x{height}: going on with {len(chunk) // 2}"
                 )
             )
         else:
             error = OutOfDeviceMemoryError(
                 f"{width}x{height} does not fit into the device's memory",
-                hint="make it smaller (--max-size, --image-size) or use --device cpu",
+                hint="make it smaller (--max-size, --image-size), or use a device with more",
             )
             self._events.put(chunk[0].index, ItemFailed(self._stages.source(chunk[0].job), str(error)))
             del items[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -94,11 +94,14 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         return self._translator.submit(np.stack([photo.pixels for photo in items]))
 
     def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:
+        if self._options.overwrite or not job.target.exists():
+            write_photo(job.target, result, like=loaded, quality=self._options.quality)
+        else:  # it is the sheet alone that is missing: it shows what is there
+            result = read_photo(job.target).pixels
         if self._options.compare:
-            write_photo(
-                sheet_path(job.target), side_by_side(loaded.pixels, result), quality=self._options.quality
-            )
-        write_photo(job.target, result, like=loaded, quality=self._options.quality)
+            sheet = side_by_side(loaded.pixels, result)
+            like = replace(loaded, alpha=None, exif=None)
+            write_photo(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
 
     def finished(self, job: TranslationJob, loaded: Photo, seconds: float) -> Event:
         height, width = self.size(loaded)

@@ -86,8 +86,8 @@ class ResidualBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """Image to image: 7x7 convolution, two halvings, residual blocks, two doublings, 7x7 convolution.
 
-    ``input_multiple`` and ``input_minimum_px`` say what sides it takes: any from 8 on (the least that leaves the
-    reflected borders of the residual blocks something to reflect).
+    ``input_multiple`` and ``input_minimum_px`` say what sides it takes: any from 8 on (the network itself runs
+    from 5 on, but on less than two pixels a side in the middle there is nothing to normalise).
     """
 
     input_multiple = 1

@@ -307,7 +307,7 @@ def test_kill_9_leaves_no_partial_picture(
 def test_memory_does_not_grow_with_the_number_of_files(
     make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
 ) -> None:
-    """Peak memory of 2,000 pictures stays within a few per cent of that of 100 (10,000: see tests/benchmarks)."""
+    """Peak memory of 2,000 pictures stays within a few per cent of that of 100."""
     one = make_photo(tmp_path / "one.png", 96, 96)
     names = []
     for i in range(2000):
@@ -335,3 +335,109 @@ def test_memory_does_not_grow_with_the_number_of_files(
 
     few, many = peak_kib(100, "few"), peak_kib(2000, "many")
     assert many < 1.08 * few
+
+
+def test_generators_of_cyclegan_and_both_directions(
+    run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+) -> None:
+    """Bare state dicts as CycleGAN writes them: with ``module.`` and InstanceNorm's old statistics."""
+    import torch
+
+    state = torch.load(generator_file, weights_only=True)["model_state"]
+    old = dict(state)
+    for index, width in ((2, 4), (5, 8), (8, 16)):
+        old |= {
+            f"model.{index}.running_mean": torch.zeros(width),
+            f"model.{index}.running_var": torch.ones(width),
+        }
+    run = tmp_path / "checkpoints" / "day2night"
+    run.mkdir(parents=True)
+    torch.save(old, run / "latest_net_G_A.pth")
+    torch.save({f"module.{key}": value for key, value in state.items()}, run / "latest_net_G_B.pth")
+    make_photo(tmp_path / "a.png")
+    to_night = run_cli("translate", "a.png", "--model", "checkpoints/day2night", "--batch-size", "2")
+    assert (to_night.returncode, to_night.stdout) == (0, b"night/a.png\n"), to_night.stderr
+    to_day = run_cli("translate", "a.png", "--model", run / "latest_net_G_B.pth", "--to", "day")
+    assert (to_day.returncode, to_day.stdout) == (0, b"day/a.png\n"), to_day.stderr
+    # the same weights: the same picture
+    assert (tmp_path / "day" / "a.png").read_bytes() == (tmp_path / "night" / "a.png").read_bytes()
+    wrong = run_cli("translate", "a.png", "--model", run / "latest_net_G_A.pth", "--to", "day")
+    assert wrong.returncode == 2
+    assert b"translates day to night, not to day" in wrong.stderr
+
+
+def test_a_hostile_checkpoint_runs_nothing(run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    import pickle
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"model.1.weight": Payload()}))
+    make_photo(tmp_path / "a.png")
+    done = run_cli("translate", "a.png", "--model", "evil.pth")
+    assert done.returncode == 2
+    assert b"evil.pth" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not (tmp_path / "ran").exists()
+    pickle.loads((tmp_path / "evil.pth").read_bytes())
+    assert (tmp_path / "ran").exists()  # the payload does work where pickles are trusted
+
+
+def test_runs_again(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+    """Suffixes, sheets and clashes: a second run makes nothing new, --overwrite makes the same anew."""
+    for name in ("in/a.jpg", "in/IMG.jpg", "in/IMG.JPG", "a.jpg"):
+        make_photo(tmp_path / name)
+    arguments = ("in", "a.jpg", "-o", "out", "--compare")
+    first = translate(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert len(set(first.stdout.splitlines())) == 4
+    assert translate(*arguments).stdout == first.stdout
+    beside = ("in", "-r", "--suffix", "_n", "--compare")
+    assert translate(*beside).returncode == 0
+    made = sorted(tmp_path.rglob("*"))
+    again = translate(*beside)
+    assert b"3 skipped" in again.stderr
+    before = (tmp_path / "in" / "a_n.jpg").stat().st_mtime_ns
+    forced = translate(*beside, "--overwrite")
+    assert forced.returncode == 0, forced.stderr
+    assert sorted(tmp_path.rglob("*")) == made
+    assert (tmp_path / "in" / "a_n.jpg").stat().st_mtime_ns > before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited by Linux's RLIMIT_AS")
+def test_an_image_that_memory_has_no_room_for_is_named(
+    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+) -> None:
+    make_photo(tmp_path / "small.png")
+    Image.new("RGB", (9000, 9000)).save(tmp_path / "huge.png")
+    code = (
+        "import resource, torch, darkside_cli.gan.translate\n"
+        "from darkside_cli.cli.app import main\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + (2 << 30), -1))\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "translate", "--model", str(generator_file), "huge.png", "small.png"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == b"night/small.png\n"
+    assert b"darkside: huge.png: 9000x9000 does not fit" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_files_and_folders_are_named(
+    translate: RunCli, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    make_photo(tmp_path / "ok.png")
+    make_photo(tmp_path / "secret.png").chmod(0)
+    (tmp_path / "closed").mkdir(mode=0)
+    done = translate("secret.png", "closed", "ok.png")
+    assert done.returncode == 1
+    assert done.stdout == b"night/ok.png\n"
+    assert b"secret.png: permission denied" in done.stderr

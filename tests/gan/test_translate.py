@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 import darkside_cli
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.gan import translate as module
 from darkside_cli.gan.translate import Translator, load_generator
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.unet import UnetGenerator, UnetGeneratorConfig
@@ -70,6 +72,44 @@ def test_every_kind_of_image_comes_back_as_it_was_given() -> None:
     many = translator([Image.fromarray(pixels), Image.new("L", (7, 3))])
     assert [each.size for each in many] == [(4, 2), (7, 3)]
     assert many[1].mode == "RGB"
+
+
+def test_pictures_are_read_as_files_are() -> None:
+    """Turned upright, 16 bits scaled, alpha kept."""
+    translator = Translator(Negative())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(buffer, format="PNG", exif=exif)
+    assert translator(Image.open(buffer)).size == (4, 6)
+    deep = Image.fromarray(np.full((2, 3), 257 * 51, np.uint16))
+    assert np.asarray(translator(deep))[0, 0].tolist() == [204, 204, 204]
+    clear = Image.new("RGBA", (3, 2), (0, 0, 0, 7))
+    out = translator(clear)
+    assert out.mode == "RGBA"
+    assert out.getpixel((0, 0)) == (255, 255, 255, 7)
+
+
+def test_more_memory_than_there_is_is_refused_before_it_is_taken(
+    resnet: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "free_memory", lambda device: 15 * 4 * 32 * 32 - 1)
+    with pytest.raises(MemoryError, match="32x32"):
+        resnet.translate(np.zeros((1, 32, 32, 3), np.uint8))
+    assert resnet.translate(np.zeros((1, 32, 31, 3), np.uint8)).shape == (1, 32, 31, 3)
+
+
+def test_grey_generators_are_refused(tmp_path: Path) -> None:
+    config = ResnetGeneratorConfig(in_channels=1, out_channels=1, ngf=4, n_blocks=1)
+    path = save_checkpoint(
+        tmp_path / "grey.safetensors", ResnetGenerator(config), architecture="resnet_generator", config=config
+    )
+    with pytest.raises(CheckpointError, match="1 channels of 1"):
+        load_generator(path)
+
+
+def test_the_cpu_is_not_compiled_for() -> None:
+    assert not Translator(Negative(), compile=True).compiled
 
 
 @pytest.mark.parametrize(
@@ -151,7 +191,7 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path, generator_file: Path) ->
         load_generator(generator_file, to="dawn")
     with pytest.raises(ConfigError, match="unknown direction"):
         load_generator(generator_file, direction="up")
-    with pytest.raises(CheckpointError, match="edge-detector, not a generator"):
+    with pytest.raises(CheckpointError, match="edge-detector, not generator"):
         load_generator(generator_file.parent / "hed_plain.pth")
 
 

@@ -178,6 +178,23 @@ def test_sheets_show_input_and_output(jobs: list[TranslationJob]) -> None:
     assert (summary.done, summary.skipped) == (1, 1)
 
 
+def test_a_missing_sheet_leaves_the_result_as_it_is(jobs: list[TranslationJob]) -> None:
+    translate_files(jobs[:1], Inverter())
+    Image.fromarray(np.zeros((16, 12, 3), np.uint8)).save(jobs[0].target)
+    before = jobs[0].target.read_bytes()
+    translate_files(jobs[:1], Inverter(), options=FileOptions(compare=True))
+    assert jobs[0].target.read_bytes() == before
+    with Image.open(sheet_path(jobs[0].target)) as sheet:
+        assert np.asarray(sheet)[:, -10:].max() <= 8  # the black picture that is there, through JPEG
+
+
+def test_a_result_survives_a_sheet_that_cannot_be_written(jobs: list[TranslationJob]) -> None:
+    sheet_path(jobs[0].target).mkdir(parents=True)
+    summary = translate_files(jobs[:1], Inverter(), options=FileOptions(compare=True))
+    assert summary.failed == 1
+    np.testing.assert_array_equal(pixels(jobs[0].target), 255 - pixels(jobs[0].source))
+
+
 def test_side_by_side_puts_the_input_left() -> None:
     left, right = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 9, np.uint8)
     sheet = side_by_side(left, right)

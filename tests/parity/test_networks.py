@@ -91,14 +91,17 @@ def test_generator_features(generator_case: Case) -> None:
 def test_generator_in_train_mode(generator_case: Case) -> None:
     numbers = generator_case.numbers("train_output")
     after = generator_case.with_prefix("after_train.")
-    assert not after or len(numbers) == 1  # the running statistics are those behind one pass
+    matching = 0  # the running statistics are those behind one of the passes
     for i in numbers:
         generator = build(generator_case.params["model"], generator_case.seed).train()
         output = generator(to_input(generator_case.arrays[f"image{i}"]))
         generator_case.assert_close(output, generator_case.arrays[f"train_output{i}"])
         state = generator.state_dict()
-        for key, expected in after.items():
-            generator_case.assert_close(state[key], expected)
+        if len(numbers) == 1:
+            for key, expected in after.items():
+                generator_case.assert_close(state[key], expected)
+        matching += all(np.allclose(state[key].numpy(), value, atol=1e-4) for key, value in after.items())
+    assert matching >= 1
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
@@ -143,7 +146,8 @@ def test_patch_sample() -> None:
     head = build(params["model"], case.seed)
     features = build(params["generator"], case.seed).features(to_input(arrays["image"]), layers)
     positions = [torch.from_numpy(arrays[f"ids{layer}"]) for layer in layers]
-    assert all(len(where) == params["num_patches"] for where in positions)
+    for where, feature in zip(positions, features, strict=True):
+        assert len(where) == min(params["num_patches"], feature.shape[2] * feature.shape[3])
     vectors, taken = head(features, positions=positions)
     scaled, _ = head([feature * 0.5 + 0.1 for feature in features], positions=positions)
     for index, layer in enumerate(layers):
