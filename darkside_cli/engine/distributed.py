@@ -14,11 +14,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from darkside_cli.errors import DarksideError, UsageError
 
-#: One process may be at work much longer than another: it is not the timeout that should end the run.
-_PATIENCE = timedelta(days=30)
+#: How long processes look for one another in the beginning.
+_TO_MEET = timedelta(minutes=5)
+#: Later one may be at work much longer than another: it is not a timeout that should end the run.
+_TO_WORK = timedelta(days=30)
 
 
 class LostProcessError(DarksideError):
@@ -68,7 +71,10 @@ class Ranks:
     def __enter__(self) -> Ranks:
         if self.size > 1 and not dist.is_initialized():
             try:
-                dist.init_process_group("gloo", rank=self.rank, world_size=self.size, timeout=_PATIENCE)
+                store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=_TO_MEET))
+                dist.init_process_group(
+                    "gloo", store=store, rank=self.rank, world_size=self.size, timeout=_TO_WORK
+                )
             except (RuntimeError, ValueError) as error:
                 raise UsageError(
                     f"the {self.size} processes do not find each other: {error}", hint="start with torchrun"

@@ -154,7 +154,7 @@ def test_a_complete_file_is_left_alone_and_an_incomplete_one_completed(
         make_photo(job.path, 40, 32, seed=20 + i)
     more = [*photos, ImageJob(make_photo(tmp_path / "in" / "new.png", seed=30), "new")]
     describer = StubDescriber()
-    summary, events = extract(more, target, describer)
+    summary, _ = extract(more, target, describer)
     assert summary.failed == (bad[2].name,)
     assert (summary.done, summary.skipped) == (3, 6)
     assert sum(shape[0] for shape in describer.batches) == 3
