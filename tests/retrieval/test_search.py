@@ -79,7 +79,7 @@ def test_another_model_is_refused(tmp_path: Path, root: DataRoot) -> None:
     path = write_small_descriptor(tmp_path / "net.safetensors")
     another = write_small_descriptor(tmp_path / "another.safetensors", seed=1)
     index = made_by(load_descriptor(path, root=root, device="cpu"), tmp_path / "x.h5")
-    with pytest.raises(UsageError, match="another model or other weights than .*another"):
+    with pytest.raises(UsageError, match=r"another model or other weights than .*another"):
         describer_for(index, another, root=root, device="cpu")
     small = index_file(tmp_path / "small.h5", unit_rows(2, WHITENED - 1))
     with pytest.raises(UsageError, match=rf"{WHITENED - 1} dimensions, .* gives {WHITENED}"):
