@@ -93,6 +93,10 @@ def download(
     wanted = store.select(names or ())
     if sum((list, verify, dry_run)) > 1:
         raise UsageError("--list, --verify and --dry-run exclude each other", hint="choose one")
+    if from_ and (list or verify or dry_run):
+        raise UsageError(
+            "--from imports, which --list, --verify and --dry-run do not", hint="leave one of them out"
+        )
     if list:
         return _list(session, store, wanted, json=json)
     if verify:

@@ -335,11 +335,15 @@ def _copy(source: Path, part: PartFile, hooks: Hooks) -> None:
     """Copy from a mirror that is a folder."""
     if not source.is_file():
         raise Refused("not there")
-    total = source.stat().st_size
-    hooks.begun(0, total)
-    part.begin(PartNote(str(source), total=total))
-    done = 0
-    with source.open("rb") as stream:
+    try:
+        stream = source.open("rb")
+    except OSError as error:  # another mirror may do, and what is there of the file is kept
+        raise Refused(f"cannot be read: {error.strerror or error}") from error
+    with stream:
+        total = source.stat().st_size
+        hooks.begun(0, total)
+        part.begin(PartNote(str(source), total=total))
+        done = 0
         while piece := stream.read(MIB):
             part.append(piece)
             done += len(piece)

@@ -104,6 +104,8 @@ def error_page(start: bytes, content_type: str, name: str) -> str | None:
         "application/json",
         "application/problem+json",
     )
+    if declared in ("text/html", "application/xhtml+xml") and b"\0" not in start[:1024]:
+        return f"the server sent {declared} instead of the file"  # none of the files is a page
     if textual and Path(name).suffix.lower() not in _TEXT_SUFFIXES and b"\0" not in start[:1024]:
         return f"the server sent {declared} instead of the file"
     return None

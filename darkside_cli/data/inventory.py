@@ -13,6 +13,7 @@ from pathlib import Path
 
 from darkside_cli.data.entries import Archive, Asset, ImageSet, Link, shard_path
 from darkside_cli.data.ledger import Ledger
+from darkside_cli.errors import DarksideError
 from darkside_cli.remote import RemoteFile
 
 #: Reads the names of images out of a ground truth, a training database or a list, without folders.
@@ -162,7 +163,10 @@ class Inventory:
             if path.is_file() and (deep or path.suffix == ".txt"):
                 key = (path, path.stat().st_mtime_ns)
                 if key not in self._names:
-                    self._names[key] = tuple(self._read_names(path))
+                    try:
+                        self._names[key] = tuple(self._read_names(path))
+                    except DarksideError:  # damaged or unsafe: it names nothing, and must not be in the way
+                        self._names[key] = ()
                 names.update(dict.fromkeys(self._names[key]))
         if images.layout == "sharded":
             return [shard_path(name.rpartition("/")[2]) for name in names]

@@ -14,6 +14,7 @@ from darkside_cli.remote import RemoteFile
 
 #: Seconds between two progress events of one transfer.
 EVERY_S = 0.1
+_PRINTABLE = frozenset(range(32, 127)) | {9, 10, 13}
 
 
 def hashed(path: Path, emit: Emit, stop: threading.Event) -> str:
@@ -42,6 +43,12 @@ def wrong_digest(file: RemoteFile, digest: str) -> str | None:
     return None
 
 
+def _is_prose(head: bytes) -> bool:
+    """Whether a file begins with words, as a server's excuse does; a pickle in text has a line for each opcode."""
+    first, _, _ = head.partition(b"\n")
+    return b" " in first.strip() and all(byte in _PRINTABLE for byte in head)
+
+
 def wrong_form(path: Path, name: str | None = None) -> str | None:
     """Say how the file shows that it is not whole; None if nothing speaks against it.
 
@@ -51,11 +58,14 @@ def wrong_form(path: Path, name: str | None = None) -> str | None:
     """
     suffix = Path(name or path.name).suffix.lower()
     with path.open("rb") as file:
-        start = file.read(2)
-        if not start:
+        head = file.read(256)
+        if not head:
             return "is empty"
         file.seek(-1, 2)
         end = file.read(1)
+    if suffix in (".pth", ".pt", ".pkl") and _is_prose(head):
+        return "is text, not a file of weights or data"
+    start = head[:2]
     if start == b"PK" and suffix in (".zip", ".pth", ".pt") and not zipfile.is_zipfile(path):
         return "is cut short"
     if suffix == ".pkl" and start[:1] in (b"\x80", b"(") and end != b".":

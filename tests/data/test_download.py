@@ -314,6 +314,8 @@ def test_a_web_page_is_no_file_and_does_not_harm_the_part(
 
 def test_error_pages_are_told_from_files() -> None:
     assert error_page(b"Sorry, too many visitors", "text/html", "net.pth") is not None
+    assert error_page(b"<h1>Please log in</h1>", "text/html", "train_day.txt") is not None
+    assert error_page(b"0a1b2c\n", "text/plain", "train_day.txt") is None
     assert (
         error_page(b"PK\x03\x04\x00\x00", "text/html", "net.pth") is None
     )  # a server that names types wrongly
@@ -759,6 +761,9 @@ def test_forms(tmp_path: Path) -> None:
         "e.bin": (b"", "is empty"),
         "f.pkl": (b"\x80\x04N.", None),
         "g.pth": (b"\x80\x02 an old one", None),
+        "j.pth": (b"Too many requests, try later\n", "is text"),
+        "k.pkl": (b"Too many requests, try later.", "is text"),
+        "l.txt": (b"two words", None),
     }
     for name, (content, reason) in cases.items():
         (tmp_path / name).write_bytes(content)
