@@ -99,6 +99,8 @@ class Downloader:
         self.options = options or Options()
         self.ledger = Ledger(self.root)
         self._space = Space(self.options.spare_bytes)
+        #: Says why the contents of a file, by path and published name, are refused; None if they are not.
+        self.judge: Callable[[Path, str], str | None] = lambda *_: None
 
     def plan(self, files: Sequence[RemoteFile]) -> list[Planned]:
         """Tell what :meth:`fetch` would do; unknown sizes are asked from the servers (unless offline)."""
@@ -318,7 +320,7 @@ class Downloader:
             )
         if reason is None and file.size is not None and part.size != file.size:
             reason = f"has {part.size} bytes instead of {file.size}"
-        reason = reason or wrong_form(part.path, file.name)
+        reason = reason or wrong_form(part.path, file.name) or self.judge(part.path, file.name)
         if reason:
             note = part.note
             part.discard()

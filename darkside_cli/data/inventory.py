@@ -156,6 +156,21 @@ class Inventory:
             tuple(lacking[:5]),
         )
 
+    def unsafe(self, path: Path, name: str) -> str | None:
+        """Say how the pickle ``name``, at ``path``, is damaged or would run something; None if it is fine.
+
+        Reads it all, with what this inventory reads names with; files of other kinds are always fine.
+        """
+        if not name.endswith(".pkl"):
+            return None
+        try:
+            tuple(self._read_names(path))
+        except DarksideError as error:
+            return f"is refused: {error.message}"
+        except UnicodeDecodeError:  # read as a list of words: this inventory knows no pickles
+            return None
+        return None
+
     def _wanted(self, images: ImageSet, deep: bool = True) -> list[str]:
         """Places, in its folder, of the images that ground truths and lists on this machine name."""
         names: dict[str, None] = {}

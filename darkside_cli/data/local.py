@@ -156,7 +156,7 @@ def _import_single(
 ) -> Imported:
     target = store.root / file.path
     digest = hashed(source, emit, stop)
-    reason = wrong_digest(file, digest) or wrong_form(source)
+    reason = wrong_digest(file, digest) or wrong_form(source) or store.inventory.unsafe(source, file.path)
     size = source.stat().st_size
     if reason is None and file.size is not None and size != file.size:
         reason = f"has {size} bytes instead of {file.size}"

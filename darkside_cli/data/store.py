@@ -60,6 +60,7 @@ class AssetStore:
         self.downloads = Downloader(self.root, options)
         self.ledger = self.downloads.ledger
         self.inventory = Inventory(self.root, self.ledger, read_names)
+        self.downloads.judge = self.inventory.unsafe
 
     def select(self, names: Iterable[str]) -> list[Asset]:
         """Assets called ``names``, groups and aliases too, and what they require. Raises UnknownNameError."""

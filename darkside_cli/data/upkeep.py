@@ -149,7 +149,7 @@ def _verify_file(
     name = path.relative_to(store.root).as_posix()
     record = store.ledger.read().files.get(name)
     digest = hashed(path, emit, stop)
-    reason = wrong_digest(file, digest) or wrong_form(path)
+    reason = wrong_digest(file, digest) or wrong_form(path) or store.inventory.unsafe(path, path.name)
     if record is not None and record.sha256 != digest:
         reason = f"has SHA-256 {digest[:12]}… instead of the recorded {record.sha256[:12]}…"
     if reason:

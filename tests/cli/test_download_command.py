@@ -383,3 +383,31 @@ def test_on_a_terminal_a_yes_gets_it(
     code, shown = terminal("translate", photo, "-o", str(tmp_path / "out"), answer=b"y\n")
     assert code == 0, shown
     assert list((tmp_path / "out").rglob("one.png"))
+
+
+def test_a_hostile_pickle_is_refused_and_in_nobodys_way(run_cli: RunCli, home: Path, tmp_path: Path) -> None:
+    import os
+    import pickle
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    hostile = pickle.dumps({"imlist": [Payload()], "qimlist": [], "gnd": []})
+    (tmp_path / "gnd_247tokyo1k.pkl").write_bytes(hostile)
+    done = run_cli("download", "--from", tmp_path / "gnd_247tokyo1k.pkl")
+    assert done.returncode == 2
+    assert b"is refused" in done.stderr
+    target = home / "data" / "test" / "247tokyo1k" / "gnd_247tokyo1k.pkl"
+    assert not target.exists()
+    # One that is there all the same is told of as damaged, and lists go on working.
+    target.parent.mkdir(parents=True)
+    target.write_bytes(hostile)
+    (target.parent / "jpg").mkdir()
+    (target.parent / "jpg" / "00001.jpg").write_bytes(b"\xff\xd8")
+    listed = run_cli("download", "--list")
+    assert listed.returncode == 0, listed.stderr
+    verified = run_cli("download", "--verify", "tokyo247")
+    assert verified.returncode == 1, verified.stderr
+    assert b"damaged" in verified.stdout
+    assert not (tmp_path / "ran").exists()
