@@ -219,6 +219,7 @@ def _assert_ready(facts: dict[str, Any], name: str) -> None:
     assert facts == {"training": False, "device": "cpu", "transform": transform}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_pretrained(name: str, answer: Answer) -> None:
     _assert_published(name, answer)

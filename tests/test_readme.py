@@ -134,6 +134,7 @@ def furnished(
     return scratch
 
 
+@pytest.mark.slow
 def test_the_examples_run(shell: Callable[..., subprocess.CompletedProcess[str]], furnished: Path) -> None:
     """Every line of the marked blocks, as it stands."""
     lines = [line for mark, _, text in BLOCKS if mark == "lines" for line in text.splitlines()]

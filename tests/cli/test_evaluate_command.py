@@ -40,6 +40,7 @@ def root(environment: dict[str, str]) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> None:
     """Weights, whitening, boxes, scales, metrics: every average and every query's AP of the case, from files."""
     place_model(root, "vgg16", 512)

@@ -71,6 +71,7 @@ def test_the_graph_without_graphviz_is_dot(run_cli: RunCli, generator_file: Path
     assert "digraph" in (tmp_path / "net.dot").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz's dot is not installed")
 def test_the_graph_is_drawn(run_cli: RunCli, generator_file: Path, tmp_path: Path) -> None:
     from PIL import Image

@@ -45,6 +45,7 @@ def test_rcf_gets_bgr_from_zero_to_255_minus_its_mean() -> None:
     assert Rcf().prepare(image).flatten().tolist() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(height=st.integers(16, 40), width=st.integers(16, 40))
 def test_edges_have_the_size_of_the_image_whatever_it_is(

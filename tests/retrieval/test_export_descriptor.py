@@ -51,6 +51,7 @@ def assert_equal(path: Path, reference: DescriptorModel, sizes: Any = SIZES) -> 
         np.testing.assert_allclose(run(path, x), expected, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
