@@ -18,14 +18,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
     from darkside_cli.gan.translate import Translator, load_generator
+    from darkside_cli.retrieval.describer import Describer
+    from darkside_cli.retrieval.load import load_descriptor
 
 _LAZY = {
     "DarksideError": "darkside_cli.errors",
+    "Describer": "darkside_cli.retrieval.describer",
     "Translator": "darkside_cli.gan.translate",
+    "load_descriptor": "darkside_cli.retrieval.load",
     "load_generator": "darkside_cli.gan.translate",
 }
 
-__all__ = ["DarksideError", "Translator", "__version__", "load_generator"]
+__all__ = ["DarksideError", "Describer", "Translator", "__version__", "load_descriptor", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:

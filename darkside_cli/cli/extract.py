@@ -157,7 +157,7 @@ def extract(
                 options=ExtractOptions(
                     image_size_px=image_size or None,
                     batch_size=batch_size,
-                    workers=workers or min(8, usable_cpus()),
+                    workers=workers or min(16, usable_cpus()),
                     on_error=on_error,
                     resume=resume,
                     overwrite=overwrite,
