@@ -6,11 +6,8 @@ import json
 import pickle
 from pathlib import Path
 
-import pytest
-
 from darkside_cli.assets import ASSETS, open_store, read_names
 from darkside_cli.data.catalog import DATA
-from darkside_cli.errors import CheckpointError
 from darkside_cli.models.catalog import MODELS
 
 FILES = Path(__file__).parent / "parity" / "data" / "files"
