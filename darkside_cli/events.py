@@ -6,7 +6,7 @@ a JSONL sink records them; the other ranks of a distributed run get :func:`ignor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +122,85 @@ class TransferFailed(Event):
     name: str
     reason: str
     activity: str = "download"
+
+
+@dataclass(frozen=True)
+class TrainingStarted(Event):
+    """A training run begins or goes on: ``epochs`` in all, from ``epoch`` (counted from 0) and its ``step``.
+
+    ``steps`` counts the batches of the first epoch, ``batch_size`` the images (pairs, tuples) of one batch over all
+    processes.
+    """
+
+    run: Path
+    epochs: int
+    epoch: int
+    step: int
+    steps: int
+    batch_size: int
+    device: str
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """Batch ``step`` (from 1) of ``steps`` of ``epoch`` (from 1) was trained on.
+
+    ``losses`` are means since the last such event; they are gathered without waiting for the device, so they arrive
+    a little late. ``rates`` are the learning rates by optimiser. ``memory_bytes`` and ``utilisation`` (0 to 1) are
+    the device's, None where unknown.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    rates: Mapping[str, float]
+    images_per_s: float
+    memory_bytes: int | None = None
+    utilisation: float | None = None
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """``epoch`` (from 1) is over: mean losses over all its batches and processes, and how long it took."""
+
+    epoch: int
+    epochs: int
+    losses: Mapping[str, float]
+    rates: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EvalDone(Event):
+    """``epoch`` (from 1) was validated: scores by name, and pictures written."""
+
+    epoch: int
+    scores: Mapping[str, float]
+    seconds: float
+    pictures: tuple[Path, ...] = ()
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class CheckpointSaved(Event):
+    """The state after ``step`` batches of ``epoch`` (from 1) is whole on disk at ``path``."""
+
+    path: Path
+    epoch: int
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingFinished(Event):
+    """The run ended, complete or stopped before (``reason`` says why: "interrupted", …)."""
+
+    run: Path
+    epoch: int
+    seconds: float
+    complete: bool
+    reason: str = ""
 
 
 Emit = Callable[[Event], None]
