@@ -29,13 +29,8 @@ def _check_scales(*scales: float) -> None:
         raise ConfigError(f"scales of a crop must be positive, not {', '.join(map(str, scales))}")
 
 
-def _smallest(images: Sequence[FloatImage]) -> Size:
-    """Width and height that all images have."""
-    return min(image.shape[1] for image in images), min(image.shape[0] for image in images)
-
-
-def _resize(image: FloatImage, size: Size) -> FloatImage:
-    """Bilinear, without smoothing before it; one channel stays a channel."""
+def resize_part(image: FloatImage, size: Size) -> FloatImage:
+    """Resize bilinearly to ``size`` (width, height), without smoothing before it; one channel stays a channel."""
     resized = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, dtype=np.float32).reshape(size[1], size[0], -1)
 
@@ -73,10 +68,21 @@ class ScaleCrop(Transform):
         Raises ImageError if the part does not fit into the smallest of them, which only happens with
         ``swapped``.
         """
-        width, height = self.size
-        if all(image.shape[:2] == (height, width) for image in images):
+        part = self.draw([(image.shape[1], image.shape[0]) for image in images])
+        if part is None:
             return list(images)
-        smallest_w, smallest_h = _smallest(images)
+        left, top, right, bottom = part
+        return [resize_part(image[top:bottom, left:right], self.size) for image in images]
+
+    def draw(self, sizes: Sequence[Size]) -> tuple[int, int, int, int] | None:
+        """Draw the part (left, top, right, bottom) of images that are ``sizes`` large (width, height).
+
+        None, and nothing is drawn, if all have the wanted size already. Raises what :meth:`apply` does.
+        """
+        width, height = self.size
+        if all(tuple(size) == (width, height) for size in sizes):
+            return None
+        smallest_w, smallest_h = min(w for w, _ in sizes), min(h for _, h in sizes)
         if self.swapped:
             lowest = max(width / smallest_h, height / smallest_w, self.scale[0])
             highest = self.scale[1]
@@ -93,7 +99,7 @@ class ScaleCrop(Transform):
             )
         top = self.rng.randint(0, smallest_h - crop_h)
         left = self.rng.randint(0, smallest_w - crop_w)
-        return [_resize(image[top : top + crop_h, left : left + crop_w], self.size) for image in images]
+        return left, top, left + crop_w, top + crop_h
 
     def __repr__(self) -> str:
         return f"ScaleCrop(size={list(self.size)}, scale={list(self.scale)})"
@@ -110,7 +116,7 @@ class CenterScaleCrop(Transform):
     def one(self, image: FloatImage) -> FloatImage:
         """Crop one image ``(H, W, C)`` to ``(height, width, C)``. Raises ImageError if it is too small."""
         part = (math.ceil(self.size[0] / self.scale), math.ceil(self.size[1] / self.scale))
-        return _resize(_centre(image, part), self.size)
+        return resize_part(_centre(image, part), self.size)
 
     def __repr__(self) -> str:
         return f"CenterScaleCrop(size={list(self.size)}, scale={self.scale})"
