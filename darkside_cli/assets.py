@@ -42,7 +42,9 @@ def _of_model(model: ModelEntry) -> Asset:
     )
 
 
-ASSETS: Registry[Asset] = Registry("asset", (*(_of_model(model) for model in MODELS), *DATA))
+ASSETS: Registry[Asset] = Registry(
+    "asset", (*(_of_model(model) for model in MODELS if not model.embedded), *DATA)
+)
 
 
 def open_store(root: str | PathLike[str], options: Options | None = None) -> AssetStore:

@@ -80,19 +80,11 @@ def evaluate(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folders of more images for a folder of places, all wrong."),
     ] = None,
-    image_size: Annotated[
-        int, typer.Option(min=0, help="Shrink to this longest side first (0: never).")
-    ] = 1024,
-    scales: Annotated[
-        str, typer.Option(help="ms (1, 0.7071, 0.5), ss (1), or numbers between commas.")
-    ] = "ms",
-    whiten: Annotated[bool, typer.Option("--whiten/--no-whiten", help="Whiten the descriptors.")] = True,
-    whitening: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Whitening to use instead of the model's own.")
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option(min=1, help="Keep the first dimensions of the whitening.")
-    ] = None,
+    image_size: options.ImageSize = 1024,
+    scales: options.Scales = "ms",
+    whiten: options.Whiten = True,
+    whitening: options.Whitening = None,
+    dim: options.Dim = None,
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -109,9 +101,7 @@ def evaluate(
     json: options.Json = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=0, max=1024, help="Images of one size at once (0: chosen).")
-    ] = 0,
+    batch_size: options.BatchSize = 0,
     workers: options.Workers = None,
     download: obtain.Download = False,
 ) -> int:

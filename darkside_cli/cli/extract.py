@@ -40,26 +40,11 @@ def extract(
             show_default=False,
         ),
     ],
-    image_size: Annotated[
-        int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
-    ] = 1024,
-    scales: Annotated[
-        str,
-        typer.Option(
-            metavar="SCALES",
-            help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
-        ),
-    ] = "ms",
-    whiten: Annotated[
-        bool, typer.Option("--whiten/--no-whiten", help="Apply the whitening that belongs to the model.")
-    ] = True,
-    whitening: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Apply this whitening instead.", show_default=False)
-    ] = None,
-    dim: Annotated[
-        int | None,
-        typer.Option(min=1, help="Keep only so many dimensions of the whitening.", show_default=False),
-    ] = None,
+    image_size: options.ImageSize = 1024,
+    scales: options.Scales = "ms",
+    whiten: options.Whiten = True,
+    whitening: options.Whitening = None,
+    dim: options.Dim = None,
     clahe: Annotated[
         str | None,
         typer.Option(
@@ -98,10 +83,7 @@ def extract(
     jsonl: options.Jsonl = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
-    batch_size: Annotated[
-        int,
-        typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory)."),
-    ] = 0,
+    batch_size: options.BatchSize = 0,
     workers: options.Workers = None,
     download: obtain.Download = False,
 ) -> int:

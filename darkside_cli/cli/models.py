@@ -25,7 +25,7 @@ def _size(entry: ModelEntry, root: Path) -> int | None:
     """Bytes of the entry's files: as on this machine where they are here, else as published, else None."""
     total = 0
     for file in entry.files:
-        path = root / file.path
+        path = file.under(root)
         size = path.stat().st_size if path.is_file() else file.size_bytes
         if size is None:
             return None

@@ -11,6 +11,7 @@ import typer
 from darkside_cli.cli.errors import say
 from darkside_cli.cli.session import Session
 from darkside_cli.errors import MissingAssetError
+from darkside_cli.events import Notice
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -68,8 +69,24 @@ def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> 
     except MissingAssetError:
         if model not in MODELS:
             raise
-    if model in MODELS:
+    if model in MODELS and not MODELS.get(model).embedded:
         obtain(session, [model], download=download)
+
+
+def default_generator(session: Session, *, download: bool) -> tuple[str, Notice | None]:
+    """The generator where none is named, and what to say of the choice.
+
+    The published one where it is on this machine (or may be got: ``download``), else the small one that the
+    package brings. This is the one default that steps down, and it says so.
+    """
+    from darkside_cli.models.catalog import EMBEDDED_GENERATOR, MODELS, PUBLISHED_GENERATOR, state_on_disk
+
+    if download or state_on_disk(MODELS.get(PUBLISHED_GENERATOR), session.root) == "ready":
+        return PUBLISHED_GENERATOR, None
+    return EMBEDDED_GENERATOR, Notice(
+        f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
+        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
+    )
 
 
 def fetch(

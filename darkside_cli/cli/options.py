@@ -95,21 +95,21 @@ Precision = Annotated[
         help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
     ),
 ]
-Generator = Annotated[
-    str,
-    choice(
-        "model",
-        _generators,
-        "--model",
-        "-m",
-        help=(
-            "A published generator by name, or the path of a checkpoint or run folder "
-            "(ours, gandtr's, CycleGAN's, CUT's)."
-        ),
-        metavar="NAME|PATH",
-        open_ended=True,
+_GENERATOR = choice(
+    "model",
+    _generators,
+    "--model",
+    "-m",
+    help=(
+        "A published generator by name, or the path of a checkpoint or run folder "
+        "(ours, gandtr's, CycleGAN's, CUT's)."
     ),
-]
+    metavar="NAME|PATH",
+    open_ended=True,
+)
+Generator = Annotated[str, _GENERATOR]
+#: None: the published hedngan where it is on the machine, else the embedded darkside-mini.
+OptionalGenerator = Annotated[str | None, _GENERATOR]
 Descriptor = Annotated[
     str,
     choice(
@@ -126,6 +126,30 @@ Descriptor = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(help="Threads that decode and encode images (default: by CPU count).", min=1, max=256),
+]
+BatchSize = Annotated[
+    int, typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory).")
+]
+# How a descriptor is made.
+ImageSize = Annotated[
+    int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
+]
+Scales = Annotated[
+    str,
+    typer.Option(
+        metavar="SCALES",
+        help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+    ),
+]
+Whiten = Annotated[
+    bool, typer.Option("--whiten/--no-whiten", help="Apply the whitening that belongs to the model.")
+]
+Whitening = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Apply this whitening instead.", show_default=False)
+]
+Dim = Annotated[
+    int | None,
+    typer.Option(min=1, help="Keep only so many dimensions of the whitening.", show_default=False),
 ]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="File names in and out are separated by NUL, not by newlines.")

@@ -10,7 +10,7 @@ import typer
 
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
-from darkside_cli.cli.obtain import Download, obtain_model
+from darkside_cli.cli.obtain import Download, default_generator, obtain_model
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
@@ -79,7 +79,7 @@ def translate(
     to: Annotated[
         str, options.choice("time of day", lambda: TARGETS, "--to", help="Translate to night or to day.")
     ] = "night",
-    model: options.Generator = "hedngan",
+    model: options.OptionalGenerator = None,
     direction: Annotated[
         str | None,
         options.choice(
@@ -131,10 +131,7 @@ def translate(
             "--compile/--no-compile", help="Compile the network first; pays for many images of one size."
         ),
     ] = False,
-    batch_size: Annotated[
-        int,
-        typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory)."),
-    ] = 0,
+    batch_size: options.BatchSize = 0,
     workers: options.Workers = None,
     download: Download = False,
 ) -> int:
@@ -163,6 +160,10 @@ def translate(
     if not jobs:
         return _nothing_to_do(given, progress, recursive=recursive)
 
+    if model is None:
+        model, choice = default_generator(session, download=download)
+        if choice is not None and to == "night":
+            progress.emit(choice)
     check_registered_direction(model, to)
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
     obtain_model(session, model, kind="generator", download=download)

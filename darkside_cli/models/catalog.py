@@ -19,7 +19,12 @@ Triple = tuple[float, float, float]
 _DOWNLOADS = "http://ptak.felk.cvut.cz/personal/jenicto2/download/iccv23_gan"
 _PROJECT = "https://github.com/mohwald/gandtr"
 _PAPER = "https://arxiv.org/abs/2309.16351"
+_PACKAGE = Path(__file__).resolve().parents[1]
 _NO_LICENCE = "the project's pages state no licence for the weights; ask its authors before passing them on"
+
+#: The generator where none is named, and the one that takes its place where it is not on the machine.
+PUBLISHED_GENERATOR = "hedngan"
+EMBEDDED_GENERATOR = "darkside-mini"
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -29,9 +34,9 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 class WeightFile:
     """One file of a model.
 
-    ``path`` is relative to the data root, with forward slashes. ``urls`` are tried in order. ``sha256`` is
-    the whole hash or its known beginning in hexadecimal digits, ``size_bytes`` the exact size; None if
-    unknown. ``role`` is "weights" or "whitening".
+    ``path`` is relative to the data root, with forward slashes; that of an ``embedded`` file to this package, which
+    brings it. ``urls`` are tried in order. ``sha256`` is the whole hash or its known beginning in hexadecimal
+    digits, ``size_bytes`` the exact size; None if unknown. ``role`` is "weights" or "whitening".
     """
 
     path: str
@@ -39,6 +44,11 @@ class WeightFile:
     role: str = "weights"
     sha256: str | None = None
     size_bytes: int | None = None
+    embedded: bool = False
+
+    def under(self, root: str | PathLike[str]) -> Path:
+        """Where the file is, or belongs: under the data root ``root``, or in this package."""
+        return (_PACKAGE if self.embedded else Path(root)) / self.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +73,11 @@ class ModelEntry(Entry):
     colour_order: str = "rgb"
     licence_note: str = ""
     scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the package itself brings the model."""
+        return all(file.embedded for file in self.files)
 
     @property
     def weights(self) -> WeightFile:
@@ -169,7 +184,7 @@ def state_on_disk(entry: ModelEntry, root: str | PathLike[str]) -> str:
     """
     if not missing_files(entry, root):
         return "ready"
-    return "partial" if any((Path(root) / file.path).is_file() for file in entry.files) else "missing"
+    return "partial" if any(file.under(root).is_file() for file in entry.files) else "missing"
 
 
 def how_to_get(entry: ModelEntry, root: str | PathLike[str] | None = None) -> str:
@@ -184,7 +199,7 @@ def how_to_get(entry: ModelEntry, root: str | PathLike[str] | None = None) -> st
 
 
 def _is_whole(file: WeightFile, root: Path) -> bool:
-    path = root / file.path
+    path = file.under(root)
     if not path.is_file():
         return False
     size = path.stat().st_size

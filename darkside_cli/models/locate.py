@@ -46,7 +46,7 @@ def _registered(entry: ModelEntry, root: Path, kind: str | None) -> tuple[ModelE
             f"model '{entry.name}' is of the kind '{entry.kind}', not '{kind}'",
             hint=f"known: {', '.join(_names(kind))}",
         )
-    path = root / entry.weights.path
+    path = entry.weights.under(root)
     if not path.is_file():
         raise MissingAssetError(
             f"the weights of '{entry.name}' are not on this machine", hint=how_to_get(entry, root)
