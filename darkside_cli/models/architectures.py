@@ -65,6 +65,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         ),
         _architecture("hed", "edge-detector", "hed:Hed", "HED edge detector, interpolation form"),
         _architecture("rcf", "edge-detector", "rcf:Rcf", "RCF edge detector"),
+        _architecture("sobel", "edge-detector", "sobel:Sobel", "edges by formula, or a student of that"),
         _architecture(
             "patch_sample_mlp",
             "head",

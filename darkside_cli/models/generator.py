@@ -134,6 +134,31 @@ class ResnetGenerator(nn.Module):
 
         Raises ConfigError if ``layers`` is empty, not increasing or beyond the modules there are.
         """
+        taken_after, last = self._taps(layers), layers[-1]
+        outputs: dict[int, Tensor] = {}
+        for index, module in enumerate(islice(self.model, last + 1)):
+            x = module(x)
+            if index in taken_after:
+                outputs[index] = x
+        return [outputs[index] for index in taken_after]
+
+    def forward_with_features(self, x: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Translate ``x`` and give what :meth:`features` would give for it, in one pass.
+
+        Batch norm in train mode counts this as one pass, too. Raises ConfigError as :meth:`features` does.
+        """
+        taken_after = self._taps(layers)
+        outputs: dict[int, Tensor] = {}
+        for index, module in enumerate(self.model):
+            x = module(x)
+            if index in taken_after:
+                # Taken in front of a ReLU that works in place, it has to be kept from being overwritten.
+                rectified_next = index + 1 < len(self.model) and self._is_relu(index + 1)
+                outputs[index] = x.clone() if rectified_next else x
+        return x, [outputs[index] for index in taken_after]
+
+    def _taps(self, layers: Sequence[int]) -> list[int]:
+        """Numbers of the modules after which features ``layers`` are taken."""
         if (
             not layers
             or list(layers) != sorted(set(layers))
@@ -143,13 +168,7 @@ class ResnetGenerator(nn.Module):
                 f"feature layers {list(layers)} are not increasing numbers from 0 to {len(self.model) - 1}"
             )
         last = layers[-1]
-        taken_after = [layer + 1 if layer != last and self._is_relu(layer + 1) else layer for layer in layers]
-        outputs: dict[int, Tensor] = {}
-        for index, module in enumerate(islice(self.model, last + 1)):
-            x = module(x)
-            if index in taken_after:
-                outputs[index] = x
-        return [outputs[index] for index in taken_after]
+        return [layer + 1 if layer != last and self._is_relu(layer + 1) else layer for layer in layers]
 
     def _is_relu(self, index: int) -> bool:
         return isinstance(self.model[index], nn.ReLU)
