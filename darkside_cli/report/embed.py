@@ -1,0 +1,108 @@
+"""Pictures put into a page: chosen, scaled and compressed so that all of them together stay small."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+MOST_EPOCHS = 16
+BUDGET_BYTES = 6_600_000  # before base64, which makes four bytes of three
+_LARGEST_BYTES = 700_000
+_WIDEST_PX = 1600
+_TALLEST_PX = 4000
+_QUALITY = 84
+_EPOCH = re.compile(r"epoch_?(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture as a data URI, and its size as it is shown."""
+
+    name: str
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class SampleEpoch:
+    """The pictures of one epoch (None: their names do not tell it)."""
+
+    epoch: int | None
+    pictures: tuple[Embedded, ...]
+
+
+def embed_samples(
+    folder: Path, *, most_epochs: int = MOST_EPOCHS, budget_bytes: int = BUDGET_BYTES, workers: int = 2
+) -> tuple[list[SampleEpoch], int]:
+    """Pictures ``epoch_0005*.jpg`` (or .png) of ``folder``, newest first, and how many epochs were left out.
+
+    Of more than ``most_epochs`` the first, the last and an even choice between them is taken. Altogether they take at
+    most ``budget_bytes``. Pictures that cannot be read are passed over.
+    """
+    by_epoch: dict[int | None, list[Path]] = {}
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+                match = _EPOCH.search(path.stem)
+                by_epoch.setdefault(int(match[1]) if match else None, []).append(path)
+    epochs = sorted(by_epoch, key=lambda epoch: -1 if epoch is None else epoch)
+    chosen = spread(epochs, most_epochs)
+    paths = [path for epoch in chosen for path in by_epoch[epoch]]
+    share = min(_LARGEST_BYTES, budget_bytes // max(1, len(paths)))
+    with ThreadPoolExecutor(workers) as pool:
+        made = dict(zip(paths, pool.map(lambda path: embed(path, share), paths), strict=True))
+    shown = [
+        SampleEpoch(epoch, tuple(picture for path in by_epoch[epoch] if (picture := made[path]) is not None))
+        for epoch in reversed(chosen)
+    ]
+    return [each for each in shown if each.pictures], len(epochs) - len(chosen)
+
+
+def spread(items: Sequence[int | None], most: int) -> list[int | None]:
+    """At most ``most`` of ``items``, evenly spread, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    if most == 1:
+        return [items[-1]]
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def embed(path: Path, most_bytes: int) -> Embedded | None:
+    """A picture as a JPEG of at most about ``most_bytes``; the file itself where it is one. None if it is broken."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            scale = min(1.0, _WIDEST_PX / width, _TALLEST_PX / height)
+            if scale == 1 and image.format == "JPEG" and path.stat().st_size <= most_bytes:
+                image.load()
+                return Embedded(path.name, _uri(path.read_bytes()), width, height)
+            # A large JPEG is decoded at a fraction of its size, at least as large as what is wanted of it.
+            image.draft("RGB", (math.ceil(width * scale), math.ceil(height * scale)))
+            pixels = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    for _ in range(5):
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = (
+            pixels if pixels.size == size else pixels.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        )
+        buffer = io.BytesIO()
+        small.save(buffer, format="JPEG", quality=_QUALITY)
+        if buffer.tell() <= most_bytes:
+            break
+        scale *= max(0.3, 0.95 * math.sqrt(most_bytes / buffer.tell()))
+    return Embedded(path.name, _uri(buffer.getvalue()), *size)
+
+
+def _uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
