@@ -54,7 +54,7 @@ def to_rgb(image: Image.Image) -> Colour:
     if space == b"GRAY":
         return Colour(_through_profile(image.convert("L"), profile), alpha, None)
     try:
-        rgb = image.convert("RGB")
+        rgb = image if mode == "RGB" else image.convert("RGB")  # which would copy it
     except ValueError as error:
         raise ImageError(f"its pixels are of a kind that cannot be shown (mode {mode})") from error
     return Colour(rgb, alpha, profile if space == b"RGB " else None)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.data.colour import to_rgb
@@ -87,18 +89,43 @@ def read_photo(
     damaged or larger than MAX_PIXELS. The message is the reason alone: whoever reports it puts the path
     before it.
     """
+    with _reading(path, max_size_px) as stream:
+        image, layers, icc_profile = _decode(stream, max_size_px, upright)
+        return Photo(
+            pixels=np.array(layers[0]),
+            alpha=np.array(layers[1]) if len(layers) == 2 else None,
+            exif=carried_exif(image, layers[0].size),
+            icc_profile=icc_profile,
+            format="JPEG" if image.format == "MPO" else image.format,
+        )
+
+
+def read_rgb(path: str | os.PathLike[str], *, max_size_px: int | None = None) -> Image.Image:
+    """Decode an image file as :func:`read_photo` does, upright, and give the colours alone: an RGB Pillow image.
+
+    For those who want a part of it: the whole is then never copied into an array. Raises what read_photo does.
+    """
+    with _reading(path, max_size_px) as stream:
+        return _decode(stream, max_size_px, upright=True)[1][0]
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str], max_size_px: int | None) -> Iterator[IO[bytes]]:
     if max_size_px is not None and max_size_px < 1:
         raise ValueError(f"max_size_px must be at least 1, not {max_size_px}")
     try:
         with open_regular_file(Path(path)) as stream:
-            return _decode(stream, max_size_px, upright)
+            yield stream
     except OSError as error:
         raise ImageError(reason_of(error)) from error
     except MemoryError as error:
         raise ImageError("not enough memory to decode it") from error
 
 
-def _decode(stream: IO[bytes], max_size_px: int | None, upright: bool) -> Photo:
+def _decode(
+    stream: IO[bytes], max_size_px: int | None, upright: bool
+) -> tuple[ImageFile.ImageFile, list[Image.Image], bytes | None]:
+    """Give the image, loaded, and its layers as :func:`_layers` does, shrunk."""
     image = identify(stream)
     try:
         if image.format == "JPEG2000":
@@ -115,13 +142,7 @@ def _decode(stream: IO[bytes], max_size_px: int | None, upright: bool) -> Photo:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk failed, not the file's contents
         raise ImageError(decoding_failure(image.format, error)) from error
-    return Photo(
-        pixels=np.array(layers[0]),
-        alpha=np.array(layers[1]) if len(layers) == 2 else None,
-        exif=carried_exif(image, layers[0].size),
-        icc_profile=icc_profile,
-        format="JPEG" if image.format == "MPO" else image.format,
-    )
+    return image, layers, icc_profile
 
 
 def _layers(image: Image.Image, *, upright: bool) -> tuple[list[Image.Image], bytes | None]:
