@@ -10,6 +10,7 @@ from darkside_cli.events import EpochDone, EvalDone, StepDone
 from darkside_cli.report.figures import CURVES, Curve, Panel
 from darkside_cli.report.scalars import Scalars
 
+_GROUP_COLOURS = (0, 2, 3, 4, 5)  # 1 is for scores
 _UNITS = ((1e9, "GB"), (1e6, "MB"))
 
 
@@ -40,22 +41,25 @@ def loss_groups(scalars: Scalars) -> list[PanelGroup]:
     names = _names([*(each.losses for each in epochs), *(each.losses for each in steps)])
     groups: dict[str, list[Panel]] = {}
     for name in names:
+        group = _loss_group(name, names)
+        panels = groups.setdefault(group, [])
+        colour = _GROUP_COLOURS[list(groups).index(group) % len(_GROUP_COLOURS)]
         curves = [
             Curve(
                 x=[_when(each) for each in steps if name in each.losses],
                 y=[each.losses[name] for each in steps if name in each.losses],
+                colour=colour,
                 faint=True,
             ),
             Curve(
                 x=[float(each.epoch) for each in epochs if name in each.losses],
                 y=[each.losses[name] for each in epochs if name in each.losses],
+                colour=colour,
             ),
         ]
         shown = [curve for curve in curves if len(curve.x)]
         value = plain_number(shown[-1].y[-1]) if shown else ""
-        groups.setdefault(_loss_group(name, names), []).append(
-            Panel(title=readable(name), curves=shown, value=value)
-        )
+        panels.append(Panel(title=readable(name), curves=shown, value=value))
     return [PanelGroup("losses", title, tuple(panels)) for title, panels in groups.items()]
 
 

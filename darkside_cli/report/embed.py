@@ -9,17 +9,18 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MOST_EPOCHS = 16
-BUDGET_BYTES = 6_600_000  # before base64, which makes four bytes of three
+BUDGET_BYTES = 6_000_000  # before base64, which makes four bytes of three
 _LARGEST_BYTES = 700_000
 _WIDEST_PX = 1600
 _TALLEST_PX = 4000
-_QUALITY = 84
+_QUALITY = 82
 _EPOCH = re.compile(r"epoch_?(\d+)", re.IGNORECASE)
 
 
@@ -69,39 +70,55 @@ def embed_samples(
 
 
 def spread(items: Sequence[int | None], most: int) -> list[int | None]:
-    """At most ``most`` of ``items``, evenly spread, the first and the last among them."""
+    """At most ``most`` of ``items``, evenly spread, the first and the last among them.
+
+    The steps are powers of two, so that an item more changes little: what was chosen is mostly chosen again.
+    """
     if len(items) <= most:
         return list(items)
-    if most == 1:
-        return [items[-1]]
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+    step = 2
+    while -(-len(items) // step) >= most > 1:
+        step *= 2
+    chosen = [] if most == 1 else list(items[::step])
+    return chosen if chosen[-1:] == [items[-1]] else [*chosen, items[-1]]
 
 
 def embed(path: Path, most_bytes: int) -> Embedded | None:
-    """A picture as a JPEG of at most about ``most_bytes``; the file itself where it is one. None if it is broken."""
+    """A picture as a JPEG of at most about ``most_bytes``; the file itself where it is one. None if it is broken.
+
+    A process that asks for the same picture again and again gets it from its memory.
+    """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            scale = min(1.0, _WIDEST_PX / width, _TALLEST_PX / height)
-            if scale == 1 and image.format == "JPEG" and path.stat().st_size <= most_bytes:
-                image.load()
-                return Embedded(path.name, _uri(path.read_bytes()), width, height)
-            # A large JPEG is decoded at a fraction of its size, at least as large as what is wanted of it.
-            image.draft("RGB", (math.ceil(width * scale), math.ceil(height * scale)))
-            pixels = image.convert("RGB")
+        state = path.stat()
+        return _embed(path, state.st_mtime_ns, state.st_size, most_bytes)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+@lru_cache(maxsize=2 * MOST_EPOCHS)
+def _embed(path: Path, _mtime_ns: int, size: int, most_bytes: int) -> Embedded:
+    with Image.open(path) as image:
+        width, height = image.size
+        scale = min(1.0, _WIDEST_PX / width, _TALLEST_PX / height)
+        if scale == 1 and image.format == "JPEG" and size <= most_bytes:
+            image.load()  # raises if it is cut short
+            return Embedded(path.name, _uri(path.read_bytes()), width, height)
+        if image.format == "JPEG":  # a first guess that is seldom too small
+            scale = min(scale, math.sqrt(1.2 * most_bytes / size))
+        # A large JPEG is decoded at a fraction of its size, at least as large as what is wanted of it.
+        image.draft("RGB", (math.ceil(width * scale), math.ceil(height * scale)))
+        pixels = image.convert("RGB")
     for _ in range(5):
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        shown = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = (
-            pixels if pixels.size == size else pixels.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+            pixels if pixels.size == shown else pixels.resize(shown, Image.Resampling.BICUBIC, reducing_gap=2)
         )
         buffer = io.BytesIO()
         small.save(buffer, format="JPEG", quality=_QUALITY)
         if buffer.tell() <= most_bytes:
             break
         scale *= max(0.3, 0.95 * math.sqrt(most_bytes / buffer.tell()))
-    return Embedded(path.name, _uri(buffer.getvalue()), *size)
+    return Embedded(path.name, _uri(buffer.getvalue()), *shown)
 
 
 def _uri(jpeg: bytes) -> str:

@@ -71,17 +71,17 @@ class Panel:
     from_zero: bool = False
 
 
-def draw(panels: Sequence[Panel], *, x_label: str = "epoch") -> list[str]:
-    """Each of ``panels`` as an ``<svg>`` element that scales with its box."""
+def draw(panels: Sequence[Panel]) -> list[str]:
+    """Each of ``panels`` as an ``<svg>`` element that scales with its box; all have the same x axis."""
     from matplotlib import rc_context
 
     ends = [value for panel in panels for curve in panel.curves for value in curve.x if math.isfinite(value)]
     span = (min(0.0, *ends), max(ends)) if len(ends) > 1 else (0.0, max([1.0, *ends]))
     with rc_context(_RC):
-        return [_draw(panel, number, span, x_label) for number, panel in enumerate(panels)]
+        return [_draw(panel, number, span) for number, panel in enumerate(panels)]
 
 
-def _draw(panel: Panel, number: int, span: tuple[float, float], x_label: str) -> str:
+def _draw(panel: Panel, number: int, span: tuple[float, float]) -> str:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -89,13 +89,13 @@ def _draw(panel: Panel, number: int, span: tuple[float, float], x_label: str) ->
     figure = Figure(figsize=(4.2, 2.1), facecolor="none")
     axes = figure.add_axes((0.115, 0.14, 0.87, 0.83), facecolor="none")
     lowest, highest = span
-    axes.set_xlim(lowest - 0.01 * (highest - lowest), highest + 0.02 * (highest - lowest) or 1.0)
+    axes.set_xlim(lowest - 0.012 * (highest - lowest), highest + 0.02 * (highest - lowest) or 1.0)
     for x in panel.marks:
         axes.axvline(x, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)))
     for curve in panel.curves:
         _plot(axes, curve)
     _limit(axes, panel)
-    _dress(axes, x_label)
+    _dress(axes)
     buffer = io.StringIO()
     # Clip paths and markers are named by a hash; without a salt of its own a panel would use its neighbour's.
     with rc_context({"svg.hashsalt": f"darkside-{number}"}):
@@ -168,7 +168,7 @@ def _limit(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(low - (margin if low else 0.0), high + margin)
 
 
-def _dress(axes: Axes, x_label: str) -> None:
+def _dress(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for side in ("top", "right", "left"):
@@ -180,10 +180,6 @@ def _dress(axes: Axes, x_label: str) -> None:
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=high - low >= 3))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.annotate(
-        x_label, (1, 0), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", ha="right", va="bottom",
-        color=_INK, fontsize=7,
-    )  # fmt: skip
 
 
 def _inline(svg: str, title: str) -> str:

@@ -183,7 +183,8 @@ def _headline(scalars: Scalars, config: Mapping[str, Any]) -> list[tuple[str, st
             if name == "last validation" and event.best:
                 continue
             scores = ", ".join(
-                f"{key} {plain_number(value)}" for key, value in list(event.scores.items())[:3]
+                f"{key.replace('_', ' ')} {plain_number(value)}"
+                for key, value in list(event.scores.items())[:3]
             )
             facts.append((f"{name} (epoch {event.epoch})", scores or "no scores"))
     return facts

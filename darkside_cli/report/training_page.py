@@ -35,7 +35,7 @@ dt { color: var(--faint); font-size: .82rem; } dd { margin: 0; overflow-wrap: an
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 1.3rem 1.6rem; }
 .panel { margin: 0; break-inside: avoid; }
 .panel figcaption { display: flex; flex-wrap: wrap; gap: 0 .7rem; align-items: baseline; margin-bottom: .25rem; }
-.panel b { font-weight: 600; } .panel .note { margin-left: auto; color: var(--faint); font-size: .82rem; }
+.panel b { font-weight: 600; } .panel p { margin: 0; color: var(--faint); font-size: .82rem; }
 .panel svg { display: block; width: 100%; height: auto; overflow: visible; }
 .panel svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .panel svg text { font-family: system-ui, sans-serif; }
@@ -45,7 +45,7 @@ dt { color: var(--faint); font-size: .82rem; } dd { margin: 0; overflow-wrap: an
   vertical-align: middle; border-radius: 2px; background: var(--colour); }
 .warnings { padding: .7rem 1rem; border-radius: 8px; background: var(--warn-ground); }
 .warnings ul { margin: .2rem 0 0; padding-left: 1.2rem; overflow-wrap: anywhere; }
-.strip figure { margin: 0 0 1.6rem; } .strip .wide { overflow-x: auto; }
+.strip figure { margin: 0 0 .6rem; } .strip .wide { overflow-x: auto; }
 .strip figcaption { margin-bottom: .35rem; font-weight: 600; }
 .strip img { display: block; max-width: 100%; min-width: min(560px, var(--width)); height: auto; border-radius: 4px;
   background: #fff; margin-bottom: .5rem; }
@@ -75,15 +75,17 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; }
 </dl>
 {% endmacro %}
 {% macro panels(kind) %}
-{% for group in groups if group.kind == kind %}
-{% if group.title %}
-<h3>{{ group.title }}</h3>
-{% endif %}
 <div class="panels">
+{% for group in groups if group.kind == kind %}
 {% for panel, drawing in group.panels %}
 <figure class="panel">
-<figcaption><b>{{ panel.title }}</b> <span>{{ panel.value }}</span>{% if panel.note %}\
- <span class="note">{{ panel.note }}</span>{% endif %}</figcaption>
+{% if group.title %}
+<p>{{ group.title }}</p>
+{% endif %}
+<figcaption><b>{{ panel.title }}</b> <span>{{ panel.value }}</span></figcaption>
+{% if panel.note %}
+<p>{{ panel.note }}</p>
+{% endif %}
 {{ drawing }}
 {% if panel.legend %}
 <ul class="legend">
@@ -94,8 +96,8 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; }
 {% endif %}
 </figure>
 {% endfor %}
-</div>
 {% endfor %}
+</div>
 {% endmacro %}
 {% macro settings(rows) %}
 <div class="scroll"><table>
@@ -147,11 +149,12 @@ height="{{ picture.height }}" alt="{{ picture.name }}" decoding="async"></div>
 {% endif %}
 {% if "scores" in kinds %}
 <h2>Scores</h2>
+<p class="faint">By epoch. Beside each name: its newest value. A dotted line stands at the best epoch.</p>
 {{ panels("scores") }}
 {% endif %}
 {% if "losses" in kinds %}
 <h2>Losses</h2>
-<p class="faint">Bold: means of epochs; faint: batches; a cross: not a number. Beside each name: its newest value.</p>
+<p class="faint">By epoch. Bold: means of epochs; faint: batches; a cross: not a number.</p>
 {{ panels("losses") }}
 {% endif %}
 {% if "progress" in kinds %}
