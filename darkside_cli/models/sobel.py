@@ -59,28 +59,24 @@ class Sobel(EdgeDetector):
     def __init__(self, config: SobelConfig = SobelConfig()) -> None:
         super().__init__(scale=1.0, mean_bgr=(0.0, 0.0, 0.0))
         self.config = config
-        self.luminance = nn.Conv2d(3, 1, 1, bias=False)
-        self.gradients = nn.ModuleList(nn.Conv2d(1, 2, 3, bias=False) for _ in range(config.scales))
-        self.fusion = nn.Conv2d(config.scales, 1, 1)
-        across, along = torch.tensor(_ACROSS), torch.tensor(_ALONG)
-        horizontal = torch.outer(along, across) / 8
-        with torch.no_grad():
-            self.luminance.weight.copy_(torch.tensor(LUMINANCE_BGR).view(1, 3, 1, 1))
-            for gradient in self.gradients:
-                gradient.weight.copy_(torch.stack([horizontal, horizontal.T])[:, None])
-            self.fusion.weight.fill_(_EDGE_LOGITS / config.scales)
-            self.fusion.bias.fill_(_FLAT_LOGIT)
+        horizontal = torch.outer(torch.tensor(_ALONG), torch.tensor(_ACROSS)) / 8
+        filters = torch.stack([horizontal, horizontal.T])[:, None]
+        self.luminance = nn.Parameter(torch.tensor(LUMINANCE_BGR).view(1, 3, 1, 1))
+        self.gradients = nn.ParameterList(filters.clone() for _ in range(config.scales))
+        self.fusion_weight = nn.Parameter(torch.full((1, config.scales, 1, 1), _EDGE_LOGITS / config.scales))
+        self.fusion_bias = nn.Parameter(torch.full((1,), _FLAT_LOGIT))
         self.correction: nn.Sequential | None = None
         if config.width:
+            last = nn.Conv2d(config.width, 1, 1)
             layers = nn.Sequential(
                 nn.Conv2d(config.scales + 3, config.width, 3, padding=1),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(config.width, config.width, 3, padding=2, dilation=2),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(config.width, 1, 1),
+                last,
             )
             self.correction = initialise(layers, "kaiming")
-            nn.init.zeros_(layers[-1].weight)
+            nn.init.zeros_(last.weight)
 
     def trainable_copy(self) -> Sobel:
         """A detector with a correcting network (a new one if this has none) that gives the same logits as this."""
@@ -92,14 +88,14 @@ class Sobel(EdgeDetector):
     def _fused(self, x: Tensor, height: int, width: int) -> Tensor:
         # Differences of nearby values and their squares lose too much in half precision.
         with torch.autocast(x.device.type, enabled=False):
-            luminance = F.conv2d(x.float(), self.luminance.weight)
+            luminance = F.conv2d(x.float(), self.luminance)
             maps: list[Tensor] = []
             seen: list[Tensor] = []
             at_scale = luminance
             for number, gradient in enumerate(self.gradients):
                 if number:
                     at_scale = F.avg_pool2d(at_scale, 2, ceil_mode=True, count_include_pad=False)
-                slopes = F.conv2d(F.pad(at_scale, (1, 1, 1, 1), mode="replicate"), gradient.weight)
+                slopes = F.conv2d(F.pad(at_scale, (1, 1, 1, 1), mode="replicate"), gradient)
                 energy = slopes.square().sum(dim=1, keepdim=True)
                 brightness = _surroundings(at_scale)
                 reference = (_surroundings(energy) + _EPS).sqrt() + _BRIGHTNESS_SHARE * brightness + _DARKNESS
@@ -109,7 +105,7 @@ class Sobel(EdgeDetector):
                 else:
                     seen += [slopes / reference, (at_scale - brightness) / (brightness + _DARKNESS)]
                 maps.append(relative)
-            logits = F.conv2d(torch.cat(maps, dim=1), self.fusion.weight, self.fusion.bias)
+            logits = F.conv2d(torch.cat(maps, dim=1), self.fusion_weight, self.fusion_bias)
         if self.correction is not None:
             logits = logits + self.correction(torch.cat([*maps, *seen], dim=1)).float()
         return logits
@@ -125,7 +121,7 @@ def _surroundings(x: Tensor) -> Tensor:
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> SobelConfig | None:
     """Read the configuration from the keys and shapes of a state dict; None if it is another network."""
-    fusion, last = shapes.get("fusion.weight", ()), shapes.get("correction.0.weight", (0,))
-    if shapes.get("luminance.weight") != (1, 3, 1, 1) or len(fusion) != 4:
+    fusion, last = shapes.get("fusion_weight", ()), shapes.get("correction.0.weight", (0,))
+    if shapes.get("luminance") != (1, 3, 1, 1) or len(fusion) != 4:
         return None
     return SobelConfig(scales=fusion[1], width=last[0])

@@ -115,7 +115,7 @@ def test_a_students_copy_is_a_copy() -> None:
     assert copy.config == student.config
     image = step(0.3, 0.6)
     assert torch.equal(copy.logits(image), student.logits(image))
-    assert copy.fusion.weight is not student.fusion.weight
+    assert copy.fusion_weight is not student.fusion_weight
 
 
 def test_half_precision_changes_only_the_correction() -> None:
@@ -128,7 +128,7 @@ def test_half_precision_changes_only_the_correction() -> None:
 @pytest.mark.parametrize("config", [SobelConfig(), SobelConfig(scales=2, width=5)])
 def test_file_opens_again(config: SobelConfig, tmp_path) -> None:  # type: ignore[no-untyped-def]
     detector = Sobel(config)
-    torch.nn.init.constant_(detector.fusion.bias, -1.0)
+    torch.nn.init.constant_(detector.fusion_bias, -1.0)
     shapes = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
     assert recognise(shapes) == config
     path = tmp_path / "edge_student.safetensors"
