@@ -221,7 +221,7 @@ def parse_wrappers(text_or_options: str | Mapping[str, Any] | None) -> tuple[Wra
         return ()
     if isinstance(text_or_options, str):
         listed: list[tuple[str, list[str], dict[str, Any]]] = [
-            (name, arguments, {}) for name, *arguments in map(_parts, _split(text_or_options, ","))
+            (name, arguments, {}) for name, *arguments in map(_parts, split_outside_brackets(text_or_options, ","))
         ]
     else:
         listed = [
@@ -242,14 +242,14 @@ def _make(name: str, arguments: Sequence[str], options: Mapping[str, Any]) -> Wr
 
 
 def _parts(text: str) -> list[str]:
-    return _split(text, ":")
+    return split_outside_brackets(text, ":")
 
 
-def _split(text: str, separator: str) -> list[str]:
-    """Split at separators outside of brackets."""
+def split_outside_brackets(text: str, separator: str = ",") -> list[str]:
+    """Split at separators outside of ``[]``, ``()`` and ``{}``; an empty text has one empty part."""
     parts, depth = [""], 0
     for character in text:
-        depth += (character == "[") - (character == "]")
+        depth += (character in "[({") - (character in "])}")
         if character == separator and depth == 0:
             parts.append("")
         else:
