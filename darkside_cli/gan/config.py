@@ -6,7 +6,7 @@ Free of heavy imports, so that help pages can list the options. What they mean i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 from darkside_cli.config.schema import option
 from darkside_cli.data.unpaired_config import UnpairedConfig
@@ -16,6 +16,16 @@ NormName = Literal["instance", "batch"]
 InitialisationName = Literal["normal", "kaiming"]
 PaddingName = Literal["reflect", "replicate", "zero"]
 AdversarialName = Literal["lsgan", "vanilla"]
+
+
+def _method(name: str) -> Any:
+    """Field of a configuration that says which method it is one of; no other can be given."""
+
+    def check(given: str) -> None:
+        if given != name:
+            raise ValueError(f"these are the options of {name}")
+
+    return option(name, help="the method", validate=check)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +99,9 @@ class SampleOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
-    """What all methods have. ``method`` is the name of the method in ``METHODS``."""
+    """What all methods have."""
 
-    method: ClassVar[str]
+    method: str = option(help="name of the method in METHODS")
 
     generator: GeneratorOptions = option(GeneratorOptions(), help="the network that makes night of day")
     discriminator: DiscriminatorOptions = option(
@@ -131,7 +141,7 @@ class CycleGanWeights:
 class CycleGanConfig(GanConfig):
     """CycleGAN."""
 
-    method: ClassVar[str] = "cyclegan"
+    method: str = _method("cyclegan")
 
     generator: GeneratorOptions = option(
         GeneratorOptions(initialisation=_NORMAL), help="the networks that make night of day and day of night"
@@ -177,7 +187,7 @@ class NceOptions:
 class CutConfig(GanConfig):
     """CUT and FastCUT."""
 
-    method: ClassVar[str] = "cut"
+    method: str = _method("cut")
 
     variant: Literal["cut", "fastcut"] = option(
         "cut", help="fastcut: no identity term, NCE weight 10, flips; lighter and faster"
@@ -213,13 +223,16 @@ class EdgeWeights:
 
     adversarial: float = option(1.0, help="to look like night", minimum=0)
     edge: float = option(5.0, help="to keep the edges", minimum=0)
+    identity: float = option(
+        0.0, help="to leave night pictures alone: dark stays dark and colours true (not published)", minimum=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class HedGanConfig(GanConfig):
     """HED-GAN: a frozen edge detector sees both day and night."""
 
-    method: ClassVar[str] = "hedgan"
+    method: str = _method("hedgan")
 
     generator: GeneratorOptions = option(
         GeneratorOptions(norm="batch"), help="the network that makes night of day"
@@ -241,7 +254,7 @@ class HedGanConfig(GanConfig):
 class HedNGanConfig(HedGanConfig):
     """HED-N-GAN: a student learns from the frozen detector to see edges at night."""
 
-    method: ClassVar[str] = "hedngan"
+    method: str = _method("hedngan")
 
     student: AdamOptions = option(
         AdamOptions(lr=1e-6, betas=(0.9, 0.999), weight_decay=2e-4),
@@ -254,7 +267,7 @@ class HedNGanConfig(HedGanConfig):
 class RcfGanConfig(HedGanConfig):
     """HED-GAN with RCF as the edge detector."""
 
-    method: ClassVar[str] = "rcfgan"
+    method: str = _method("rcfgan")
 
     edge_detector: str = option(
         "rcf",
@@ -268,7 +281,7 @@ class RcfGanConfig(HedGanConfig):
 class RcfNGanConfig(HedNGanConfig):
     """HED-N-GAN with RCF as the edge detector."""
 
-    method: ClassVar[str] = "rcfngan"
+    method: str = _method("rcfngan")
 
     edge_detector: str = option(
         "rcf",

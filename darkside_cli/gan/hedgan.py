@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darkside_cli.data.unpaired_batch import UnpairedBatch
@@ -76,10 +77,15 @@ class HedGanTask(GanTask):
         with torch.no_grad():
             day_edges = torch.sigmoid(self.teacher_logits(day))
         night_edges = torch.sigmoid(self.teacher_logits(fake_night))
-        yield self.generator_update(fake_night, night_edges, day_edges, discriminator.loss.detach())
+        yield self.generator_update(night, fake_night, night_edges, day_edges, discriminator.loss.detach())
 
     def generator_update(
-        self, fake_night: Tensor, night_edges: Tensor, day_edges: Tensor, discriminator_loss: Tensor
+        self,
+        night: Tensor,
+        fake_night: Tensor,
+        night_edges: Tensor,
+        day_edges: Tensor,
+        discriminator_loss: Tensor,
     ) -> Update:
         """Train the generator to look like night and to keep the edges."""
         weights = self.config.weights
@@ -88,8 +94,23 @@ class HedGanTask(GanTask):
         adversarial = weights.adversarial * self.adversarial(scores, real=True)
         edge = weights.edge * edge_loss(night_edges, day_edges)
         loss = adversarial + edge
-        logs = {"adversarial": adversarial, "edge": edge, "total": loss + discriminator_loss}
+        logs = {"adversarial": adversarial, "edge": edge}
+        if weights.identity:
+            logs["identity"] = weights.identity * self.change_of_night(night)
+            loss = loss + logs["identity"]
+        logs["total"] = loss + discriminator_loss
         return Update(loss, ("generator_day2night",), logs)
+
+    def change_of_night(self, night: Tensor) -> Tensor:
+        """Mean absolute difference between night pictures and what the generator makes of them.
+
+        Not in the paper. The generator works as it will for people: batch norm by its running statistics, which
+        should be those of day pictures and are left alone by this pass.
+        """
+        self.generator_day2night.eval()
+        changed = self.generator_day2night(night)
+        self.generator_day2night.train()
+        return F.l1_loss(changed, night)
 
     def compilable(self) -> tuple[nn.Module, ...]:
         """The generator, the discriminator, and the detector's logits."""

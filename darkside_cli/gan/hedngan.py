@@ -65,7 +65,7 @@ class HedNGanTask(HedGanTask):
         with without_parameter_gradients(self.edge_student):
             night_edges = torch.sigmoid(self.student_logits(fake_night))
         day_edges = torch.sigmoid(day_logits)
-        yield self.generator_update(fake_night, night_edges, day_edges, discriminator.loss.detach())
+        yield self.generator_update(night, fake_night, night_edges, day_edges, discriminator.loss.detach())
 
     def compilable(self) -> tuple[nn.Module, ...]:
         """The generator, the discriminator, and the logits of both detectors."""
