@@ -7,6 +7,9 @@ first one). Without it there is one process, and everything here does nothing.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -22,6 +25,15 @@ from darkside_cli.errors import DarksideError, UsageError
 _TO_MEET = timedelta(minutes=5)
 #: Later one may be at work much longer than another: it is not a timeout that should end the run.
 _TO_WORK = timedelta(days=30)
+
+
+#: Where a process that fails leaves its last words.
+_LAST_WORDS = "darkside/failed"
+#: What gloo, NCCL and torch's store say when the other end is gone; they have no exception of their own for it.
+_LOST = re.compile(
+    r"connection (was )?(closed|reset|refused)|broken pipe|gloo/transport|nccl|socket|timed out|TCPStore",
+    re.IGNORECASE,
+)
 
 
 class LostProcessError(DarksideError):
@@ -98,11 +110,85 @@ class Ranks:
         try:
             dist.all_gather_object(values, value)
         except RuntimeError as error:
-            raise LostProcessError(
-                "another process of this job has ended", hint="see what it said, and run the command again"
-            ) from error
+            raise lost_process() from error
         return values
+
+    def share(self, value: Any) -> Any:
+        """Wait for all processes; the first one's value, to each of them. Raises LostProcessError if one has ended."""
+        if self.size == 1:
+            return value
+        values = [value]
+        try:
+            dist.broadcast_object_list(values, src=0)
+        except RuntimeError as error:
+            raise lost_process() from error
+        return values[0]
+
+    def collect(self, value: Any) -> list[Any] | None:
+        """The values of all, by rank, to the first process alone: for large ones. Raises LostProcessError."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.is_first else None
+        try:
+            dist.gather_object(value, values, dst=0)
+        except RuntimeError as error:
+            raise lost_process() from error
+        return values
+
+    def scatter(self, values: Sequence[Any] | None) -> Any:
+        """This process's part of the ``values``, one for each rank, that the first one has. Raises LostProcessError."""
+        if self.size == 1:
+            return values[0] if values is not None else None
+        part: list[Any] = [None]
+        try:
+            dist.scatter_object_list(
+                part, list(values) if self.is_first and values is not None else None, src=0
+            )
+        except RuntimeError as error:
+            raise lost_process() from error
+        return part[0]
 
     def wait(self) -> None:
         """Wait until all processes have come to this point. Raises LostProcessError if one has ended."""
         self.gather(None)
+
+    def say_last_words(self, error: BaseException) -> None:
+        """Leave word for the others of why this process fails; they learn it when they miss it."""
+        if self.size > 1 and dist.is_initialized() and not isinstance(error, LostProcessError):
+            message = (
+                error.message if isinstance(error, DarksideError) else f"{type(error).__name__}: {error}"
+            )
+            with suppress(Exception):
+                _store().set(_LAST_WORDS, f"process {self.rank} of {self.size} stopped: {message}")
+
+
+def _store() -> Any:
+    return dist.distributed_c10d._get_default_store()
+
+
+def lost_process() -> LostProcessError:
+    """The error for a process that is gone, with its last words if there are any."""
+    with suppress(Exception):
+        store = _store()
+        if store.check([_LAST_WORDS]):
+            return LostProcessError(store.get(_LAST_WORDS).decode(errors="replace"))
+    return LostProcessError(
+        "another process of this job has ended", hint="see what it said, and run the command again"
+    )
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether ``error``, raised somewhere in a computation that processes share, says that one of them is gone."""
+    if isinstance(error, dist.DistError):
+        return True
+    return isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+
+
+def device_group(ranks: Ranks, device: torch.device) -> Any:
+    """Group of all processes for tensors on ``device``: None, the default one over gloo, or one over NCCL on CUDA.
+
+    All processes must call this at the same point.
+    """
+    if ranks.size == 1 or device.type != "cuda":
+        return None
+    return dist.new_group(backend="nccl", timeout=_TO_WORK)

@@ -61,6 +61,8 @@ class Task(ABC, Generic[Batch]):
     reduction: Literal["mean", "sum"] = "mean"
     decisive: tuple[str, Literal["min", "max"]] | None = None
     """Name in what :meth:`validate` returns by which the best epoch is picked; None: the newest is the best."""
+    compilable: Iterable[nn.Module] | None = None
+    """Modules, or parts of such, whose ``forward`` is worth compiling; None: all networks."""
 
     @abstractmethod
     def train_step(self, batch: Batch) -> Iterator[Update]:
@@ -77,12 +79,12 @@ class Task(ABC, Generic[Batch]):
     def extra_state(self) -> dict[str, Any]:
         """Whatever else is needed to go on bit for bit (image pools, generators).
 
-        Made of tensors, numbers, texts, lists and dicts.
+        Made of tensors, numbers, texts, lists, tuples and dicts. Each process's is kept for itself.
         """
         return {}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what :meth:`extra_state` gave."""
+        """Take back what :meth:`extra_state` gave, tensors now being on the CPU."""
 
     def metadata(self, name: str) -> dict[str, Any]:  # noqa: ARG002
         """JSON-able facts to save with network ``name`` (direction, normalisation, method ...)."""

@@ -1,0 +1,77 @@
+"""Batches brought to the device, on a GPU while it still works on the batch before."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Batch = TypeVar("Batch")
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """``value`` with every tensor in its tuples, lists, mappings and dataclasses changed; the rest as it is."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        parts = [map_tensors(each, change) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if isinstance(value, list):
+        return [map_tensors(each, change) for each in value]
+    if isinstance(value, Mapping):
+        return {key: map_tensors(each, change) for key, each in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.init}
+        return dataclasses.replace(
+            value, **{name: map_tensors(each, change) for name, each in fields.items()}
+        )
+    return value
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """``batch`` with its tensors on ``device``; to a GPU they go through pinned memory, without waiting."""
+
+    def move(tensor: Tensor) -> Tensor:
+        if device.type == "cuda" and tensor.device.type == "cpu":
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.to(device)
+
+    moved: Batch = map_tensors(batch, move)
+    return moved
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """``batches`` on ``device``. On CUDA each is copied by a stream of its own while the one before is worked on."""
+    source = iter(batches)
+    try:
+        if device.type == "cuda":
+            yield from _streamed(source, device)
+        else:
+            for batch in source:
+                yield to_device(batch, device)
+    finally:
+        # Loaders end their workers with their iterator, which may hang on to a traceback for long.
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+
+
+def _streamed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def use(tensor: Tensor) -> Tensor:
+        # The memory belongs to the copying stream: it must not be given away while this stream works on it.
+        tensor.record_stream(torch.cuda.current_stream(device))
+        return tensor
+
+    for batch in batches:
+        # The work on the batch before is only queued when this one is asked for, so the two go on side by side.
+        with torch.cuda.stream(copies):
+            moved = to_device(batch, device)
+        torch.cuda.current_stream(device).wait_stream(copies)
+        map_tensors(moved, use)
+        yield moved
+        del moved

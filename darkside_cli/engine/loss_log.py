@@ -1,0 +1,181 @@
+"""Losses on their way from the device to the log, without anybody waiting for the device.
+
+Each batch's scalars are put into one row on the device. Rows travel together, to pinned memory behind a CUDA event,
+and are looked at once they have arrived: a few dozen batches late on a GPU, at once on the CPU. What arrives is
+summed in float64 in the order of the batches, so that sums are the same however they travelled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from darkside_cli.errors import DarksideError
+
+#: Batches whose rows travel together from devices that work by themselves.
+ROWS_TOGETHER = 32
+
+
+class NonFiniteError(DarksideError):
+    """A loss or a weight is no longer a finite number: nothing that is trained further can be used."""
+
+    exit_code = 1
+
+
+class NonFiniteLossError(NonFiniteError):
+    """Loss ``name`` was ``value`` (NaN or infinite) in batch ``step`` (from 1) of ``epoch`` (from 1)."""
+
+    def __init__(self, name: str, value: float, epoch: int, step: int) -> None:
+        super().__init__(
+            f"the loss '{name}' became {value} in epoch {epoch}, step {step}",
+            hint="lower the learning rate, limit gradients with trainer.clip_norm, or compute in fp32",
+        )
+        self.name, self.value, self.epoch, self.step = name, value, epoch, step
+
+
+class Logged(NamedTuple):
+    """A scalar of a batch; one that is not ``shown`` is only checked to be finite."""
+
+    name: str
+    value: Tensor
+    shown: bool = True
+
+
+@dataclass
+class _Sum:
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+
+
+class _Transfer:
+    """Rows on their way to the host. ``ready`` never waits; ``rows`` does, if need be."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self._event: torch.cuda.Event | None = None
+        if rows.device.type == "cuda":
+            self._host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            self._host.copy_(rows, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record(torch.cuda.current_stream(rows.device))
+        else:
+            self._host = rows.cpu()
+
+    def ready(self) -> bool:
+        return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
+
+    def rows(self) -> list[list[float]]:
+        if self._event is not None:
+            self._event.synchronize()
+        values: list[list[float]] = self._host.tolist()
+        return values
+
+
+@dataclass
+class _Block:
+    """Rows of consecutive batches, the first of them batch ``step`` (from 1) of ``epoch``, with the same columns."""
+
+    columns: tuple[tuple[str, bool], ...]
+    epoch: int
+    step: int
+    transfer: _Transfer
+
+
+class LossLog:
+    """Means of losses since they were last asked for, and over the running epoch (``epoch``, counted from 1)."""
+
+    def __init__(self, device: torch.device, *, together: int | None = None) -> None:
+        self._device = device
+        self._together = together or (1 if device.type == "cpu" else ROWS_TOGETHER)
+        self._rows: list[Tensor] = []
+        self._columns: tuple[tuple[str, bool], ...] = ()
+        self._first = (0, 0)
+        self._travelling: deque[_Block] = deque()
+        self._recent: dict[str, _Sum] = {}
+        self._epoch: dict[str, _Sum] = {}
+
+    def add(self, epoch: int, step: int, losses: Sequence[Logged]) -> None:
+        """Take the scalars of batch ``step`` of ``epoch``, both counted from 1, which come in order."""
+        if not losses:
+            return
+        columns = tuple((each.name, each.shown) for each in losses)
+        if self._rows and (columns != self._columns or epoch != self._first[0]):
+            self._send()
+        if not self._rows:
+            self._columns, self._first = columns, (epoch, step)
+        values = [
+            each.value.detach().to(self._device, torch.float32, non_blocking=True).reshape(())
+            for each in losses
+        ]
+        self._rows.append(torch.stack(values))
+        if len(self._rows) >= self._together:
+            self._send()
+
+    def _send(self) -> None:
+        self._travelling.append(_Block(self._columns, *self._first, _Transfer(torch.stack(self._rows))))
+        self._rows = []
+
+    def poll(self, *, send: bool = False) -> None:
+        """Take in what has arrived, without waiting; ``send`` sets on its way what still gathers on the device.
+
+        Raises NonFiniteLossError for the first loss that is not finite.
+        """
+        if send and self._rows:
+            self._send()
+        while self._travelling and self._travelling[0].transfer.ready():
+            self._take(self._travelling.popleft())
+
+    def drain(self) -> None:
+        """Wait until everything has arrived. Raises NonFiniteLossError."""
+        if self._rows:
+            self._send()
+        while self._travelling:
+            self._take(self._travelling.popleft())
+
+    def _take(self, block: _Block) -> None:
+        for offset, row in enumerate(block.transfer.rows()):
+            # What is shown says more than the sum of it.
+            order = sorted(range(len(row)), key=lambda i: not block.columns[i][1])
+            for i in order:
+                if not math.isfinite(row[i]):
+                    raise NonFiniteLossError(block.columns[i][0], row[i], block.epoch, block.step + offset)
+            for (name, shown), value in zip(block.columns, row, strict=True):
+                if shown:
+                    self._recent.setdefault(name, _Sum()).add(value)
+                    self._epoch.setdefault(name, _Sum()).add(value)
+
+    def recent(self) -> dict[str, float]:
+        """Means of what arrived since the last call."""
+        means = {name: each.total / each.count for name, each in self._recent.items()}
+        self._recent = {}
+        return means
+
+    def sums(self) -> dict[str, tuple[float, int]]:
+        """Sum and count of each loss of the running epoch, as far as they have arrived."""
+        return {name: (each.total, each.count) for name, each in self._epoch.items()}
+
+    def start_epoch(self, sums: Mapping[str, Sequence[Any]] | None = None) -> None:
+        """Begin an epoch, or go on in one whose :meth:`sums` were these; what travelled is dropped."""
+        self._rows, self._recent = [], {}
+        self._travelling.clear()
+        self._epoch = {name: _Sum(float(total), int(count)) for name, (total, count) in (sums or {}).items()}
+
+
+def joined_means(parts: Sequence[Mapping[str, tuple[float, int]]]) -> dict[str, float]:
+    """Mean of each loss over all processes, from their sums."""
+    joined: dict[str, _Sum] = {}
+    for part in parts:
+        for name, (total, count) in part.items():
+            each = joined.setdefault(name, _Sum())
+            each.total += total
+            each.count += count
+    return {name: each.total / each.count for name, each in joined.items() if each.count}
