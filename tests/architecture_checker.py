@@ -18,7 +18,7 @@ RANKS = {
     **dict.fromkeys(("gan", "retrieval", "report", "compat", "assets"), 3),
     **dict.fromkeys(("engine", "models", "losses", "data", "evaluation"), 2),
     "layers": 1,
-    **dict.fromkeys(("atomic", "config", "events", "registry", "errors", "remote", "units"), 0),
+    **dict.fromkeys(("atomic", "config", "events", "photometry", "registry", "errors", "remote", "units"), 0),
 }
 # Imports between packages of one rank, each with its reason.
 SIDEWAYS = {
