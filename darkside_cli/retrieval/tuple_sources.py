@@ -1,0 +1,77 @@
+"""From what a user calls training data, a name, a folder or a file, to images of places and pairs of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darkside_cli.compat.training_db import SPLITS, read_training_db
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.data.tuple_folders import tuples_of_folder
+from darkside_cli.data.tuple_lists import SUFFIXES, tuples_of_list
+from darkside_cli.data.tuples import POSITIVES, TupleSet
+from darkside_cli.errors import MissingAssetError, UnknownNameError
+
+_FOLDER = "retrieval-SfM-120k"
+PUBLISHED = {
+    "retrieval-sfm-120k": f"{_FOLDER}/retrieval-SfM-120k.pkl",
+    "retrieval-sfm-120k-whiten": f"{_FOLDER}/retrieval-SfM-120k-whiten.pkl",
+    "retrieval-sfm-30k-whiten": "retrieval-SfM-30k/retrieval-SfM-30k-whiten.pkl",
+}
+"""Published sets of tuples: where their files are among the training data."""
+
+WHITENING = "retrieval-sfm-120k-whiten"
+"""The set that published whitenings were learned from."""
+
+
+def published_name(spec: str | Path) -> str | None:
+    """Name in ``PUBLISHED`` that ``spec`` is, whatever its case; None if it is none."""
+    name = str(spec).lower()
+    return name if name in PUBLISHED else None
+
+
+def asset_of(name: str) -> str:
+    """Name by which ``darkside download`` brings the published set ``name``."""
+    return name.removesuffix("-whiten")
+
+
+def open_tuples(
+    spec: str | Path,
+    root: DataRoot,
+    *,
+    split: str | None = None,
+    images: Path | None = None,
+    positives: int = POSITIVES,
+) -> TupleSet:
+    """Open a published set by name, its file (``.pkl``), a list (``.csv``, ``.json``) or a folder of places.
+
+    ``split`` ("train", "val") chooses a part of a published training set; ``images`` is where the images are, if not
+    where they usually are; ``positives`` how many an image gets at most
+    where nobody names them. Files of images are not looked at
+    (see :func:`darkside_cli.data.tuples.without_broken`).
+
+    Raises MissingAssetError if it is not on this machine, UnknownNameError for a split that does not exist or what is
+    neither a name nor a path, UsageError and CheckpointError for what cannot be learned from.
+    """
+    if split is not None and split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    path = Path(spec)
+    name = published_name(spec)
+    if name is not None and not path.exists():
+        path = root.train(PUBLISHED[name])
+        if not path.is_file():
+            raise MissingAssetError(
+                f"{name} is not on this machine: there is no {path}",
+                hint=f"darkside download {asset_of(name)}",
+            )
+    if path.is_dir():
+        return tuples_of_folder(path, positives=positives)
+    if path.suffix.lower() in SUFFIXES:
+        return tuples_of_list(path, images=images, positives=positives)
+    if path.exists() or path.suffix:
+        return read_training_db(path, split=split, images=images)
+    raise UnknownNameError(
+        "training data",
+        str(spec),
+        PUBLISHED,
+        extra_hint="or name a folder of places, a .csv, .json or .pkl file",
+    )
