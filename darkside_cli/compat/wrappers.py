@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from darkside_cli.compat.bracketed import split_outside_brackets
 from darkside_cli.data.clahe import ClaheSettings, apply_clahe
 from darkside_cli.errors import ConfigError, UnknownNameError
 
@@ -221,7 +222,8 @@ def parse_wrappers(text_or_options: str | Mapping[str, Any] | None) -> tuple[Wra
         return ()
     if isinstance(text_or_options, str):
         listed: list[tuple[str, list[str], dict[str, Any]]] = [
-            (name, arguments, {}) for name, *arguments in map(_parts, split_outside_brackets(text_or_options, ","))
+            (name, arguments, {})
+            for name, *arguments in map(_parts, split_outside_brackets(text_or_options, ","))
         ]
     else:
         listed = [
@@ -243,18 +245,6 @@ def _make(name: str, arguments: Sequence[str], options: Mapping[str, Any]) -> Wr
 
 def _parts(text: str) -> list[str]:
     return split_outside_brackets(text, ":")
-
-
-def split_outside_brackets(text: str, separator: str = ",") -> list[str]:
-    """Split at separators outside of ``[]``, ``()`` and ``{}``; an empty text has one empty part."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character in "[({") - (character in "])}")
-        if character == separator and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts]
 
 
 class WrappedNetwork(nn.Module):
