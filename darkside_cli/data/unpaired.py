@@ -32,6 +32,7 @@ from darkside_cli.data.augment import as_float, change_colours, cut_view, draw_v
 from darkside_cli.data.crops import ScaleCrop, resize_part
 from darkside_cli.data.images import read_rgb
 from darkside_cli.data.picture_cache import PictureCache
+from darkside_cli.data.threads import default_threads
 from darkside_cli.data.unpaired_batch import UnpairedBatch
 from darkside_cli.data.unpaired_config import UnpairedConfig
 from darkside_cli.data.unpaired_order import EpochPlan, count_batches, generator_for, share_of
@@ -116,7 +117,7 @@ class UnpairedImages:
             if start:
                 raise ValueError("with one stream of crops an epoch begins at its start")
             return self._one_by_one(work, self._crop_stream(epoch))
-        workers = self._workers()
+        workers = default_threads(_MOST_THREADS) if self.config.workers is None else self.config.workers
         return self._ahead(work, workers) if workers else self._one_by_one(work, None)
 
     def describe(self) -> dict[str, Any]:
@@ -133,12 +134,6 @@ class UnpairedImages:
             }
             for each in (self.day, self.night)
         }
-
-    def _workers(self) -> int:
-        if self.config.workers is not None:
-            return self.config.workers
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(_MOST_THREADS, cpus))
 
     def _one_by_one(
         self, work: Iterator[Sequence[_Pair]], stream: random.Random | None
@@ -243,7 +238,7 @@ class UnpairedImages:
             index = others.randrange(len(pictures))
 
     def _decode(self, path: Path) -> Image.Image:
-        return read_rgb(path, max_size_px=self.config.max_size_px)
+        return read_rgb(path, max_size_px=self.config.max_size_px, fast=True)
 
 
 def _cut_part(
