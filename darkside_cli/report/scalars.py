@@ -181,7 +181,8 @@ def read_scalars(path: str | Path, *, most_steps: int | None = None) -> Scalars:
 
     Of a batch, epoch or validation that was recorded twice the later record holds. Lines of events that are not
     known here are passed over, and so are fields; damaged lines are counted. Of more than ``most_steps`` records of
-    batches only every n-th is read, the last one always. Raises OSError as the system gives it.
+    batches only every n-th is read, and the last one, and those with a value that is no number. Raises OSError as
+    the system gives it.
     """
     path = Path(path)
     found: dict[Any, Record] = {}
@@ -197,7 +198,7 @@ def read_scalars(path: str | Path, *, most_steps: int | None = None) -> Scalars:
             continue
         if stride > 1 and line.startswith(_STEP_LINE):
             left -= 1
-            if left % stride:
+            if left % stride and b'"NaN"' not in line and b'Infinity"' not in line:
                 continue
         record = _record(line, path.parent)
         if record is None:

@@ -1,0 +1,148 @@
+"""Draws a training run for people on stderr: a live view on a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.cli.errors import one_line
+from darkside_cli.cli.training_state import TrainingState
+from darkside_cli.cli.training_words import (
+    clock,
+    number,
+    score_words,
+    start_words,
+    step_words,
+)
+from darkside_cli.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvalDone,
+    Event,
+    ItemFailed,
+    Notice,
+    StepDone,
+    TrainingFinished,
+    TrainingStarted,
+)
+
+if TYPE_CHECKING:
+    from darkside_cli.cli.live_region import LiveRegion
+
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class TrainingRenderer:
+    """A context manager whose :meth:`emit` takes the events of one training run.
+
+    ``title`` names the run in its heading (the method; by default the run folder's name). ``quiet`` shows failures
+    and warnings only; ``verbose`` adds lines per epoch and checkpoint above the live view. Where stderr is no
+    terminal, or one that cannot move its cursor, everything is lines. ``emit`` may be called from any thread.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, title: str = "") -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._title = one_line(title)
+        self._state = TrainingState()
+        self._lock = threading.RLock()
+        self._region: LiveRegion | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> TrainingRenderer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def emit(self, event: Event) -> None:
+        """Show ``event``."""
+        now = time.monotonic()
+        with self._lock:
+            self._state.apply(event, now)
+        if isinstance(event, ItemFailed):
+            self._line(f"{one_line(os.fsdecode(event.source))}: {one_line(event.reason)}")
+        elif isinstance(event, Notice):
+            if event.level == "warning":
+                self._line(f"warning: {one_line(event.message)}")
+            elif not self._quiet:
+                self._line(one_line(event.message))
+        elif not self._quiet:
+            self._show(event, now)
+
+    def above_bar(self, text: str) -> bool:
+        """Write ``text`` above the live view, if there is one; False if there is none."""
+        region = self._region
+        if region is None:
+            return False
+        region.above(text)
+        return True
+
+    def _show(self, event: Event, now: float) -> None:
+        if isinstance(event, TrainingStarted):
+            self._title = self._title or one_line(event.run.name)
+            self._last_line = now
+            self._start()
+            if self._region is None:
+                self._line(f"{self._title}: {start_words(event)}")
+        elif isinstance(event, StepDone):
+            if self._region is None and now - self._last_line >= PLAIN_LINE_EVERY_S:
+                self._last_line = now
+                with self._lock:
+                    text = step_words(self._state, now)
+                self._line(text)
+        elif isinstance(event, EpochDone):
+            if self._region is None or self._verbose:
+                losses = ", ".join(f"{one_line(key)} {number(each)}" for key, each in event.losses.items())
+                text = f"epoch {event.epoch}/{event.epochs} done in {clock(event.seconds)}"
+                self._line(f"{text}: {losses}" if losses else text)
+        elif isinstance(event, EvalDone):
+            self._line(score_words(event))
+        elif isinstance(event, CheckpointSaved):
+            if self._region is None or self._verbose:
+                self._line(f"saved {one_line(os.fsdecode(event.path))}")
+        elif isinstance(event, TrainingFinished):
+            self._stop()
+            what = "done" if event.complete else f"stopped ({one_line(event.reason) or 'not complete'})"
+            run = one_line(os.fsdecode(event.run))
+            name = f"{self._title}: " if self._title else ""
+            self._line(f"{name}training {what} after epoch {event.epoch}, {clock(event.seconds)}, in {run}")
+
+    def _start(self) -> None:
+        from rich.console import Console
+
+        from darkside_cli.cli.live_region import LiveRegion, can_be_live
+
+        if self._region is None and sys.stderr.isatty():
+            console = Console(file=sys.stderr)
+            if can_be_live(console):
+                self._region = LiveRegion(console, self._view)
+                self._region.start()
+
+    def _stop(self) -> None:
+        region, self._region = self._region, None
+        if region is not None:
+            region.stop()
+
+    def _view(self, width: int, height: int, ascii_only: bool) -> Any:
+        from darkside_cli.cli.training_view import training_view
+
+        with self._lock:
+            return training_view(
+                self._state, self._title, width, height, time.monotonic(), ascii_only=ascii_only
+            )
+
+    def _line(self, text: str) -> None:
+        line = f"darkside: {text}"
+        if not self.above_bar(line):
+            try:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                pass

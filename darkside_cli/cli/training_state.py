@@ -1,0 +1,162 @@
+"""Where a training run stands, as its events tell: what a live view or a line of text shows. No drawing here."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from darkside_cli.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvalDone,
+    Event,
+    ImageReady,
+    ItemFailed,
+    ItemSkipped,
+    RunFinished,
+    RunStarted,
+    StepDone,
+    TrainingStarted,
+)
+
+_SMOOTHING = 0.15
+_HISTORY = 96
+_SPEED_SAMPLES = 40
+
+
+@dataclass
+class LossTrack:
+    """One loss: its newest value, a running mean of it, and its course over the whole session."""
+
+    last: float = math.nan
+    epoch_mean: float | None = None
+    history: list[float] = field(default_factory=list)
+    _sum: float = 0.0
+    _weight: float = 0.0
+    _each: int = 1
+    _open: list[float] = field(default_factory=list)
+
+    @property
+    def smoothed(self) -> float:
+        """Mean of the newest values, older ones counting less; the newest itself if it is not finite."""
+        return self._sum / self._weight if self._weight and math.isfinite(self.last) else self.last
+
+    def add(self, value: float) -> None:
+        """Take in a value. Two neighbours of the course become one whenever it has grown too long."""
+        self.last = value
+        if not math.isfinite(value):
+            return
+        self._sum = (1 - _SMOOTHING) * self._sum + _SMOOTHING * value
+        self._weight = (1 - _SMOOTHING) * self._weight + _SMOOTHING
+        self._open.append(value)
+        if len(self._open) == self._each:
+            self.history.append(sum(self._open) / self._each)
+            self._open.clear()
+        if len(self.history) >= _HISTORY:
+            self.history = [(a + b) / 2 for a, b in zip(self.history[::2], self.history[1::2], strict=True)]
+            self._each *= 2
+
+
+@dataclass
+class SubJob:
+    """A job inside the training (descriptors are extracted, pictures translated): ``done`` of ``total``."""
+
+    job: str
+    total: int | None
+    unit: str
+    done: int = 0
+
+
+class TrainingState:
+    """Takes events with the time at which they came (seconds of a monotonic clock)."""
+
+    def __init__(self) -> None:
+        self.started: TrainingStarted | None = None
+        self.epoch = 0
+        self.step = 0
+        self.steps = 0
+        self.newest: StepDone | None = None
+        self.losses: dict[str, LossTrack] = {}
+        self.rates: dict[str, float] = {}
+        self.scored: EvalDone | None = None
+        self.best: EvalDone | None = None
+        self.saved: CheckpointSaved | None = None
+        self.saved_at = 0.0
+        self.sub_job: SubJob | None = None
+        self._mark = (0.0, 0)  # a moment, and the batches of the epoch that were done then
+        self._speed: deque[tuple[float, int]] = deque(maxlen=_SPEED_SAMPLES)
+        self._aside_s = 0.0
+        self._epochs_seen = 0
+        self._stepped_at = 0.0
+
+    def apply(self, event: Event, now: float) -> None:
+        """Take ``event`` in."""
+        if isinstance(event, TrainingStarted):
+            self.started = event
+            self.epoch, self.step, self.steps = event.epoch + 1, event.step, event.steps
+            self._mark, self._stepped_at = (now, event.step), now
+        elif isinstance(event, StepDone):
+            self._stepped(event, now)
+        elif isinstance(event, EpochDone):
+            self._epochs_seen += 1
+            self.rates = dict(event.rates)
+            for name, value in event.losses.items():
+                self.losses.setdefault(name, LossTrack()).epoch_mean = value
+            self.epoch, self.step = event.epoch, self.steps
+            self._mark = (now, 0)
+        elif isinstance(event, EvalDone):
+            self.scored = event
+            self.best = event if event.best else self.best
+            self._pause(event.seconds, now)
+        elif isinstance(event, CheckpointSaved):
+            self.saved, self.saved_at = event, now
+            self._pause(event.seconds, now)
+        else:
+            self._sub_job(event)
+
+    def _stepped(self, event: StepDone, now: float) -> None:
+        then, done = self._mark
+        if event.epoch != self.epoch:
+            done = 0
+        if now > then and event.step > done:
+            self._speed.append((now - then, event.step - done))
+        self._mark, self._stepped_at = (now, event.step), now
+        self.newest, self.rates = event, dict(event.rates)
+        self.epoch, self.step, self.steps = event.epoch, event.step, event.steps
+        for name, value in event.losses.items():
+            self.losses.setdefault(name, LossTrack()).add(value)
+
+    def _pause(self, seconds: float, now: float) -> None:
+        self._aside_s += seconds
+        then, done = self._mark
+        self._mark = (min(now, then + seconds), done)  # the speed of the batches has nothing to do with it
+
+    def _sub_job(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.sub_job = SubJob(event.job, event.total, event.unit)
+        elif isinstance(event, RunFinished):
+            self.sub_job = None
+        elif self.sub_job is not None and isinstance(event, (ImageReady, ItemSkipped, ItemFailed)):
+            self.sub_job.done += 1
+
+    def epoch_left_s(self, now: float) -> float | None:
+        """Seconds until this epoch's last batch; None as long as nobody knows."""
+        each = self._seconds_per_step()
+        if each is None:
+            return None
+        since = max(0.0, now - self._stepped_at)
+        return max(0.0, (self.steps - self.step) * each - since)
+
+    def run_left_s(self, now: float) -> float | None:
+        """Seconds until the run's end, validations and checkpoints as they were so far; None if unknown."""
+        each, here = self._seconds_per_step(), self.epoch_left_s(now)
+        if each is None or here is None or self.started is None:
+            return None
+        epochs = max(0, self.started.epochs - self.epoch)
+        aside = self._aside_s / self._epochs_seen if self._epochs_seen else 0.0
+        return here + epochs * (self.steps * each + aside)
+
+    def _seconds_per_step(self) -> float | None:
+        steps = sum(count for _, count in self._speed)
+        return sum(seconds for seconds, _ in self._speed) / steps if steps else None
