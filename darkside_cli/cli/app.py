@@ -54,9 +54,33 @@ def _root(
 
 
 def _register() -> None:
-    from darkside_cli.cli import cache, doctor, download, evaluate, export, extract, models, search, translate
+    from darkside_cli.cli import (
+        cache,
+        doctor,
+        download,
+        evaluate,
+        export,
+        extract,
+        models,
+        search,
+        sort,
+        train_gan,
+        translate,
+    )
 
-    for module in (download, translate, extract, evaluate, search, models, export, cache, doctor):
+    for module in (
+        download,
+        sort,
+        train_gan,
+        translate,
+        extract,
+        evaluate,
+        search,
+        models,
+        export,
+        cache,
+        doctor,
+    ):
         module.register(app)
 
 

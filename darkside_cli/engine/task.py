@@ -61,8 +61,6 @@ class Task(ABC, Generic[Batch]):
     reduction: Literal["mean", "sum"] = "mean"
     decisive: tuple[str, Literal["min", "max"]] | None = None
     """Name in what :meth:`validate` returns by which the best epoch is picked; None: the newest is the best."""
-    compilable: Iterable[nn.Module] | None = None
-    """Modules, or parts of such, whose ``forward`` is worth compiling; None: all networks."""
 
     @abstractmethod
     def train_step(self, batch: Batch) -> Iterator[Update]:
@@ -75,6 +73,10 @@ class Task(ABC, Generic[Batch]):
         them all the same). Networks are in eval mode. Returns scores by name.
         """
         return {}
+
+    def compilable(self) -> Iterable[nn.Module]:
+        """Modules, or parts of such, whose ``forward`` is worth compiling (in place); by default all networks."""
+        return tuple(self.networks.values())
 
     def extra_state(self) -> dict[str, Any]:
         """Whatever else is needed to go on bit for bit (image pools, generators).

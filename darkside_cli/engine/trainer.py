@@ -173,8 +173,7 @@ class Trainer(Generic[Batch]):
         if ranks.size > 1:
             stack.enter_context(synchronised_batch_norm(trained, group, native=self.device.type == "cuda"))
         if config.compile:
-            wanted = task.compilable
-            stack.enter_context(compiled(task.networks.values() if wanted is None else wanted))
+            stack.enter_context(compiled(task.compilable()))
         self._together = Together(
             ranks,
             group,

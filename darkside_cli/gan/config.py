@@ -6,6 +6,7 @@ Free of heavy imports, so that help pages can list the options. What they mean i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from darkside_cli.config.schema import option
@@ -95,6 +96,11 @@ class SampleOptions:
     every: int = option(5, help="epochs between sample grids, 0: none", minimum=0, unit="epochs")
     count: int = option(4, help="validation pictures in a grid", minimum=1, maximum=64)
     size_px: int = option(362, help="longest side of those pictures", minimum=16, unit="px")
+    pictures: Path | None = option(
+        None, help="list or folder of day pictures to validate with (none: some of those trained on)"
+    )
+    fid: bool = option(False, help="measure the Fréchet inception distance too, with an optional library")
+    measured: int = option(16, help="day pictures that the scores are measured on", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
