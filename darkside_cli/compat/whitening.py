@@ -1,11 +1,14 @@
-"""The one function that reads a whitening of any format, ours or others'."""
+"""The one function that reads a whitening of any format, ours or others', and one that writes the published format."""
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.compat import cirtorch
 from darkside_cli.compat.safe_pickle import load_pickle
 from darkside_cli.errors import CheckpointError
@@ -50,3 +53,33 @@ def _from_mapping(content: Any, path: Path) -> Whitening:
         return Whitening(content["m"], content["P"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} holds a damaged whitening: {error}") from error
+
+
+def write_published_whitening(path: str | Path, whitening: Whitening) -> Path:
+    """Write the published pickle, ``{"m": (D, 1), "P": (K, D)}`` in float64, whole or not at all; gives its path.
+
+    Its protocol (2) and the names in it (NumPy 1's) are those that every NumPy and Python can read. Metadata has no
+    place in it. Raises CheckpointError if it cannot be written.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=2).dump({"m": whitening.mean[:, None].copy(), "P": whitening.projection})
+    try:
+        write_bytes_atomic(path, buffer.getbuffer(), sync=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+class _Pickler(pickle._Pickler):  # the one written in Python: how it names things can be changed
+    """Calls NumPy's modules what NumPy 1 calls them; NumPy 2 knows these names, too."""
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        """Write the place of a function or class."""
+        module = str(getattr(obj, "__module__", ""))
+        if not module.startswith("numpy._core."):
+            super().save_global(obj, name)  # type: ignore[misc]
+            return
+        place = module.replace("numpy._core.", "numpy.core.", 1)
+        self.write(pickle.GLOBAL + f"{place}\n{obj.__qualname__}\n".encode())  # type: ignore[attr-defined]
+        self.memoize(obj)  # type: ignore[attr-defined]
