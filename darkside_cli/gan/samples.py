@@ -40,7 +40,7 @@ def sample_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[
     if font is not None:
         pen = ImageDraw.Draw(sheet)
         for left, caption in zip(lefts, captions, strict=False):
-            pen.text((left, GAP_PX), caption, fill=(70, 70, 78), font=font)
+            pen.text((left, GAP_PX // 2), caption, fill=(70, 70, 78), font=font)
     top = head + GAP_PX
     for row, height in zip(rows, heights, strict=True):
         for left, picture in zip(lefts, row, strict=False):
@@ -59,7 +59,7 @@ def _caption_font(
         font = ImageFont.load_default(size)
         if all(font.getlength(text) <= width for text, width in zip(captions, widths, strict=False)):
             break
-    return font, size + GAP_PX
+    return font, round(1.25 * size) + GAP_PX  # letters like y reach below the line
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:

@@ -52,7 +52,8 @@ _NAMES: dict[str, type[Event]] = {
 }
 _FIELDS = {kind: frozenset(each.name for each in dataclasses.fields(kind)) for kind in _NAMES.values()}
 _PATHS = {"run", "path"}
-_NUMBERS = {"epochs", "epoch", "step", "steps", "batch_size", "images_per_s", "seconds"}
+_UNKNOWN = {"memory_bytes", "utilisation"}
+_NUMBERS = {"epochs", "epoch", "step", "steps", "batch_size", "images_per_s", "seconds"} | _UNKNOWN
 _STEP_LINE = b'{"event": "step"'
 _NOT_JSON = {"NaN", "Infinity", "-Infinity"}
 
@@ -294,8 +295,10 @@ def _restored(key: str, value: Any, folder: Path) -> Any:
         return tuple(folder / each for each in value)
     if key in ("losses", "rates", "scores"):
         return {name: float(each) for name, each in value.items()}
+    if key not in _NUMBERS or (value is None and key in _UNKNOWN):
+        return value
     if isinstance(value, str) and value in _NOT_JSON:
         return float(value)
-    if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{key} is no number")
     return value
