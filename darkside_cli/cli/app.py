@@ -56,16 +56,19 @@ def _root(
 def _register() -> None:
     from darkside_cli.cli import (
         cache,
+        config,
         doctor,
         download,
         evaluate,
         export,
         extract,
         models,
+        run,
         search,
         sort,
         train_gan,
         translate,
+        whiten,
     )
 
     for module in (
@@ -76,8 +79,11 @@ def _register() -> None:
         extract,
         evaluate,
         search,
+        run,
+        whiten,
         models,
         export,
+        config,
         cache,
         doctor,
     ):

@@ -8,30 +8,9 @@ from darkside_cli.compat.training_db import SPLITS, read_training_db
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.tuple_folders import tuples_of_folder
 from darkside_cli.data.tuple_lists import SUFFIXES, tuples_of_list
+from darkside_cli.data.tuple_sets import PUBLISHED, asset_of, published_name
 from darkside_cli.data.tuples import POSITIVES, TupleSet
 from darkside_cli.errors import MissingAssetError, UnknownNameError
-
-_FOLDER = "retrieval-SfM-120k"
-PUBLISHED = {
-    "retrieval-sfm-120k": f"{_FOLDER}/retrieval-SfM-120k.pkl",
-    "retrieval-sfm-120k-whiten": f"{_FOLDER}/retrieval-SfM-120k-whiten.pkl",
-    "retrieval-sfm-30k-whiten": "retrieval-SfM-30k/retrieval-SfM-30k-whiten.pkl",
-}
-"""Published sets of tuples: where their files are among the training data."""
-
-WHITENING = "retrieval-sfm-120k-whiten"
-"""The set that published whitenings were learned from."""
-
-
-def published_name(spec: str | Path) -> str | None:
-    """Name in ``PUBLISHED`` that ``spec`` is, whatever its case; None if it is none."""
-    name = str(spec).lower()
-    return name if name in PUBLISHED else None
-
-
-def asset_of(name: str) -> str:
-    """Name by which ``darkside download`` brings the published set ``name``."""
-    return name.removesuffix("-whiten")
 
 
 def open_tuples(
