@@ -78,8 +78,11 @@ def debug_wanted() -> bool:
     return "--debug" in sys.argv or bool(os.environ.get("DARKSIDE_DEBUG"))
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
-    """Register ``function(session, ...)`` as a command of ``app`` with the common options added."""
+def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+    """Register ``function(session, ...)`` as a command of ``app`` with the common options added.
+
+    ``settings`` are handed on to Typer.
+    """
 
     def register(function: F) -> F:
         # Not typing.get_type_hints: under Python 3.10 it wraps what defaults to None in an Optional, behind which
@@ -103,7 +106,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
         del wrapper.__wrapped__
-        app.command(name)(wrapper)
+        app.command(name, **settings)(wrapper)
         return function
 
     return register

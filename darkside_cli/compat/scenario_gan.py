@@ -166,7 +166,7 @@ _EVERY_GAN = [
     must_be("learning.validation.visual.{network_overlay,data}", None),
     must_be("learning.validation.visual.criterion.type", "visual"),
     must_be("learning.validation.visual.criterion.data.dataset.name", "InferImageList"),
-    must_be("learning.validation.visual.criterion.data.dataset.image_dir", "data/val/day_night"),
+    to("learning.validation.visual.criterion.data.dataset.image_dir", "samples.pictures", file_path),
     to("learning.validation.visual.criterion.data.transforms", "samples.size_px", sample_size),
     must_be("learning.validation.visual.criterion.data.mean_std", HALF),
     must_be("data.train.dataset.name", "RandomDomainsPair"),
@@ -329,8 +329,16 @@ def _value_at(values: Any, key: str) -> Any:
 
 
 def _leave_out_published(values: dict[str, Any]) -> None:
-    """Without day, night and images our configuration means the published ones."""
+    """Leave out what our defaults mean too.
+
+    Without day, night and images our configuration means the published ones (whose sides are 1024 pixels at most,
+    so that shrinking to that changes nothing), without a number of epochs of decay it means half of all.
+    """
     given = {key: values.get(f"data.{key}") for key in PUBLISHED}
     if all(value is None or value == PurePosixPath(PUBLISHED[key]) for key, value in given.items()):
         for key in given:
             values.pop(f"data.{key}", None)
+        if values.get("data.max_size_px") is None:
+            values.pop("data.max_size_px", None)
+    if values.get("schedule.decay_epochs") == values.get("trainer.epochs", 0) // 2:
+        values.pop("schedule.decay_epochs", None)

@@ -6,6 +6,7 @@ paths are below the data root, as they are for the reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
@@ -26,7 +27,7 @@ class PlannedStep:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything in JSON's types."""
-        return {"kind": self.kind, **{each.name: _plain(getattr(self, each.name)) for each in fields(self)}}
+        return {"kind": self.kind, **{each.name: jsonable(getattr(self, each.name)) for each in fields(self)}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +141,16 @@ class PrintScoresStep(PlannedStep):
     metadata: Any = field(default_factory=dict)
 
 
-def _plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """``value`` in JSON's types: paths as texts, infinity as "inf", what is no number as None."""
     if isinstance(value, PurePosixPath):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): jsonable(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [jsonable(each) for each in value]
     if isinstance(value, TestSetOptions):
         return {"name": value.name, "image_size_px": value.image_size_px}
-    return "inf" if value == float("inf") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from darkside_cli.compat.scenario_gan import translate_gan
@@ -33,13 +33,15 @@ class TranslatedStep:
     """A step of a scenario and what it is here.
 
     ``step`` is None where that cannot be said. ``problems`` are keys that could not be translated,
-    ``without_effect`` those that change nothing here, with the reason.
+    ``without_effect`` those that change nothing here, with the reason. ``origins`` says of our keys which key
+    of the scenario each comes from.
     """
 
     source: ResolvedStep
     step: PlannedStep | None
     problems: tuple[Finding, ...] = ()
     without_effect: tuple[Finding, ...] = ()
+    origins: Mapping[str, Finding] = field(default_factory=dict)
 
 
 def _download(step: ResolvedStep) -> tuple[PlannedStep, Translated]:
@@ -90,7 +92,7 @@ def translate_step(step: ResolvedStep) -> TranslatedStep:
         )
         return TranslatedStep(step, None, (finding,))
     planned, result = FUNCTIONS[step.function](step)
-    return TranslatedStep(step, planned, tuple(result.problems), tuple(result.without_effect))
+    return TranslatedStep(step, planned, tuple(result.problems), tuple(result.without_effect), result.sources)
 
 
 def require_translated(steps: list[TranslatedStep]) -> None:

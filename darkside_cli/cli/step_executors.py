@@ -1,0 +1,394 @@
+"""Carries out the steps of a scenario: each by what the command for it calls, or by the command itself.
+
+``STEP_EXECUTORS`` has one function for each kind of step. What a step gives back goes to later steps as their
+``_output_metadata``, and into the answer of ``darkside run --json``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_MISSING, EXIT_SOME_FAILED, say
+from darkside_cli.cli.output import Output
+from darkside_cli.cli.scenarios import overrides, under, whitening_file
+from darkside_cli.cli.session import Session
+from darkside_cli.compat.scenario_plan import (
+    DownloadStep,
+    EvaluateStep,
+    ExtractStep,
+    FinetuneStep,
+    PlannedStep,
+    PrintScoresStep,
+    TrainGanStep,
+    TranslateStep,
+    Weights,
+    WhitenStep,
+)
+from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+
+if TYPE_CHECKING:
+    from darkside_cli.data.outputs import InputImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a call of ``darkside run`` says of all steps."""
+
+    session: Session
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    download: bool = True
+    json: bool = False
+    #: Whether a later step prints scores, so that the evaluation itself need not.
+    printed_later: bool = False
+
+    @property
+    def root(self) -> Path:
+        """The data root, which relative paths of a scenario are below."""
+        return self.session.root.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a step ended: its exit code, and what it gives back."""
+
+    code: int = EXIT_DONE
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def captured(settings: Settings, command: Callable[..., int], **arguments: Any) -> tuple[int, dict[str, Any]]:
+    """Run a command of ours with ``--json`` and return its exit code and its answer."""
+    stream = io.BytesIO()
+    code = command(replace(settings.session, output=Output(stream=stream)), json=True, **arguments)
+    answer = stream.getvalue()
+    return code, json.loads(answer) if answer else {}
+
+
+def download(step: DownloadStep, settings: Settings) -> Outcome:
+    """Get what is not here yet. What cannot be had is told, and left to the steps that need it."""
+    from darkside_cli.cli.download import download as command
+    from darkside_cli.cli.obtain import open_assets
+
+    if not settings.download:
+        store = open_assets(settings.session)
+        lacking = [a.name for a in store.select(step.names) if store.state(a).status != "complete"]
+        if lacking:
+            say(f"{step.name}: not here, and not downloaded: {', '.join(lacking)}")
+        return Outcome(code=EXIT_MISSING if lacking else EXIT_DONE, outputs={"missing": lacking})
+    code, answer = captured(settings, command, names=list(step.names))
+    return Outcome(code=code, outputs={"missing": sorted(answer.get("failed", {}))})
+
+
+def train_gan(step: TrainGanStep, settings: Settings) -> Outcome:
+    """Train a generator; a run that is there already goes on."""
+    from darkside_cli.cli.train_gan import train_gan as command
+
+    run = under(settings.root, step.run) if step.run is not None else None
+    code, answer = captured(
+        settings,
+        command,
+        model=step.method,
+        output=run,
+        set_=overrides(step, settings.root),
+        device=settings.device,
+        workers=settings.workers,
+        precision=None if settings.precision == "auto" else settings.precision,
+        download=settings.download,
+    )
+    _print_paths(settings, answer.get("outputs", {}).values())
+    return Outcome(code=code, outputs=answer)
+
+
+def finetune(step: FinetuneStep, settings: Settings) -> Outcome:
+    """Fine-tune a descriptor."""
+    del settings
+    raise UsageError(
+        f"{step.path}: this version of darkside cannot fine-tune descriptors yet",
+        hint="the targets train, output and eval run",
+    )
+
+
+def whiten(step: WhitenStep, settings: Settings) -> Outcome:
+    """Learn a whitening."""
+    del settings
+    raise UsageError(
+        f"{step.path}: this version of darkside cannot learn whitenings yet",
+        hint="the targets train, output and eval run",
+    )
+
+
+def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:
+    """Score a descriptor on the sets that are here; those that are not are told and left out."""
+    from darkside_cli.cli.evaluate import evaluate as command
+
+    specs = {each.name: _benchmark(each.name, settings.root) for each in step.sets}
+    missing = [name for name, spec in specs.items() if spec is None]
+    if len(missing) == len(specs):
+        raise MissingAssetError(
+            f"{step.path}: none of the test sets {', '.join(specs)} is in {settings.root}",
+            hint=f"darkside download {' '.join(specs)}",
+        )
+    for name in missing:
+        say(f"{step.path}: {name} is not in {settings.root} and is left out; darkside download {name}")
+    own = step.whitening == step.model and isinstance(step.whitening, str)
+    whitening = None if step.whitening is None or own else whitening_file(step.whitening, settings.root)
+    codes = [EXIT_SOME_FAILED] if missing else [EXIT_DONE]
+    results: list[Any] = []
+    lines: list[Any] = []
+    for size in dict.fromkeys(each.image_size_px for each in step.sets):
+        asked = [spec for each in step.sets if each.image_size_px == size and (spec := specs[each.name])]
+        if not asked:
+            continue
+        code, answer = captured(
+            settings,
+            command,
+            model=[descriptor(step.model, settings.root)],
+            dataset=asked,
+            image_size=size or 0,
+            scales=step.scales,
+            whiten=step.whitening is not None,
+            whitening=whitening,
+            dim=step.dim,
+            device=settings.device,
+            precision=settings.precision,
+            workers=settings.workers,
+            download=settings.download,
+        )
+        codes.append(code)
+        results += answer.get("results", [])
+        lines += answer.get("lines", [])
+    outputs = {"lines": lines, "results": results, "missing": missing}
+    if not (settings.printed_later or settings.json):
+        _print_scores(settings, lines)
+    return Outcome(code=max(codes), outputs=outputs)
+
+
+def _benchmark(name: str, root: Path) -> str | None:
+    """What ``evaluate --dataset`` takes for the set ``name``; None if it is not on this machine."""
+    from darkside_cli.data.test_sets import TEST_SETS
+
+    if name in TEST_SETS:
+        entry = TEST_SETS.get(name)
+        here = entry.ground_truth(root).is_file() and entry.images(root).is_dir()
+        return entry.name if here else None
+    own = root / "data" / "test" / name / f"gnd_{name}.pkl"
+    return str(own) if own.is_file() else None
+
+
+def print_scores(step: PrintScoresStep, settings: Settings) -> Outcome:
+    """Print the table of an evaluation."""
+    metadata = step.metadata if isinstance(step.metadata, Mapping) else {}
+    lines = metadata.get("lines")
+    if not isinstance(lines, list):
+        raise UsageError(
+            f"{step.path}: there are no scores in metadata",
+            hint="metadata: ${<evaluation>._output_metadata}, of a step that ran before",
+        )
+    if not settings.json:
+        _print_scores(settings, lines)
+    return Outcome()
+
+
+def _print_scores(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> None:
+    from darkside_cli.cli.evaluate import HEADING, _cells
+    from darkside_cli.retrieval.evaluate import ScoreLine
+
+    made = [ScoreLine(**{k: v for k, v in line.items() if k != "difference"}) for line in lines]
+    settings.session.output.table(HEADING, [_cells(line) for line in made])
+
+
+def translate(step: TranslateStep, settings: Settings) -> Outcome:
+    """Translate the images that are named on standard input."""
+    from darkside_cli.cli.obtain import obtain_model
+    from darkside_cli.data.outputs import plan_outputs
+    from darkside_cli.engine.device import usable_cpus
+    from darkside_cli.gan.translate import load_generator
+    from darkside_cli.gan.translate_files import FileOptions, translate_files
+
+    images = named_images(step.images, settings.root)
+    output = under(settings.root, step.output)
+    jobs = plan_outputs(images, out_dir=output, suffix="", format=None)
+    written: list[str] = []
+    with settings.session.progress() as progress:
+        if not jobs:
+            progress.emit(Notice("no image names came in: nothing to do"))
+            return Outcome(outputs={"images": []})
+        model = generator(step.model, settings.root)
+        obtain_model(settings.session, model, kind="generator", download=settings.download)
+        translator = load_generator(
+            model,
+            to="night",
+            device=settings.device,
+            precision=settings.precision,
+            root=settings.session.root,
+        )
+        summary = translate_files(
+            jobs,
+            translator,
+            options=FileOptions(
+                max_size_px=step.max_size_px or 0, workers=settings.workers or min(8, usable_cpus())
+            ),
+            total=len(jobs),
+            label=f"{Path(translator.name).name} to {output}",
+            emit=_results(settings, written, progress.emit),
+        )
+    code = EXIT_SOME_FAILED if summary.failed else EXIT_DONE
+    return Outcome(code=code, outputs={"images": written, "failed": summary.failed})
+
+
+def extract(step: ExtractStep, settings: Settings) -> Outcome:
+    """Describe the images that are named on standard input."""
+    from darkside_cli.cli.extract import obtain_descriptor
+    from darkside_cli.engine.device import usable_cpus
+    from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_files
+    from darkside_cli.retrieval.load import load_descriptor, parse_scales
+
+    jobs = [
+        ImageJob(image.path, image.relative.as_posix(), None)
+        for image in named_images(step.images, settings.root)
+    ]
+    model = descriptor(step.model, settings.root)
+    own = step.whitening == step.model and isinstance(step.whitening, str)
+    target = under(settings.root, step.output)
+    with settings.session.progress() as progress:
+        if not jobs:
+            progress.emit(Notice("no image names came in: nothing to do"))
+            return Outcome(outputs={"file": None})
+        obtain_descriptor(settings.session, model, whitening=own, download=settings.download)
+        whitening: bool | Path = own
+        if step.whitening is not None and not own:
+            whitening = whitening_file(step.whitening, settings.root)
+        describer = load_descriptor(
+            model,
+            root=settings.session.root,
+            device=settings.device,
+            precision=settings.precision,
+            scales=parse_scales(step.scales),
+            whiten=whitening,
+            dim=step.dim,
+        )
+        summary = extract_files(
+            jobs,
+            describer,
+            target,
+            options=ExtractOptions(
+                image_size_px=step.image_size_px, workers=settings.workers or min(16, usable_cpus())
+            ),
+            label=f"{describer.name} to {target.name}",
+            emit=progress.emit,
+        )
+    _print_paths(settings, [summary.path] if summary.path is not None else [])
+    code = EXIT_SOME_FAILED if summary.failed else EXIT_DONE
+    return Outcome(
+        code=code, outputs={"file": str(target), "done": summary.done, "failed": list(summary.failed)}
+    )
+
+
+def named_images(pattern: str, root: Path) -> list[InputImage]:
+    """Images named on standard input, as the reference finds them: ``*`` in the pattern stands for the name.
+
+    Of names that lead to no file there, a retrieval-SfM id is looked for in its own folder, and any other name from
+    the working directory. Results keep the names, as far as these lead nowhere else. Raises UsageError if standard
+    input is a terminal.
+    """
+    from darkside_cli.compat.image_names import join_image_dir, path_of_image_id
+    from darkside_cli.data.listing import expand_inputs, iter_path_tokens
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            "no images given", hint="pipe their names in: find . -name '*.jpg' | darkside run output FILE.yml"
+        )
+    names = list(iter_path_tokens(sys.stdin.buffer, null=False))
+    folder = pattern.partition("*")[0]
+    paths = []
+    for name in names:
+        text = os.fspath(name)
+        candidates = [root / join_image_dir(pattern, text)]
+        if len(name.parts) == 1 and len(text) >= 6:
+            candidates.append(root / path_of_image_id(text, folder))
+        candidates.append(name)
+        paths.append(next((each for each in candidates if each.is_file()), candidates[0]))
+    inputs = expand_inputs(paths, recursive=False, exclude=None)
+    given = dict(zip(paths, names, strict=True))
+    return [
+        replace(image, relative=PurePath(given[image.path])) if _stays(given.get(image.path)) else image
+        for image in inputs
+    ]
+
+
+def _stays(name: Path | None) -> bool:
+    """Whether a name below the folder of results stays in it."""
+    return name is not None and not name.is_absolute() and ".." not in name.parts and bool(name.name)
+
+
+def generator(weights: Weights, root: Path) -> str:
+    """A generator as ``translate --model`` takes it: gandtr's file, or what our own training left in its place."""
+    return (
+        weights if isinstance(weights, str) else str(find_trained(weights, root, "generator_*.safetensors"))
+    )
+
+
+def descriptor(weights: Weights, root: Path) -> str:
+    """A descriptor as ``evaluate --model`` takes it, likewise."""
+    return (
+        weights if isinstance(weights, str) else str(find_trained(weights, root, "descriptor*.safetensors"))
+    )
+
+
+def find_trained(path: PurePosixPath, root: Path, ours: str) -> Path:
+    """Where the weights ``path`` of a scenario are: there, or in the folder of the run whose ``epochs`` they name.
+
+    gandtr keeps them as ``<run>/epochs/<network>_best.pth``, we as ``<run>/<network>.safetensors``.
+    """
+    place = under(root, path)
+    run = next(
+        (folder for folder in (place, *place.parents) if folder.name == "epochs"), place / "epochs"
+    ).parent
+    if place.is_file() or not any(run.glob(ours)):
+        return place
+    return run
+
+
+def _results(settings: Settings, written: list[str], then: Emit) -> Emit:
+    def emit(event: Event) -> None:
+        then(event)
+        target = event.target if isinstance(event, (ImageReady, ItemSkipped)) else None
+        if target is not None:
+            written.append(os.fsdecode(target))
+            _print_paths(settings, [target])
+        elif isinstance(event, ItemFailed) and settings.session.verbose:
+            say(f"{event.source}: {event.reason}")
+
+    return emit
+
+
+def _print_paths(settings: Settings, paths: Any) -> None:
+    if not settings.json:
+        for path in paths:
+            settings.session.output.path(Path(path))
+
+
+STEP_EXECUTORS: dict[type[PlannedStep], Callable[[Any, Settings], Outcome]] = {
+    DownloadStep: download,
+    TrainGanStep: train_gan,
+    FinetuneStep: finetune,
+    WhitenStep: whiten,
+    EvaluateStep: evaluate,
+    PrintScoresStep: print_scores,
+    TranslateStep: translate,
+    ExtractStep: extract,
+}
+
+
+def execute(step: PlannedStep, settings: Settings) -> Outcome:
+    """Carry out one step."""
+    return STEP_EXECUTORS[type(step)](step, settings)
