@@ -167,6 +167,9 @@ class Trainer(Generic[Batch]):
         task, config, ranks = self.task, self.config, self.ranks
         for name in task.frozen:
             task.networks[name].requires_grad_(False)
+        if config.channels_last:
+            for network in task.networks.values():
+                network.to(memory_format=torch.channels_last)
         put_gradients(task.optimizers, {})
         group = device_group(ranks, self.device)
         trained = [module for name, module in task.networks.items() if name not in task.frozen]

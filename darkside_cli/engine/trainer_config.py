@@ -34,6 +34,10 @@ class TrainerConfig:
         choices_from="darkside_cli.engine.trainer_config:PRECISION_NAMES",
     )
     tf32: bool = option(False, help="let GPUs round the factors of fp32 products to 10 bits, which is faster")
+    channels_last: bool = option(
+        False,
+        help="keep features pixel by pixel instead of channel by channel: faster with batch norm, on CPUs too",
+    )
     compile: bool = option(False, help="compile the networks with torch.compile: pays on GPUs and long runs")
     clip_norm: float | None = option(
         None, help="longest gradient, per optimiser; longer ones are scaled down to it", minimum=0
