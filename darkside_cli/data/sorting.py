@@ -79,10 +79,12 @@ def sort_pictures(
                 if isinstance(measure, ImageError):
                     raise measure
                 path = image.path
-                if folder is not None and placing is not None:
-                    path = _place(image, folder / measure.light, placing, overwrite=overwrite)
-                elif folder is not None and _LINE_ENDS.intersection(os.fspath(path)):
-                    raise ImageError("its name has a line break, which no list can hold")
+                if folder is not None:
+                    name = image.relative if placing is not None else _name_in_list(path, folder)
+                    if _LINE_ENDS.intersection(os.fspath(name)):
+                        raise ImageError("its name has a line break, which no list can hold")
+                    if placing is not None:
+                        path = _place(image, folder / measure.light, placing, overwrite=overwrite)
             except ImageError as error:
                 summary.failed += 1
                 emit(ItemFailed(image.path, error.message))
