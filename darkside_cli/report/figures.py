@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: As many points as a curve this wide can show.
 MOST_POINTS = 400
+# Larger values have no place on an axis: limits, margins and ticks would overflow.
+_INFINITE = 1e100
+
 #: Colours that a page has to define, in the order in which curves take them: ``--curve-0`` ...
 CURVES = 6
 
@@ -106,7 +109,7 @@ def _draw(panel: Panel, number: int, span: tuple[float, float]) -> str:
 def _plot(axes: Axes, curve: Curve) -> None:
     x, y = thin_out(np.asarray(curve.x, np.float64), np.asarray(curve.y, np.float64))
     colour = _CURVE.format(curve.colour % CURVES)
-    finite = np.isfinite(y)
+    finite = np.abs(y) < _INFINITE
     shown = np.where(finite, y, np.nan)
     alone = finite & ~np.r_[False, finite[:-1]] & ~np.r_[finite[1:], False]
     few = finite.sum() <= 30 and not curve.faint
@@ -145,7 +148,7 @@ def thin_out(
     if len(x) <= most:
         return x, y
     edges = np.linspace(0, len(x), most + 1).astype(int)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         counts = np.diff(edges)
         return np.add.reduceat(x, edges[:-1]) / counts, np.add.reduceat(y, edges[:-1]) / counts
 
@@ -155,7 +158,7 @@ def _limit(axes: Axes, panel: Panel) -> None:
     low, high = math.inf, -math.inf
     for curve in panel.curves:
         y = np.asarray(curve.y, np.float64)
-        y = y[np.isfinite(y)]
+        y = y[np.abs(y) < _INFINITE]
         if not len(y):
             continue
         ends = np.percentile(y, (0.5, 99.0)) if curve.faint and len(y) > 20 else (y.min(), y.max())
@@ -188,7 +191,7 @@ def _inline(svg: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;]*; ", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
