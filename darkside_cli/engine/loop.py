@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -191,8 +192,11 @@ class Loop(Generic[Batch]):
         if self._unreported:
             self._report(steps, force=True)
         rates = self._rates()
-        for scheduler in self._task.schedulers.values():
-            scheduler.step()
+        with warnings.catch_warnings():
+            # A run that goes on here, or whose fp16 steps were all skipped, has not called ``optimizer.step``.
+            warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)`", UserWarning)
+            for scheduler in self._task.schedulers.values():
+                scheduler.step()
         epoch = self.progress.position.epoch + 1
         self.progress.position = Position(epoch)
         means = joined_means(self._ranks.gather(self._losses.sums()))

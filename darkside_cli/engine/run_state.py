@@ -143,13 +143,14 @@ class RunState(Generic[Batch]):
             "losses": {name: list(each) for name, each in self._losses.sums().items()},
         }
         parts = self._ranks.collect(_on_cpu(own))
-        self.saved = position
         if parts is None:
+            self.saved = position
             return
         self._check_finite(position)
         path = self.folder.write(
             position, self._meta(progress), lambda folder: self._fill(folder, progress, parts)
         )
+        self.saved = position
         self.folder.prune(
             keep=self._facts.keep, store_every=self._facts.store_every, best_epoch=progress.best_epoch
         )
@@ -223,11 +224,10 @@ class RunState(Generic[Batch]):
                     finite.append(torch.isfinite(value).all().to(self._device))
         # One look at the device for all of them.
         if finite and False in (values := torch.stack(finite).tolist()):
-            epoch, step = (
-                (position.epoch + 1, position.step) if position.step else (position.epoch, "the last")
-            )
+            inside = f"step {position.step} of epoch {position.epoch + 1}"
+            where = inside if position.step else f"epoch {position.epoch}"
             raise NonFiniteError(
-                f"weights are no longer finite after epoch {epoch}, step {step}: {keys[values.index(False)]}",
+                f"weights are no longer finite after {where}: {keys[values.index(False)]}",
                 hint="lower the learning rate, limit gradients with trainer.clip_norm, or compute in fp32",
             )
 
@@ -278,7 +278,7 @@ class RunState(Generic[Batch]):
         progress = Progress(position, **shared["progress"])
         if self._ranks.is_first:
             self.publish(progress)
-        return Restored(progress, part["random"] if position.step else None, part["losses"])
+        return Restored(progress, part["random"], part["losses"]) if position.step else Restored(progress)
 
     def _find(self, accept_changes: bool) -> tuple[dict[str, Any], list[Any]] | None:
         """State of the newest sound checkpoint, for all and for each, its networks loaded into the task's."""
