@@ -84,9 +84,13 @@ def _indices(value: Any, key: str, path: Path) -> IntArray:
 
 
 def _boxes(value: Any, count: int, path: Path) -> tuple[Box | None, ...] | None:
-    if value is None or all(each is None for each in value):
+    listed = value if isinstance(value, (list, tuple, np.ndarray)) else () if value is None else (value,)
+    if all(each is None for each in listed):
         return None
-    boxes = tuple(None if box is None else tuple(float(side) for side in box) for box in value)
+    try:
+        boxes = tuple(None if box is None else tuple(map(float, box)) for box in listed)
+    except (TypeError, ValueError):
+        boxes = ()
     if len(boxes) != count or any(box is not None and len(box) != 4 for box in boxes):
         raise CheckpointError(f"{path}: bbxs are not the images' boxes", hint=_AGAIN)
     return boxes  # type: ignore[return-value]

@@ -107,8 +107,8 @@ def _require_clusters(query_clusters: IntArray, pool_clusters: IntArray, count: 
     fewest = int(others.min())
     if fewest < count:
         raise UsageError(
-            f"{count} hard negatives are needed, one a place, but the pool of {len(pool_clusters)} images shows only "
-            f"{fewest} places besides that of an anchor",
+            f"{count} hard negatives are needed, one a place, but of places other than an anchor's the pool of "
+            f"{len(pool_clusters)} images shows only {fewest}",
             hint=f"take fewer negatives (at most {fewest}), a larger negative pool, or add places",
         )
 
