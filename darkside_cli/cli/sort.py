@@ -50,7 +50,8 @@ def sort(
     Reads image files, folders, or names piped into standard input, and writes day.txt, dusk.txt and night.txt, one
     name a line, which train-gan takes:
 
-        darkside sort -r holidays/ && darkside train-gan --day sorted/day.txt --night sorted/night.txt
+        darkside sort -r holidays/
+        darkside train-gan --day sorted/day.txt --night sorted/night.txt
 
     The score of each picture, from 0 (day) to 1 (night), comes from how light its upper third, the sky, and the
     whole are, and how yellow it is; what is doubtful is called dusk. Look at the lists before you train on them.
