@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
     from darkside_cli.gan.config import GanConfig
 
+SFM = "data/train/retrieval-SfM-120k"
 #: Pictures that the published trainings show their progress on; where they are not at hand, others do.
 _EXAMPLES = PurePosixPath("data/val/day_night")
 _SAFE = re.compile(r"[A-Za-z0-9_./:@%+-]+")
@@ -173,6 +174,13 @@ def _commands(step: PlannedStep | None, root: Path) -> list[list[Any]]:
              *(word for each in step.sets if each.image_size_px == size for word in ("--dataset", each.name))]
             for size in sizes
         ]  # fmt: skip
+    if isinstance(step, WhitenStep):
+        data, images = whitening_data(step, root)
+        return [
+            ["whiten", data, "--model", _named(step.model, root), "--method", step.type, *_size(step.image_size_px),
+             *([] if step.scales == "ms" else ["--scales", step.scales]),
+             *([] if images is None else ["--images", images]), "--output", under(root, step.output)]
+        ]  # fmt: skip
     return []
 
 
@@ -201,6 +209,16 @@ def whitening_file(whitening: Weights, root: Path) -> Path:
         file = next(file for file in MODELS.get(whitening).files if file.role == "whitening")
         return root / file.path
     return under(root, whitening)
+
+
+def whitening_data(step: WhitenStep, root: Path) -> tuple[str, Path | None]:
+    """What a whitening is learned from, and the folder of its images where that is not the published one."""
+    folder, _, name = (step.images or "").rpartition("/")
+    published = isinstance(step.database, str) and folder == f"{SFM}/ims"
+    images = under(root, folder) if folder and name == "*" and not published else None
+    return (
+        step.database.lower() if isinstance(step.database, str) else str(under(root, step.database))
+    ), images
 
 
 def describe(step: PlannedStep | None) -> str:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.cli.errors import EXIT_DONE, EXIT_MISSING, EXIT_SOME_FAILED, say
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, say
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.scenarios import overrides, under, whitening_file
+from darkside_cli.cli.scenarios import overrides, under, whitening_data, whitening_file
 from darkside_cli.cli.session import Session
 from darkside_cli.compat.scenario_plan import (
     DownloadStep,
@@ -83,9 +83,10 @@ def download(step: DownloadStep, settings: Settings) -> Outcome:
         lacking = [a.name for a in store.select(step.names) if store.state(a).status != "complete"]
         if lacking:
             say(f"{step.name}: not here, and not downloaded: {', '.join(lacking)}")
-        return Outcome(code=EXIT_MISSING if lacking else EXIT_DONE, outputs={"missing": lacking})
-    code, answer = captured(settings, command, names=list(step.names))
-    return Outcome(code=code, outputs={"missing": sorted(answer.get("failed", {}))})
+        return Outcome(outputs={"missing": lacking})
+    _, answer = captured(settings, command, names=list(step.names))
+    missing = sorted(answer.get("failed", {}))
+    return Outcome(code=EXIT_SOME_FAILED if missing else EXIT_DONE, outputs={"missing": missing})
 
 
 def train_gan(step: TrainGanStep, settings: Settings) -> Outcome:
@@ -118,12 +119,34 @@ def finetune(step: FinetuneStep, settings: Settings) -> Outcome:
 
 
 def whiten(step: WhitenStep, settings: Settings) -> Outcome:
-    """Learn a whitening."""
-    del settings
-    raise UsageError(
-        f"{step.path}: this version of darkside cannot learn whitenings yet",
-        hint="the targets train, output and eval run",
+    """Learn a whitening; one that is newer than the model stays."""
+    from darkside_cli.cli.whiten import whiten as command
+
+    model = descriptor(step.model, settings.root)
+    target = under(settings.root, step.output)
+    if target.is_file() and Path(model).exists() and target.stat().st_mtime >= Path(model).stat().st_mtime:
+        if not settings.session.quiet:
+            say(f"{step.name}: {target} is there already")
+        return Outcome(outputs={"file": str(target)})
+    data, images = whitening_data(step, settings.root)
+    code, answer = captured(
+        settings,
+        command,
+        data=data,
+        model=model,
+        output=target,
+        method=step.type,
+        images=images,
+        image_size=step.image_size_px or 0,
+        scales=step.scales,
+        overwrite=True,
+        device=settings.device,
+        precision=settings.precision,
+        workers=settings.workers,
+        download=settings.download,
     )
+    _print_paths(settings, [answer["file"]])
+    return Outcome(code=code, outputs=answer)
 
 
 def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:

@@ -200,7 +200,7 @@ def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
     """See that what the training needs is here: the published lists and pictures, the edge detector's weights."""
     from darkside_cli.gan.methods import EDGE_DETECTORS
 
-    if config.data.day is None or config.data.night is None:
+    if (config.data.day is None or config.data.night is None) and not _published_pictures(session):
         with _own_pictures_named():
             obtain(session, _PUBLISHED_SETS, download=download)
     detector: str = getattr(config, "edge_detector", "")
@@ -213,6 +213,13 @@ def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
                 error.message,
                 hint=f"{error.hint} (licence: {entry.licence}); or --edge-detector sobel, which needs none",
             ) from error
+
+
+def _published_pictures(session: Session) -> bool:
+    """Whether the published lists and pictures are here; single ones that are not are told when they are opened."""
+    folder = session.root.train("retrieval-SfM-120k")
+    lists = [folder / "dataset" / f"train_{what}.txt" for what in ("day", "night")]
+    return (folder / "ims").is_dir() and all(path.is_file() for path in lists)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class Scenario:
         if not isinstance(node, Table):
             raise ConfigError(f"{node.place}: '{name}' is no target: a target is a mapping of steps")
         for key, step in node.entries.items():
-            if _public(key):
+            if is_step(key, step):
                 self._check_step(f"{name}.{key}", step)
         return node
 
@@ -114,10 +114,15 @@ def _public(key: Key) -> bool:
     return not str(key).startswith("_")
 
 
+def is_step(key: Key, node: Node) -> bool:
+    """Whether a key of a target is a step: private ones are not, nor those that an overlay has made null."""
+    return _public(key) and not (isinstance(node, Leaf) and node.value is None)
+
+
 def _is_target(node: Node) -> bool:
     if not isinstance(node, Table):
         return False
-    steps = [each for key, each in node.entries.items() if _public(key)]
+    steps = [each for key, each in node.entries.items() if is_step(key, each)]
     return bool(steps) and all(isinstance(each, Table) and FUNCTION in each.entries for each in steps)
 
 

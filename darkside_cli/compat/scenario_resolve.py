@@ -7,7 +7,7 @@ of the target (``_shared``) can be used by their names.
 Order. The reference sorts steps by their names as texts; that puts 10_x before 2_x, and the fine-tuning of the
 published target ``all`` (1_finetune_embed) before the training (1_train_augment) that it needs. Here steps go by
 the number before their name, steps of one number as they stand in the file, and steps without a number by name
-behind them. ``order="original"`` is the reference's.
+behind them. A step that an overlay has made null is left out. ``order="original"`` is the reference's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from darkside_cli.compat.scenario import FUNCTION, Scenario
+from darkside_cli.compat.scenario import FUNCTION, Scenario, is_step
 from darkside_cli.compat.scenario_tree import (
     MAX_NODES,
     Items,
@@ -78,7 +78,7 @@ class TargetResolver:
     ) -> None:
         table = scenario.target(target)
         self.target = target
-        self.steps = {str(key): node for key, node in table.entries.items() if not str(key).startswith("_")}
+        self.steps = {str(key): node for key, node in table.entries.items() if is_step(key, node)}
         self.order = tuple(step_order(list(self.steps), order))
         self.outputs_known = outputs_known
         private = {str(key): plain(node) for key, node in table.entries.items() if str(key).startswith("_")}
