@@ -83,14 +83,13 @@ class LiveRegion:
 
     def _refresh(self) -> None:
         while not self._end.wait(REFRESH_EVERY_S):
-            try:
-                self._draw()
-            except (OSError, ValueError):  # the terminal is gone
-                return
+            self._draw()
 
     def _draw(self, before: str | None = None) -> None:
         """Write the view over the old one, or after ``before``, which has done away with the old one."""
         with self._lock:
+            if self._file.closed:
+                return
             size = self._console.size
             if before is None:
                 # Terminals remember which lines they folded, and join them again, until the lines are erased.
@@ -98,7 +97,10 @@ class LiveRegion:
             self._columns = size.width
             # A character in the last column leaves some terminals between two lines: it stays free.
             width, height = max(1, size.width - 1), max(1, size.height - 1)
-            lines = self._lines(width, height)
+            try:
+                lines = self._lines(width, height)
+            except OSError:  # rich writes too, an empty text: the terminal is gone
+                return
             from rich.cells import cell_len
             from rich.text import Text
 

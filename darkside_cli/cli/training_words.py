@@ -39,7 +39,7 @@ def left(seconds: float | None) -> str:
     """Time left, to whole seconds; nothing if nobody knows."""
     if seconds is None:
         return ""
-    return f"{seconds:.0f} s" if seconds < 59.5 else clock(seconds)
+    return f"{seconds:.0f} s" if seconds < 59.5 else clock(round(seconds))
 
 
 def start_words(event: TrainingStarted) -> str:
