@@ -206,7 +206,8 @@ class UnpairedImages:
             )
             return cut_view(day, day_view, config.crop_size), cut_view(night, night_view, config.crop_size)
         crop = ScaleCrop(config.crop_size, config.scale, rng)
-        if config.share_crop:
+        small = any(size[axis] < config.crop_size[axis] for size in sizes for axis in (0, 1))
+        if config.share_crop and not small:  # or the other one would have to be enlarged along with it
             part = crop.draw(sizes)
             parts = [part, part]
         else:

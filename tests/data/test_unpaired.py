@@ -288,6 +288,19 @@ def test_any_size_gives_crops(
     assert batch.day.abs().max() <= 1
 
 
+def test_small_pictures_enlarge_themselves_alone(tmp_path: Path) -> None:
+    """Beside a tiny day picture, of a night picture whose red grows by one a pixel, crops still do so."""
+    for name in ("day", "night"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (10, 10)).save(tmp_path / "day" / "a.png")
+    ramp = np.zeros((60, 80, 3), dtype=np.uint8)
+    ramp[..., 0] = np.arange(80)
+    Image.fromarray(ramp).save(tmp_path / "night" / "a.png")
+    (batch,) = images(tmp_path, size=1, scale=(1.0, 1.0)).epoch(0)
+    steps = (batch.night[0, 0] * 127.5).diff(dim=1)
+    torch.testing.assert_close(steps, torch.ones_like(steps), rtol=0, atol=1e-4)
+
+
 def test_one_stream_of_crops(sets: Path) -> None:
     """In the order of loading: scale, row, column of each pair, from one generator that others may use between."""
     asked: list[int] = []
