@@ -44,6 +44,8 @@ def left(seconds: float | None) -> str:
 
 def start_words(event: TrainingStarted) -> str:
     """What begins, where, on what."""
+    if event.epoch >= event.epochs:
+        return f"all {event.epochs} epochs are done in {one_line(os.fsdecode(event.run))}"
     begin = (
         f"goes on at epoch {event.epoch + 1}, batch {event.step + 1}"
         if event.epoch or event.step

@@ -161,6 +161,8 @@ def _loss_group(name: str, names: Sequence[str]) -> str:
         return readable(name.rpartition("/")[0]).capitalize()
     if not any("discriminator" in each for each in names):
         return ""
+    if name == "total":
+        return "All losses"
     if "discriminator" in name:
         return "Discriminators"
     return "Edge student" if "student" in name else "Generators"

@@ -43,19 +43,26 @@ class SampleEpoch:
 
 
 def embed_samples(
-    folder: Path, *, most_epochs: int = MOST_EPOCHS, budget_bytes: int = BUDGET_BYTES, workers: int = 2
+    folder: Path,
+    *,
+    up_to: int | None = None,
+    most_epochs: int = MOST_EPOCHS,
+    budget_bytes: int = BUDGET_BYTES,
+    workers: int = 2,
 ) -> tuple[list[SampleEpoch], int]:
     """Pictures ``epoch_0005*.jpg`` (or .png) of ``folder``, newest first, and how many epochs were left out.
 
     Of more than ``most_epochs`` the first, the last and an even choice between them is taken. Altogether they take at
-    most ``budget_bytes``. Pictures that cannot be read are passed over.
+    most ``budget_bytes``. Epochs after ``up_to`` are not looked at, pictures that cannot be read are passed over.
     """
     by_epoch: dict[int | None, list[Path]] = {}
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
                 match = _EPOCH.search(path.stem)
-                by_epoch.setdefault(int(match[1]) if match else None, []).append(path)
+                epoch = int(match[1]) if match else None
+                if epoch is None or up_to is None or epoch <= up_to:
+                    by_epoch.setdefault(epoch, []).append(path)
     epochs = sorted(by_epoch, key=lambda epoch: -1 if epoch is None else epoch)
     chosen = spread(epochs, most_epochs)
     paths = [path for epoch in chosen for path in by_epoch[epoch]]

@@ -56,6 +56,7 @@ else:
 
 REPORT = "report.html"
 _MOST_STEPS = 6000
+_CHECKPOINT = re.compile(r"epoch_(?P<epoch>\d+)(?:_step_(?P<step>\d+))?")
 
 
 class ReportWriter:
@@ -93,7 +94,9 @@ def write_training_report(run: str | Path, *, title: str | None = None) -> Path:
         problems.append(f"scalars.jsonl: {scalars.damaged} damaged lines were passed over")
     config = _toml(run / "config.toml", problems)
     origins = _json(run / "origins.json", problems)
-    samples, left_out = embed_samples(run / "samples")
+    # Pictures of later epochs are from before this run began, or began again.
+    newest = _epochs_done(scalars) if scalars.records else None
+    samples, left_out = embed_samples(run / "samples", up_to=newest)
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
     text = page.render(
         title=title or run.resolve().name,
@@ -268,15 +271,21 @@ def _leaves(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def _checkpoints(run: Path) -> list[tuple[str, str, str]]:
-    """Checkpoints that are there: name, where training stood, size on the disk; the newest last."""
+    """Checkpoints that are there, in their order: name, where training stood, size on the disk."""
     found = []
     for meta in (run / "checkpoints").glob("*/meta.json"):
-        facts = _json(meta, [])
-        numbers = [int(each) for each in re.findall(r"\d+", meta.parent.name)] or [0]
-        epoch, step = facts.get("epoch", numbers[0]), facts.get("step", 0)
-        where = f"epoch {epoch}" + (f", batch {step}" if step else "")
+        match = _CHECKPOINT.fullmatch(meta.parent.name)
+        if match is None:
+            continue
+        # As engine/checkpoint.py names them: within an epoch by its number, which is one more than those done.
+        step = int(match["step"] or 0)
+        epochs = int(match["epoch"]) - bool(step)
+        where = f"after {epochs} epochs" + (f" and {step} batches" if step else "")
+        best = _json(meta, []).get("best")
+        if not step and isinstance(best, Mapping) and best.get("epoch") == epochs:
+            where += ", the best so far"
         size = sum(each.stat().st_size for each in meta.parent.iterdir() if each.is_file())
-        found.append((numbers, (meta.parent.name, where, human_size(size))))
+        found.append(((epochs, step), (meta.parent.name, where, human_size(size))))
     return [shown for _, shown in sorted(found)]
 
 

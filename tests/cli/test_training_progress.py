@@ -101,9 +101,11 @@ def test_a_run_that_goes_on_and_one_that_is_done(capsys: pytest.CaptureFixture[s
     shown = TrainingRenderer(title="cut")
     shown.emit(TrainingStarted(RUN, 50, 6, 30, 100, 10, "cpu"))
     shown.emit(TrainingFinished(RUN, 50, 3600.0, True))
+    shown.emit(TrainingStarted(RUN, 50, 50, 0, 0, 10, "cpu"))
     assert capsys.readouterr().err.splitlines() == [
         "darkside: cut: goes on at epoch 7, batch 31 in runs/läuf on cpu, 50 epochs of 100 batches of 10",
         "darkside: cut: training done after epoch 50, 1:00:00, in runs/läuf",
+        "darkside: cut: all 50 epochs are done in runs/läuf",
     ]
 
 
@@ -235,13 +237,16 @@ def state_after(*events: Event) -> TrainingState:
     return state
 
 
+OVER = TrainingStarted(RUN, 50, 50, 0, 0, 10, "cpu")
 MANY = StepDone(1, 20, 100, {f"a_rather_long_name_of_loss_{i}": 1.0 for i in range(20)}, RATES, 93.2)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.sampled_from([*ALL, MANY, RunStarted("extract", 9), ImageReady(Path("a"), Path("b"), (1, 1), 0.1)])
+        st.sampled_from(
+            [*ALL, MANY, OVER, RunStarted("extract", 9), ImageReady(Path("a"), Path("b"), (1, 1), 0.1)]
+        )
     ),
     st.integers(19, 200),
     st.integers(3, 60),

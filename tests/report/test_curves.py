@@ -50,15 +50,16 @@ def test_a_loss_has_its_batches_and_its_epochs() -> None:
 
 
 def test_losses_stand_by_their_part_of_the_game() -> None:
-    names = ("generator", "discriminator_night", "student", "cycle_day")
+    names = ("generator", "discriminator_night", "student_day", "cycle_day", "total")
     groups = loss_groups(scalars(step(1, 1, **dict.fromkeys(names, 1.0))))
     assert {group.title: [panel.title for panel in group.panels] for group in groups} == {
         "Generators": ["generator", "cycle day"],
         "Discriminators": ["discriminator night"],
-        "Edge student": ["student"],
+        "Edge student": ["student day"],
+        "All losses": ["total"],
     }
     colours = [group.panels[0].curves[0].colour for group in groups]
-    assert len(set(colours)) == 3
+    assert len(set(colours)) == 4
     (group,) = loss_groups(scalars(StepDone(1, 1, 1, {"tuples/contrastive": 1.0}, {}, 1.0)))
     assert (group.title, group.panels[0].title) == ("Tuples", "contrastive")
 
@@ -199,9 +200,10 @@ def test_importing_loads_no_matplotlib(module: str) -> None:
 
 def test_drawing_leaves_matplotlib_as_it_was() -> None:
     code = (
-        "import sys, matplotlib; before = dict(matplotlib.rcParams)\n"
-        "from darkside_cli.report.figures import Panel, draw; draw([Panel(title='a', curves=[])])\n"
-        "print(dict(matplotlib.rcParams) == before, 'matplotlib.pyplot' in sys.modules)"
+        "import sys, matplotlib; from darkside_cli.report import figures; keys = [*figures._RC, 'svg.hashsalt']\n"
+        "before = [matplotlib.rcParams[key] for key in keys]\n"
+        "figures.draw([figures.Panel(title='a', curves=[])])\n"
+        "print([matplotlib.rcParams[key] for key in keys] == before, 'matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

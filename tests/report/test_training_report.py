@@ -116,7 +116,7 @@ def test_a_complete_run(
     )
     saved = run / "checkpoints" / "epoch_0002"
     saved.mkdir(parents=True)
-    (saved / "meta.json").write_text(json.dumps({"epoch": 2, "step": 0}))
+    (saved / "meta.json").write_text(json.dumps({"epoch": 2, "step": 0, "best": {"epoch": 2}}))
     (saved / "state.pt").write_bytes(b"x" * 4000)
     (run / "generator_day2night.safetensors").write_bytes(b"x" * 1_500_000)
     page = page_of(run)
@@ -129,7 +129,8 @@ def test_a_complete_run(
     for text in (
         "hedgan", "edge agreement 0.625", "best (epoch 1)", "last validation (epoch 2)", "Generators",
         "Discriminators", "0.25", "best epoch 1: 0.625", "12.5", "1 min 30 s", "3.0 s", "optim.lr", "0.0002",
-        "command line, day", "All 3 settings", "checkpoints/epoch_0002", "epoch 2", "4.0 kB", "1.5 MB", "darkside",
+        "command line, day", "All 3 settings", "checkpoints/epoch_0002",
+        "after 2 epochs, the best so far", "4.0 kB", "1.5 MB", "darkside",
         "torch",
     ):  # fmt: skip
         assert text in texts, text
@@ -175,13 +176,25 @@ def test_files_that_make_no_sense_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("a = [")
     (tmp_path / "origins.json").write_bytes(b"\xff{")
     (tmp_path / "scalars.jsonl").write_bytes(b"\x00\n[]\n")
-    checkpoint = tmp_path / "checkpoints" / "epoch_0003_step_000120"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "meta.json").write_text("[1]")
+    for name in ("epoch_0003", "epoch_0003_step_000120", "epoch_0003 (damaged)", "epoch_0001"):
+        checkpoint = tmp_path / "checkpoints" / name
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "meta.json").write_text("[1]")
     texts = page_of(tmp_path).texts
     for start_of in ("config.toml cannot be read", "origins.json cannot be read", "scalars.jsonl: 2 damaged"):
         assert any(text.startswith(start_of) for text in texts)
-    assert "epoch 3" in texts
+    stages = [text for text in texts if text.startswith("after ")]
+    assert stages == ["after 1 epochs", "after 2 epochs and 120 batches", "after 3 epochs"]
+
+
+def test_pictures_of_an_older_run_in_the_same_folder_are_not_shown(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    for epoch in (1, 2):
+        make_photo(tmp_path / "samples" / f"epoch_{epoch:04}.jpg", 64, 48)
+    assert page_of(tmp_path).count("img") == 2
+    record(tmp_path, start(tmp_path), *epoch_events(1))
+    assert page_of(tmp_path).count("img") == 1
 
 
 def test_origins_may_be_objects_and_may_be_missing(tmp_path: Path) -> None:
