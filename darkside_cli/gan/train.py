@@ -17,7 +17,7 @@ from darkside_cli.data.unpaired_sets import PictureSet
 from darkside_cli.engine.distributed import Ranks
 from darkside_cli.engine.trainer import Trainer, TrainingResult
 from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, ignore
+from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.gan.config import GanConfig, SampleOptions
 from darkside_cli.gan.edge_detectors import load_edge_detector
 from darkside_cli.gan.methods import METHODS
@@ -45,9 +45,15 @@ class Validation:
         device: torch.device,
         emit: Emit = ignore,
     ) -> None:
-        self._quality = QualityValidator(
-            days, nights, size_px=options.size_px, day_limit=options.measured, fid=options.fid, emit=emit
-        )
+        self._quality: QualityValidator | None = None
+        try:
+            self._quality = QualityValidator(
+                days, nights, size_px=options.size_px, day_limit=options.measured, fid=options.fid, emit=emit
+            )
+        except UsageError as error:
+            if options.pictures is not None or options.fid:
+                raise
+            emit(Notice(f"{error.message}: the training goes without", "warning"))
         shown = evenly(days, options.count) if options.every else []
         self._samples = SampleWriter(shown, options.size_px, max(1, options.every))
         self._epochs, self._device = epochs, device
@@ -57,8 +63,7 @@ class Validation:
         """Scores by name; a sheet of pictures goes into ``folder`` when one is due."""
         if self._samples.due(epoch, self._epochs):
             self._samples.write(folder, epoch, translate, back=self.back, device=self._device)
-        scores: Mapping[str, float] = self._quality(translate, epoch, folder)
-        return scores
+        return {} if self._quality is None else self._quality(translate, epoch, folder)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def test_one_scale_by_hand() -> None:
     logits = detector.logits(step(0.2, 0.6, 8, 8))[0, 0]
     # Sobel's filter over 8 gives half the step on both sides of it: 0.2, nothing elsewhere. Eight pixels are
     # one neighbourhood: mean square 0.04 * 2/8 = 0.01, mean brightness 0.4.
-    reference = (0.01 + 1e-6) ** 0.5 + 0.1 * 0.4 + 0.005
+    reference = (0.01 + 1e-6) ** 0.5 + 0.05 * 0.4 + 0.02
     edge = -4 + 6 * ((0.04 + 1e-6) ** 0.5 - 1e-3) / reference
     expected = torch.tensor([-4.0, -4, -4, edge, edge, -4, -4, -4]).expand(8, 8)
     torch.testing.assert_close(logits, expected, atol=2e-4, rtol=1e-4)
@@ -45,11 +45,12 @@ def test_forward_is_the_sigmoid_of_the_logits() -> None:
     assert detector(image)[..., :4].max() < 0.1
 
 
-def test_edges_are_found_in_the_dark_too() -> None:
+def test_edges_are_found_in_dim_light_but_not_in_black() -> None:
     detector = Sobel()
-    day, night = detector(step(0.2, 0.8)), detector(step(0.02, 0.08))
-    assert night.max() > 0.75
-    assert (day - night).abs().mean() < 0.03
+    day, dim, black = (detector(step(level, 4 * level)) for level in (0.2, 0.08, 0.002))
+    assert dim.max() > 0.75
+    assert (day - dim).abs().mean() < 0.03
+    assert black.max() < 0.1
 
 
 def test_both_directions_alike() -> None:

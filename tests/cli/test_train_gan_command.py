@@ -1,0 +1,289 @@
+"""``darkside train-gan``: from pictures to a generator that translates, interrupted, killed, shared by processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests_support import RunCli, RunHere
+
+from darkside_cli.config.sources import tomllib  # the standard one, or tomli
+
+MakePhoto = Callable[..., Path]
+
+SMALL = (
+    "--set generator.ngf=4",
+    "--set generator.n_blocks=1",
+    "--set discriminator.ndf=4",
+    "--set discriminator.n_layers=1",
+    "--set data.size=6",
+    "--set data.workers=1",
+    "--set trainer.log_every_s=0",
+    "--set trainer.checkpoint_every=1",
+    "--set trainer.validate_every=2",
+    "--set samples.every=2",
+    "--set samples.size_px=96",
+    "--set samples.measured=2",
+)
+ARGUMENTS = [word for each in SMALL for word in each.split(" ", 1)]
+ARGUMENTS += ["--day", "day", "--night", "night", "--crop", "32", "--batch-size", "2", "--epochs", "3"]
+ARGUMENTS += ["--device", "cpu", "-o", "run"]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, make_photo: MakePhoto) -> Path:
+    """Folders ``day`` and ``night`` with a few pictures each, in ``tmp_path``."""
+    for number in range(5):
+        make_photo(tmp_path / "day" / f"day {number}.png", 72 + 8 * number, 72, seed=number)
+        make_photo(tmp_path / "night" / f"nïght{number}.jpg", 80, 64, seed=50 + number)
+    return tmp_path
+
+
+def method_options(method: str) -> list[str]:
+    """The method, and an edge detector without weights where it takes one."""
+    options = ["--model", method]
+    if "gan" in method and method != "cyclegan":
+        options += ["--edge-detector", "sobel"]
+    if method == "cut":
+        options += ["--set", "nce.layers=[4, 8]", "--set", "nce.num_patches=16", "--set", "nce.dim=8"]
+    return options
+
+
+def weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """All networks of the newest checkpoint and the outputs, by file name."""
+    newest = max((run / "checkpoints").glob("epoch_*"))
+    return {
+        path.name: load_file(path) for path in [*newest.glob("*.safetensors"), *run.glob("*.safetensors")]
+    }
+
+
+def assert_same(first: Path, second: Path) -> None:
+    one, other = weights(first), weights(second)
+    assert one.keys() == other.keys()
+    for name, state in one.items():
+        assert state.keys() == other[name].keys()
+        assert all(torch.equal(value, other[name][key]) for key, value in state.items()), name
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "hedgan",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("cyclegan", "cut", "hedngan", "rcfgan", "rcfngan")
+        ),
+    ],
+)
+def test_from_pictures_to_a_generator(method: str, pictures: Path, run_here: RunHere) -> None:
+    """Every method trains, leaves what it promises, and what it made translates."""
+    done = run_here("train-gan", *method_options(method), *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    run = pictures / "run"
+    made = done.stdout.split()
+    assert made[0] == str(Path("run") / "generator_day2night.safetensors")
+    assert len(made) == (2 if method == "cyclegan" else 1)
+    settings = tomllib.loads((run / "config.toml").read_text())
+    assert (settings["method"], settings["data"]["crop_px"], settings["trainer"]["epochs"]) == (method, 32, 3)
+    assert (run / "report.html").stat().st_size > 10_000
+    assert [path.name for path in sorted((run / "samples").iterdir())] == [
+        "epoch_0002.jpg",
+        "epoch_0003.jpg",
+    ]
+    records = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
+    assert any("edge_agreement" in json.dumps(record) for record in records)
+    assert {"epoch_0002", "epoch_0003", "frozen"} >= {path.name for path in (run / "checkpoints").iterdir()}
+
+    night = run_here("translate", "day", "--model", "run", "-o", "out")
+    assert night.returncode == 0, night.stderr
+    assert len(night.stdout.splitlines()) == 5
+    back = run_here("translate", "night", "--model", "run", "--to", "day", "-o", "back")
+    assert back.returncode == (0 if method == "cyclegan" else 3), back.stderr
+
+
+def test_it_goes_on_where_it_was(pictures: Path, run_here: RunHere) -> None:
+    command = ["train-gan", *method_options("hedgan"), *ARGUMENTS]
+    assert run_here(*command, "--epochs", "1").returncode == 0
+    assert run_here(*command).returncode == 0
+    again = run_here(*command, "--json")
+    assert (again.returncode, json.loads(again.stdout)["complete"]) == (0, True)
+    assert run_here(*command, "-o", "whole", "--json").returncode == 0
+    # The learning rate falls over other epochs in the first part of the first run: only the shape is the same.
+    assert weights(pictures / "run").keys() == weights(pictures / "whole").keys()
+    other = run_here(*command, "--set", "generator.ngf=8")
+    assert other.returncode == 2
+    assert "generator.ngf" in other.stderr
+    assert "--no-resume" in other.stderr
+    assert run_here(*command, "--set", "generator.ngf=8", "--no-resume").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["hedgan", "cyclegan", "hedngan"])
+def test_killed_at_any_moment_it_ends_with_the_same_weights(
+    method: str, pictures: Path, environment: dict[str, str]
+) -> None:
+    """kill -9 at random moments, and the same command again: bit for bit what an undisturbed run gives."""
+    command = [sys.executable, "-m", "darkside_cli", "train-gan", *method_options(method), *ARGUMENTS]
+    command += ["--set", "trainer.ema_decay=0.9", "--set", "trainer.checkpoint_minutes=0.0005"]
+    if method == "cyclegan":
+        command += ["--set", "pool_size=2"]
+    environment = {**environment, "OMP_NUM_THREADS": "1"}
+
+    def start(run: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*command, "-o", run],
+            cwd=pictures,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    whole = start("whole")
+    assert whole.wait(timeout=200) == 0, whole.stderr and whole.stderr.read()
+    rng = random.Random(7)
+    kills = 0
+    for _ in range(30):
+        process = start("run")
+        records = pictures / "run" / "scalars.jsonl"
+        size, patience = records.stat().st_size if records.exists() else 0, time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < patience:
+            if records.exists() and records.stat().st_size > size + rng.randrange(200):
+                break
+            time.sleep(0.005)
+        if process.poll() is None and kills < 5:
+            time.sleep(rng.random() * 0.4)
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        code = process.wait(timeout=200)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, process.stderr and process.stderr.read()
+    else:
+        pytest.fail("it never came to an end")
+    assert kills > 1
+    assert_same(pictures / "whole", pictures / "run")
+
+
+def test_ctrl_c_saves_and_exits_130(pictures: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "darkside_cli", "train-gan", *method_options("hedgan"), *ARGUMENTS]
+    process = subprocess.Popen(
+        [*command, "--epochs", "10000"],
+        cwd=pictures,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    records = pictures / "run" / "scalars.jsonl"
+    patience = time.monotonic() + 90
+    while time.monotonic() < patience and not (records.exists() and b'"step", "time"' in records.read_bytes()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said.decode()
+    assert list((pictures / "run" / "checkpoints").glob("epoch_*/meta.json"))
+    assert b"Traceback" not in said
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_with_the_double_batch(pictures: Path, run_cli: RunCli) -> None:
+    common = ["train-gan", *method_options("hedgan"), *ARGUMENTS, "--set", "data.size=8", "--epochs", "2"]
+    one = run_cli(*common, "--batch-size", "4", "-o", "one", timeout_s=250)
+    assert one.returncode == 0, one.stderr.decode()
+    two = run_cli(*common, "--batch-size", "2", "--nproc", "2", "-o", "two", timeout_s=250)
+    assert two.returncode == 0, two.stderr.decode()
+    assert two.stdout.decode().split() == ["two/generator_day2night.safetensors"]
+    first, second = (weights(pictures / name)["generator_day2night.safetensors"] for name in ("one", "two"))
+    for key, value in first.items():
+        # Adam turns the rounding of tiny gradients into steps of up to its rate; four steps were taken.
+        assert (value.double() - second[key].double()).abs().max() < 8 * 2e-4 + 1e-3 * value.abs().max(), key
+        assert (value.double() - second[key].double()).abs().mean() < 2e-4, key
+
+
+class TestMistakes:
+    def test_no_method(self, pictures: Path, run_here: RunHere) -> None:
+        told = run_here("train-gan", *ARGUMENTS)
+        assert (told.returncode, "hedngan" in told.stderr) == (2, True)
+
+    def test_misspelt(self, pictures: Path, run_here: RunHere) -> None:
+        told = run_here("train-gan", "--model", "hedgn")
+        assert (told.returncode, "did you mean hedgan" in told.stderr) == (2, True)
+        told = run_here("train-gan", "--model", "cut", "--set", "optim.lrr=1")
+        assert (told.returncode, "optim.lr" in told.stderr) == (2, True)
+        told = run_here("train-gan", "--model", "cut", "--edge-detector", "sobel")
+        assert (told.returncode, "no edge detector" in told.stderr) == (2, True)
+
+    def test_published_pictures_that_are_not_here(self, run_here: RunHere) -> None:
+        told = run_here("train-gan", "--model", "hedngan")
+        assert told.returncode == 3
+        assert "darkside download" in told.stderr
+        assert "--day" in told.stderr
+
+    def test_an_edge_detector_that_is_not_here(self, pictures: Path, run_here: RunHere) -> None:
+        told = run_here("train-gan", "--model", "hedngan", "--day", "day", "--night", "night")
+        assert told.returncode == 3
+        assert "darkside download hed" in told.stderr
+        assert "GPL-3" in told.stderr
+        assert "sobel" in told.stderr
+
+    def test_pictures_that_cannot_be_trained_on(self, pictures: Path, run_here: RunHere) -> None:
+        shutil.rmtree(pictures / "night")
+        command = ["train-gan", *method_options("hedgan"), *ARGUMENTS]
+        assert run_here(*command).returncode in (2, 3)
+        (pictures / "night").mkdir()
+        assert "no night pictures" in run_here(*command).stderr
+        (pictures / "night" / "broken.jpg").write_bytes(b"no picture")
+        assert run_here(*command).returncode == 2
+
+    def test_a_broken_picture_is_named_and_passed_over(self, pictures: Path, run_here: RunHere) -> None:
+        (pictures / "day" / "broken.jpg").write_bytes(b"no picture")
+        done = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--epochs", "1")
+        assert done.returncode == 0
+        assert done.stderr.count("broken.jpg") == 1
+
+
+def test_settings_from_everywhere(pictures: Path, run_here: RunHere) -> None:
+    """A run's config.toml is a configuration; the method may come from it or from a preset."""
+    mini = run_here("train-gan", "--preset", "mini", "--print-config")
+    assert tomllib.loads(mini.stdout)["method"] == "hedgan"
+    (pictures / "mine.toml").write_text(mini.stdout)
+    told = run_here(
+        "train-gan", "--config", "mine.toml", "--set", "optim.lr=1e-3", "--print-config", "--json"
+    )
+    shown = json.loads(told.stdout)
+    assert shown["config"]["optim"]["lr"] == 1e-3
+    assert shown["config"]["edge_detector"] == "sobel"
+    assert shown["origins"]["optim.lr"].startswith("--set")
+    assert run_here("train-gan", "--preset", "paper", "--print-config", "--model", "cut").returncode == 0
+
+
+def test_pictures_too_small_to_measure_train_all_the_same(pictures: Path, run_here: RunHere) -> None:
+    done = run_here(
+        "train-gan", *method_options("hedgan"), *ARGUMENTS, "--epochs", "1", "--set", "samples.size_px=48"
+    )
+    assert (done.returncode, "goes without" in done.stderr) == (0, True)
+
+
+def test_environment_of_torchrun(pictures: Path, run_cli: RunCli) -> None:
+    """A process that is one of several does not start more of them."""
+    told = run_cli(
+        "train-gan",
+        *method_options("hedgan"),
+        *ARGUMENTS,
+        "--nproc",
+        "2",
+        env={"RANK": "0", "WORLD_SIZE": "1"},
+    )
+    assert told.returncode == 2
+    assert b"one of several" in told.stderr
+    assert os.fspath(pictures)
