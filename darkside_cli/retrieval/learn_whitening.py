@@ -100,7 +100,8 @@ def pca_whitening(descriptors: Rows, *, shrink: int | None = None, emit: Emit = 
     not blown up. Without it, dimensions in which descriptors do not differ are left out, and that is told. Rows that
     are not finite are passed over.
 
-    Raises UsageError if fewer than two descriptors are there, all are the same, or ``shrink`` is out of range.
+    Raises UsageError if fewer than two descriptors are there, all are the same, ``shrink`` is out of range, or the
+    eigenvalue it names is above 1.
     """
     _check(descriptors)
     dim = descriptors.shape[1]
@@ -118,6 +119,10 @@ def pca_whitening(descriptors: Rows, *, shrink: int | None = None, emit: Emit = 
     if values[0] <= 0:
         raise UsageError("all descriptors are the same", hint="give descriptors of different images")
     if shrink is not None:
+        if values[shrink - 1] > 1:
+            raise UsageError(
+                "shrinkage is for descriptors of unit length", hint="normalise them, or leave it out"
+            )
         # Rounding makes zeros a little less than zero; that must not come before what is added.
         values = (1 - values[shrink - 1]) * values.clip(min=0) + values[shrink - 1]
     rank = int((values > values[0] * dim * np.finfo(np.float64).eps).sum())
