@@ -1,4 +1,4 @@
-"""Which file of a training run's folder is the generator: runs of ours, of gandtr, of CycleGAN and of CUT.
+"""Which file of a training run's folder is the generator, or the descriptor: runs of ours, of gandtr, CycleGAN, CUT.
 
 The first of these that is there (for a direction, day to night being the first choice) is taken:
 
@@ -7,7 +7,8 @@ The first of these that is there (for a direction, day to night being the first 
 3. CycleGAN's ``*_net_G_A.pth`` or ``*_net_G_B.pth``, then CUT's ``*_net_G.pth`` (of either direction).
 
 Of several, the one without or with the tag ``best`` wins, then ``bestsofar``, ``last`` or ``latest``, the
-newest epoch, and ``frozen``.
+newest epoch, and ``frozen``. Descriptors are ``descriptor.safetensors`` in a folder of ours, ``embed_*.pth`` in
+gandtr's.
 """
 
 from __future__ import annotations
@@ -73,6 +74,32 @@ def find_generator(folder: Path, direction: str | None = None) -> Path:
     else:
         hint = "a run's folder has generator_day2night.safetensors, epochs/generator_X_*.pth or *_net_G*.pth"
     raise MissingAssetError(f"{folder} has no generator's weights", hint=hint)
+
+
+def find_descriptor(folder: Path) -> Path | None:
+    """Find the descriptor's file in a run's folder, as :func:`find_generator` does; None if there is none."""
+    for pattern, place in (
+        (r"descriptor(?:_(?P<tag>.+))?\.safetensors", folder),
+        (r"embed(?:_(?P<tag>.+))?\.pth", folder / "epochs"),
+        (r"embed(?:_(?P<tag>.+))?\.pth", folder),
+    ):
+        if best := _best(re.compile(pattern), place):
+            return best
+    return None
+
+
+def find_network(folder: Path, direction: str | None = None) -> Path:
+    """Find the network that a run's folder is about: its generator, or where there is none, its descriptor.
+
+    Raises MissingAssetError as :func:`find_generator` does.
+    """
+    try:
+        return find_generator(folder, direction)
+    except MissingAssetError:
+        descriptor = find_descriptor(folder) if direction is None else None
+        if descriptor is None:
+            raise
+        return descriptor
 
 
 def _find(folder: Path, direction: str) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from darkside_cli.compat import cirtorch, gandtr
-from darkside_cli.compat.folders import DIRECTIONS, direction_of, epoch_of, find_generator
+from darkside_cli.compat.folders import DIRECTIONS, direction_of, epoch_of, find_network
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.state_file import StateFile, read_state_file
@@ -36,7 +36,8 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
     """Open weights: a file of ours, gandtr's or cirtorch's, a bare state dict (CycleGAN, HED …), a run's folder.
 
     ``direction`` ("day2night", "night2day") chooses among the generators of a folder (see
-    :mod:`darkside_cli.compat.folders`); of a file it changes nothing. Formats are told by content: torch's
+    :mod:`darkside_cli.compat.folders`); of a file it changes nothing. A folder without a generator stands for its
+    descriptor, if no direction is asked for. Formats are told by content: torch's
     zip and old container, or safetensors. What the network is comes from our metadata or gandtr's
     parameters, and is held against the weights; of a bare state dict it is recognised from keys and shapes.
 
@@ -53,7 +54,7 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
     if not path.exists():
         raise MissingAssetError(f"there is no file or folder {path}", hint="check the path")
     if path.is_dir():
-        path = find_generator(path, direction)
+        path = find_network(path, direction)
     try:
         with cirtorch.arrays_allowed():
             file = read_state_file(path)

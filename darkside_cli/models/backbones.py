@@ -82,17 +82,25 @@ def build_features(name: str) -> nn.Sequential:
 
     Raises UnknownNameError, with near matches, for a network that is not among :func:`backbone_names`.
     """
-    import torchvision
-
-    family = _family(name)
     device = torch.empty(0).device
     with torch.device("meta"):
-        classifier = torchvision.models.get_model(name, weights=None)
-    features = nn.Sequential(*family.cut(classifier))
+        _, features = features_of_classifier(name)
     if device.type != "meta":
         features.to_empty(device=device)
         _initialise(features)
     return features
+
+
+def features_of_classifier(name: str) -> tuple[nn.Module, nn.Sequential]:
+    """torchvision's classifier ``name``, without weights from anywhere, and its convolutional part: shared modules.
+
+    Raises UnknownNameError as :func:`build_features` does.
+    """
+    import torchvision
+
+    family = _family(name)
+    classifier = torchvision.models.get_model(name, weights=None)
+    return classifier, nn.Sequential(*family.cut(classifier))
 
 
 def _initialise(features: nn.Module) -> None:

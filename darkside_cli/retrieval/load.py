@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from darkside_cli.compat.folders import find_descriptor
 from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.paths import DataRoot, data_root
@@ -80,6 +81,8 @@ def load_model(
 ) -> LoadedDescriptor:
     """Load a descriptor by registered name, or from a checkpoint of ours, gandtr's or cirtorch's, on the CPU.
 
+    A run's folder stands for the descriptor in it.
+
     ``whiten`` True takes the whitening that belongs to the model: its second published file, the one inside a
     file of cirtorch's that was learned for as many scales, or the one beside a checkpoint ``x.pth``
     (``x_lw.pkl``, ``x_whitening.safetensors``); a network that ends with a whitening of its own needs none. A path
@@ -93,7 +96,7 @@ def load_model(
     place = root if root is not None else data_root()
     entry, path = locate(name_or_path, place, kind="descriptor")
     if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint="name the file of a descriptor's weights")
+        path = _in_folder(path)
     published = None if entry is None or whiten is not True else _published_whitening(entry, place)
     checkpoint = open_checkpoint(path)
     if checkpoint.kind != "descriptor":
@@ -137,6 +140,17 @@ def load_descriptor(
     return Describer(
         loaded.model, device=chosen, precision=precision, name=loaded.name, metadata=loaded.metadata
     )
+
+
+def _in_folder(folder: Path) -> Path:
+    """File of the descriptor in a run's folder. Raises UsageError if there is none."""
+    found = find_descriptor(folder)
+    if found is None:
+        raise UsageError(
+            f"{folder} is a folder without a descriptor",
+            hint="name the file of a descriptor's weights, or the folder of 'darkside finetune'",
+        )
+    return found
 
 
 def _published_whitening(entry: ModelEntry, root: DataRoot) -> Path:

@@ -1,0 +1,242 @@
+"""What determines the fine-tuning of a descriptor; the defaults are the published hyper-parameters.
+
+Free of heavy imports, so that help pages can list the options. Mohwald et al., ICCV 2023, section 4, and Radenović et
+al., TPAMI 2019, section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from darkside_cli.config.schema import option
+from darkside_cli.data.tuple_sets import WHITENING
+from darkside_cli.engine.trainer_config import TrainerConfig
+from darkside_cli.retrieval.mining_config import MiningConfig
+
+LossName = Literal["contrastive", "triplet"]
+AugmentName = Literal["generator", "images", "gamma", "exposure", "none"]
+AUGMENTATIONS: tuple[AugmentName, ...] = ("generator", "images", "gamma", "exposure", "none")
+INITS = ("imagenet", "torchvision", "random")
+"""Weights to begin with that have a name; the others are files."""
+
+_VGG_MARGIN, _RESNET_MARGIN, _TRIPLET_MARGIN = 0.75, 0.85, 0.1
+PUBLISHED_SET = "retrieval-sfm-120k"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """The loss over an anchor, its positive and its negatives; a sum over its pairs."""
+
+    kind: LossName = option("contrastive", help="contrastive, or triplet")
+    margin: float | None = option(
+        None,
+        help="distance from which on negatives do not matter (none: as published, 0.75 for VGG and AlexNet, 0.85 for "
+        "other backbones, 0.1 for the triplet loss)",
+        minimum=0,
+    )
+
+    def margin_for(self, backbone: str) -> float:
+        """The margin, by the backbone's name where none is given."""
+        if self.margin is not None:
+            return self.margin
+        if self.kind == "triplet":
+            return _TRIPLET_MARGIN
+        return _VGG_MARGIN if backbone.startswith(("vgg", "alexnet")) else _RESNET_MARGIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescriptorOptimOptions:
+    """Adam."""
+
+    lr: float = option(5e-7, help="learning rate", minimum=0)
+    betas: tuple[float, float] = option((0.9, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
+    weight_decay: float = option(5e-4, help="L2 penalty that is added to the gradients", minimum=0)
+    pool_factor: float = option(
+        10.0, help="factor of the rate for the exponent of the pooling, which has no weight decay", minimum=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescriptorScheduleOptions:
+    """The learning rate over the epochs."""
+
+    gamma: float = option(0.99, help="factor of the learning rate after each epoch", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TupleDataConfig:
+    """Images of places, and how they are read."""
+
+    database: str = option(
+        PUBLISHED_SET,
+        help="images and places: a published set by name, a folder with a folder for each place, a list (.csv, .json) "
+        "or a database (.pkl)",
+        choices_from="darkside_cli.data.tuple_sets:PUBLISHED",
+        open_ended=True,
+    )
+    file: Path | None = option(
+        None, help="the published set's database file, where it is not at its usual place"
+    )
+    images: Path | None = option(None, help="folder that names in a list or database start from")
+    validation: str | None = option(
+        None,
+        help="what to validate on, likewise (none: the part that a database has for it, else places kept back)",
+    )
+    validation_share: float = option(
+        0.1,
+        help="share of the places kept back for validation, where nothing else is there; 0: no validation",
+        minimum=0,
+        maximum=0.9,
+    )
+    positives: int = option(
+        4, help="pairs of an image with others of its place, where nobody names them", minimum=1
+    )
+    image_size_px: int = option(362, help="shrink images to this longest side", unit="px", minimum=8)
+    batch_size: int = option(
+        5, help="tuples of a batch in each process; their gradients are summed up", minimum=1
+    )
+    workers: int | None = option(
+        None, help="threads that decode (none: by CPU count)", minimum=1, maximum=256
+    )
+    prefetch: int = option(4, help="tuples read ahead", minimum=1, maximum=1000)
+    cache_mb: int = option(
+        512, help="memory for images as the network gets them, which spares small sets most of the work",
+        unit="MB", minimum=0,
+    )  # fmt: skip
+
+    @property
+    def spec(self) -> str:
+        """What the training tuples are opened by."""
+        return self.database if self.file is None else str(self.file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightOptions:
+    """Which anchors become night, by what, and what is done to all images afterwards.
+
+    "gamma" and "exposure" are the baselines without learning: one curve for the whole image.
+    """
+
+    kind: AugmentName = option(
+        "generator",
+        help="generator: translated; images: ready night images; gamma: x^g; exposure: less light; none",
+    )
+    models: tuple[str, ...] = option(
+        ("hedngan",), help="generators, by name or path; of several, the image's name picks one"
+    )
+    images: Path | None = option(None, help="folder of ready night images, named as the day ones are")
+    share: float = option(
+        0.25, help="share of the images that are night as anchors; their names decide", minimum=0, maximum=1
+    )
+    gamma: tuple[float, float] = option(
+        (2.0, 4.0),
+        help="lowest and highest exponent of gamma; the image's name picks it",
+        minimum=1,
+        maximum=20,
+    )
+    stops: tuple[float, float] = option(
+        (2.0, 5.0),
+        help="fewest and most halvings of the light; the image's name picks",
+        minimum=0,
+        maximum=16,
+    )
+    clahe_clip: float = option(
+        1.0, help="clip limit of CLAHE on all images, day and night; 0: no CLAHE", minimum=0
+    )
+    clahe_grid: int = option(8, help="tiles of CLAHE along a side", minimum=1)
+    cache: Path | None = option(
+        None, help="folder where translations are kept (none: cache/night in the data folder)"
+    )
+    cache_gb: float = option(
+        16.0, help="how much of the disk they may take; 0: keep none", unit="GB", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "stops"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} goes from low to high, not from {low:g} to {high:g}")
+        if self.kind == "images" and self.images is None:
+            raise ValueError("kind images needs the folder of ready night images")
+        if self.kind == "generator" and not self.models:
+            raise ValueError("kind generator needs a generator in models")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhiteningOptions:
+    """The whitening that is learned behind the network, when it is trained."""
+
+    kind: Literal["lw", "pca", "none"] = option("lw", help="lw, learned from pairs; pca; or none")
+    database: str | None = option(
+        None, help=f"what to learn it from (none: {WHITENING} for the published set, else the training data)"
+    )
+    images: Path | None = option(None, help="folder that names in a list or database start from")
+    image_size_px: int = option(1024, help="shrink images to this longest side", unit="px", minimum=8)
+    scales: str = option("ms", help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers between commas")
+    shrink: int | None = option(None, help="of pca: pull eigenvalues towards 1 by the k-th", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What the finished descriptor is measured on."""
+
+    datasets: tuple[str, ...] | None = option(
+        None, help="test sets by name or path (none: the published ones that are on this machine)"
+    )
+    image_size_px: int = option(1024, help="shrink images to this longest side", unit="px", minimum=8)
+    scales: str = option("ms", help="ms, ss, or numbers between commas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """A fine-tuning as a whole."""
+
+    backbone: str = option(
+        "vgg16",
+        help="convolutional part of the network, as torchvision calls it",
+        choices_from="darkside_cli.models.backbones:backbone_names",
+    )
+    pooling: str = option(
+        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.models.retrieval_net:POOLINGS"
+    )
+    init: str = option(
+        "imagenet",
+        help="weights to begin with: imagenet (published features), torchvision, random, or a file or model",
+        choices_from="darkside_cli.retrieval.config:INITS",
+        open_ended=True,
+    )
+    freeze_norms: bool = option(
+        True, help="batch norms keep the statistics they begin with, as published; not for random weights"
+    )
+    loss: LossOptions = option(LossOptions(), help="loss of a tuple")
+    optim: DescriptorOptimOptions = option(DescriptorOptimOptions(), help="optimiser")
+    schedule: DescriptorScheduleOptions = option(
+        DescriptorScheduleOptions(), help="learning rate over the epochs"
+    )
+    mining: MiningConfig = option(MiningConfig(), help="choice of an epoch's tuples")
+    data: TupleDataConfig = option(TupleDataConfig(), help="images and places")
+    augment: NightOptions = option(NightOptions(), help="night")
+    whitening: WhiteningOptions = option(WhiteningOptions(), help="whitening")
+    evaluation: EvaluationOptions = option(EvaluationOptions(), help="evaluation")
+    trainer: TrainerConfig = option(TrainerConfig(epochs=40), help="how long and how exactly to train")
+
+    @property
+    def margin(self) -> float:
+        """The loss's margin."""
+        return self.loss.margin_for(self.backbone)
+
+    @property
+    def validation_mining(self) -> MiningConfig:
+        """How validation tuples are chosen: every pair, with the hardest negatives of all images."""
+        return replace(
+            self.mining, anchors=None, anchor_choice="random", anchor_pool=None, negative_pool=None,
+            shuffle=False, easy_share=None,
+        )  # fmt: skip
+
+
+CHANGEABLE = (
+    "data.workers", "data.prefetch", "data.cache_mb", "augment.cache", "augment.cache_gb", "whitening", "evaluation",
+)  # fmt: skip
+"""What may differ between a run and the one it goes on from: it changes no weight of the network."""

@@ -1,0 +1,166 @@
+"""What a fine-tuning works on: tuples to train and validate on, pairs for the whitening, test sets, night."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.data.test_sets import TEST_SETS
+from darkside_cli.data.threads import default_threads
+from darkside_cli.data.tuple_sets import WHITENING, published_name
+from darkside_cli.data.tuples import TupleSet, split_off, without_broken
+from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.retrieval.config import PUBLISHED_SET, FinetuneConfig, TupleDataConfig
+from darkside_cli.retrieval.evaluate import Benchmark, open_benchmark, require_images
+from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
+from darkside_cli.retrieval.night_cache import KeptNight, NightCache
+from darkside_cli.retrieval.tuple_sources import open_tuples
+
+_MOST_THREADS = 16
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FinetuneSets:
+    """Sets of one run; ``benchmarks`` by what they were called. ``workers`` is how many threads decode."""
+
+    training: TupleSet
+    validation: TupleSet | None
+    whitening: TupleSet | None
+    whitening_upright: bool
+    benchmarks: dict[str, Benchmark]
+    workers: int
+
+
+def is_published(spec: str) -> bool:
+    """Whether ``spec`` is a published set or database: their images are used as stored, whatever their EXIF says."""
+    return published_name(spec) is not None or Path(spec).suffix.lower() == ".pkl"
+
+
+def open_sets(config: FinetuneConfig, root: DataRoot, *, emit: Emit = ignore) -> FinetuneSets:
+    """Open all sets of ``config``; broken images are named and left out.
+
+    Raises MissingAssetError for what is not on this machine, UsageError for what cannot be learned from.
+    """
+    training, validation = training_sets(config, root, emit=emit)
+    whitening, upright = _whitening_set(config, training, root, emit)
+    workers = config.data.workers or default_threads(_MOST_THREADS)
+    return FinetuneSets(training, validation, whitening, upright, _benchmarks(config, root), workers)
+
+
+def training_sets(
+    config: FinetuneConfig, root: DataRoot, *, emit: Emit = ignore
+) -> tuple[TupleSet, TupleSet | None]:
+    """Tuples to train on, and those to validate on, if there are any.
+
+    Without a set of its own, validation has the part that a database has for it; else some places are kept back.
+    """
+    data = config.data
+    training = _usable(_open(data.spec, data, root, split="train"), emit)
+    fewest = config.mining.negatives + 1
+    if data.validation is not None:
+        return training, _usable(_open(data.validation, data, root, split="val"), emit)
+    if is_published(data.spec):
+        try:
+            own = _open(data.spec, data, root, split="val")
+        except UnknownNameError:
+            pass
+        else:
+            if own.describe()["fingerprint"] != training.describe()["fingerprint"] and own.name.endswith(
+                "/val"
+            ):
+                return training, _usable(own, emit)
+    if not data.validation_share:
+        return training, None
+    rest, kept_back = split_off(
+        training, data.validation_share, seed=config.trainer.seed, fewest_places=fewest
+    )
+    emit(
+        Notice(
+            f"{kept_back.pairs} pairs of {kept_back.describe()['places']} places are kept back for validation, "
+            f"{rest.pairs} are trained on"
+        )
+    )
+    return rest, kept_back
+
+
+def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> TupleSet:
+    wanted = split if is_published(spec) else None
+    return open_tuples(spec, root, split=wanted, images=data.images, positives=data.positives)
+
+
+def _usable(tuples: TupleSet, emit: Emit) -> TupleSet:
+    return without_broken(tuples.require_pairs(), emit=emit)
+
+
+def _whitening_set(
+    config: FinetuneConfig, training: TupleSet, root: DataRoot, emit: Emit
+) -> tuple[TupleSet | None, bool]:
+    options, data = config.whitening, config.data
+    if options.kind == "none":
+        return None, True
+    spec = options.database
+    if spec is None:
+        if published_name(data.database) != PUBLISHED_SET:
+            return training, not is_published(data.spec)
+        spec = WHITENING
+    images = options.images or (data.images if published_name(spec) is not None else None)
+    return _usable(open_tuples(spec, root, images=images, positives=data.positives), emit), not is_published(
+        spec
+    )
+
+
+def _benchmarks(config: FinetuneConfig, root: DataRoot) -> dict[str, Benchmark]:
+    names = config.evaluation.datasets
+    if names is None:
+        here = [
+            entry.name
+            for entry in TEST_SETS
+            if entry.published_protocol
+            and entry.ground_truth(root.path).is_file()
+            and entry.images(root.path).is_dir()
+        ]
+        return {name: open_benchmark(name, root) for name in here}
+    found = {}
+    for name in names:
+        found[name] = open_benchmark(name, root)
+        require_images(found[name])
+    return found
+
+
+def night_of(
+    config: FinetuneConfig, generators: Sequence[NightMaker], root: DataRoot, *, emit: Emit = ignore
+) -> NightMaker | None:
+    """What makes night for anchors by ``config.augment``; None for nothing. Translations are kept on disk.
+
+    Raises UsageError if generators are wanted and there are none.
+    """
+    options = config.augment
+    if options.kind == "none" or options.share == 0:
+        return None
+    if options.kind == "gamma":
+        return GammaNight(*options.gamma)
+    if options.kind == "exposure":
+        return ExposureNight(*options.stops)
+    if options.kind == "images":
+        if options.images is None:
+            raise MissingAssetError("there is no folder of night images", hint="name it with --night-images")
+        return ReadyNights(options.images, size_px=config.data.image_size_px)
+    if not generators:
+        raise UsageError("there is no generator", hint="name one with --model, or --augment none")
+    cache = NightCache(options.cache or root / "cache" / "night", int(options.cache_gb * 1e9), emit=emit)
+    kept = [KeptNight(maker, cache) if maker.costly else maker for maker in generators]
+    return kept[0] if len(kept) == 1 else MixedNight(kept)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""Translations kept on disk, so that a frozen generator translates each image once and not in every epoch.
+
+One file holds one picture, in 16 bits a channel: what is read back is bit for bit what was given when it was made, so
+it makes no difference whether a picture was kept, could not be kept, or was lost. What came first stays when the limit
+is reached: images are asked for at random, so that replacing would cost without finding more. Only pictures of other
+generators have to give way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkside_cli.atomic import TEMPORARY_PREFIX, temporary_beside
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.retrieval.night import FloatImage, NightMaker, Pixels
+
+_LEVELS = 65535
+_SUFFIX = ".npy"
+#: The disk is not filled up to the last byte: checkpoints have to be written, too.
+_LEFT_FREE = 1 << 30
+
+
+class NightCache:
+    """Pictures of costly makers in ``folder``, up to ``limit`` bytes for all of them. Safe in several threads."""
+
+    def __init__(self, folder: Path, limit: int, *, emit: Emit = ignore) -> None:
+        self.folder, self._limit, self._emit = folder, limit, emit
+        self._lock = Lock()
+        self._sizes = _sizes(folder)
+        self._stopped = limit <= 0
+        self.made = 0
+        """Pictures that were not here and had to be made."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in use, as far as this process knows."""
+        return sum(self._sizes.values())
+
+    def __call__(self, maker: NightMaker, day: Pixels, name: str) -> FloatImage | None:
+        """Give the night that ``maker`` makes of ``day``, from the disk if it is there.
+
+        Raises UsageError if the maker makes no picture of it: values that are not finite.
+        """
+        place = hashlib.sha256(maker.fingerprint.encode()).hexdigest()[:24]
+        digest = hashlib.sha256(f"{day.shape} {name}\0".encode("utf-8", "surrogateescape"))
+        digest.update(np.ascontiguousarray(day).data)
+        key = digest.hexdigest()[:40]
+        path = self.folder / place / key[:2] / f"{key}{_SUFFIX}"
+        levels = None if self._limit <= 0 else _read(path)
+        if levels is None:
+            night = maker(day, name)
+            if night is None:
+                return None
+            levels = _quantised(night, maker)
+            self.made += 1
+            self._keep(path, place, levels)
+        return levels.astype(np.float32) / np.float32(_LEVELS)
+
+    def _keep(self, path: Path, place: str, levels: NDArray[np.uint16]) -> None:
+        if self._stopped:
+            return
+        try:
+            with self._lock:
+                if not self._room(place, levels.nbytes):
+                    return
+            with temporary_beside(path) as temporary, temporary.open("wb") as file:
+                np.save(file, levels)
+            with self._lock:
+                self._sizes[place] = self._sizes.get(place, 0) + path.stat().st_size
+        except OSError as error:
+            self._stop(f"cannot keep translations in {self.folder}: {error.strerror or error}")
+
+    def _room(self, place: str, needed: int) -> bool:
+        while self.size + needed > self._limit:
+            others = [each for each in self._sizes if each != place]
+            if not others:
+                self._stop(
+                    f"translations in {self.folder} take {self.size / 1e9:.1f} GB, as many as they may: "
+                    "further ones are made anew each time"
+                )
+                return False
+            oldest = min(others, key=lambda each: _age(self.folder / each))
+            shutil.rmtree(self.folder / oldest, ignore_errors=True)
+            del self._sizes[oldest]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.folder).free < _LEFT_FREE + needed:
+            self._stop(f"the disk of {self.folder} is nearly full: translations are made anew each time")
+            return False
+        return True
+
+    def _stop(self, reason: str) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._emit(Notice(f"{reason}", level="warning"))
+
+
+class KeptNight:
+    """``maker``, its pictures taken from ``cache`` where they are there."""
+
+    costly = False
+
+    def __init__(self, maker: NightMaker, cache: NightCache) -> None:
+        self._maker, self._cache = maker, cache
+
+    @property
+    def fingerprint(self) -> str:
+        """The maker's."""
+        return self._maker.fingerprint
+
+    def __call__(self, day: Pixels, name: str) -> FloatImage | None:
+        """Give the night of one picture."""
+        return self._cache(self._maker, day, name)
+
+
+def _quantised(night: FloatImage, maker: NightMaker) -> NDArray[np.uint16]:
+    if not np.isfinite(night).all():
+        raise UsageError(
+            f"the generator {maker.fingerprint[:16]} makes values that are not finite",
+            hint="train it again, or take another one",
+        )
+    return np.rint(np.clip(night, 0, 1) * np.float32(_LEVELS)).astype(np.uint16)
+
+
+def _read(path: Path) -> NDArray[np.uint16] | None:
+    """Levels (H, W, 3) of a file; None if it is not there or damaged."""
+    try:
+        levels: NDArray[np.uint16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return levels if levels.dtype == np.uint16 and levels.ndim == 3 and levels.shape[2] == 3 else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of the pictures of each maker. What killed processes left is removed."""
+    sizes: dict[str, int] = {}
+    if not folder.is_dir():
+        return sizes
+    for place in sorted(folder.iterdir()):
+        if not place.is_dir():
+            continue
+        sizes[place.name] = 0
+        for path in place.rglob(f"*{_SUFFIX}"):
+            with suppress(OSError):
+                if path.name.startswith(TEMPORARY_PREFIX):
+                    continue
+                sizes[place.name] += path.stat().st_size
+    return sizes
+
+
+def _age(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0

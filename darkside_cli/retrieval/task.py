@@ -1,0 +1,193 @@
+"""Metric learning of a descriptor, as a task for the trainer: one tuple after the other, one step a batch.
+
+Radenović, Tolias and Chum, TPAMI 2019, section 5.1: the images of a tuple are of different sizes, so that each tuple
+has its own backward pass; the gradients of a batch's tuples are *summed up* before the optimiser steps. Batch norms
+keep the statistics that the network came with. What is logged is the mean over the tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Adam
+
+from darkside_cli.data.clahe import ClaheSettings
+from darkside_cli.engine.device import autocast, pick_precision
+from darkside_cli.engine.schedule import exponential_decay
+from darkside_cli.engine.task import Task, Update
+from darkside_cli.losses.contrastive import contrastive_loss, triplet_loss
+from darkside_cli.models.retrieval_net import RetrievalNet
+from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig
+
+NETWORK = "descriptor"
+LOSS = "loss"
+_FUSED_ON = {"cpu", "cuda"}
+
+
+@dataclass(frozen=True)
+class TupleBatch:
+    """Tuples of a batch: each a list of images (3, H, W) of any sizes, the anchor, its positive, the negatives."""
+
+    tuples: tuple[tuple[Tensor, ...], ...]
+
+
+Validator = Callable[[], float]
+"""Gives the mean loss of the validation tuples; the network is in eval mode."""
+
+
+class MiningState:
+    """What belongs to a checkpoint beside the network: the tuples of the epoch that is under way."""
+
+    def state(self) -> dict[str, Any]:
+        """Give it, as tensors and numbers."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+
+
+class DescriptorTask(Task[TupleBatch]):
+    """Trains ``network`` by ``config`` on ``device``.
+
+    ``mining`` and ``validator`` may be set at any time; with a validator, the epoch of the least validation loss is
+    the best. ``facts`` are JSON-able and saved with the network.
+    """
+
+    outputs = (NETWORK,)
+    reduction = "sum"
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        network: RetrievalNet,
+        *,
+        device: torch.device | str,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.device = config, torch.device(device)
+        self.precision = pick_precision(config.trainer.precision, self.device)
+        self.network = network.to(self.device).train()
+        self.networks = {NETWORK: self.network}
+        self._norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        adam = Adam(
+            parameter_groups(network, config.optim),
+            lr=config.optim.lr,
+            betas=config.optim.betas,
+            fused=self.device.type in _FUSED_ON,
+        )
+        self.optimizers = {NETWORK: adam}
+        self.schedulers = {NETWORK: exponential_decay(adam, gamma=config.schedule.gamma)}
+        self.mining = MiningState()
+        self._validator: Validator | None = None
+        self._facts = dict(facts or {})
+
+    @property
+    def validator(self) -> Validator | None:
+        """What measures the validation loss."""
+        return self._validator
+
+    @validator.setter
+    def validator(self, validator: Validator | None) -> None:
+        self._validator = validator
+        self.decisive = None if validator is None else (LOSS, "min")
+
+    def train_step(self, batch: TupleBatch) -> Iterator[Update]:
+        """One update for each tuple, of which the last one steps."""
+        if self.config.freeze_norms:
+            for norm in self._norms:
+                norm.eval()
+        for number, images in enumerate(batch.tuples, start=1):
+            rows = self.rows(images)
+            loss = self.loss(rows)
+            distances = (rows[1:].detach() - rows[:1].detach()).norm(dim=1)
+            logs = {LOSS: loss, "positive_distance": distances[0]}
+            if len(distances) > 1:
+                logs["negative_distance"] = distances[1:].mean()
+            yield Update(loss, (NETWORK,) if number == len(batch.tuples) else (), logs)
+
+    def rows(self, images: Sequence[Tensor]) -> Tensor:
+        """Descriptors (N, D) of images (3, H, W) of any sizes; those of one size go through the network together."""
+        groups: dict[torch.Size, list[int]] = {}
+        for number, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(number)
+        rows = [self.network(torch.stack([images[n] for n in numbers])) for numbers in groups.values()]
+        order = torch.tensor([number for numbers in groups.values() for number in numbers])
+        return torch.cat(rows)[order.argsort().to(rows[0].device)]
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """Loss of one tuple, a scalar, of descriptors (2 + K, D): the anchor's, the positive's, the negatives'."""
+        return self.losses(rows[:1], rows[1:2], rows[None, 2:]).sum()
+
+    def losses(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """Losses (T,) of tuples: ``anchors`` and ``positives`` (T, D), ``negatives`` (T, K, D)."""
+        loss = contrastive_loss if self.config.loss.kind == "contrastive" else triplet_loss
+        return loss(anchors, positives, negatives, self.config.margin, reduction="none")
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Descriptors (B, D) of images (B, 3, H, W) by the network as it is now, in eval mode, without gradients."""
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            with torch.no_grad(), autocast(self.precision, self.device):
+                rows: Tensor = self.network(images.to(self.device, non_blocking=True))
+        finally:
+            self.network.train(was_training)
+        return rows.float()
+
+    def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:  # noqa: ARG002 - there are no pictures
+        """Ask ``validator``, if there is one."""
+        return {} if self._validator is None else {LOSS: self._validator()}
+
+    def compilable(self) -> tuple[nn.Module, ...]:
+        """The backbone."""
+        return (self.network.features,)
+
+    def extra_state(self) -> dict[str, Any]:
+        """What was mined for the epoch under way."""
+        return {"mining": self.mining.state()}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what was mined."""
+        self.mining.load_state(state["mining"])
+
+    def metadata(self, name: str) -> dict[str, Any]:  # noqa: ARG002 - there is one network
+        """What images have to go through, and how it was trained."""
+        config, augment = self.network.config, self.config.augment
+        clahe = clahe_settings(self.config)
+        return {
+            "method": "finetune",
+            "mean": list(config.mean),
+            "std": list(config.std),
+            "clahe": None if clahe is None else asdict(clahe),
+            "loss": self.config.loss.kind,
+            "margin": self.config.margin,
+            "augment": augment.kind,
+            **self._facts,
+        }
+
+
+def clahe_settings(config: FinetuneConfig) -> ClaheSettings | None:
+    """CLAHE that all images go through; None if none."""
+    augment = config.augment
+    return ClaheSettings(augment.clahe_clip, augment.clahe_grid) if augment.clahe_clip > 0 else None
+
+
+def parameter_groups(network: RetrievalNet, options: DescriptorOptimOptions) -> list[dict[str, Any]]:
+    """Groups of parameters: all but the pooling's, and those, with their own rate and no weight decay."""
+    pooling = set(network.pool.parameters())
+    groups = [
+        {
+            "params": [each for each in network.parameters() if each not in pooling],
+            "weight_decay": options.weight_decay,
+        }
+    ]
+    if pooling:
+        own = {"params": list(network.pool.parameters()), "lr": options.lr * options.pool_factor}
+        groups.append({**own, "weight_decay": 0.0})
+    return groups
