@@ -35,7 +35,7 @@ _CORE = "tag:yaml.org,2002:"
 _SCALARS = {f"{_CORE}{name}" for name in ("null", "bool", "int", "float", "str")}
 _COLLECTIONS = {True: {f"{_CORE}map"}, False: {f"{_CORE}seq"}}
 _MERGE = f"{_CORE}merge"
-_PART = re.compile(r'"[^"]+"|[^."]+')
+_PART = re.compile(r'"[^"]+"|[^."=]+')
 _OVERRIDE = re.compile(rf"(?P<key>\s*(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*)=(?P<value>.*)", re.DOTALL)
 
 
