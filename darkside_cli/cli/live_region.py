@@ -105,7 +105,8 @@ class LiveRegion:
             from rich.text import Text
 
             self._drawn = [cell_len(Text.from_ansi(line).plain) for line in lines]
-            self._write(before + "\n".join(f"{line}{_ERASE_REST}" for line in lines) + _ERASE_BELOW)
+            # The cursor waits below: there a shell's prompt finds it if this process is killed.
+            self._write(before + "".join(f"{line}{_ERASE_REST}\n" for line in lines) + _ERASE_BELOW)
 
     def _lines(self, width: int, height: int) -> list[str]:
         ascii_only = self._console.options.ascii_only
@@ -114,21 +115,21 @@ class LiveRegion:
         return captured.get().rstrip("\n").split("\n")[:height]
 
     def _rows(self) -> int:
-        """How many lines the view takes on the terminal as it is now."""
+        """How many lines above the cursor the view takes on the terminal as it is now."""
         size = self._console.size
         rows = sum(max(1, -(-length // max(1, size.width))) for length in self._drawn)
-        return max(1, min(rows, size.height))
+        return min(rows, max(1, size.height - 1))
 
     def _back(self) -> str:
         """Move the cursor to the view's beginning."""
-        return "\r" + _UP * (self._rows() - 1)
+        return "\r" + _UP * self._rows()
 
     def _erased(self) -> str:
         """Move the cursor to the view's beginning and leave nothing of the view.
 
         Line by line: some terminals keep what is erased all at once, if that is the whole screen.
         """
-        return f"\r{_ERASE_LINE}" + f"{_UP}{_ERASE_LINE}" * (self._rows() - 1)
+        return f"\r{_ERASE_LINE}" + f"{_UP}{_ERASE_LINE}" * self._rows()
 
     def _write(self, text: str) -> None:
         try:

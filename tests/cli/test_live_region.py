@@ -103,7 +103,7 @@ def test_a_forked_process_writes_for_itself(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
         sys.stderr.write("x")
-    assert scene.terminal.lines == ["one", "twox"]
+    assert scene.terminal.lines == ["one", "two", "x"]
     scene.region.stop()
 
 
