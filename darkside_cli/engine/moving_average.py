@@ -13,9 +13,11 @@ _WARM_UP = 10
 
 
 class MovingAverage:
-    """Averages ``average = d * average + (1 - d) * network`` of all weights of ``modules``.
+    """Averages ``average = d * average + (1 - d) * network`` of all weights and running statistics of ``modules``.
 
-    ``d`` is ``decay``, less in the beginning. Buffers (running statistics, counters) are taken over as they are.
+    ``d`` is ``decay``, less in the beginning. Statistics are averaged with the weights that they belong to: those of
+    the network as it is at the moment do not fit its average (a generator's colours then go astray). Counters are
+    taken over as they are.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
@@ -34,9 +36,8 @@ class MovingAverage:
         weight = 1 - min(self._decay, (1 + self.updates) / (_WARM_UP + self.updates))
         for name, module in self._modules.items():
             averages = self._averages[name]
-            learnt = {key for key, _ in module.named_parameters()}
             state = module.state_dict()
-            blended = [key for key in state if key in learnt and state[key].is_floating_point()]
+            blended = [key for key in state if state[key].is_floating_point()]
             if blended:
                 torch._foreach_lerp_(
                     [averages[key] for key in blended], [state[key] for key in blended], weight

@@ -16,7 +16,7 @@ def network() -> nn.Sequential:
 def test_by_hand() -> None:
     module = network()
     average = MovingAverage({"a": module}, decay=0.25)
-    expected = 1.0
+    expected, mean = 1.0, 0.0
     for update, weight in enumerate((3.0, -2.0, 0.5), 1):
         with torch.no_grad():
             module[0].weight.fill_(weight)
@@ -25,9 +25,11 @@ def test_by_hand() -> None:
         average.update()
         decay = min(0.25, (1 + update) / (10 + update))  # 2/11, 3/12, 0.25
         expected = decay * expected + (1 - decay) * weight
+        statistic = decay * statistic + (1 - decay) * 10 * weight
+        mean = decay * mean + (1 - decay) * 10 * weight
     with average.applied():
         assert module[0].weight.item() == pytest.approx(expected)
-        assert module[1].running_mean.item() == 5.0  # statistics are taken over
+        assert module[1].running_mean.item() == pytest.approx(mean)  # statistics belong to the weights
         assert module[1].num_batches_tracked.item() == 3
     assert average.updates == 3
 
