@@ -25,7 +25,6 @@ def test_by_hand() -> None:
         average.update()
         decay = min(0.25, (1 + update) / (10 + update))  # 2/11, 3/12, 0.25
         expected = decay * expected + (1 - decay) * weight
-        statistic = decay * statistic + (1 - decay) * 10 * weight
         mean = decay * mean + (1 - decay) * 10 * weight
     with average.applied():
         assert module[0].weight.item() == pytest.approx(expected)
