@@ -1,7 +1,7 @@
 """Several processes of one command on this machine, as ``torchrun`` would start them, without anything else.
 
 Each process gets the environment that :class:`darkside_cli.engine.distributed.Ranks` reads. The first one has our
-stdin, stdout and stderr; the others' stderr is kept, for the case that one of them is the first to fail.
+stdin, stdout and stderr; the others' stderr is kept, for the case that one of them fails.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """How the processes ended: ``code`` for ``sys.exit``, 0 if all did well, else that of the first to fail.
+    """How the processes ended: ``code`` for ``sys.exit``, 0 if all did well, else that of the process to blame.
 
     ``rank`` is that one's number, ``last_words`` the end of what it wrote to stderr, if nobody saw that.
     """
@@ -94,8 +94,7 @@ def launch(
             shared = _environment(processes, environment)
             for rank in range(processes):
                 started.append(_start(command, rank, shared))
-            first_to_fail = _wait(started, lambda: signals.received > 0)
-            return _result(first_to_fail)
+            return _result(_wait(started, lambda: signals.received > 0))
     finally:
         for each in started:
             _send(each.popen, _killing())
@@ -138,43 +137,41 @@ def _start(command: Sequence[str], rank: int, environment: Mapping[str, str]) ->
 
 
 def _wait(processes: Sequence[_Process], interrupted: Callable[[], bool]) -> _Process | None:
-    """Wait for all; returns the first that failed."""
-    first: _Process | None = None
+    """Wait for all; returns the one to blame, if one failed."""
+    failed: list[_Process] = []  # by themselves, in order
     failed_at = 0.0
     terminated = False
     while True:
         codes = [each.popen.poll() for each in processes]
-        if first is None:
-            failed = [each for each, code in zip(processes, codes, strict=True) if code]
-            if failed:
-                # Of several at once, one that misses another has the least to say (1).
-                first = min(failed, key=lambda each: (each.popen.returncode == 1, each.rank))
-                failed_at = time.monotonic()
+        if not terminated:
+            new = [each for each, code in zip(processes, codes, strict=True) if code and each not in failed]
+            failed_at = time.monotonic() if new and not failed else failed_at
+            failed += new
         if None not in codes:
-            return first
-        if first is not None:
-            waited = time.monotonic() - failed_at
-            if waited > _GRACE_S and not terminated and not interrupted():
-                terminated = True
-                for each in processes:
-                    _send(each.popen, signal.SIGTERM)
-            if terminated and waited > _GRACE_S + _KILL_S:
-                for each in processes:
-                    _send(each.popen, _killing())
+            # One that only misses another ends with 1, and maybe before that other is quite gone.
+            return min(failed, key=lambda each: each.popen.returncode == 1, default=None)
+        waited = time.monotonic() - failed_at if failed else 0.0
+        if waited > _GRACE_S and not terminated and not interrupted():
+            terminated = True
+            for each in processes:
+                _send(each.popen, signal.SIGTERM)
+        if terminated and waited > _GRACE_S + _KILL_S:
+            for each in processes:
+                _send(each.popen, _killing())
         time.sleep(_POLL_S)
 
 
-def _result(first: _Process | None) -> LaunchResult:
-    if first is None:
+def _result(blamed: _Process | None) -> LaunchResult:
+    if blamed is None:
         return LaunchResult(0)
-    code = first.popen.returncode
+    code = blamed.popen.returncode
     if code < 0:  # ended by a signal, told as shells do
         code = 128 - code
     lines: deque[str] = deque(maxlen=_TAIL_LINES)
-    if first.stderr is not None:
-        first.stderr.seek(0)
-        lines.extend(first.stderr.read().decode(errors="replace").splitlines())
-    return LaunchResult(code, first.rank, tuple(lines))
+    if blamed.stderr is not None:
+        blamed.stderr.seek(0)
+        lines.extend(blamed.stderr.read().decode(errors="replace").splitlines())
+    return LaunchResult(code, blamed.rank, tuple(lines))
 
 
 def _send(popen: subprocess.Popen[bytes], number: int) -> None:

@@ -403,6 +403,13 @@ class TestConfiguration:
             final.append(weights(task))
         assert all(torch.equal(value, final[1][key]) for key, value in final[0].items())
 
+    def test_the_number_of_processes_must_stay(self, tmp_path: Path) -> None:
+        self.start(tmp_path)
+        path = tmp_path / "checkpoints" / "epoch_0001" / "meta.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "processes": 2}))
+        with pytest.raises(OtherConfigurationError, match="processes was 2 and is 1"):
+            trainer(tmp_path, epochs=2, resolved={"trainer": {"seed": 0}, "lr": 0.1}).fit(accept_changes=True)
+
     def test_differences(self) -> None:
         old = {"a": 1, "b": {"c": [1, 2], "d": None}}
         assert config_differences(old, {"a": 1, "b": {"c": [1, 2]}}, ()) == {}
