@@ -65,6 +65,7 @@ def _register() -> None:
         finetune,
         models,
         run,
+        samples,
         search,
         sort,
         train_gan,
@@ -74,6 +75,7 @@ def _register() -> None:
 
     for module in (
         download,
+        samples,
         sort,
         train_gan,
         translate,

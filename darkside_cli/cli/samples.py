@@ -1,0 +1,40 @@
+"""``darkside samples``: a few day photographs to try things on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from darkside_cli.cli import options
+from darkside_cli.cli.errors import EXIT_DONE
+from darkside_cli.cli.session import Session, command
+from darkside_cli.errors import UsageError
+
+
+def samples(
+    session: Session,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write them to.")
+    ] = Path("samples"),
+    null: options.Null = False,  # noqa: ARG001 - read where the session is made
+) -> int:
+    """Write the day photographs that come with darkside, and print their paths:
+
+        darkside samples | darkside translate --to night
+
+    They are in the public domain; SOURCES.md beside them names authors and sources.
+    """
+    from darkside_cli.data.samples import write_samples
+
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is not a folder", hint="name a folder with --output")
+    for path in write_samples(output):
+        session.output.path(path)
+    return EXIT_DONE
+
+
+def register(app: Any) -> None:
+    """Add the command to ``app``."""
+    command(app, "samples")(samples)
