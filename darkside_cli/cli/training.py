@@ -156,15 +156,16 @@ def sinks(
         )
         session.output.above_bar = shown.above_bar
         report = ReportWriter(run, shown.emit)
-        record: Emit | None = None
+        # Open from the beginning: what is said before the training begins waits there, and belongs to the report.
+        record = stack.enter_context(scalar_sinks(run))
+        begun = False
 
         def emit(event: Event) -> None:
-            nonlocal record
-            if isinstance(event, TrainingStarted) and record is None:
+            nonlocal begun
+            if isinstance(event, TrainingStarted) and not begun:
+                begun = True
                 write_config(run, resolved)
-                record = stack.enter_context(scalar_sinks(run))
-            if record is not None:
-                record(event)
+            record(event)
             shown.emit(event)
             report.emit(event)
 

@@ -52,8 +52,8 @@ def start_words(event: TrainingStarted) -> str:
         else "training"
     )
     return (
-        f"{begin} in {one_line(os.fsdecode(event.run))} on {one_line(event.device)}, {event.epochs} epochs "
-        f"of {event.steps} batches of {event.batch_size}"
+        f"{begin} in {one_line(os.fsdecode(event.run))} on {one_line(event.device)}, "
+        f"{event.epochs} epoch{'s' * (event.epochs > 1)} of {event.steps} batches of {event.batch_size}"
     )
 
 

@@ -78,11 +78,15 @@ def edges_to_pixels(edges: Tensor) -> NDArray[np.uint8]:
 
 @contextmanager
 def undisturbed_randomness(device: torch.device) -> Iterator[None]:
-    """What the block draws at random is forgotten: torch's generators, ``device``'s too, NumPy's and Python's."""
+    """What the block draws at random is forgotten: torch's generators (``device``'s too, but for MPS), NumPy's,
+    Python's.
+    """
     state, arrays = random.getstate(), np.random.get_state()
-    others = [device] if device.type not in ("cpu", "mps") else []
+    on_device = device.type not in ("cpu", "mps")
     try:
-        with torch.random.fork_rng(devices=others):
+        with torch.random.fork_rng(
+            devices=[device] if on_device else [], device_type=device.type if on_device else "cuda"
+        ):
             yield
     finally:
         random.setstate(state)

@@ -157,7 +157,7 @@ def _status(scalars: Scalars) -> tuple[str, str]:
             end = record.event
     if start is None:
         return "open", "nothing recorded yet"
-    where = f"{_epochs_done(scalars)} of {start.epochs} epochs"
+    where = f"{_epochs_done(scalars)} of {start.epochs} epoch{'s' * (start.epochs > 1)}"
     if end is None:
         return "open", f"not finished: {where} done, last sign of life {_moment(scalars.records[-1].time)}"
     if end.complete:
@@ -280,7 +280,9 @@ def _checkpoints(run: Path) -> list[tuple[str, str, str]]:
         # As engine/checkpoint.py names them: within an epoch by its number, which is one more than those done.
         step = int(match["step"] or 0)
         epochs = int(match["epoch"]) - bool(step)
-        where = f"after {epochs} epochs" + (f" and {step} batches" if step else "")
+        where = f"after {epochs} epoch{'s' * (epochs != 1)}" + (
+            f" and {step} batch{'es' * (step > 1)}" if step else ""
+        )
         best = _json(meta, []).get("best")
         if not step and isinstance(best, Mapping) and best.get("epoch") == epochs:
             where += ", the best so far"

@@ -184,7 +184,7 @@ def test_files_that_make_no_sense_are_named(tmp_path: Path) -> None:
     for start_of in ("config.toml cannot be read", "origins.json cannot be read", "scalars.jsonl: 2 damaged"):
         assert any(text.startswith(start_of) for text in texts)
     stages = [text for text in texts if text.startswith("after ")]
-    assert stages == ["after 1 epochs", "after 2 epochs and 120 batches", "after 3 epochs"]
+    assert stages == ["after 1 epoch", "after 2 epochs and 120 batches", "after 3 epochs"]
 
 
 def test_pictures_of_an_older_run_in_the_same_folder_are_not_shown(
