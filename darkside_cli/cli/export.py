@@ -1,4 +1,4 @@
-"""``darkside export``: a generator or a descriptor as an ONNX file, held against PyTorch."""
+"""``darkside export``: an ONNX file held against PyTorch, or the weights in another format."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="The ONNX file (default: the model's name with .onnx, in the current folder).",
+            help="The file: .onnx, .safetensors (ours) or .pth (gandtr's); default: the model's name with .onnx.",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +70,9 @@ def export(
     precision: Annotated[
         str,
         options.choice(
-            "precision", lambda: PRECISIONS, help="Of the computation; images and results are fp32."
+            "precision",
+            lambda: PRECISIONS,
+            help="Of the computation (images and results are fp32), or of the weights in their file.",
         ),
     ] = "fp32",
     multi_scale: Annotated[
@@ -111,6 +113,9 @@ def export(
 ) -> int:
     """Write a generator or a descriptor as an ONNX file and see that it computes what PyTorch does.
 
+    Or, where the file is to be called .safetensors or .pth, only its weights: in darkside's own format (fp16 halves
+    it), or in gandtr's, which the original code reads.
+
     The file takes batches of normalised RGB images of any number and size. Its metadata says how they are
     normalised (and prepared: CLAHE is not part of a descriptor's network), and what the network is.
 
@@ -125,6 +130,9 @@ def export(
     if target.is_dir() or (target.exists() and not overwrite):
         what = "is a folder" if target.is_dir() else "is there already"
         raise UsageError(f"{target} {what}", hint="name another file with -o, or add --overwrite")
+
+    if target.suffix.lower() in (".safetensors", ".pth"):
+        return _weights(session, model, target, precision, direction, download=download, json=json)
 
     from darkside_cli.engine.onnx import require_packages
 
@@ -174,6 +182,36 @@ def export(
             hint="see 'darkside models'",
         )
     _tell(session, result, common | {"kind": kind}, json=json)
+    return 0
+
+
+def _weights(
+    session: Session,
+    model: str,
+    target: Path,
+    precision: str,
+    direction: str | None,
+    *,
+    download: bool,
+    json: bool,
+) -> int:
+    from darkside_cli.compat.load import open_checkpoint
+    from darkside_cli.compat.rewrite import rewrite
+    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.models.locate import locate
+
+    if model in MODELS and not MODELS.get(model).embedded:
+        obtain(session, [model], download=download)
+    _, path = locate(model, session.root)
+    checkpoint = open_checkpoint(path, direction=direction)
+    written = rewrite(checkpoint, target, half=precision == "fp16")
+    if json:
+        size = written.stat().st_size
+        session.output.json(
+            {"file": written, "size_bytes": size, "kind": checkpoint.kind, "precision": precision}
+        )
+    else:
+        session.output.path(written)
     return 0
 
 
