@@ -150,7 +150,7 @@ class NightOptions:
         None, help="folder where translations are kept (none: cache/night in the data folder)"
     )
     cache_gb: float = option(
-        16.0, help="how much of the disk they may take; 0: keep none", unit="GB", minimum=0
+        30.0, help="how much of the disk they may take, a megabyte each; 0: keep none", unit="GB", minimum=0
     )
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """Translations kept on disk, so that a frozen generator translates each image once and not in every epoch.
 
-One file holds one picture, in 16 bits a channel: what is read back is bit for bit what was given when it was made, so
-it makes no difference whether a picture was kept, could not be kept, or was lost. What came first stays when the limit
-is reached: images are asked for at random, so that replacing would cost without finding more. Only pictures of other
+One file holds one picture, in float32: what is read back is bit for bit what was made, so it makes no difference
+whether a picture was kept, could not be kept, or was lost. (Rounded to 16 bits, CLAHE, which works on 8, gives other
+levels to one pixel in a hundred, and descriptors differ in the fourth digit.) What came first stays when the limit is
+reached: images are asked for at random, so that replacing would cost without finding more. Only pictures of other
 generators have to give way.
 """
 
@@ -15,14 +16,12 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from numpy.typing import NDArray
 
-from darkside_cli.atomic import TEMPORARY_PREFIX, temporary_beside
+from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.retrieval.night import FloatImage, NightMaker, Pixels
 
-_LEVELS = 65535
 _SUFFIX = ".npy"
 #: The disk is not filled up to the last byte: checkpoints have to be written, too.
 _LEFT_FREE = 1 << 30
@@ -54,25 +53,30 @@ class NightCache:
         digest.update(np.ascontiguousarray(day).data)
         key = digest.hexdigest()[:40]
         path = self.folder / place / key[:2] / f"{key}{_SUFFIX}"
-        levels = None if self._limit <= 0 else _read(path)
-        if levels is None:
-            night = maker(day, name)
-            if night is None:
-                return None
-            levels = _quantised(night, maker)
-            self.made += 1
-            self._keep(path, place, levels)
-        return levels.astype(np.float32) / np.float32(_LEVELS)
+        found = None if self._limit <= 0 else _read(path)
+        if found is not None:
+            return found
+        night = maker(day, name)
+        if night is None:
+            return None
+        if not np.isfinite(night).all():
+            raise UsageError(
+                f"the generator {maker.fingerprint[:16]} makes values that are not finite",
+                hint="train it again, or take another one",
+            )
+        self.made += 1
+        self._keep(path, place, night)
+        return night
 
-    def _keep(self, path: Path, place: str, levels: NDArray[np.uint16]) -> None:
+    def _keep(self, path: Path, place: str, night: FloatImage) -> None:
         if self._stopped:
             return
         try:
             with self._lock:
-                if not self._room(place, levels.nbytes):
+                if not self._room(place, night.nbytes):
                     return
             with temporary_beside(path) as temporary, temporary.open("wb") as file:
-                np.save(file, levels)
+                np.save(file, night)
             with self._lock:
                 self._sizes[place] = self._sizes.get(place, 0) + path.stat().st_size
         except OSError as error:
@@ -120,26 +124,18 @@ class KeptNight:
         return self._cache(self._maker, day, name)
 
 
-def _quantised(night: FloatImage, maker: NightMaker) -> NDArray[np.uint16]:
-    if not np.isfinite(night).all():
-        raise UsageError(
-            f"the generator {maker.fingerprint[:16]} makes values that are not finite",
-            hint="train it again, or take another one",
-        )
-    return np.rint(np.clip(night, 0, 1) * np.float32(_LEVELS)).astype(np.uint16)
-
-
-def _read(path: Path) -> NDArray[np.uint16] | None:
-    """Levels (H, W, 3) of a file; None if it is not there or damaged."""
+def _read(path: Path) -> FloatImage | None:
+    """Picture (H, W, 3) of a file; None if it is not there or damaged."""
     try:
-        levels: NDArray[np.uint16] = np.load(path, allow_pickle=False)
+        picture: FloatImage = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return levels if levels.dtype == np.uint16 and levels.ndim == 3 and levels.shape[2] == 3 else None
+    whole = picture.dtype == np.float32 and picture.ndim == 3 and picture.shape[2] == 3
+    return picture if whole and bool(np.isfinite(picture).all()) else None
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of the pictures of each maker. What killed processes left is removed."""
+    """Bytes of the pictures of each maker."""
     sizes: dict[str, int] = {}
     if not folder.is_dir():
         return sizes
@@ -149,8 +145,6 @@ def _sizes(folder: Path) -> dict[str, int]:
         sizes[place.name] = 0
         for path in place.rglob(f"*{_SUFFIX}"):
             with suppress(OSError):
-                if path.name.startswith(TEMPORARY_PREFIX):
-                    continue
                 sizes[place.name] += path.stat().st_size
     return sizes
 
