@@ -12,6 +12,7 @@ It has a line of column titles (CSV) or objects with these keys (JSON, a list of
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,18 +107,7 @@ def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", hint=_FORMS) from error
     if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-        titles = {(title or "").strip().lower() for title in reader.fieldnames or ()}
-        if not ({"image"} <= titles or {"query", "positive"} <= titles):
-            raise UsageError(
-                f"{path} has no such columns: {', '.join(sorted(titles)) or 'none'}", hint=_FORMS
-            )
-        for row in reader:
-            yield {
-                str(key).strip().lower(): (value or "").strip()
-                for key, value in row.items()
-                if isinstance(value, str)
-            }
+        yield from _csv_rows(text, path)
         return
     try:
         content = json.loads(text)
@@ -128,6 +118,24 @@ def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
     if not isinstance(content, list) or not all(isinstance(entry, Mapping) for entry in content):
         raise UsageError(f"{path} is no list of images", hint=f'[{{"image": …, "place": …}}, …], {_FORMS}')
     yield from content
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[Mapping[str, str]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        titles = {(title or "").strip().lower() for title in reader.fieldnames or ()}
+        if not ({"image"} <= titles or {"query", "positive"} <= titles):
+            raise UsageError(
+                f"{path} has no such columns: {', '.join(sorted(titles)) or 'none'}", hint=_FORMS
+            )
+        for row in reader:
+            yield {
+                str(key).strip().lower(): value.strip()
+                for key, value in row.items()
+                if isinstance(value, str)
+            }
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}", hint=_FORMS) from error
 
 
 def _text(entry: Mapping[str, Any], key: str, path: Path, number: int) -> str:

@@ -64,6 +64,10 @@ def test_titles_in_any_case_and_spaces(tmp_path: Path) -> None:
     tuples = tuples_of_list(path)
     assert tuples.names == ("a, 1.jpg", "b.jpg")
     assert tuples.places == ("tower",)
+    odd = tuples_of_list(write(tmp_path / "odd.csv", 'image,place\n"a\u2028b.jpg",t\n"two\nlines.jpg",t\n'))
+    assert odd.names == ("a\u2028b.jpg", "two\nlines.jpg")
+    with pytest.raises(UsageError, match="field larger"):
+        tuples_of_list(write(tmp_path / "long.csv", f"image,place\n{'a' * 200_000},t\n"))
 
 
 def test_nearest_cameras_that_look_the_same_way(tmp_path: Path) -> None:
