@@ -27,6 +27,7 @@ _POLL_S = 0.05
 #: After one process failed the others notice by themselves; those that have not are ended.
 _GRACE_S, _KILL_S = 20.0, 20.0
 _TAIL_LINES = 20
+_INTERRUPTED = 130
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -142,23 +143,27 @@ def _wait(processes: Sequence[_Process], interrupted: Callable[[], bool]) -> _Pr
     failed_at = 0.0
     terminated = False
     while True:
+        time.sleep(_POLL_S)
         codes = [each.popen.poll() for each in processes]
         if not terminated:
-            new = [each for each, code in zip(processes, codes, strict=True) if code and each not in failed]
-            failed_at = time.monotonic() if new and not failed else failed_at
-            failed += new
+            failed += [
+                each for each, code in zip(processes, codes, strict=True) if code and each not in failed
+            ]
         if None not in codes:
             # One that only misses another ends with 1, and maybe before that other is quite gone.
             return min(failed, key=lambda each: each.popen.returncode == 1, default=None)
-        waited = time.monotonic() - failed_at if failed else 0.0
-        if waited > _GRACE_S and not terminated and not interrupted():
+        # Those that were asked to stop may take their time to save.
+        if interrupted() or not any(each.popen.returncode != _INTERRUPTED for each in failed):
+            continue
+        failed_at = failed_at or time.monotonic()
+        waited = time.monotonic() - failed_at
+        if waited > _GRACE_S and not terminated:
             terminated = True
             for each in processes:
                 _send(each.popen, signal.SIGTERM)
         if terminated and waited > _GRACE_S + _KILL_S:
             for each in processes:
                 _send(each.popen, _killing())
-        time.sleep(_POLL_S)
 
 
 def _result(blamed: _Process | None) -> LaunchResult:

@@ -277,6 +277,9 @@ def _locked(run: Path) -> Iterator[None]:
     lock = FileLock(run / LOCK)
     try:
         lock.acquire(timeout=_LOCK_S)
+    except NotImplementedError:  # a file system without locks must do without
+        yield
+        return
     except Timeout as error:
         raise UsageError(
             f"another run is training in {run}", hint="wait for it, stop it, or use another run folder"

@@ -80,6 +80,8 @@ class Stepper(Generic[Batch]):
         )
         for name, optimizer in optimizers.items():
             if self._precision == "fp16":
+                if all(each.grad is None for each in parameters_of(optimizer)):
+                    continue  # where GradScaler would not know what to do
                 if name in stepped:
                     raise UsageError(
                         f"optimiser {name} steps twice for one batch, which fp16 cannot do",

@@ -16,7 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from darkside_cli.engine import distributed
-from darkside_cli.engine.distributed import LostProcessError, Ranks, is_lost_process, lost_process
+from darkside_cli.engine.distributed import (
+    LostProcessError,
+    Ranks,
+    device_group,
+    is_lost_process,
+    lost_process,
+)
 from darkside_cli.engine.launch import LaunchResult, launch
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +218,22 @@ def test_one_that_is_killed_ends_all(tmp_path: Path) -> None:
     """
     result = launch([sys.executable, "-c", code], 2, environment=ENVIRONMENT)
     assert (result.code, result.rank) == (128 + 9, 1)
+
+
+def test_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def new_group(*, backend: str, timeout: Any) -> str:
+        assert timeout.days > 1  # one may validate for long
+        made.append(backend)
+        return "group"
+
+    monkeypatch.setattr("torch.distributed.new_group", new_group)
+    assert device_group(Ranks(0, 2, 0), torch.device("cpu")) is None
+    assert device_group(Ranks(), torch.device("cuda", 0)) is None
+    assert made == []
+    assert device_group(Ranks(0, 2, 0), torch.device("cuda", 0)) == "group"
+    assert made == ["nccl"]
 
 
 # Words

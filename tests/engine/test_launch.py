@@ -75,6 +75,12 @@ def test_those_that_stay_are_ended() -> None:
     assert time.monotonic() - started < 30
 
 
+def test_those_that_were_asked_to_stop_have_time_to_save() -> None:
+    """The second process was stopped, and the first one, which it told of that, takes longer than failing ones may."""
+    code = "time.sleep(0 if rank == '1' else 2); sys.exit(130)"
+    assert launch(python(code), 2).code == 130
+
+
 def test_only_the_end_of_a_long_story_is_kept() -> None:
     code = "rank == '1' and [print(i, file=sys.stderr) for i in range(1000)]; sys.exit(int(rank))"
     assert launch(python(code), 2).last_words == tuple(str(i) for i in range(980, 1000))

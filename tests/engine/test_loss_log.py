@@ -137,6 +137,45 @@ def test_means_over_processes_weigh_batches() -> None:
     assert joined_means([{}, {}]) == {}
 
 
+def test_rows_of_a_gpu_go_to_pinned_memory_behind_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    done = False
+
+    class Event:
+        def record(self, stream: str) -> None:
+            asked.append(f"record on {stream}")
+
+        def query(self) -> bool:
+            return done
+
+        def synchronize(self) -> None:
+            asked.append("wait")
+
+    class Host:
+        def copy_(self, rows: Rows, non_blocking: bool) -> None:
+            asked.append(f"copy {non_blocking}")
+
+        def tolist(self) -> list[list[float]]:
+            return [[1.0]]
+
+    class Rows:
+        device, shape, dtype = torch.device("cuda", 0), (1, 1), torch.float32
+
+    def empty(shape: tuple[int, int], *, dtype: torch.dtype, pin_memory: bool) -> Host:
+        asked.append(f"pinned {pin_memory} {shape}")
+        return Host()
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch, "empty", empty)
+    transfer = loss_log._Transfer(Rows())  # type: ignore[arg-type]
+    assert asked == ["pinned True (1, 1)", "copy True", "record on stream of cuda:0"]
+    assert not transfer.ready()
+    done = True
+    assert transfer.ready()
+    assert transfer.rows() == [[1.0]]
+
+
 @pytest.mark.gpu
 def test_on_a_gpu() -> None:
     log = LossLog(torch.device("cuda", 0))

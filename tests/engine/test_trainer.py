@@ -21,6 +21,7 @@ from toy_training import CPU, Pair, Pairs, ToyGan, trainer, weights
 
 from darkside_cli.engine import trainer as trainer_module
 from darkside_cli.engine.checkpoint import CheckpointNotSavedError, save_plain
+from darkside_cli.engine.loop import device_use
 from darkside_cli.engine.loss_log import NonFiniteError, NonFiniteLossError
 from darkside_cli.engine.run_state import OtherConfigurationError, config_differences
 from darkside_cli.engine.task import Task, Update
@@ -611,6 +612,19 @@ def test_batches_may_be_of_many_kinds(tmp_path: Path) -> None:
                 yield {"pair": (each, Pair(each, each)), "names": ["a"]}
 
     assert line_trainer(tmp_path, Dicts(), Data([1.0]), epochs=1).fit().complete
+
+
+def test_what_a_gpu_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device_use(CPU) == (None, None)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 << 30)
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 93)
+    assert device_use(torch.device("cuda", 1)) == (5 << 30, 0.93)
+
+    def unknown(device: torch.device) -> int:
+        raise ModuleNotFoundError("pynvml does not seem to be installed")
+
+    monkeypatch.setattr(torch.cuda, "utilization", unknown)
+    assert device_use(torch.device("cuda", 1)) == (5 << 30, None)
 
 
 def test_half_precision_on_the_cpu(tmp_path: Path) -> None:

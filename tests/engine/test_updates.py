@@ -226,6 +226,19 @@ class TestHalfPrecision:
         assert trains.scaler.get_scale() == before / 2
         assert pending_gradients(task.optimizers) == {}
 
+    def test_an_optimiser_without_gradients_does_nothing(self) -> None:
+        def step(task: Numbers, batch: Tensor) -> Iterator[Update]:
+            yield Update(task.a(batch).float().sum() * 0.125, ("b",))
+            if batch.item() == 1:
+                yield Update(task.a(batch).float().sum() * 0.125, ("a", "b"))
+
+        task = Numbers(step)
+        trains = stepper(task, precision="fp16")
+        trains.train(X)
+        assert task.values() == (1.0, 2.0)
+        trains.train(torch.ones(1, 1))
+        assert task.values() == pytest.approx((1 - 0.1 * (0.375 + 2 * 0.125), 2.0))
+
     def test_two_steps_of_one_optimiser_are_refused(self) -> None:
         def step(task: Numbers, batch: Tensor) -> Iterator[Update]:
             for _ in range(2):
