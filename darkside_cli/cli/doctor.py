@@ -29,6 +29,7 @@ LIBRARIES = (
     "typer",
     "rich",
     "requests",
+    "matplotlib",
     "onnxruntime",
     "tensorboard",
     "graphviz",
