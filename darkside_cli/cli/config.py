@@ -18,8 +18,7 @@ from darkside_cli.cli.session import COMMON, Session, command
 from darkside_cli.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.scenarios import TargetPlan
-    from darkside_cli.compat.scenario_plan import TrainGanStep
+    from darkside_cli.cli.scenarios import TargetPlan, Training
     from darkside_cli.compat.scenario_steps import TranslatedStep
 
 ACTIONS = ("show", "convert")
@@ -79,7 +78,7 @@ def config(
 
         darkside config convert iccv23/train/hedngan.yml -o hedngan.toml
 
-    What is converted is used with --config: darkside train-gan --config hedngan.toml
+    What is converted is used with --config: darkside train-gan --config hedngan.toml, or darkside finetune.
     """
     if action not in ACTIONS:
         raise UnknownNameError("action", action, ACTIONS)
@@ -179,7 +178,7 @@ def _convert(
 ) -> int:
     from darkside_cli.cli.scenarios import plan_target
     from darkside_cli.compat.scenario import load_scenario
-    from darkside_cli.compat.scenario_plan import TrainGanStep
+    from darkside_cli.compat.scenario_plan import FinetuneStep, TrainGanStep
     from darkside_cli.compat.scenario_steps import require_translated
 
     scenario = load_scenario(words)
@@ -195,7 +194,7 @@ def _convert(
     for note in plan.notes:
         if not session.quiet:
             say(note)
-    assert isinstance(picked.step, TrainGanStep)  # noqa: S101 - see _pick
+    assert isinstance(picked.step, (TrainGanStep, FinetuneStep))  # noqa: S101 - see _pick
     text = to_toml(picked.step, plan, session.root.path)
     if json:
         session.output.json({"target": chosen, "step": picked.source.name, "toml": text})
@@ -215,36 +214,39 @@ def _convert(
 
 def _pick(plan: TargetPlan, step: str | None) -> TranslatedStep:
     """The step that is to be converted: the one that is called so, or the only one that trains."""
-    from darkside_cli.compat.scenario_plan import TrainGanStep
+    from darkside_cli.compat.scenario_plan import FinetuneStep, TrainGanStep
 
-    if step is not None:
-        found = next((each for each in plan.steps if each.source.name == step), None)
-        if found is None:
-            raise UnknownNameError(
-                "step", step, [each.source.name for each in plan.steps], extra_hint=f"in {plan.target}"
-            )
-        able = [found] if isinstance(found.step, TrainGanStep) or found.problems else []
-    else:
-        able = [each for each in plan.steps if isinstance(each.step, TrainGanStep)]
+    names = [each.source.name for each in plan.steps]
+    if step is not None and step not in names:
+        raise UnknownNameError("step", step, names, extra_hint=f"in {plan.target}")
+    able = [
+        each
+        for each in plan.steps
+        if step in (None, each.source.name)
+        and (isinstance(each.step, (TrainGanStep, FinetuneStep)) or each.step is None)
+    ]
     if len(able) == 1:
         return able[0]
     if able:
-        names = ", ".join(each.source.name for each in able)
-        raise UsageError(f"{plan.target} has several steps with settings", hint=f"--step with one of {names}")
+        raise UsageError(
+            f"{plan.target} has several steps with settings",
+            hint=f"--step with one of {', '.join(each.source.name for each in able)}",
+        )
     raise UsageError(
-        f"{step or plan.target} has no settings to convert: it does not train a generator",
+        f"{step or plan.target} has no settings to convert: nothing is trained there",
         hint=f"darkside run {plan.target} FILE.yml --print-steps shows the commands that do the same",
     )
 
 
-def to_toml(step: TrainGanStep, plan: TargetPlan, root: Path) -> str:
-    """Settings of a training as ``darkside train-gan --config`` takes them; the steps around it are comments."""
+def to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
+    """Settings of a training as ``--config`` takes them; the steps around it are comments."""
     import tomli_w
 
     from darkside_cli.cli.scenarios import commands, flags, under
+    from darkside_cli.compat.scenario_plan import EvaluateStep, FinetuneStep, WhitenStep
 
-    nested: dict[str, Any] = {"method": step.method}
-    for key, value in flags(step.options, root).items():
+    nested: dict[str, Any] = {}
+    for key, value in flags(step, root).items():
         table = nested
         *parts, last = key.split(".")
         for part in parts:
@@ -254,8 +256,10 @@ def to_toml(step: TrainGanStep, plan: TargetPlan, root: Path) -> str:
     for each in plan.steps:
         if each.step is step:
             run = f" --output {under(root, step.run)}" if step.run is not None else ""
-            lines.append(f"#   darkside train-gan --config THIS_FILE{run}")
-        else:
+            lines.append(f"#   darkside {step.kind} --config THIS_FILE{run}")
+            if isinstance(step, FinetuneStep):
+                lines.append("#   (which learns the whitening and evaluates, too)")
+        elif not (isinstance(step, FinetuneStep) and isinstance(each.step, (WhitenStep, EvaluateStep))):
             lines += [f"#   {line}" for line in ([] if each.problems else commands(each.step, root))]
     return "\n".join(lines) + "\n\n" + tomli_w.dumps(nested)
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from darkside_cli.compat.scenario_plan import (
     DownloadStep,
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from darkside_cli.compat.scenario_resolve import Order
     from darkside_cli.compat.scenario_rules import Finding
     from darkside_cli.config.load import Resolved
-    from darkside_cli.gan.config import GanConfig
 
 SFM = "data/train/retrieval-SfM-120k"
+#: What our trainings leave in a run's folder.
+GENERATOR_FILE, DESCRIPTOR_FILE = "generator_day2night.safetensors", "descriptor.safetensors"
+Training: TypeAlias = "TrainGanStep | FinetuneStep"
 #: Pictures that the published trainings show their progress on; where they are not at hand, others do.
 _EXAMPLES = PurePosixPath("data/val/day_night")
 _SAFE = re.compile(r"[A-Za-z0-9_./:@%+-]+")
@@ -71,7 +73,7 @@ def check(step: TranslatedStep, root: Path) -> list[Finding]:
     """What our configuration has against the options of a step."""
     from darkside_cli.compat.scenario_rules import Finding
 
-    if not isinstance(step.step, TrainGanStep):
+    if not isinstance(step.step, (TrainGanStep, FinetuneStep)):
         return []
     try:
         configuration(step.step, root)
@@ -91,39 +93,82 @@ def under(root: Path, path: PurePosixPath | str) -> Path:
     return root / Path(path).expanduser()
 
 
-def flags(options: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Options of a step as flags for ``config.load.resolve``, paths below the data root."""
+def find_trained(path: PurePosixPath, root: Path, ours: str) -> Path:
+    """Where the weights ``path`` of a scenario are: there, or in the folder of the run whose ``epochs`` they name.
+
+    gandtr keeps them as ``<run>/epochs/<network>_best.pth``, we as ``<run>/<ours>``. Of a folder of gandtr's, the best
+    descriptor is meant. Where there is nothing yet, it is our training that will leave something.
+    """
+    place = under(root, path)
+    epochs = next((folder for folder in (place, place.parent) if folder.name == "epochs"), None)
+    if place.is_file() or epochs is None:
+        return place
+    candidates = [epochs.parent / ours, place / "embed_best.pth"]
+    found = next((each for each in candidates if each.is_file()), None)
+    if found is None and place.name in ("epochs", "generator_X_best.pth", "embed_best.pth"):
+        return candidates[0]
+    return found or place
+
+
+def generator(weights: Weights, root: Path) -> str:
+    """A generator as ``translate --model`` takes it: gandtr's file, or what our own training left in its place."""
+    return weights if isinstance(weights, str) else str(find_trained(weights, root, GENERATOR_FILE))
+
+
+def descriptor(weights: Weights, root: Path) -> str:
+    """A descriptor as ``evaluate --model`` takes it, likewise."""
+    return weights if isinstance(weights, str) else str(find_trained(weights, root, DESCRIPTOR_FILE))
+
+
+def flags(step: Training, root: Path) -> dict[str, Any]:
+    """Options of a training as flags for ``config.load.resolve``, paths below the data root."""
     given: dict[str, Any] = {}
-    for key, value in options.items():
+    for key, value in step.options.items():
         if key == "samples.pictures" and value == _EXAMPLES and not under(root, value).is_dir():
             continue
         given[key] = (
             "none" if value is None else under(root, value) if isinstance(value, PurePosixPath) else value
         )
-    return given
+    if isinstance(step, TrainGanStep):
+        return {**given, "method": step.method}
+    if step.generator is None:
+        return {**given, "augment.kind": "none"}
+    return {**given, "augment.kind": "generator", "augment.models": [generator(step.generator, root)]}
 
 
-def configuration(step: TrainGanStep, root: Path) -> Resolved[GanConfig]:
+def schema(step: Training) -> type[Any]:
+    """The class of a training's configuration."""
+    from darkside_cli.registry import resolve as load
+
+    if isinstance(step, TrainGanStep):
+        from darkside_cli.gan.methods import METHODS
+
+        made: type[Any] = load(METHODS.get(step.method).config)
+        return made
+    from darkside_cli.retrieval.config import FinetuneConfig
+
+    return FinetuneConfig
+
+
+def configuration(step: Training, root: Path) -> Resolved[Any]:
     """The configuration that a training of a scenario comes to. Raises ConfigError."""
     from darkside_cli.config.load import resolve
-    from darkside_cli.gan.methods import METHODS
-    from darkside_cli.registry import resolve as load
 
-    schema: type[GanConfig] = load(METHODS.get(step.method).config)
-    return resolve(schema, flags={**flags(step.options, root), "method": step.method})
+    return resolve(schema(step), flags=flags(step, root))
 
 
-def overrides(step: TrainGanStep, root: Path) -> list[str]:
-    """What stands after ``--set`` where a training differs from our defaults."""
+def overrides(step: Training, root: Path) -> list[str]:
+    """What stands after ``--set`` where a training differs from our defaults.
+
+    Whitening and evaluation are steps of their own in a scenario, so fine-tuning itself does neither.
+    """
     from darkside_cli.config.load import resolve
-    from darkside_cli.gan.methods import METHODS
-    from darkside_cli.registry import resolve as load
 
-    wanted = configuration(step, root).as_dict()
-    usual = resolve(load(METHODS.get(step.method).config), flags={"method": step.method}).as_dict()
-    return [
-        f"{key}={toml(value)}" for key, value in _leaves(wanted).items() if value != _leaves(usual).get(key)
-    ]
+    method = {"method": step.method} if isinstance(step, TrainGanStep) else {}
+    alone = {"whitening.kind": "none", "evaluation.datasets": []} if isinstance(step, FinetuneStep) else {}
+    wanted = _leaves(resolve(schema(step), flags={**flags(step, root), **alone}).as_dict())
+    usual = _leaves(resolve(schema(step), flags=method).as_dict())
+    return [f"{key}={toml(value)}" for key, value in wanted.items() if value != usual.get(key)]
 
 
 def _leaves(table: Mapping[str, Any], base: str = "") -> dict[str, Any]:
@@ -153,39 +198,43 @@ def commands(step: PlannedStep | None, root: Path) -> list[str]:
 def _commands(step: PlannedStep | None, root: Path) -> list[list[Any]]:
     if isinstance(step, DownloadStep):
         return [["download", *step.names]]
-    if isinstance(step, TrainGanStep):
+    if isinstance(step, (TrainGanStep, FinetuneStep)):
         run = ["--output", under(root, step.run)] if step.run is not None else []
         sets = [word for text in overrides(step, root) for word in ("--set", text)]
-        return [["train-gan", "--model", step.method, *run, *sets]]
+        method = ["train-gan", "--model", step.method] if isinstance(step, TrainGanStep) else ["finetune"]
+        return [[*method, *run, *sets]]
     if isinstance(step, TranslateStep):
         size = ["--max-size", step.max_size_px] if step.max_size_px else []
         return [
-            ["translate", "--model", _named(step.model, root), "--output", under(root, step.output), *size]
+            [
+                "translate",
+                "--model",
+                descriptor(step.model, root),
+                "--output",
+                under(root, step.output),
+                *size,
+            ]
         ]
     if isinstance(step, ExtractStep):
         return [
-            ["extract", "--model", _named(step.model, root), *_descriptor(step, root), *_size(step.image_size_px),
+            ["extract", "--model", descriptor(step.model, root), *_descriptor(step, root), *_size(step.image_size_px),
              "--output", under(root, step.output)]
         ]  # fmt: skip
     if isinstance(step, EvaluateStep):
         sizes = dict.fromkeys(each.image_size_px for each in step.sets)
         return [
-            ["evaluate", "--model", _named(step.model, root), *_descriptor(step, root), *_size(size),
+            ["evaluate", "--model", descriptor(step.model, root), *_descriptor(step, root), *_size(size),
              *(word for each in step.sets if each.image_size_px == size for word in ("--dataset", each.name))]
             for size in sizes
         ]  # fmt: skip
     if isinstance(step, WhitenStep):
         data, images = whitening_data(step, root)
         return [
-            ["whiten", data, "--model", _named(step.model, root), "--method", step.type, *_size(step.image_size_px),
+            ["whiten", data, "--model", descriptor(step.model, root), "--method", step.type, *_size(step.image_size_px),
              *([] if step.scales == "ms" else ["--scales", step.scales]),
              *([] if images is None else ["--images", images]), "--output", under(root, step.output)]
         ]  # fmt: skip
     return []
-
-
-def _named(weights: Weights, root: Path) -> str:
-    return weights if isinstance(weights, str) else str(under(root, weights))
 
 
 def _size(size: int | None) -> list[Any]:

@@ -12,12 +12,19 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, say
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.scenarios import overrides, under, whitening_data, whitening_file
+from darkside_cli.cli.scenarios import (
+    descriptor,
+    generator,
+    overrides,
+    under,
+    whitening_data,
+    whitening_file,
+)
 from darkside_cli.cli.session import Session
 from darkside_cli.compat.scenario_plan import (
     DownloadStep,
@@ -28,7 +35,6 @@ from darkside_cli.compat.scenario_plan import (
     PrintScoresStep,
     TrainGanStep,
     TranslateStep,
-    Weights,
     WhitenStep,
 )
 from darkside_cli.errors import MissingAssetError, UsageError
@@ -110,12 +116,21 @@ def train_gan(step: TrainGanStep, settings: Settings) -> Outcome:
 
 
 def finetune(step: FinetuneStep, settings: Settings) -> Outcome:
-    """Fine-tune a descriptor."""
-    del settings
-    raise UsageError(
-        f"{step.path}: this version of darkside cannot fine-tune descriptors yet",
-        hint="the targets train, output and eval run",
+    """Fine-tune a descriptor; a run that is there already goes on. Whitening and evaluation are steps of their own."""
+    from darkside_cli.cli.finetune import finetune as command
+
+    code, answer = captured(
+        settings,
+        command,
+        output=under(settings.root, step.run) if step.run is not None else None,
+        set_=overrides(step, settings.root),
+        device=settings.device,
+        workers=settings.workers,
+        precision=None if settings.precision == "auto" else settings.precision,
+        download=settings.download,
     )
+    _print_paths(settings, answer.get("outputs", {}).values())
+    return Outcome(code=code, outputs=answer)
 
 
 def whiten(step: WhitenStep, settings: Settings) -> Outcome:
@@ -124,7 +139,8 @@ def whiten(step: WhitenStep, settings: Settings) -> Outcome:
 
     model = descriptor(step.model, settings.root)
     target = under(settings.root, step.output)
-    if target.is_file() and Path(model).exists() and target.stat().st_mtime >= Path(model).stat().st_mtime:
+    # Of a published model, whose name is no file, the whitening is learned anew.
+    if target.is_file() and Path(model).is_file() and target.stat().st_mtime >= Path(model).stat().st_mtime:
         if not settings.session.quiet:
             say(f"{step.name}: {target} is there already")
         return Outcome(outputs={"file": str(target)})
@@ -351,34 +367,6 @@ def named_images(pattern: str, root: Path) -> list[InputImage]:
 def _stays(name: Path | None) -> bool:
     """Whether a name below the folder of results stays in it."""
     return name is not None and not name.is_absolute() and ".." not in name.parts and bool(name.name)
-
-
-def generator(weights: Weights, root: Path) -> str:
-    """A generator as ``translate --model`` takes it: gandtr's file, or what our own training left in its place."""
-    return (
-        weights if isinstance(weights, str) else str(find_trained(weights, root, "generator_*.safetensors"))
-    )
-
-
-def descriptor(weights: Weights, root: Path) -> str:
-    """A descriptor as ``evaluate --model`` takes it, likewise."""
-    return (
-        weights if isinstance(weights, str) else str(find_trained(weights, root, "descriptor*.safetensors"))
-    )
-
-
-def find_trained(path: PurePosixPath, root: Path, ours: str) -> Path:
-    """Where the weights ``path`` of a scenario are: there, or in the folder of the run whose ``epochs`` they name.
-
-    gandtr keeps them as ``<run>/epochs/<network>_best.pth``, we as ``<run>/<network>.safetensors``.
-    """
-    place = under(root, path)
-    run = next(
-        (folder for folder in (place, *place.parents) if folder.name == "epochs"), place / "epochs"
-    ).parent
-    if place.is_file() or not any(run.glob(ours)):
-        return place
-    return run
 
 
 def _results(settings: Settings, written: list[str], then: Emit) -> Emit:

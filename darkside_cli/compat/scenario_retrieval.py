@@ -88,6 +88,20 @@ def _pretrained(value: Any) -> str:
     return "imagenet" if value else "random"
 
 
+def _database_name(value: Any) -> str:
+    """A published training set; as the reference knows no others, its name may be written in any case."""
+    if not isinstance(value, str):
+        raise ValueError("this is not the name of a training set")
+    return value.lower()
+
+
+def _database_file(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    found = database(value)
+    return {"data.database": found.lower()} if isinstance(found, str) else {"data.file": found}
+
+
 _EMBED = "network.embed"
 _TRAINING = "learning.training"
 FINETUNE = [
@@ -131,8 +145,8 @@ FINETUNE = [
     to("learning.validation.frequency", "trainer.validate_every", whole),
     must_be("data.train.dataset.name", "CirDiverseAnchors"),
     must_be("data.val.dataset.name", "CirTuples"),
-    to("data.{train,val}.dataset.dataset", "data.database"),
-    into("data.{train,val}.dataset.dataset_pkl", lambda value: {} if value is None else {"data.file": database(value)}),
+    to("data.{train,val}.dataset.dataset", "data.database", _database_name),
+    into("data.{train,val}.dataset.dataset_pkl", _database_file),
     to("data.{train,val}.dataset.image_dir", "data.images", image_folder),
     to("data.{train,val}.dataset.image_size", "data.image_size_px", whole),
     must_be("data.train.dataset.split", "train"),
@@ -154,7 +168,8 @@ FINETUNE = [
 def translate_finetune(step: ResolvedStep) -> tuple[FinetuneStep, Translated]:
     """The training of a descriptor."""
     result = apply_rules(step.parameters, FINETUNE, dotted(step.path))
-    if result.values.get("data.images") == PurePosixPath(f"{SFM}/ims"):
+    published = result.values.get("data.images") == PurePosixPath(f"{SFM}/ims")
+    if published and not isinstance(result.values.get("data.file"), PurePosixPath):
         del result.values["data.images"]  # our default
     run, generator = result.take("run"), result.take("generator")
     options = with_lists(result.values, {"optim.betas": [0.9, 0.999]})
@@ -252,11 +267,6 @@ def translate_evaluation(step: ResolvedStep) -> tuple[EvaluateStep | None, Trans
     rules = [
         to("network.path", "model", weights),
         into(_WRAPPERS, _descriptor_wrappers),
-        must_be("validation.type", "MultiCriterialValidation", "SingleValidation"),
-        must_be("validation.decisive_criterion", None),
-        must_be("validation.{frequency,network_overlay,data}", None),
-        must_be("validation.*.type", "SingleValidation"),
-        must_be("validation.*.{frequency,network_overlay,data}", None),
         *(
             rule
             for part in ("validation", "validation.*")
@@ -265,6 +275,11 @@ def translate_evaluation(step: ResolvedStep) -> tuple[EvaluateStep | None, Trans
                 into(f"{part}.criterion.{{dataset,image_size}}", lambda _: {}),  # see _test_sets
             )
         ),
+        must_be("validation.type", "MultiCriterialValidation", "SingleValidation"),
+        must_be("validation.decisive_criterion", None),
+        must_be("validation.{frequency,network_overlay,data}", None),
+        must_be("validation.*.type", "SingleValidation"),
+        must_be("validation.*.{frequency,network_overlay,data}", None),
         must_be("data", {}),
     ]
     result = apply_rules(step.parameters, rules, dotted(step.path), whole=(_WRAPPERS,))

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from darkside_cli.compat.scenario_tree import Node, Table, dotted, plain
@@ -45,10 +46,11 @@ class Rule:
 
     def fits(self, key: str) -> bool:
         """Whether the rule is for the leaf ``key``."""
-        return re.fullmatch(_regex(self.pattern), key) is not None
+        return _compiled(self.pattern).fullmatch(key) is not None
 
 
-def _regex(pattern: str) -> str:
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
     text = ""
     for part in re.split(r"(\{[^}]*\}|\*)", pattern):
         if part == "*":
@@ -57,7 +59,7 @@ def _regex(pattern: str) -> str:
             text += f"(?:{'|'.join(map(re.escape, part[1:-1].split(',')))})"
         else:
             text += re.escape(part)
-    return text
+    return re.compile(text)
 
 
 def to(pattern: str, key: str, convert: Callable[[Any], Any] | None = None) -> Rule:
