@@ -31,6 +31,12 @@ def asset_names(incomplete: str = "") -> list[str]:
     return [name for name in [*ASSETS.names(aliases=True), *GROUPS] if name.startswith(incomplete)]
 
 
+def _sizes() -> list[str]:
+    from darkside_cli.data.nightfall.config import SIZES
+
+    return ["", *SIZES.names(aliases=True)]
+
+
 Names = Annotated[
     list[str] | None,
     typer.Argument(
@@ -72,6 +78,16 @@ def download(
     keep_archives: Annotated[
         bool, typer.Option("--keep-archives", help="Keep archives in downloads/ after unpacking.")
     ] = False,
+    size: Annotated[
+        str,
+        options.choice(
+            "size",
+            _sizes,
+            "--size",
+            help="Size of data sets that are made here (nightfall): tiny, small or full [default: small].",
+            show_default=False,
+        ),
+    ] = "",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=32, help="Files fetched at once.")] = 4,
     json: options.Json = False,
 ) -> int:
@@ -89,7 +105,7 @@ def download(
     """
     from darkside_cli.data.mirrors import read_mirrors
 
-    store = open_assets(session, jobs=jobs, mirrors=read_mirrors(mirror or ()))
+    store = open_assets(session, jobs=jobs, mirrors=read_mirrors(mirror or ()), size=size)
     wanted = store.select(names or ())
     if sum((list, verify, dry_run)) > 1:
         raise UsageError("--list, --verify and --dry-run exclude each other", hint="choose one")
@@ -155,6 +171,9 @@ def _plan(session: Session, store: AssetStore, wanted: Sequence[Asset], *, json:
             for item in plan.files
         ],
     )
+    for asset in wanted:
+        if not store.made(asset):
+            say(f"{asset.name} would be made here, which takes a while but no download")
     more = f" and {len(plan.unknown)} files of unknown size" if plan.unknown else ""
     say(f"needs {human_size(plan.needed)}{more}; {human_size(plan.free)} are free; nothing was fetched")
     return EXIT_DONE
@@ -237,12 +256,15 @@ def _get(
 
 def _paths(store: AssetStore, assets: Sequence[Asset]) -> list[Path]:
     from darkside_cli.data.inventory import find_file, find_images
+    from darkside_cli.data.making import maker_of
 
     paths: list[Path] = []
     for asset in assets:
         paths += [path for file in asset.files if (path := find_file(store.root, file)) is not None]
         paths += [find_images(store.root, asset.images)] if asset.images is not None else []
         paths += [store.root / link.path for link in asset.links]
+        maker = maker_of(asset)
+        paths += maker.folders(store.root) if maker is not None else []
     return paths
 
 

@@ -224,7 +224,7 @@ def _obtain_all(session: Session, names: list[str], *, download: bool) -> None:
     for name in names:
         if name in TEST_SETS:
             entry = TEST_SETS.get(name)
-            if not (entry.ground_truth(root).is_file() and entry.images(root).is_dir()):
+            if entry.made or not (entry.ground_truth(root).is_file() and entry.images(root).is_dir()):
                 missing.append(entry.name)
         elif name in MODELS and state_on_disk(MODELS.get(name), root) != "ready":
             missing.append(MODELS.get(name).name)

@@ -37,21 +37,22 @@ def open_assets(session: Session, **changes: Any) -> AssetStore:
 def obtain(session: Session, names: Sequence[str], *, download: bool = False) -> None:
     """Make sure that the assets called ``names`` are on this machine.
 
-    What is missing is fetched with ``download``, or after a yes where a person sits at a terminal. Raises
-    MissingAssetError, which names what is missing, its size as far as it is known, and the command that
-    gets it.
+    What is missing is fetched with ``download``, or after a yes where a person sits at a terminal; what is made
+    here is made without asking. Raises MissingAssetError, which names what is missing, its size as far as it is
+    known, and the command that gets it.
     """
     store = open_assets(session)
     missing = [asset for asset in store.select(names) if store.state(asset).status != "complete"]
+    made = [asset for asset in missing if asset.made_by]
+    missing = [asset for asset in missing if not asset.made_by]
+    if made:
+        _raise_first(fetch(session, store, made))
     if not missing:
         store.ledger.touch(*(asset.name for asset in store.select(names)))
         return
     if session.offline or not (download or _agreed(store, missing)):
         raise _missing(session, store, missing)
-    got = fetch(session, store, missing)
-    failed = next(iter(got.failed.values()), None)
-    if failed is not None:
-        raise failed
+    _raise_first(fetch(session, store, missing))
     store.ledger.touch(*(asset.name for asset in store.select(names)))
 
 
@@ -92,11 +93,27 @@ def default_generator(session: Session, *, download: bool) -> tuple[str, Notice 
 def fetch(
     session: Session, store: AssetStore, assets: Sequence[Asset], *, keep_archives: bool = False
 ) -> Got:
-    """Get ``assets`` and show how it goes."""
+    """Get ``assets`` and show how it goes: bytes of those that are downloaded, pictures of those that are made here."""
     from darkside_cli.cli.transfers import TransferRenderer
+    from darkside_cli.data.store import Got
 
-    with TransferRenderer(quiet=session.quiet, verbose=session.verbose) as renderer:
-        return store.get(assets, renderer.emit, keep_archives=keep_archives)
+    made = [asset for asset in assets if asset.made_by]
+    others = [asset for asset in assets if not asset.made_by]
+    got = Got((), {})
+    if others:
+        with TransferRenderer(quiet=session.quiet, verbose=session.verbose) as renderer:
+            got = store.get(others, renderer.emit, keep_archives=keep_archives)
+    if made:
+        with session.progress() as progress:
+            more = store.get(made, progress.emit)
+        got = Got(got.complete + more.complete, {**got.failed, **more.failed})
+    return got
+
+
+def _raise_first(got: Got) -> None:
+    failed = next(iter(got.failed.values()), None)
+    if failed is not None:
+        raise failed
 
 
 def _agreed(store: AssetStore, missing: Sequence[Asset]) -> bool:

@@ -170,6 +170,15 @@ DATA: Registry[Asset] = Registry(
     "asset",
     (
         Asset(
+            name="nightfall",
+            aliases=("nightfall-day", "nightfall-val", "nightfall-val-day"),
+            summary="The embedded synthetic city by day and at night: training images, test sets; made, not downloaded",
+            made_by="darkside_cli.data.nightfall.asset:MAKER",
+            needed_by=("demo", "evaluate --dataset nightfall", "finetune --database nightfall"),
+            licence="MIT (made on your machine)",
+            citation="darkside's own: rendered by darkside_cli.data.nightfall",
+        ),
+        Asset(
             name="tokyo247",
             aliases=("247tokyo1k", "tokyo"),
             summary="Tokyo 24/7: query images by day, at sunset and at night, and their ground truth",

@@ -53,7 +53,8 @@ class Options:
     ``attempts`` failures in a row without a new byte (a third of it where no connection comes about) end
     the trying of one address. Waits grow from ``backoff_s`` by doubling to ``backoff_cap_s``, with jitter;
     a server that asks for more than ``patience_s`` is not waited for. ``spare_bytes`` of the disk stay
-    free. ``wait`` and ``chance`` are there for tests.
+    free. ``size`` is that of data sets that are made here ("": the usual one). ``wait`` and ``chance`` are there for
+    tests.
     """
 
     attempts: int = 8
@@ -65,6 +66,7 @@ class Options:
     mirrors: tuple[Mirror, ...] = ()
     offline: bool = False
     spare_bytes: int = 64 * MIB
+    size: str = ""
     wait: Callable[[threading.Event, float], object] = threading.Event.wait
     chance: Callable[[], float] = random.random
 

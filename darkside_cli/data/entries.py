@@ -61,7 +61,8 @@ class Asset(Entry):
     """What can be asked for by one name.
 
     ``groups`` it belongs to (besides "all"); ``requires`` names other assets that come along; ``needed_by``
-    are the commands that use it; ``by_hand`` says what to do where the addresses give nothing.
+    are the commands that use it; ``by_hand`` says what to do where the addresses give nothing. ``made_by`` is where the
+    code of its :class:`~darkside_cli.data.making.Maker` is, if it is made here rather than downloaded.
     """
 
     groups: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class Asset(Entry):
     citation: str = ""
     source: str = ""
     by_hand: str = ""
+    made_by: str = ""
 
 
 def select(assets: Registry[Asset], names: Iterable[str]) -> list[Asset]:

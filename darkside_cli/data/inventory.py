@@ -13,6 +13,7 @@ from pathlib import Path
 
 from darkside_cli.data.entries import Archive, Asset, ImageSet, Link, shard_path
 from darkside_cli.data.ledger import Ledger
+from darkside_cli.data.making import maker_of
 from darkside_cli.errors import DarksideError
 from darkside_cli.remote import RemoteFile
 
@@ -70,6 +71,9 @@ class Inventory:
 
     def state(self, asset: Asset) -> State:
         """How much of ``asset``, without what it requires, is there."""
+        maker = maker_of(asset)
+        if maker is not None:
+            return maker.state(self.root)
         states = [self.file(file) for file in asset.files]
         if asset.images is not None:
             states.append(self.images(asset.images))

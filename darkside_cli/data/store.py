@@ -17,6 +17,7 @@ from darkside_cli.data.entries import Archive, Asset, ImageSet, select
 from darkside_cli.data.inventory import COMPLETE, Inventory, NameReader, State, find_images, read_list
 from darkside_cli.data.jobs import Job, run_jobs
 from darkside_cli.data.ledger import ArchiveRecord, now, sha256_of
+from darkside_cli.data.making import Maker, maker_of
 from darkside_cli.data.unpack import Unpacked, flat, sharded, unpack
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, Notice, ignore
@@ -70,6 +71,15 @@ class AssetStore:
         """How much of ``asset``, without what it requires, is there."""
         return self.inventory.state(asset)
 
+    def made(self, asset: Asset) -> bool:
+        """Whether an asset that is made here is there as it is wanted; True for all others."""
+        maker = maker_of(asset)
+        if maker is None:
+            return True
+        return (
+            maker.right_size(self.root, self.downloads.options.size) and self.state(asset).status == COMPLETE
+        )
+
     def plan(self, assets: Sequence[Asset]) -> Plan:
         """Tell what :meth:`get` would fetch, and the space it takes; servers are asked for unknown sizes."""
         files: dict[str, RemoteFile] = {}
@@ -92,7 +102,7 @@ class AssetStore:
         return Plan(tuple(planned), needed, free_bytes(self.root), unknown)
 
     def get(self, assets: Sequence[Asset], emit: Emit = ignore, *, keep_archives: bool = False) -> Got:
-        """Bring ``assets``: fetch files and archives in parallel, unpack, link. Those that are complete stay.
+        """Bring ``assets``: fetch files and archives in parallel, unpack, link, make. Those that are complete stay.
 
         What cannot be had is in the result, with its error; the rest is done all the same. Raises
         MissingAssetError before anything starts if the disk is too small for what is known to come.
@@ -179,11 +189,17 @@ class AssetStore:
             known = self.ledger.read().archives.get(images.folder, {}).get(archive.name)
             return lambda emit, stop: self._bring_archive(images, archive, known, keep_archives, emit, stop)
 
+        maker = maker_of(asset)
+        if maker is not None and not self.made(asset):
+            yield f"making {asset.name}", self._making(maker)
         for file in asset.files:
             yield file.path, bring(file)
         if asset.images is not None:
             for archive in self.inventory.wanting(asset.images):
                 yield archive.path, bring_archive(asset.images, archive)
+
+    def _making(self, maker: Maker) -> Job[None]:
+        return lambda emit, stop: maker.make(self.root, self.downloads.options.size, emit, stop)
 
     def _bring_archive(
         self,

@@ -13,7 +13,8 @@ class TestSet(Entry):
     """One test set.
 
     ``folder`` is its name under ``data/test``; ``images_of`` the set whose images it shares, where its own ``jpg``
-    (a link) is missing. ``published_protocol`` is what the published mAP of a model is by.
+    (a link) is missing. ``published_protocol`` is what the published mAP of a model is by; ``made`` sets are made here
+    when they are first asked for.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of the name
@@ -21,6 +22,7 @@ class TestSet(Entry):
     folder: str
     images_of: str = ""
     published_protocol: str = ""
+    made: bool = False
 
     def ground_truth(self, root: Path) -> Path:
         """Path of the ground truth under the data root ``root``."""
@@ -68,6 +70,32 @@ TEST_SETS: Registry[TestSet] = Registry(
             name="paris6k",
             summary="Paris Buildings (Philbin et al., CVPR 2008), the older protocol",
             folder="paris6k",
+        ),
+        TestSet(
+            name="nightfall",
+            summary="The embedded synthetic city, asked by night and answered by day",
+            folder="nightfall",
+            made=True,
+        ),
+        TestSet(
+            name="nightfall-day",
+            summary="The same asked by day, from the same spots: what night costs",
+            folder="nightfall-day",
+            images_of="nightfall",
+            made=True,
+        ),
+        TestSet(
+            name="nightfall-val",
+            summary="Other places of the embedded city, to choose settings by",
+            folder="nightfall-val",
+            made=True,
+        ),
+        TestSet(
+            name="nightfall-val-day",
+            summary="Those asked by day",
+            folder="nightfall-val-day",
+            images_of="nightfall-val",
+            made=True,
         ),
     ),
 )

@@ -10,6 +10,8 @@ PUBLISHED = {
     "retrieval-sfm-120k": f"{_FOLDER}/retrieval-SfM-120k.pkl",
     "retrieval-sfm-120k-whiten": f"{_FOLDER}/retrieval-SfM-120k-whiten.pkl",
     "retrieval-sfm-30k-whiten": "retrieval-SfM-30k/retrieval-SfM-30k-whiten.pkl",
+    "nightfall": "nightfall/nightfall.pkl",
+    "nightfall-whiten": "nightfall/nightfall-whiten.pkl",
 }
 """Database files, relative to the folder of training data (``DataRoot.train``)."""
 

@@ -17,6 +17,7 @@ from darkside_cli.data.disk import Stopped, lock_path
 from darkside_cli.data.entries import Asset, ImageSet
 from darkside_cli.data.inventory import COMPLETE, find_file, find_images
 from darkside_cli.data.ledger import ArchiveRecord, now, sha256_of
+from darkside_cli.data.making import maker_of
 from darkside_cli.data.soundness import EVERY_S, hashed, wrong_digest, wrong_form
 from darkside_cli.data.store import AssetStore
 from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted, ignore
@@ -60,6 +61,7 @@ def verify(
     stop = stop or threading.Event()
     result = []
     for asset in assets:
+        result += _verify_made(store, asset, emit, stop)
         result += [_verify_file(store, asset, file, emit, stop) for file in asset.files]
         if asset.images is not None:
             result.append(_verify_images(store, asset, asset.images, emit, stop))
@@ -81,6 +83,9 @@ def remove(store: AssetStore, asset: Asset, *, forget: bool = False) -> int:
     Recorded digests stay and are enforced when the files come again, unless ``forget``.
     """
     freed = store.state(asset).size
+    maker = maker_of(asset)
+    if maker is not None:
+        maker.remove(store.root)
     for file in asset.files:
         for path in (file.path, *file.also_at):
             for suffix in ("", ".part", ".part.json"):
@@ -105,6 +110,13 @@ def leftovers(store: AssetStore) -> list[Leftover]:
     What another process is busy with is not among them.
     """
     found = list(_old_archives(store))
+    for asset in store.assets:
+        maker = maker_of(asset)
+        if maker is not None and not _busy(store, store.root / asset.name):
+            found += [
+                Leftover(path, f"part of a {asset.name} that was not finished", _size(path))
+                for path in maker.leftovers(store.root)
+            ]
     folders = {(store.root / file.path).parent for file in _all_files(store)}
     folders |= {(store.root / a.images.folder).parent for a in store.assets if a.images is not None}
     for folder in sorted(folders):
@@ -157,6 +169,20 @@ def _verify_file(
     if record is None or not record.unchanged(path):
         _quietly(lambda: store.ledger.record(name, path, digest))
     return Verified(asset.name, path, "ok" if record is not None or file.sha256 else "recorded")
+
+
+def _verify_made(store: AssetStore, asset: Asset, emit: Emit, stop: threading.Event) -> Iterator[Verified]:
+    maker = maker_of(asset)
+    for folder in maker.folders(store.root) if maker is not None else ():
+        if maker is None or not folder.is_dir():
+            yield Verified(asset.name, folder, "missing", files=0)
+            continue
+        label, started = f"{asset.name}: {folder.name}", time.monotonic()
+        emit(TransferStarted(label, activity="verify"))
+        files, reason = maker.damaged(store.root, folder, stop)
+        elapsed = time.monotonic() - started
+        emit(TransferFinished(label, folder, _size(folder), elapsed, activity="verify", files=files))
+        yield Verified(asset.name, folder, "damaged" if reason else "ok", reason, files)
 
 
 def _verify_images(
