@@ -247,7 +247,7 @@ def finetune(
             _obtain(session, settings, download=download)
         ranks.wait()
         with training.sinks(session, run, resolved, ranks, title=run_name(settings)) as emit:
-            ready = _prepare(session, resolved, run, ranks, device=device, download=download, emit=emit)
+            ready = _prepare(session, resolved, run, ranks, device=device, emit=emit)
             result = ready.train(resume=resume)
         if not ranks.is_first:
             ranks.wait()  # the first process whitens and evaluates
@@ -294,7 +294,6 @@ def _prepare(
     ranks: Ranks,
     *,
     device: str,
-    download: bool,
     emit: Any,
 ) -> FinetuneRun:
     from darkside_cli.engine.device import pick_device
@@ -307,12 +306,11 @@ def _prepare(
     augment = config.augment
     wanted = augment.models if augment.kind == "generator" and augment.share else ()
     generators = [load_night(each, root, device=chosen) for each in wanted]
-    network = initial_network(config, root, download=download and not session.offline and ranks.is_first)
     return prepare_finetune(
         config,
         run=run,
         root=root,
-        network=network,
+        network=initial_network(config, root),
         generators=generators,
         device=chosen,
         ranks=ranks,
@@ -325,7 +323,7 @@ def _obtain(session: Session, config: FinetuneConfig, *, download: bool) -> None
     """See that what the run needs is here: data, features to begin with, generators, test sets."""
     from darkside_cli.data.test_sets import TEST_SETS
     from darkside_cli.data.tuple_sets import asset_of, published_name
-    from darkside_cli.retrieval.initial import imagenet_asset
+    from darkside_cli.retrieval.initial import imagenet_asset, torchvision_file
 
     name = published_name(config.data.database)
     if name is not None and config.data.file is None and not Path(config.data.database).exists():
@@ -334,6 +332,8 @@ def _obtain(session: Session, config: FinetuneConfig, *, download: bool) -> None
     if config.init == "imagenet":
         with _also("begin with --init torchvision, random or a file"):
             obtain(session, [imagenet_asset(config.backbone)], download=download)
+    elif config.init == "torchvision":
+        torchvision_file(config.backbone, download=download and not session.offline)
     if config.augment.kind == "generator" and config.augment.share:
         for model in config.augment.models:
             with _also("take another generator, --night-images, or --augment none"):

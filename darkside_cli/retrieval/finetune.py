@@ -20,7 +20,6 @@ import torch
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.engine.checkpoint import CheckpointFolder
 from darkside_cli.engine.distributed import Ranks
 from darkside_cli.engine.trainer import Trainer, TrainingResult
 from darkside_cli.errors import DarksideError, UsageError
@@ -91,7 +90,7 @@ class FinetuneRun:
         """
         options, path = self.config.whitening, self.run / WHITENING_FILE
         if options.kind == "none":
-            path.unlink(missing_ok=True)
+            _remove_own(path)
             return None
         tuples = self.sets.whitening
         if tuples is None:
@@ -277,7 +276,7 @@ def _forgetting(run: Path, emit: Emit) -> Emit:
 
     def forward(event: Event) -> None:
         if isinstance(event, TrainingStarted) and event.epoch < event.epochs:
-            (run / WHITENING_FILE).unlink(missing_ok=True)
+            _remove_own(run / WHITENING_FILE)
         emit(event)
 
     return forward
@@ -294,10 +293,10 @@ def save_network(path: Path, name: str, module: torch.nn.Module, metadata: Mappi
     )
 
 
-def is_trained(run: Path, epochs: int) -> bool:
-    """Whether all ``epochs`` of the run are done, by its newest checkpoint."""
-    newest = next(iter(CheckpointFolder(run / "checkpoints").positions()), None)
-    return newest is not None and not newest.step and newest.epoch >= epochs
+def _remove_own(path: Path) -> None:
+    """Remove a whitening that this run has learned; others, which somebody put there, stay."""
+    if _made_for(path) is not None:
+        path.unlink(missing_ok=True)
 
 
 def _made_for(path: Path) -> Any:

@@ -22,11 +22,10 @@ from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.retrieval.config import FinetuneConfig
 
 
-def initial_network(config: FinetuneConfig, root: DataRoot, *, download: bool = False) -> RetrievalNet:
+def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:
     """Make the network of ``config`` with the weights that ``config.init`` says, on the CPU.
 
-    ``download`` lets torchvision's weights be fetched if they are not in torch hub's folder. Random numbers depend on
-    the training's seed alone; the global generators stay as they are.
+    Random numbers depend on the training's seed alone; the global generators stay as they are.
 
     Raises MissingAssetError if weights are not on this machine (it says how to get them), ConfigError for a backbone
     that has none, CheckpointError for files of another network.
@@ -39,7 +38,7 @@ def initial_network(config: FinetuneConfig, root: DataRoot, *, download: bool = 
     if config.init == "imagenet":
         load_features(network.features, config.backbone, imagenet_file(config.backbone, root))
     elif config.init == "torchvision":
-        load_features(network.features, config.backbone, torchvision_file(config.backbone, download=download))
+        load_features(network.features, config.backbone, torchvision_file(config.backbone))
     else:
         _load_model(network, config, root)
     return network

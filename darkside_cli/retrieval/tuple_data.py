@@ -226,16 +226,20 @@ class TupleData(MiningState):
 
     def _mine(self, epoch: int, describe: Callable[..., Tensor]) -> EpochTuples:
         draws = TorchDraws.of_epoch(self.seed, epoch)
+        looked_at: set[Role] = set()
 
         def described(numbers: IntArray, role: Role) -> Tensor:
+            looked_at.add(role)
             return describe(numbers, role, label=f"mining for epoch {epoch + 1}: {len(numbers)} {role}s")
 
         mined = mine(self.tuples, described, self.mining, draws=draws, device=self._device, emit=self._emit)
         self._emit(Notice(self._in_words(epoch, mined)))
         images = np.concatenate([mined.anchors[:, None], mined.positives[:, None], mined.negatives], axis=1)
         order = draws.tuple_order(len(images))
-        broken = self.rows.unreadable(np.unique(mined.positives))
-        order = order[[int(mined.positives[number]) not in broken for number in order]]
+        # What was described can be read, and what could not be described is in no tuple.
+        unknown = mined.positives if "anchor" in looked_at else images[:, :2]
+        broken = self.rows.unreadable(np.unique(unknown))
+        order = order[[broken.isdisjoint(images[number, :2].tolist()) for number in order]]
         if not len(order):
             raise UsageError("no mined tuple has images that can be read", hint="check the images")
         if len(order) < self.size:
@@ -275,15 +279,19 @@ def validation_tuples(
         tuples, described, mining, draws=draws or TorchDraws.of_epoch(0, 0),
         device=device, emit=emit,
     )  # fmt: skip
-    missing = np.unique(mined.positives)
-    if False in table:
-        missing = missing[table[False][torch.from_numpy(missing)].isnan().any(dim=1).numpy()]
-    if len(missing):
-        described(missing, "positive")
-    anchors = table[True][torch.from_numpy(mined.anchors)]
-    positives = table[False][torch.from_numpy(mined.positives)]
+
+    def rows_of(numbers: IntArray, role: Role) -> Tensor:
+        """Rows of images, described now if mining had no use for them."""
+        wanted = torch.from_numpy(np.unique(numbers))
+        known = table.get(role == "anchor")
+        missing = wanted if known is None else wanted[known[wanted].isnan().any(dim=1)]
+        if len(missing):
+            described(missing.numpy(), role)
+        return table[role == "anchor"][torch.from_numpy(numbers)]
+
+    anchors, positives = rows_of(mined.anchors, "anchor"), rows_of(mined.positives, "positive")
     negatives = table[False][torch.from_numpy(mined.negatives)]
-    whole = positives.isfinite().all(dim=1)
+    whole = torch.cat([anchors, positives], dim=1).isfinite().all(dim=1)
     return anchors[whole], positives[whole], negatives[whole]
 
 
