@@ -18,6 +18,7 @@ from darkside_cli.evaluation.average_precision import IntArray
 from darkside_cli.evaluation.ranking import Scores
 from darkside_cli.layers.bands import for_each_band, in_team
 from darkside_cli.retrieval.draws import Draws
+from darkside_cli.retrieval.finite import finite_rows
 from darkside_cli.retrieval.tiles import Descriptors, as_float32, check_descriptors
 
 # What threads share a product in. The number of threads plays no part, so that it does not change the rounding.
@@ -66,7 +67,7 @@ def diverse_anchors(
         raise UsageError(
             f"{count} anchors cannot be chosen from {len(rows)} images", hint="mine fewer anchors"
         )
-    if not bool(rows.isfinite().all()):
+    if not bool(finite_rows(rows).all()):
         raise UsageError("an image of the anchor pool has no descriptor", hint="leave broken images out")
     limits = [window(len(rows) - chosen, similar_exclude, similar_include) for chosen in range(1, count)]
     # How many there are to choose from is known beforehand, so a GPU need not be waited for in between.

@@ -23,6 +23,7 @@ from darkside_cli.evaluation.ranking import Scores
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.retrieval.anchors import DiverseAnchors, diverse_anchors
 from darkside_cli.retrieval.draws import Draws, TorchDraws
+from darkside_cli.retrieval.finite import finite_rows
 from darkside_cli.retrieval.mining_config import MiningConfig
 from darkside_cli.retrieval.negatives import HardNegatives, hard_negatives, negative_distances
 
@@ -159,7 +160,7 @@ def _described(
     np.minimum.at(first, place, np.arange(len(items)))
     by_use = np.argsort(first, kind="stable")
     rows = describe(images[by_use], role)
-    usable = rows.isfinite().all(dim=1).cpu().numpy()
+    usable = finite_rows(rows).cpu().numpy()
     place_of = np.empty_like(by_use)
     place_of[by_use] = np.arange(len(by_use))
     lost = len(images) - int(usable.sum())
@@ -173,6 +174,8 @@ def _described(
             Notice(f"{lost} of {len(images)} images have no descriptor and are passed over", level="warning")
         )
     at = place_of[place]
+    if not lost and np.array_equal(at, np.arange(len(rows))):
+        return items, rows
     kept = usable[at]
     return items[kept], rows[torch.from_numpy(at[kept]).to(rows.device)]
 

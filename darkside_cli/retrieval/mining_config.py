@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from darkside_cli.config.schema import option
 
@@ -14,10 +15,8 @@ class MiningConfig:
     anchors: int | None = option(
         2000, help="tuples of an epoch, each with its own anchor (none: a tuple for every pair)", minimum=1
     )
-    anchor_choice: str = option(
-        "diverse",
-        help="diverse: anchors unlike one another; random: as drawn",
-        choices_from="darkside_cli.retrieval.mining_config:ANCHOR_CHOICES",
+    anchor_choice: Literal["diverse", "random"] = option(
+        "diverse", help="diverse: anchors unlike one another; random: as drawn"
     )
     anchor_pool: int | None = option(
         10_000,
@@ -49,6 +48,3 @@ class MiningConfig:
         pool, wanted = self.anchor_pool, self.anchors
         if self.anchor_choice == "diverse" and pool is not None and (wanted is None or wanted > pool):
             raise ValueError(f"{wanted or 'all'} anchors cannot be chosen from a pool of {pool}")
-
-
-ANCHOR_CHOICES = ("diverse", "random")

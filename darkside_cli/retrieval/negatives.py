@@ -18,6 +18,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.evaluation.average_precision import IntArray
 from darkside_cli.evaluation.ranking import Scores
 from darkside_cli.losses.contrastive import EPS
+from darkside_cli.retrieval.finite import finite_rows
 from darkside_cli.retrieval.tiles import Descriptors, TileScorer, as_float32, check_descriptors, default_rows
 
 # How deep a tile is first looked into for a query without a full list, and by how much deeper after that.
@@ -66,7 +67,7 @@ def hard_negatives(
     _require_clusters(query_clusters, pool_clusters, count)
     target = torch.device(device) if device is not None else _device_of(pool)
     probe = as_float32(queries).to(target).contiguous()
-    if not bool(probe.isfinite().all()):
+    if not bool(finite_rows(probe).all()):
         raise UsageError("an anchor has no descriptor: it is not finite", hint="leave broken images out")
     rows_at_once = block or default_rows(len(probe), probe.shape[1], target, len(pool))
     found = _Lists(query_clusters, pool_clusters, count)

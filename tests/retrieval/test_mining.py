@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from obvious_mining import exact_rows, obvious_anchors, obvious_negatives
 from torch import Tensor
 
+from darkside_cli.config.load import resolve
 from darkside_cli.data.tuples import TupleSet
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.evaluation.average_precision import IntArray
 from darkside_cli.events import Event, Notice
 from darkside_cli.retrieval.mining import MiningConfig, Role, TorchDraws, mine
@@ -194,3 +195,12 @@ def test_configurations_that_contradict_themselves() -> None:
         MiningConfig(anchors=None)
     assert MiningConfig(anchors=11, anchor_pool=10, anchor_choice="random").anchors == 11
     assert MiningConfig(anchors=None, anchor_pool=None).anchors is None
+
+
+def test_options_as_people_give_them(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('anchors = 7\nanchor_choice = "random"\neasy_share = 0.4\n')
+    given = resolve(MiningConfig, file=tmp_path / "x.toml", overrides=["negative_pool=none"]).value
+    assert given == MiningConfig(anchors=7, anchor_choice="random", easy_share=0.4, negative_pool=None)
+    for wrong in ("anchor_choice=divers", "similar_exclude=1.5", "anchors=20000"):
+        with pytest.raises(ConfigError):
+            resolve(MiningConfig, overrides=[wrong])
