@@ -145,7 +145,7 @@ def test_whitening_of_a_model(places: Path, tmp_path: Path) -> None:
 
 
 def test_whitening_of_a_file(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32) / 4
     metadata = {"model": "m", "whiten": True, "else": 1}
     path = write_descriptors(tmp_path / "x.h5", [f"{i}" for i in range(30)], [rows], 4, metadata=metadata)
     told: list[Event] = []
