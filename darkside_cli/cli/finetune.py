@@ -343,7 +343,7 @@ def _obtain(session: Session, config: FinetuneConfig, *, download: bool) -> None
     missing = [
         entry.name
         for entry in wanted
-        if not (entry.ground_truth(root).is_file() and entry.images(root).is_dir())
+        if entry.made or not (entry.ground_truth(root).is_file() and entry.images(root).is_dir())
     ]
     if missing:
         obtain(session, missing, download=download)

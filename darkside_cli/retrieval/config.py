@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from darkside_cli.config.schema import option
-from darkside_cli.data.tuple_sets import WHITENING
 from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.retrieval.mining_config import MiningConfig
 
@@ -170,7 +169,7 @@ class WhiteningOptions:
 
     kind: Literal["lw", "pca", "none"] = option("lw", help="lw, learned from pairs; pca; or none")
     database: str | None = option(
-        None, help=f"what to learn it from (none: {WHITENING} for the published set, else the training data)"
+        None, help="what to learn it from (none: a published set's own pairs for it, else the training data)"
     )
     images: Path | None = option(None, help="folder that names in a list or database start from")
     image_size_px: int = option(1024, help="shrink images to this longest side", unit="px", minimum=8)

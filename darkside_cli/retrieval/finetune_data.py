@@ -10,11 +10,11 @@ from pathlib import Path
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.test_sets import TEST_SETS
 from darkside_cli.data.threads import default_threads
-from darkside_cli.data.tuple_sets import WHITENING, published_name
+from darkside_cli.data.tuple_sets import published_name
 from darkside_cli.data.tuples import TupleSet, split_off, without_broken
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.retrieval.config import PUBLISHED_SET, FinetuneConfig, TupleDataConfig
+from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.evaluate import Benchmark, open_benchmark, require_images
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight, NightCache
@@ -22,6 +22,8 @@ from darkside_cli.retrieval.tuple_sources import open_tuples
 
 _MOST_THREADS = 16
 _BLOCK = 1 << 20
+#: What the name of a published set's pairs for whitening ends in.
+_FOR_WHITENING = "-whiten"
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,10 @@ def _whitening_set(
         return None, True
     spec = options.database
     if spec is None:
-        if published_name(data.database) != PUBLISHED_SET:
+        own = f"{published_name(data.database)}{_FOR_WHITENING}"
+        if published_name(own) is None:
             return training, not is_published(data.spec)
-        spec = WHITENING
+        spec = own
     images = options.images or (data.images if published_name(spec) is not None else None)
     return _usable(open_tuples(spec, root, images=images, positives=data.positives), emit), not is_published(
         spec
@@ -117,10 +120,12 @@ def _whitening_set(
 def _benchmarks(config: FinetuneConfig, root: DataRoot) -> dict[str, Benchmark]:
     names = config.evaluation.datasets
     if names is None:
+        # The set's own, if it has some (not those to choose settings by), and the published ones.
+        own = published_name(config.data.database)
         here = [
             entry.name
             for entry in TEST_SETS
-            if entry.published_protocol
+            if (entry.published_protocol or own in (entry.name, entry.images_of))
             and entry.ground_truth(root.path).is_file()
             and entry.images(root.path).is_dir()
         ]

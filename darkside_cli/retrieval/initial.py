@@ -30,16 +30,17 @@ def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:
     Raises MissingAssetError if weights are not on this machine (it says how to get them), ConfigError for a backbone
     that has none, CheckpointError for files of another network.
     """
+    file = None  # looked for before a network is made, which takes a while
+    if config.init == "imagenet":
+        file = imagenet_file(config.backbone, root)
+    elif config.init == "torchvision":
+        file = torchvision_file(config.backbone)
     with random_state_kept(torch.device("cpu")):
         torch.manual_seed(config.trainer.seed)
         network = RetrievalNet(RetrievalNetConfig(backbone=config.backbone, pooling=config.pooling))
-    if config.init == "random":
-        return network
-    if config.init == "imagenet":
-        load_features(network.features, config.backbone, imagenet_file(config.backbone, root))
-    elif config.init == "torchvision":
-        load_features(network.features, config.backbone, torchvision_file(config.backbone))
-    else:
+    if file is not None:
+        load_features(network.features, config.backbone, file)
+    elif config.init != "random":
         _load_model(network, config, root)
     return network
 
