@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import typer
 
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, say
+from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import DarksideError, UsageError
 
@@ -88,7 +90,7 @@ def run(
         ls *.jpg | darkside run output mine.yml small.yml output.1_output.output.inference.image_dir=night
 
     A scenario is a file, or one of the published ones by name: darkside run list. Relative paths in it are below the
-    data folder. Steps go on where an earlier run stopped.
+    data folder. Steps go on where an earlier run stopped. Trainings use several GPUs under torchrun.
     """
     mode, target, files = parse_words(words or [], list_=list_, validate=validate, print_steps=print_steps)
     wanted: Order = "original" if order == "original" else "mended"
@@ -104,9 +106,11 @@ def run(
     plan = plan_target(scenario, target or "", session.root.path, order=wanted)
     if mode == "print-steps":
         return _print(session, plan, json=json)
-    _tell(session, plan, lenient=lenient)
-    from darkside_cli.cli.step_executors import Settings
+    from darkside_cli.cli.step_executors import Settings, is_first_process
 
+    if not is_first_process():  # started by torchrun: the first one speaks for all
+        session = replace(session, quiet=True, output=Output(stream=io.BytesIO()))
+    _tell(session, plan, lenient=lenient)
     settings = Settings(
         session=session, device=device, precision=precision, workers=workers, download=download, json=json
     )
@@ -240,6 +244,7 @@ def _tell(session: Session, plan: TargetPlan, *, lenient: bool) -> None:
     """Say what is to be known before the first step runs. Raises ConfigError for what cannot be translated."""
     from darkside_cli.compat.scenario_steps import require_translated
 
+    _note(session, f"relative paths of the scenario are below {session.root} ({session.root.origin})")
     for note in plan.notes:
         _note(session, note)
     if not lenient or any(each.step is None for each in plan.steps):

@@ -400,6 +400,17 @@ STEP_EXECUTORS: dict[type[PlannedStep], Callable[[Any, Settings], Outcome]] = {
 }
 
 
+#: Steps that several processes share (torchrun); the others are the first one's.
+SHARED = (TrainGanStep, FinetuneStep)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun has started."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def execute(step: PlannedStep, settings: Settings) -> Outcome:
-    """Carry out one step."""
+    """Carry out one step, in this process's part of it."""
+    if not isinstance(step, SHARED) and not is_first_process():
+        return Outcome()
     return STEP_EXECUTORS[type(step)](step, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -399,6 +400,37 @@ def test_downloads_that_fail_are_told_and_the_rest_goes_on(run_here: RunHere, ow
     assert done.returncode == 1
     assert "network is off limits" in done.stderr
     assert "tokyo247" in done.stdout
+
+
+def test_other_processes_of_torchrun_leave_what_is_not_training_to_the_first(
+    run_here: RunHere, own_scenario: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run_here("run", "eval", own_scenario)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_values_with_odd_characters_reach_our_configuration(run_here: RunHere, tmp_path: Path) -> None:
+    """Crops that are no squares, paths with blanks and quotes: as one can copy them from what is printed."""
+    step = "train.1_train_augment"
+    changes = (
+        f"{step}.data.train.transforms=pil2np | downscale:600 | scalecrop:128_96 | totensor | normalize",
+        f"{step}.data.train.dataset.dataset_X={tmp_path}/my day's pictures.txt",
+        f"{step}.learning.training.optimizer.generator_X.lr=1e-3",
+        f"{step}.learning.training.optimizer.discriminator_Y.lr=1e-3",
+    )
+    done = run_here("run", "train", "iccv23/train/hedgan.yml", *changes, "--print-steps", "--json")
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(json.loads(done.stdout)["steps"][1]["commands"][0])
+    again = run_here("config", "show", *words[1:], "--json")
+    assert again.returncode == 0, again.stderr
+    values = json.loads(again.stdout)["values"]
+    assert values["data.crop_px"]["value"] == [128, 96]
+    assert values["data.scale"]["value"] == [0.25, 0.75]
+    assert values["data.max_size_px"]["value"] == 600
+    assert values["data.day"]["value"] == f"{tmp_path}/my day's pictures.txt"
+    assert values["optim.lr"]["value"] == 1e-3
 
 
 @pytest.mark.slow
