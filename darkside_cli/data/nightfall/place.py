@@ -15,7 +15,7 @@ from darkside_cli.data.nightfall.dice import Dice
 from darkside_cli.data.nightfall.lamplight import Light, LightGrid, irradiance, light_grid
 from darkside_cli.data.nightfall.mesh import Mesh, MeshBuilder, Patch
 from darkside_cli.data.nightfall.site import Extent, Site
-from darkside_cli.data.nightfall.style import draw_style
+from darkside_cli.data.nightfall.style import Style, draw_style
 from darkside_cli.data.nightfall.surroundings import Surroundings, surround
 
 #: Places with numbers of one block of this size are of one family: alike in kind and style, not in shape.
@@ -107,12 +107,16 @@ class Scene:
         return Dice("nightfall", self.seed, "place", self.number, *path)
 
 
+def family_of(seed: int, number: int) -> tuple[str, Style, str]:
+    """Kind, style and layout that place ``number`` of the city ``seed`` shares with its family."""
+    dice = Dice("nightfall", seed, "family", number // FAMILY)
+    kind = dice.weighted(_WEIGHTS)
+    return kind, draw_style(dice, _MATERIALS.get(kind, ())), dice.choice(_LAYOUTS.get(kind, _USUAL_LAYOUTS))
+
+
 def build_scene(seed: int, number: int) -> Scene:
     """Build place ``number`` of the city ``seed``; the same one every time, and wherever it is built."""
-    family = Dice("nightfall", seed, "family", number // FAMILY)
-    kind = family.weighted(_WEIGHTS)
-    style = draw_style(family, _MATERIALS.get(kind, ()))
-    layout = family.choice(_LAYOUTS.get(kind, _USUAL_LAYOUTS))
+    kind, style, layout = family_of(seed, number)
     dice = Dice("nightfall", seed, "place", number, "building")
     mesh, atlas = MeshBuilder(), AtlasBuilder()
     site = Site(mesh, atlas, style, dice)

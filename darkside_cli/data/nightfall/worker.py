@@ -1,7 +1,7 @@
 """Takes pictures of places, here or in processes of their own.
 
-A worker process (``python -m darkside_cli.data.nightfall.worker``) reads a JSON line for each place and answers with a
-line for each picture. It is no child of multiprocessing's, which would run the caller's script again; and when its
+A worker process runs :func:`main`: it reads a JSON line for each place and answers with a line for each picture. It is
+no child of multiprocessing's, which would run the caller's script again; and when its
 caller is killed, its input ends, and so does it.
 """
 
@@ -65,7 +65,7 @@ class Worker:
         }
         # A session of its own: Ctrl-C is for the caller, who then closes the worker's input.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "darkside_cli.data.nightfall.worker"],
+            [sys.executable, "-c", "from darkside_cli.data.nightfall.worker import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True,
         )  # fmt: skip
 
@@ -141,7 +141,3 @@ def main() -> None:
             answer({"error": error.message, "hint": error.hint})
         except BrokenPipeError:
             return  # nobody listens any more
-
-
-if __name__ == "__main__":
-    main()

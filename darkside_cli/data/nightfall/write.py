@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def _write(root: Path, config: NightfallConfig, emit: Emit, workers: int, stop: 
     if needed > free:
         raise not_enough_space(NAME, root, needed, free)
     if left:
-        _take_all(root, tasks, config, emit, workers if left >= _WORTH_PROCESSES else 1, stop)
+        _take_all(tasks, config, emit, workers if left >= _WORTH_PROCESSES else 1, stop)
     for path, data in documents(config).items():
         target = _staged(root, path, missing, config)
         if target is not None:
@@ -109,7 +109,7 @@ def _tell(root: Path, config: NightfallConfig, count: int, left: int, emit: Emit
 
 
 def _take_all(
-    root: Path, tasks: list[Task], config: NightfallConfig, emit: Emit, workers: int, stop: threading.Event
+    tasks: list[Task], config: NightfallConfig, emit: Emit, workers: int, stop: threading.Event
 ) -> None:
     started = time.monotonic()
     total = sum(len(wanted) for _, wanted in tasks)
@@ -135,17 +135,16 @@ def _take_all(
     if stop.is_set():
         raise Stopped
     emit(RunFinished(f"making {NAME}", done, 0, 0, time.monotonic() - started))
-    del root
 
 
 def _work(
     worker: Worker | None,
-    following: object,
+    following: Callable[[], Task | None],
     config: NightfallConfig,
     tell: Emit,
     stops: tuple[threading.Event, threading.Event],
 ) -> Iterator[None]:
-    while (task := following()) is not None:  # type: ignore[operator]
+    while (task := following()) is not None:
         place, wanted = task
         taken = (
             take(place, wanted, config) if worker is None else worker.take(place, wanted, config, stops[1])
