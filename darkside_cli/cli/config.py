@@ -34,7 +34,7 @@ def _commands() -> dict[str, Any]:
 
 
 def _complete(incomplete: str) -> list[str]:
-    from darkside_cli.compat.scenario import published_scenarios
+    from darkside_cli.compat.published_scenarios import published_scenarios
 
     return [word for word in [*_commands(), *published_scenarios()] if word.startswith(incomplete)]
 
@@ -242,7 +242,8 @@ def to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
     """Settings of a training as ``--config`` takes them; the steps around it are comments."""
     import tomli_w
 
-    from darkside_cli.cli.scenarios import commands, flags, under
+    from darkside_cli.cli.scenario_commands import commands
+    from darkside_cli.cli.scenarios import flags, under
     from darkside_cli.compat.scenario_plan import EvaluateStep, FinetuneStep, WhitenStep
 
     nested: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from darkside_cli.errors import DarksideError, UsageError
 
 if TYPE_CHECKING:
     from darkside_cli.cli.scenarios import TargetPlan
-    from darkside_cli.cli.step_executors import Settings
+    from darkside_cli.cli.step_settings import Settings
     from darkside_cli.compat.scenario import Scenario
     from darkside_cli.compat.scenario_resolve import Order
 
@@ -31,7 +31,7 @@ TARGETS = ("download", "train", "output", "finetune", "finetune_r101", "all", "e
 
 
 def _complete(incomplete: str) -> list[str]:
-    from darkside_cli.compat.scenario import published_scenarios
+    from darkside_cli.compat.published_scenarios import published_scenarios
 
     words = [LIST, VALIDATE, *TARGETS, *published_scenarios()]
     return [word for word in words if word.startswith(incomplete)]
@@ -106,7 +106,8 @@ def run(
     plan = plan_target(scenario, target or "", session.root.path, order=wanted)
     if mode == "print-steps":
         return _print(session, plan, json=json)
-    from darkside_cli.cli.step_executors import Settings, is_first_process
+    from darkside_cli.cli.step_executors import is_first_process
+    from darkside_cli.cli.step_settings import Settings
 
     if not is_first_process():  # started by torchrun: the first one speaks for all
         session = replace(session, quiet=True, output=Output(stream=io.BytesIO()))
@@ -153,7 +154,8 @@ def _is_scenario(word: str) -> bool:
 
 
 def _list(session: Session, files: list[str], order: Order, *, json: bool) -> int:
-    from darkside_cli.compat.scenario import load_scenario, published_scenarios
+    from darkside_cli.compat.published_scenarios import published_scenarios
+    from darkside_cli.compat.scenario import load_scenario
     from darkside_cli.compat.scenario_resolve import TargetResolver
 
     if not files:
@@ -213,7 +215,7 @@ def _validate(session: Session, scenario: Scenario, target: str | None, order: O
 
 
 def _print(session: Session, plan: TargetPlan, *, json: bool) -> int:
-    from darkside_cli.cli.scenarios import as_json, commands, describe
+    from darkside_cli.cli.scenario_commands import as_json, commands, describe
     from darkside_cli.compat.scenario_plan import jsonable
 
     root = session.root.path
@@ -254,7 +256,7 @@ def _tell(session: Session, plan: TargetPlan, *, lenient: bool) -> None:
 
 
 def _carry_out(scenario: Scenario, plan: TargetPlan, settings: Settings, order: Order) -> int:
-    from darkside_cli.cli.scenarios import describe
+    from darkside_cli.cli.scenario_commands import describe
     from darkside_cli.cli.step_executors import execute
     from darkside_cli.compat.scenario_plan import PrintScoresStep, jsonable
     from darkside_cli.compat.scenario_resolve import TargetResolver

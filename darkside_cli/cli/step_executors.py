@@ -6,26 +6,21 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, say
-from darkside_cli.cli.output import Output
+from darkside_cli.cli.scenario_commands import whitening_data, whitening_file
+from darkside_cli.cli.scenario_images import named_images
 from darkside_cli.cli.scenarios import (
     descriptor,
     generator,
     overrides,
     under,
-    whitening_data,
-    whitening_file,
 )
-from darkside_cli.cli.session import Session
+from darkside_cli.cli.step_settings import Outcome, Settings, captured, print_paths
 from darkside_cli.compat.scenario_plan import (
     DownloadStep,
     EvaluateStep,
@@ -41,42 +36,7 @@ from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.data.outputs import InputImage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a call of ``darkside run`` says of all steps."""
-
-    session: Session
-    device: str = "auto"
-    precision: str = "auto"
-    workers: int | None = None
-    download: bool = True
-    json: bool = False
-    #: Whether a later step prints scores, so that the evaluation itself need not.
-    printed_later: bool = False
-
-    @property
-    def root(self) -> Path:
-        """The data root, which relative paths of a scenario are below."""
-        return self.session.root.path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a step ended: its exit code, and what it gives back."""
-
-    code: int = EXIT_DONE
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-
-
-def captured(settings: Settings, command: Callable[..., int], **arguments: Any) -> tuple[int, dict[str, Any]]:
-    """Run a command of ours with ``--json`` and return its exit code and its answer."""
-    stream = io.BytesIO()
-    code = command(replace(settings.session, output=Output(stream=stream)), json=True, **arguments)
-    answer = stream.getvalue()
-    return code, json.loads(answer) if answer else {}
+    pass
 
 
 def download(step: DownloadStep, settings: Settings) -> Outcome:
@@ -111,7 +71,7 @@ def train_gan(step: TrainGanStep, settings: Settings) -> Outcome:
         precision=None if settings.precision == "auto" else settings.precision,
         download=settings.download,
     )
-    _print_paths(settings, answer.get("outputs", {}).values())
+    print_paths(settings, answer.get("outputs", {}).values())
     return Outcome(code=code, outputs=answer)
 
 
@@ -129,7 +89,7 @@ def finetune(step: FinetuneStep, settings: Settings) -> Outcome:
         precision=None if settings.precision == "auto" else settings.precision,
         download=settings.download,
     )
-    _print_paths(settings, answer.get("outputs", {}).values())
+    print_paths(settings, answer.get("outputs", {}).values())
     return Outcome(code=code, outputs=answer)
 
 
@@ -161,7 +121,7 @@ def whiten(step: WhitenStep, settings: Settings) -> Outcome:
         workers=settings.workers,
         download=settings.download,
     )
-    _print_paths(settings, [answer["file"]])
+    print_paths(settings, [answer["file"]])
     return Outcome(code=code, outputs=answer)
 
 
@@ -325,48 +285,11 @@ def extract(step: ExtractStep, settings: Settings) -> Outcome:
             label=f"{describer.name} to {target.name}",
             emit=progress.emit,
         )
-    _print_paths(settings, [summary.path] if summary.path is not None else [])
+    print_paths(settings, [summary.path] if summary.path is not None else [])
     code = EXIT_SOME_FAILED if summary.failed else EXIT_DONE
     return Outcome(
         code=code, outputs={"file": str(target), "done": summary.done, "failed": list(summary.failed)}
     )
-
-
-def named_images(pattern: str, root: Path) -> list[InputImage]:
-    """Images named on standard input, as the reference finds them: ``*`` in the pattern stands for the name.
-
-    Of names that lead to no file there, a retrieval-SfM id is looked for in its own folder, and any other name from
-    the working directory. Results keep the names, as far as these lead nowhere else. Raises UsageError if standard
-    input is a terminal.
-    """
-    from darkside_cli.compat.image_names import join_image_dir, path_of_image_id
-    from darkside_cli.data.listing import expand_inputs, iter_path_tokens
-
-    if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError(
-            "no images given", hint="pipe their names in: find . -name '*.jpg' | darkside run output FILE.yml"
-        )
-    names = list(iter_path_tokens(sys.stdin.buffer, null=False))
-    folder = pattern.partition("*")[0]
-    paths = []
-    for name in names:
-        text = os.fspath(name)
-        candidates = [root / join_image_dir(pattern, text)]
-        if len(name.parts) == 1 and len(text) >= 6:
-            candidates.append(root / path_of_image_id(text, folder))
-        candidates.append(name)
-        paths.append(next((each for each in candidates if each.is_file()), candidates[0]))
-    inputs = expand_inputs(paths, recursive=False, exclude=None)
-    given = dict(zip(paths, names, strict=True))
-    return [
-        replace(image, relative=PurePath(given[image.path])) if _stays(given.get(image.path)) else image
-        for image in inputs
-    ]
-
-
-def _stays(name: Path | None) -> bool:
-    """Whether a name below the folder of results stays in it."""
-    return name is not None and not name.is_absolute() and ".." not in name.parts and bool(name.name)
 
 
 def _results(settings: Settings, written: list[str], then: Emit) -> Emit:
@@ -375,17 +298,11 @@ def _results(settings: Settings, written: list[str], then: Emit) -> Emit:
         target = event.target if isinstance(event, (ImageReady, ItemSkipped)) else None
         if target is not None:
             written.append(os.fsdecode(target))
-            _print_paths(settings, [target])
+            print_paths(settings, [target])
         elif isinstance(event, ItemFailed) and settings.session.verbose:
             say(f"{event.source}: {event.reason}")
 
     return emit
-
-
-def _print_paths(settings: Settings, paths: Any) -> None:
-    if not settings.json:
-        for path in paths:
-            settings.session.output.path(Path(path))
 
 
 STEP_EXECUTORS: dict[type[PlannedStep], Callable[[Any, Settings], Outcome]] = {

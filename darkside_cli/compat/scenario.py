@@ -17,12 +17,12 @@ What laying over means is told at :func:`~darkside_cli.compat.scenario_tree.lay_
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from darkside_cli.compat.published_scenarios import find_scenario, published_root
 from darkside_cli.compat.scenario_tree import (
     Items,
     Key,
@@ -124,39 +124,6 @@ def _is_target(node: Node) -> bool:
         return False
     steps = [each for key, each in node.entries.items() if is_step(key, each)]
     return bool(steps) and all(isinstance(each, Table) and FUNCTION in each.entries for each in steps)
-
-
-def published_root() -> Path:
-    """Folder of the scenarios that are shipped."""
-    return Path(str(files("darkside_cli.compat") / "scenarios"))
-
-
-def published_scenarios() -> tuple[str, ...]:
-    """Names of the shipped scenarios ("iccv23/train/hedngan.yml"), sorted; their templates are not among them."""
-    root = published_root()
-    found = [path.relative_to(root).as_posix() for path in root.glob("*/*/*.yml")]
-    return tuple(sorted(name for name in found if "/_" not in name))
-
-
-def find_scenario(name: str) -> Path:
-    """Path of a scenario file: as it is given, or else that of a shipped one.
-
-    Raises UnknownNameError, which names near matches among the shipped ones.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise ConfigError(f"{name} is a folder, not a scenario file")
-    known = published_scenarios()
-    if name in known:
-        return published_root() / name
-    raise UnknownNameError(
-        "scenario",
-        name,
-        known,
-        extra_hint="or the path of a .yml file: 'darkside run list' shows the shipped ones",
-    )
 
 
 def load_scenario(arguments: Sequence[str]) -> Scenario:
@@ -307,11 +274,3 @@ def _find(table: Table, path: Sequence[Key]) -> Node | None:
     for key in path:
         node = node.entries.get(key) if isinstance(node, Table) else None
     return node
-
-
-def leaves(node: Node, path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Leaf]]:
-    """Every value below ``node`` with its path."""
-    if isinstance(node, Leaf):
-        yield path, node
-    for key, child in children(node):
-        yield from leaves(child, (*path, key))

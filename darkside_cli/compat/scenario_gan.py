@@ -28,7 +28,7 @@ from darkside_cli.compat.scenario_values import (
     HALF,
     PLAIN_TRANSFORMS,
     SFM,
-    downscaled,
+    crops,
     edge_detector,
     file_path,
     image_folder,
@@ -37,7 +37,6 @@ from darkside_cli.compat.scenario_values import (
     number,
     one_of,
     sample_size,
-    steps_of,
     whole,
 )
 
@@ -60,29 +59,6 @@ EPOCHS = tuple(dict.fromkeys(epoch for epoch, _ in METHODS))
 
 _REPORTS = "darkside reports by time, and always writes its page"
 _INITIAL = {"kaiming_p2p": "kaiming", "normal_p2p": "normal"}
-
-
-def _crops(transforms: Any) -> dict[str, Any]:
-    """``pil2np | scalecrop:256_256:0.8_1 | totensor | normalize``, maybe with ``downscale:N`` before the crop."""
-    steps = steps_of(transforms)
-    crops = [step for step in steps if step[0] == "scalecrop"]
-    if len(crops) != 1 or not 2 <= len(crops[0]) <= 3:
-        raise ValueError(
-            f"only {PLAIN_TRANSFORMS}, with scalecrop:WIDTH_HEIGHT:LOW_HIGH in it, is translated"
-        )
-    rest = " | ".join(":".join(step) for step in steps if step[0] != "scalecrop")
-    order = [step[0] for step in steps if step[0] in ("downscale", "scalecrop")]
-    if order != sorted(order):
-        raise ValueError("only a downscale before the crop is translated")
-    size = [whole(side) for side in crops[0][1].split("_")]
-    scale = [number(part) for part in crops[0][2].split("_")] if len(crops[0]) == 3 else [0.25, 0.75]
-    if len(size) != 2 or len(scale) != 2:
-        raise ValueError("scalecrop takes WIDTH_HEIGHT and LOW_HIGH")
-    return {
-        "data.crop_px": size[0] if size[0] == size[1] else size,
-        "data.scale": [float(part) for part in scale],
-        "data.max_size_px": downscaled(rest),
-    }
 
 
 def _network(pattern: str, ours: str, architecture: str) -> list[Rule]:
@@ -176,7 +152,7 @@ _EVERY_GAN = [
     to("data.train.dataset.size", "data.size", lambda value: None if value is None else whole(value)),
     to("data.train.loader.batch_size", "data.batch_size", whole),
     no_matter("data.train.loader.{num_workers,pin_memory}", "darkside chooses its threads: data.workers"),
-    into("data.train.transforms", _crops),
+    into("data.train.transforms", crops),
     must_be("data.train.mean_std", HALF),
     must_be("data.val.dataset.{image_dir,dataset}", None),
     no_matter("data.val.dataset.*", "training a generator uses no validation set"),

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from darkside_cli.compat.scenario_finetune import translate_finetune
 from darkside_cli.compat.scenario_gan import translate_gan
 from darkside_cli.compat.scenario_plan import DownloadStep, PlannedStep, PrintScoresStep, TrainGanStep
 from darkside_cli.compat.scenario_resolve import ResolvedStep
 from darkside_cli.compat.scenario_retrieval import (
     translate_evaluation,
-    translate_finetune,
     translate_inference,
     translate_whitening,
 )

@@ -18,6 +18,9 @@ HALF = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
 IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
 PLAIN_TRANSFORMS = "pil2np | totensor | normalize"
 SFM = "data/train/retrieval-SfM-120k"
+CLAHE_TRANSFORMS = "pil2np | apply_clahe:1.0 | totensor | normalize"
+#: Why keys of a data loader do not matter.
+LOADERS = "darkside chooses its threads by itself"
 
 
 def number(value: Any) -> float:
@@ -133,6 +136,29 @@ def downscaled(transforms: Any) -> int | None:
     if rest != steps_of(PLAIN_TRANSFORMS) or len(sizes) > 1 or any(len(step) != 2 for step in sizes):
         raise ValueError(f"only {PLAIN_TRANSFORMS}, with downscale:SIZE after pil2np, is translated")
     return whole(sizes[0][1]) if sizes else None
+
+
+def crops(transforms: Any) -> dict[str, Any]:
+    """``pil2np | scalecrop:256_256:0.8_1 | totensor | normalize``, maybe with ``downscale:N`` before the crop."""
+    steps = steps_of(transforms)
+    crops = [step for step in steps if step[0] == "scalecrop"]
+    if len(crops) != 1 or not 2 <= len(crops[0]) <= 3:
+        raise ValueError(
+            f"only {PLAIN_TRANSFORMS}, with scalecrop:WIDTH_HEIGHT:LOW_HIGH in it, is translated"
+        )
+    rest = " | ".join(":".join(step) for step in steps if step[0] != "scalecrop")
+    order = [step[0] for step in steps if step[0] in ("downscale", "scalecrop")]
+    if order != sorted(order):
+        raise ValueError("only a downscale before the crop is translated")
+    size = [whole(side) for side in crops[0][1].split("_")]
+    scale = [number(part) for part in crops[0][2].split("_")] if len(crops[0]) == 3 else [0.25, 0.75]
+    if len(size) != 2 or len(scale) != 2:
+        raise ValueError("scalecrop takes WIDTH_HEIGHT and LOW_HIGH")
+    return {
+        "data.crop_px": size[0] if size[0] == size[1] else size,
+        "data.scale": [float(part) for part in scale],
+        "data.max_size_px": downscaled(rest),
+    }
 
 
 def sample_size(transforms: Any) -> int:

@@ -19,7 +19,7 @@ from tests_support import RunHere
 from darkside_cli.cli import step_executors
 from darkside_cli.cli.run import parse_words
 from darkside_cli.compat import scenario_plan
-from darkside_cli.compat.scenario import published_scenarios
+from darkside_cli.compat.published_scenarios import published_scenarios
 from darkside_cli.compat.scenario_plan import PlannedStep
 from darkside_cli.errors import UsageError
 

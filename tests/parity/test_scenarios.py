@@ -9,7 +9,8 @@ import golden
 import pytest
 
 from darkside_cli.compat.bracketed import split_outside_brackets
-from darkside_cli.compat.scenario import find_scenario, load_scenario, published_scenarios
+from darkside_cli.compat.published_scenarios import find_scenario, published_scenarios
+from darkside_cli.compat.scenario import load_scenario
 from darkside_cli.compat.scenario_plan import jsonable
 from darkside_cli.compat.scenario_resolve import TargetResolver, resolve_target
 from darkside_cli.compat.scenario_steps import translate_step
