@@ -192,6 +192,7 @@ def finetune(
     compile: training.Compile = None,
     workers: options.Workers = None,
     nproc: training.Nproc = None,
+    layout: training.Layout = "darkside",
     json: options.Json = False,
     print_config: training.PrintConfig = False,
     download: Download = False,
@@ -258,7 +259,8 @@ def finetune(
                 ready.whiten(emit=progress.emit)
                 lines = ready.evaluate(emit=progress.emit)
         ranks.wait()
-    return _finish(session, ready, result, lines, json=json)
+    extra = training.lay_out(run, layout) if result.complete else []
+    return _finish(session, ready, result, lines, extra, json=json)
 
 
 def run_name(config: FinetuneConfig) -> str:
@@ -359,7 +361,13 @@ def _also(advice: str) -> Iterator[None]:
 
 
 def _finish(
-    session: Session, ready: FinetuneRun, result: TrainingResult, lines: list[ScoreLine], *, json: bool
+    session: Session,
+    ready: FinetuneRun,
+    result: TrainingResult,
+    lines: list[ScoreLine],
+    extra: list[Path],
+    *,
+    json: bool,
 ) -> int:
     """Print what a run left, and return the exit code."""
     from darkside_cli.cli.evaluate import HEADING, _cells
@@ -373,6 +381,7 @@ def _finish(
                 "complete": result.complete,
                 "epochs": result.epoch,
                 "outputs": dict(result.outputs),
+                **({"gandtr": extra} if extra else {}),
                 "whitening": whitening if whitening.is_file() else None,
                 "scores": dict(result.scores),
                 "best_epoch": result.best_epoch,
@@ -382,7 +391,7 @@ def _finish(
             }
         )
     else:
-        for path in result.outputs.values():
+        for path in (*result.outputs.values(), *extra):
             session.output.path(path)
         if lines:
             session.output.table(HEADING, [_cells(line) for line in lines])

@@ -89,6 +89,7 @@ def train_gan(
     compile: training.Compile = None,
     workers: options.Workers = None,
     nproc: training.Nproc = None,
+    layout: training.Layout = "darkside",
     json: options.Json = False,
     print_config: training.PrintConfig = False,
     download: Download = False,
@@ -150,7 +151,7 @@ def train_gan(
                 emit=emit,
             )
             result = ready.fit(resume=resume)
-        return training.finish(session, result, ranks, json=json)
+        return training.finish(session, result, ranks, json=json, layout=layout)
 
 
 def resolve_gan(

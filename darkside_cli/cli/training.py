@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from darkside_cli.engine.distributed import Ranks
     from darkside_cli.engine.trainer import TrainingResult
 
+LAYOUTS = ("darkside", "gandtr")
 CONFIG_FILE, ORIGINS_FILE = "config.toml", "origins.json"
 
 Output = Annotated[
@@ -86,6 +87,14 @@ Nproc = Annotated[
         min=1,
         help="Start so many processes on this machine, one for each GPU (torchrun does it on several machines).",
         show_default=False,
+    ),
+]
+Layout = Annotated[
+    str,
+    options.choice(
+        "layout",
+        lambda: LAYOUTS,
+        help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
     ),
 ]
 PrintConfig = Annotated[
@@ -182,9 +191,21 @@ def write_config(run: Path, resolved: Resolved[Any]) -> None:
     write_bytes_atomic(run / ORIGINS_FILE, jsonlib.dumps(origins, indent=1, ensure_ascii=False).encode())
 
 
-def finish(session: Session, result: TrainingResult, ranks: Ranks, *, json: bool) -> int:
+def lay_out(run: Path, layout: str) -> list[Path]:
+    """Write what a complete run left in gandtr's places and formats too, if ``layout`` says so; the paths written."""
+    if layout != "gandtr":
+        return []
+    from darkside_cli.compat.gandtr_layout import write_gandtr_layout
+
+    return write_gandtr_layout(run)
+
+
+def finish(
+    session: Session, result: TrainingResult, ranks: Ranks, *, json: bool, layout: str = "darkside"
+) -> int:
     """Print what a training left, and return the exit code."""
     if ranks.is_first:
+        extra = lay_out(result.run, layout) if result.complete else []
         if json:
             session.output.json(
                 {
@@ -192,12 +213,13 @@ def finish(session: Session, result: TrainingResult, ranks: Ranks, *, json: bool
                     "complete": result.complete,
                     "epochs": result.epoch,
                     "outputs": dict(result.outputs),
+                    **({"gandtr": extra} if extra else {}),
                     "scores": dict(result.scores),
                     "best_epoch": result.best_epoch,
                     "seconds": round(result.seconds, 1),
                 }
             )
         else:
-            for path in result.outputs.values():
+            for path in (*result.outputs.values(), *extra):
                 session.output.path(path)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
