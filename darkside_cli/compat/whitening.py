@@ -13,7 +13,7 @@ from darkside_cli.compat import cirtorch
 from darkside_cli.compat.safe_pickle import load_pickle
 from darkside_cli.errors import CheckpointError
 from darkside_cli.models import whitening as ours
-from darkside_cli.models.state_file import read_state_file
+from darkside_cli.models.state_file import looks_like_safetensors, read_state_file
 from darkside_cli.models.whitening import Whitening
 
 
@@ -41,9 +41,11 @@ def read_whitening(path: str | Path, *, which: str | None = None) -> Whitening:
 def _is_pickle(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(1) == b"\x80"
+            head = file.read(16)
     except OSError:
         return False  # read_state_file says what is wrong
+    # The length that a safetensors file begins with may look like a pickle's first byte.
+    return head.startswith(b"\x80") and not looks_like_safetensors(head)
 
 
 def _from_mapping(content: Any, path: Path) -> Whitening:

@@ -69,7 +69,7 @@ def read_state_file(path: str | Path) -> StateFile:
     if size == 0:
         raise CheckpointError(f"{path} is empty", hint=_AGAIN)
     # The first, since the length of its header may look like another format's magic number.
-    if _looks_like_safetensors(head):
+    if looks_like_safetensors(head):
         return _safetensors(path)
     if head.startswith(_ZIP_MAGIC):
         _check_zip(path)
@@ -83,8 +83,8 @@ def read_state_file(path: str | Path) -> StateFile:
     raise CheckpointError(f"{path} {kind_of(head)}, not weights", hint=_AGAIN)
 
 
-def _looks_like_safetensors(head: bytes) -> bool:
-    """Eight bytes of header length, then a JSON object."""
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is one: eight bytes of header length, then a JSON object."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000
 
 

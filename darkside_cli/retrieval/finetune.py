@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ from darkside_cli.retrieval.whiten import in_words, learn, source_from_model
 DESCRIPTOR_FILE = f"{NETWORK}.safetensors"
 WHITENING_FILE = f"{NETWORK}_whitening.safetensors"
 SCORES_FILE = "evaluation.json"
+#: Folder of what a stage has done so far; removed when it is over.
+_STAGES = "stages"
 _MADE_FOR = "made_for"
 
 
@@ -105,10 +108,7 @@ class FinetuneRun:
         if _made_for(path) == made_for:
             self._tidy("whitening")
             return path
-        describer = load_descriptor(
-            self.descriptor, root=self.root, device=str(self.device), precision=self.config.trainer.precision,
-            scales=parse_scales(options.scales), whiten=False,
-        )  # fmt: skip
+        describer = self._describer(options.scales, whiten=False)
         read = self._read(options.image_size_px, upright=self.sets.whitening_upright)
         keep = self._kept("whitening", tuples.name, describer, read)
         source = source_from_model(describer, tuples, options=read, keep=keep, emit=emit)
@@ -131,7 +131,7 @@ class FinetuneRun:
         whiten = self.config.whitening.kind != "none"
         made_for = {
             "descriptor": file_digest(self.descriptor),
-            "whitening": file_digest(whitening) if whiten else None,
+            "whitening": file_digest(whitening) if whiten and whitening.is_file() else None,
             "settings": {"image_size_px": options.image_size_px, "scales": options.scales},
         }
         known = _json(path)
@@ -144,23 +144,33 @@ class FinetuneRun:
                 done[name] = self._score(name, benchmark, whiten=whiten, emit=emit)
                 document = {_MADE_FOR: made_for, "sets": done}
                 write_bytes_atomic(path, json.dumps(document, indent=1, allow_nan=False).encode(), sync=True)
-            lines += [_line(each) for each in done[name]["lines"]]
+            lines += [replace(_line(each), model=self.run.name) for each in done[name]["lines"]]
         self._tidy("evaluation")
         return lines
 
     def _score(self, name: str, benchmark: Benchmark, *, whiten: bool, emit: Emit) -> dict[str, Any]:
         options = self.config.evaluation
-        describer = load_descriptor(
-            self.descriptor, root=self.root, device=str(self.device), precision=self.config.trainer.precision,
-            scales=parse_scales(options.scales), whiten=whiten,
-        )  # fmt: skip
+        describer = self._describer(options.scales, whiten=whiten)
         read = self._read(options.image_size_px, upright=benchmark.upright)
         keep = self._kept("evaluation", name, describer, read)
         rows = describe_benchmark(benchmark.truth, describer, options=read, keep=keep, emit=emit)
         truth, rows = without_broken_queries(benchmark.truth, rows)
         result = score(rows.database, rows.queries, truth, device=self.device)
-        lines = score_lines(self.run.name, result, entry=benchmark.entry, published=None)
+        # By the file's name, as in the whitening; whoever reads them knows which run it is.
+        lines = score_lines(NETWORK, result, entry=benchmark.entry, published=None)
         return {"lines": [asdict(line) for line in lines], "document": result.to_document()}
+
+    def _describer(self, scales: str, *, whiten: bool) -> Describer:
+        describer = load_descriptor(
+            self.descriptor,
+            root=self.root,
+            device=str(self.device),
+            precision=self.config.trainer.precision,
+            scales=parse_scales(scales),
+            whiten=whiten,
+        )
+        describer.name = self.run.name
+        return describer
 
     def _read(self, size_px: int, *, upright: bool) -> ExtractOptions:
         workers = self.data.workers
@@ -176,10 +186,12 @@ class FinetuneRun:
         stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(name).name)
         what = (describer.fingerprint, describer.precision, read.image_size_px, read.upright)
         tag = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-        return self.run / stage / f"{stem}-{tag}.h5"
+        return self.run / _STAGES / stage / f"{stem}-{tag}.h5"
 
     def _tidy(self, stage: str) -> None:
-        shutil.rmtree(self.run / stage, ignore_errors=True)
+        shutil.rmtree(self.run / _STAGES / stage, ignore_errors=True)
+        with suppress(OSError):  # another stage's is there
+            (self.run / _STAGES).rmdir()
 
 
 def prepare_finetune(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.models.state_file import read_state_file
 from darkside_cli.models.whitening import HEADER_KEY, Whitening, from_state_file, save_whitening
@@ -115,3 +116,18 @@ def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors" / "x").mkdir(parents=True)
     with pytest.raises(CheckpointError, match="cannot write"):
         save_whitening(tmp_path / "w.safetensors", example())
+
+
+@pytest.mark.parametrize("wanted", [0x280, 0x480])
+def test_a_header_whose_length_looks_like_a_pickle(tmp_path: Path, wanted: int) -> None:
+    """A safetensors file begins with its header's length: 0x80 0x02 is also how a pickle begins."""
+
+    def write(filling: str) -> int:
+        save_whitening(path, Whitening(np.zeros(3), np.eye(3), {"filling": filling}))
+        return int.from_bytes(path.read_bytes()[:8], "little")
+
+    path = tmp_path / "a.safetensors"
+    filling = "x" * (wanted - write(""))
+    assert write(filling) == wanted
+    assert path.read_bytes()[:2] == wanted.to_bytes(2, "little")
+    assert read_whitening(path).metadata["filling"] == filling
