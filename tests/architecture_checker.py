@@ -14,7 +14,8 @@ from dataclasses import dataclass
 PACKAGE = "darkside_cli"
 
 RANKS = {
-    **dict.fromkeys(("cli", "hub"), 4),
+    **dict.fromkeys(("cli", "hub"), 5),
+    "demo": 4,
     **dict.fromkeys(("gan", "retrieval", "report", "compat", "assets"), 3),
     **dict.fromkeys(("engine", "models", "losses", "data", "evaluation"), 2),
     "layers": 1,

@@ -57,6 +57,7 @@ def _register() -> None:
     from darkside_cli.cli import (
         cache,
         config,
+        demo,
         doctor,
         download,
         evaluate,
@@ -82,6 +83,7 @@ def _register() -> None:
         extract,
         finetune,
         evaluate,
+        demo,
         search,
         run,
         whiten,

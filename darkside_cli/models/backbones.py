@@ -1,4 +1,4 @@
-"""Convolutional parts of torchvision's classifiers: what retrieval networks compute feature maps with.
+"""Convolutional parts of torchvision's classifiers, and one of our own: what retrieval networks see with.
 
 Children are numbered, as published retrieval networks have them: a ResNet's are conv1, bn1, relu, maxpool,
 layer1 … layer4 as 0 … 7, a VGG's or AlexNet's its ``features`` without the last max pooling.
@@ -7,7 +7,7 @@ layer1 … layer4 as 0 … 7, a VGG's or AlexNet's its ``features`` without the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from darkside_cli.errors import UnknownNameError
+from darkside_cli.models import mininet
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,18 @@ _FAMILIES = (
     _Family(r"mobilenet_v2", r"1\.conv\.0\.0\.weight", 1),
     _Family(r"mobilenet_v3_\w+", r"1\.block\.0\.0\.weight", 1),
     _Family(r"efficientnet_\w+", r"1\.0\.block\.0\.0\.weight", 1),
+    _Family(mininet.NAME, r"3\.body\.0\.weight", 1),
 )
+_OWN: Mapping[str, Callable[[], nn.Module]] = {mininet.NAME: mininet.MiniNet}
+"""Networks that are not torchvision's."""
 
 
 @cache
 def backbone_names() -> tuple[str, ...]:
-    """Names of all backbones, as torchvision calls the classifiers, in alphabetical order."""
+    """Names of all backbones, torchvision's as it calls the classifiers, in alphabetical order."""
     import torchvision  # takes a second that only retrieval networks should pay
 
-    known = torchvision.models.list_models(module=torchvision.models)
+    known = [*torchvision.models.list_models(module=torchvision.models), *_OWN]
     return tuple(
         sorted(name for name in known if any(re.fullmatch(family.pattern, name) for family in _FAMILIES))
     )
@@ -75,7 +79,7 @@ def _family(name: str) -> _Family:
 
 
 def build_features(name: str) -> nn.Sequential:
-    """Convolutional part of torchvision's ``name``, freshly initialised on torch's default device.
+    """Convolutional part of the network ``name``, freshly initialised on torch's default device.
 
     Takes ``(B, 3, H, W)`` to ``(B, C, h, w)``. Weights are never downloaded. The classifier's head, most of
     a VGG, is never given memory; under ``torch.device("meta")`` nothing is.
@@ -92,14 +96,14 @@ def build_features(name: str) -> nn.Sequential:
 
 
 def features_of_classifier(name: str) -> tuple[nn.Module, nn.Sequential]:
-    """torchvision's classifier ``name``, without weights from anywhere, and its convolutional part: shared modules.
+    """The network ``name``, without weights from anywhere, and its convolutional part: shared modules.
 
     Raises UnknownNameError as :func:`build_features` does.
     """
     import torchvision
 
     family = _family(name)
-    classifier = torchvision.models.get_model(name, weights=None)
+    classifier = _OWN[name]() if name in _OWN else torchvision.models.get_model(name, weights=None)
     return classifier, nn.Sequential(*family.cut(classifier))
 
 

@@ -14,7 +14,7 @@ from darkside_cli.config.schema import option
 from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.retrieval.mining_config import MiningConfig
 
-LossName = Literal["contrastive", "triplet"]
+LossName = Literal["contrastive", "triplet", "softmax"]
 AugmentName = Literal["generator", "images", "gamma", "exposure", "none"]
 AUGMENTATIONS: tuple[AugmentName, ...] = ("generator", "images", "gamma", "exposure", "none")
 INITS = ("imagenet", "torchvision", "random")
@@ -28,13 +28,17 @@ PUBLISHED_SET = "retrieval-sfm-120k"
 class LossOptions:
     """The loss over an anchor, its positive and its negatives; a sum over its pairs."""
 
-    kind: LossName = option("contrastive", help="contrastive, or triplet")
+    kind: LossName = option(
+        "contrastive",
+        help="contrastive; triplet; or softmax over all images of a batch, for networks with random weights",
+    )
     margin: float | None = option(
         None,
         help="distance from which on negatives do not matter (none: as published, 0.75 for VGG and AlexNet, 0.85 for "
         "other backbones, 0.1 for the triplet loss)",
         minimum=0,
     )
+    temperature: float = option(0.07, help="of the softmax", minimum=1e-3)
 
     def margin_for(self, backbone: str) -> float:
         """The margin, by the backbone's name where none is given."""

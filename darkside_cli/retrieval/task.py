@@ -3,6 +3,8 @@
 Radenović, Tolias and Chum, TPAMI 2019, section 5.1: the images of a tuple are of different sizes, so that each tuple
 has its own backward pass; the gradients of a batch's tuples are *summed up* before the optimiser steps. Batch norms
 keep the statistics that the network came with. What is logged is the mean over the tuples.
+
+The softmax over a batch is the exception: its tuples are described together, in one update.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.engine.device import autocast, pick_precision
 from darkside_cli.engine.schedule import exponential_decay
 from darkside_cli.engine.task import Task, Update
+from darkside_cli.losses.batch_softmax import batch_softmax_loss
 from darkside_cli.losses.contrastive import contrastive_loss, triplet_loss
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig
@@ -32,9 +35,13 @@ _FUSED_ON = {"cpu", "cuda"}
 
 @dataclass(frozen=True)
 class TupleBatch:
-    """Tuples of a batch: each a list of images (3, H, W) of any sizes, the anchor, its positive, the negatives."""
+    """Tuples of a batch: each a list of images (3, H, W) of any sizes, the anchor, its positive, the negatives.
+
+    ``places`` are the numbers of the places they show, which only the softmax over the batch asks for.
+    """
 
     tuples: tuple[tuple[Tensor, ...], ...]
+    places: tuple[tuple[int, ...], ...] = ()
 
 
 Validator = Callable[[], float]
@@ -102,6 +109,9 @@ class DescriptorTask(Task[TupleBatch]):
         if self.config.freeze_norms:
             for norm in self._norms:
                 norm.eval()
+        if self.config.loss.kind == "softmax":
+            yield self._together(batch)
+            return
         for number, images in enumerate(batch.tuples, start=1):
             rows = self.rows(images)
             loss = self.loss(rows)
@@ -110,6 +120,21 @@ class DescriptorTask(Task[TupleBatch]):
             if len(distances) > 1:
                 logs["negative_distance"] = distances[1:].mean()
             yield Update(loss, (NETWORK,) if number == len(batch.tuples) else (), logs)
+
+    def _together(self, batch: TupleBatch) -> Update:
+        """One update for all tuples: each image is a negative of all anchors of other places."""
+        width = len(batch.tuples[0])
+        # Column by column: anchors, positives, first negatives ...
+        images = [images[column] for column in range(width) for images in batch.tuples]
+        places = torch.tensor(batch.places, device=self.device).T.flatten()
+        rows, count = self.rows(images), len(batch.tuples)
+        anchors, others = rows[:count], rows[count:]
+        losses = batch_softmax_loss(
+            anchors, others, places[:count], places[count:], self.config.loss.temperature
+        )
+        distances = (others[:count].detach() - anchors.detach()).norm(dim=1)
+        logs = {LOSS: losses.mean(), "positive_distance": distances.mean()}
+        return Update(losses.sum(), (NETWORK,), logs)
 
     def rows(self, images: Sequence[Tensor]) -> Tensor:
         """Descriptors (N, D) of images (3, H, W) of any sizes; those of one size go through the network together."""
@@ -126,6 +151,9 @@ class DescriptorTask(Task[TupleBatch]):
 
     def losses(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Losses (T,) of tuples: ``anchors`` and ``positives`` (T, D), ``negatives`` (T, K, D)."""
+        if self.config.loss.kind == "softmax":
+            own = (anchors[:, None] * torch.cat([positives[:, None], negatives], dim=1)).sum(dim=2)
+            return -(own / self.config.loss.temperature).log_softmax(dim=1)[:, 0]
         loss = contrastive_loss if self.config.loss.kind == "contrastive" else triplet_loss
         return loss(anchors, positives, negatives, self.config.margin, reduction="none")
 

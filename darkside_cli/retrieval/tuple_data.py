@@ -177,7 +177,11 @@ class TupleData(MiningState):
             images = ahead(pool, self.rows.images.load, jobs, self._prefetch * width)
             with closing(images):
                 for share in shares:
-                    yield TupleBatch(tuple(tuple(next(images) for _ in range(width)) for _ in share))
+                    places = self.tuples.clusters[mined.images[list(share)]]
+                    yield TupleBatch(
+                        tuple(tuple(next(images) for _ in range(width)) for _ in share),
+                        tuple(tuple(each) for each in places.tolist()),
+                    )
 
     def state(self) -> dict[str, Any]:
         """The tuples of the epoch under way."""

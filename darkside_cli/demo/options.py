@@ -1,0 +1,77 @@
+"""What a demonstration is asked for, and what it gives. Free of heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+ARMS = ("without", "with")
+"""The two descriptors that are compared: trained without and with night augmentation, all else equal."""
+NIGHT, DAY = "night", "day"
+DATASETS = {NIGHT: "nightfall", DAY: "nightfall-day"}
+"""Test sets, by the time of day of their queries. Nobody has trained on their landmarks, nor chosen settings by them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """What is run: the city's ``size``, the ``method`` of the generator, the ``seeds``, the ``share`` of the anchors
+    that become night (None: the preset's), settings of the two trainings beyond their presets (``key=value``).
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    size: str = "small"
+    method: str = "hedgan"
+    share: float | None = None
+    device: str = "auto"
+    gan_preset: str = "demo"
+    finetune_preset: str = "demo"
+    gan_settings: tuple[str, ...] = ()
+    finetune_settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """mAP in percent by time of day and arm (``scores["night"]["with"]``), and seconds by stage, of one seed."""
+
+    seed: int
+    scores: dict[str, dict[str, float]]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def difference(self, time: str) -> float:
+        """Points of mAP that the augmentation brought, by the ``time`` of the queries."""
+        return self.scores[time]["with"] - self.scores[time]["without"]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Scores of all seeds, in order; ``report`` is the page about them. ``complete`` is False after Ctrl-C."""
+
+    seeds: tuple[SeedScores, ...]
+    report: Path | None
+    complete: bool = True
+
+    def mean(self, time: str, arm: str) -> float:
+        """Mean mAP over the seeds."""
+        return fmean(each.scores[time][arm] for each in self.seeds)
+
+    def difference(self, time: str) -> float:
+        """Mean over the seeds of the points that the augmentation brought."""
+        return fmean(each.difference(time) for each in self.seeds)
+
+
+def document_of(result: DemoResult) -> dict[str, Any]:
+    """Scores as JSON: those of each seed, and, where there are any, their means and the differences made."""
+    document: dict[str, Any] = {
+        "seeds": [
+            {**asdict(each), "difference": {time: each.difference(time) for time in DATASETS}}
+            for each in result.seeds
+        ],
+        "complete": result.complete,
+        "report": result.report,
+    }
+    if result.seeds:
+        document["mean"] = {time: {arm: result.mean(time, arm) for arm in ARMS} for time in DATASETS}
+        document["difference"] = {time: result.difference(time) for time in DATASETS}
+    return document

@@ -1,0 +1,254 @@
+"""The whole method, once for each seed: a generator, pictures of it, two descriptors, their scores.
+
+Everything is done by the functions behind the commands ``train-gan``, ``translate`` and ``finetune``, in the folder
+``output``: ``seed-0/generator`` and ``seed-0/without``, ``seed-0/with`` are runs as those commands leave them. A
+training that was stopped goes on where it was, and a finished stage is not done again. The descriptors of a seed begin
+with the same weights; what differs is that some of the anchors of one of them are translated to night.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from darkside_cli.atomic import write_bytes_atomic
+from darkside_cli.config.load import Resolved, resolve
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.data.nightfall.asset import MAKER, City, ensure
+from darkside_cli.data.nightfall.config import SIZES
+from darkside_cli.data.outputs import TranslationJob
+from darkside_cli.demo.options import (
+    ARMS,
+    DATASETS,
+    DAY,
+    NIGHT,
+    DemoOptions,
+    DemoResult,
+    SeedScores,
+    document_of,
+)
+from darkside_cli.demo.page import write_page
+from darkside_cli.demo.record import Record, tag_of
+from darkside_cli.demo.search import search
+from darkside_cli.engine.device import pick_device
+from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.gan.methods import METHODS
+from darkside_cli.gan.night import file_digest, load_night
+from darkside_cli.gan.train import prepare_gan
+from darkside_cli.gan.translate import load_generator
+from darkside_cli.gan.translate_files import translate_files
+from darkside_cli.registry import resolve as load
+from darkside_cli.retrieval.config import FinetuneConfig
+from darkside_cli.retrieval.evaluate import open_benchmark
+from darkside_cli.retrieval.finetune import DESCRIPTOR_FILE, prepare_finetune
+from darkside_cli.retrieval.initial import initial_network
+
+GENERATOR = "generator_day2night.safetensors"
+RESULTS_FILE = "results.json"
+_SAMPLES = 6
+_RECORD = "stages.json"
+
+Listen = Callable[[Path, Resolved[Any], str], AbstractContextManager[Emit]]
+"""Gives what takes the events of a training, by its run folder, its configuration and its title."""
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: somebody has stopped a training
+    """A training was stopped; it can be gone on with."""
+
+
+def run_demo(
+    options: DemoOptions, *, output: Path, root: DataRoot, listen: Listen, emit: Emit = ignore
+) -> DemoResult:
+    """Do all of it, or what is still to be done of it, and write ``report.html`` and ``results.json``.
+
+    The city is made in the data root ``root``; if it is there in another size, in ``output`` instead. Raises what the
+    parts raise, UnknownNameError for a size or method that is none.
+    """
+    root = city_root(root, output, options.size)
+    city = ensure(root, emit, size=options.size)
+    done: list[SeedScores] = []
+    searches: list[dict[str, Any]] = []
+    report: Path | None = None
+    try:
+        for seed in options.seeds:
+            folder = output / f"seed-{seed}"
+            one = _Seed(options, seed, folder, output / "night", root, city, listen, emit)
+            done.append(one.run())
+            searches = searches or one.search()
+            report = write_page(output, done, searches, root)
+            write_bytes_atomic(output / RESULTS_FILE, _json(document_of(DemoResult(tuple(done), report))))
+    except _Stopped:
+        return DemoResult(tuple(done), report, complete=False)
+    return DemoResult(tuple(done), report)
+
+
+def city_root(root: DataRoot, output: Path, size: str) -> DataRoot:
+    """The data root whose city of ``size`` is used: ``root``, unless there is one of another size."""
+    SIZES.get(size)
+    if any(folder.exists() for folder in MAKER.folders(root.path)) and not MAKER.right_size(root.path, size):
+        return DataRoot((output / "city").absolute(), "the demonstration's output")
+    return root
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, default=str).encode()
+
+
+class _Seed:
+    """The stages of one seed."""
+
+    def __init__(
+        self,
+        options: DemoOptions,
+        seed: int,
+        folder: Path,
+        nights: Path,
+        root: DataRoot,
+        city: City,
+        listen: Listen,
+        emit: Emit,
+    ) -> None:
+        self.options, self.seed, self.folder, self.nights = options, seed, folder, nights
+        self.root, self.city, self.listen, self.emit = root, city, listen, emit
+        self.device = pick_device(options.device)
+        self.record = Record(folder / _RECORD)
+
+    def run(self) -> SeedScores:
+        """All stages, one after the other."""
+        generator = self.train_generator()
+        self.translate_samples(generator)
+        found = {arm: self.train_descriptor(arm, generator) for arm in ARMS}
+        scores = {time: {arm: found[arm][time] for arm in ARMS} for time in (NIGHT, DAY)}
+        return SeedScores(self.seed, scores, self.record.seconds)
+
+    def train_generator(self) -> Path:
+        """Train the generator on the city's unpaired pictures; its run folder."""
+        run = self.folder / "generator"
+        resolved = self._gan_settings()
+        tag = tag_of([resolved.as_dict(), self.city.config.fingerprint])
+        if not (self.record.done("generator", tag) and (run / GENERATOR).is_file()):
+            self._say("trains a generator that turns day into night, on pictures of places of its own")
+            with self.record.stage("generator", tag), self.listen(run, resolved, "generator") as emit:
+                ready = prepare_gan(
+                    resolved.value, run=run, root=self.root, device=self.device, resolved=resolved.as_dict(),
+                    emit=emit,
+                )  # fmt: skip
+                if not ready.fit().complete:
+                    raise _Stopped
+        return run
+
+    def translate_samples(self, generator: Path) -> None:
+        """Translate pictures of places that the generator has not seen, for the page."""
+        target = self.folder / "translated"
+        tag = tag_of([file_digest(generator / GENERATOR), self.city.config.fingerprint])
+        jobs = [
+            TranslationJob(path, target / path.name) for path in sample_pictures(self.root, DAY)[:_SAMPLES]
+        ]
+        if self.record.done("translate", tag) and all(job.target.is_file() for job in jobs):
+            return
+        with self.record.stage("translate", tag):
+            translator = load_generator(generator, device=self.options.device, root=self.root)
+            target.mkdir(parents=True, exist_ok=True)
+            for job in jobs:
+                job.target.unlink(missing_ok=True)
+            translate_files(jobs, translator, total=len(jobs), label="translating samples", emit=self.emit)
+
+    def train_descriptor(self, arm: str, generator: Path) -> dict[str, float]:
+        """Train, whiten and evaluate one descriptor; mAP in percent by time of day of the queries."""
+        run = self.folder / arm
+        resolved = self._finetune_settings(arm, generator)
+        made_by = file_digest(generator / GENERATOR) if arm == "with" else None
+        tag = tag_of([resolved.as_dict(), made_by, self.city.config.fingerprint])
+        if self.record.done(arm, tag) and (run / DESCRIPTOR_FILE).is_file():
+            return {time: float(value) for time, value in self.record.value(arm).items()}
+        self._say(f"trains a descriptor {arm} night augmentation")
+        config = resolved.value
+        with self.record.stage(arm, tag) as entry:
+            makers = [load_night(generator, self.root, device=self.device)] if arm == "with" else []
+            with self.listen(run, resolved, f"descriptor {arm} night") as emit:
+                ready = prepare_finetune(
+                    config, run=run, root=self.root, network=initial_network(config, self.root),
+                    generators=makers, device=self.device, resolved=resolved.as_dict(), emit=emit,
+                )  # fmt: skip
+                if not ready.train().complete:
+                    raise _Stopped
+            ready.whiten(emit=self.emit)
+            lines = {line.dataset: line.mean_average_precision for line in ready.evaluate(emit=self.emit)}
+            scores = {time: float(lines[name] or 0.0) for time, name in DATASETS.items()}
+            entry["value"] = scores
+        return scores
+
+    def search(self) -> list[dict[str, Any]]:
+        """Some searches with both descriptors, for the page."""
+        files = {arm: self.folder / arm / DESCRIPTOR_FILE for arm in ARMS}
+        tag = tag_of([{arm: file_digest(path) for arm, path in files.items()}, self.city.config.fingerprint])
+        if not self.record.done("search", tag):
+            config = self._finetune_settings("without", self.folder).value
+            with self.record.stage("search", tag) as entry:
+                entry["value"] = search(files, config, self.root, device=self.options.device, emit=self.emit)
+        found: list[dict[str, Any]] = self.record.value("search")
+        return found
+
+    def _gan_settings(self) -> Resolved[Any]:
+        return resolve(
+            load(METHODS.get(self.options.method).config),
+            preset=self.options.gan_preset,
+            overrides=self.options.gan_settings,
+            flags={
+                "method": self.options.method,
+                "trainer.seed": self.seed,
+                "data.day": self.city.day_list,
+                "data.night": self.city.night_list,
+                "samples.pictures": self._sample_list(),
+            },
+            command="train-gan",
+        )
+
+    def _sample_list(self) -> Path:
+        """A list of pictures for the progress of the generator: of validation places, never of those trained on."""
+        path = self.folder / "samples.txt"
+        names = "".join(f"{each}\n" for each in sample_pictures(self.root, DAY))
+        if not path.is_file() or path.read_text(encoding="utf-8") != names:
+            write_bytes_atomic(path, names.encode())
+        return path
+
+    def _finetune_settings(self, arm: str, generator: Path) -> Resolved[FinetuneConfig]:
+        night: dict[str, Any] = {"augment.kind": "none"}
+        if arm == "with":
+            night = {
+                "augment.kind": "generator",
+                "augment.models": (str(generator),),
+                "augment.cache": self.nights,
+            }
+            if self.options.share is not None:
+                night["augment.share"] = self.options.share
+        return resolve(
+            FinetuneConfig,
+            preset=self.options.finetune_preset,
+            overrides=self.options.finetune_settings,
+            flags={
+                "trainer.seed": self.seed,
+                "data.database": "nightfall",
+                "whitening.database": "nightfall-whiten",
+                "evaluation.datasets": tuple(DATASETS.values()),
+                **night,
+            },
+            command="finetune",
+        )
+
+    def _say(self, what: str) -> None:
+        self.emit(Notice(f"seed {self.seed} {what}"))
+
+
+def sample_pictures(root: DataRoot, time: str) -> list[Path]:
+    """Pictures of the validation places by day or by night, from the same spots, in the same order."""
+    truth = open_benchmark("nightfall-val" if time == NIGHT else "nightfall-val-day", root).truth
+    paths = [truth.image_path(query.name) for query in truth.queries]
+    # The first query of each place; families of similar places lie side by side.
+    first = {path.name.split("_")[1]: path for path in reversed(paths)}
+    chosen = [first[place] for place in sorted(first)]
+    step = max(1, len(chosen) // _SAMPLES)
+    return chosen[::step]
