@@ -43,6 +43,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return moved
 
 
+def on_cpu(value: Any) -> Any:
+    """``value`` with its tensors on the CPU, detached, and without the rest of larger ones that they are parts of."""
+
+    def move(tensor: Tensor) -> Tensor:
+        moved = tensor.detach().to("cpu")
+        return moved.clone() if moved.untyped_storage().nbytes() > moved.nbytes else moved
+
+    return map_tensors(value, move)
+
+
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """``batches`` on ``device``. On CUDA each is copied by a stream of its own while the one before is worked on."""
     source = iter(batches)

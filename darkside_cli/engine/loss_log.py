@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darkside_cli.errors import DarksideError
 
 #: Batches whose rows travel together from devices that work by themselves.
 ROWS_TOGETHER = 32
+_ADVICE = "lower the learning rate, limit gradients with trainer.clip_norm, or compute in fp32"
 
 
 class NonFiniteError(DarksideError):
@@ -34,9 +35,30 @@ class NonFiniteLossError(NonFiniteError):
     def __init__(self, name: str, value: float, epoch: int, step: int) -> None:
         super().__init__(
             f"the loss '{name}' became {value} in epoch {epoch}, step {step}",
-            hint="lower the learning rate, limit gradients with trainer.clip_norm, or compute in fp32",
+            hint=_ADVICE,
         )
         self.name, self.value, self.epoch, self.step = name, value, epoch, step
+
+
+def check_weights(networks: Mapping[str, nn.Module], where: str) -> None:
+    """See that all weights and statistics are finite; ``where`` says after what ("epoch 3").
+
+    Raises NonFiniteError that names the first which is not. Waits for the device once.
+    """
+    keys = [
+        (f"{key} of {name}", value)
+        for name, module in networks.items()
+        for key, value in module.state_dict().items()
+        if value.is_floating_point()
+    ]
+    if not keys:
+        return
+    device = keys[0][1].device
+    finite = torch.stack([torch.isfinite(value).all().to(device) for _, value in keys]).tolist()
+    if False in finite:
+        raise NonFiniteError(
+            f"weights are no longer finite after {where}: {keys[finite.index(False)][0]}", hint=_ADVICE
+        )
 
 
 class Logged(NamedTuple):

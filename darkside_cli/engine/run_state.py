@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import filecmp
-import json
-import math
 import os
 import platform
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import nn
 
-from darkside_cli import __version__
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.engine.checkpoint import (
     STATE,
@@ -32,19 +28,27 @@ from darkside_cli.engine.checkpoint import (
     save_state,
 )
 from darkside_cli.engine.distributed import Ranks
-from darkside_cli.engine.feed import map_tensors
-from darkside_cli.engine.loss_log import LossLog, NonFiniteError
+from darkside_cli.engine.feed import on_cpu
+from darkside_cli.engine.loss_log import LossLog, check_weights
 from darkside_cli.engine.moving_average import MovingAverage
 from darkside_cli.engine.randomness import random_state
+from darkside_cli.engine.run_facts import (
+    OtherConfigurationError,
+    RunFacts,
+    as_json,
+    config_differences,
+    device_text,
+    finite_only,
+    versions,
+)
 from darkside_cli.engine.task import Task
 from darkside_cli.engine.updates import pending_gradients, put_gradients
-from darkside_cli.errors import CheckpointError, UsageError
+from darkside_cli.errors import CheckpointError
 from darkside_cli.events import CheckpointSaved, Emit, Notice
 
 Batch = TypeVar("Batch")
 FROZEN = "frozen"
 _AVERAGED = ".averaged"
-_NAMED_KEYS = 6
 
 
 class SaveNetwork(Protocol):
@@ -74,31 +78,6 @@ class Restored:
     losses: Mapping[str, Any] = field(default_factory=dict)
 
 
-class OtherConfigurationError(UsageError):
-    """A run was started with another configuration; ``keys`` are the dotted names of what differs."""
-
-    def __init__(self, run: Path, keys: Mapping[str, tuple[Any, Any]]) -> None:
-        shown = [f"{key} was {old!r} and is {new!r}" for key, (old, new) in list(keys.items())[:_NAMED_KEYS]]
-        more = f" and {len(keys) - _NAMED_KEYS} more" if len(keys) > _NAMED_KEYS else ""
-        super().__init__(
-            f"{run} was started with other settings: {', '.join(shown)}{more}",
-            hint="give the former ones to go on, use another run folder, or start over with --no-resume",
-        )
-        self.keys = dict(keys)
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What a checkpoint says of its run: the whole configuration, which keys of it may change, and the seed."""
-
-    run: Path
-    resolved: Mapping[str, Any]
-    changeable: frozenset[str]
-    seed: int
-    keep: int
-    store_every: int
-
-
 class RunState(Generic[Batch]):
     """Saves and restores a task in training. All processes call :meth:`save` and :meth:`restore` together.
 
@@ -126,6 +105,9 @@ class RunState(Generic[Batch]):
         """Position of the newest checkpoint."""
         self._published: Path | None = None
 
+    def _trained(self) -> dict[str, nn.Module]:
+        return {name: each for name, each in self._task.networks.items() if name not in self._task.frozen}
+
     # Saving
 
     def save(self, progress: Progress, batches: int) -> None:
@@ -142,11 +124,12 @@ class RunState(Generic[Batch]):
             "gradients": pending_gradients(self._task.optimizers),
             "losses": {name: list(each) for name, each in self._losses.sums().items()},
         }
-        parts = self._ranks.collect(_on_cpu(own))
+        parts = self._ranks.collect(on_cpu(own))
         if parts is None:
             self.saved = position
             return
-        self._check_finite(position)
+        inside = f"step {position.step} of epoch {position.epoch + 1}"
+        check_weights(self._trained(), inside if position.step else f"epoch {position.epoch}")
         path = self.folder.write(
             position, self._meta(progress), lambda folder: self._fill(folder, progress, parts)
         )
@@ -159,9 +142,8 @@ class RunState(Generic[Batch]):
         self._emit(CheckpointSaved(path, epoch, batches, time.monotonic() - started))
 
     def _fill(self, folder: Path, progress: Progress, parts: list[Any]) -> None:
-        for name, module in self._task.networks.items():
-            if name not in self._task.frozen:
-                self._save_network(folder / f"{name}{WEIGHTS}", name, module, self._metadata(name, progress))
+        for name, module in self._trained().items():
+            self._save_network(folder / f"{name}{WEIGHTS}", name, module, self._metadata(name, progress))
         if self._average is not None:
             with self._average.applied():
                 for name in self._task.outputs:
@@ -180,7 +162,7 @@ class RunState(Generic[Batch]):
                 "seconds": progress.seconds,
             },
         }
-        save_state(folder / STATE, {**_on_cpu(state), "processes": parts})
+        save_state(folder / STATE, {**on_cpu(state), "processes": parts})
 
     def _meta(self, progress: Progress) -> dict[str, Any]:
         return {
@@ -188,15 +170,15 @@ class RunState(Generic[Batch]):
             "step": progress.position.step,
             "seed": self._facts.seed,
             "processes": self._ranks.size,
-            "config": _as_json(self._facts.resolved),
+            "config": as_json(self._facts.resolved),
             "versions": versions(),
             "machine": {
                 "system": platform.platform(),
                 "device": device_text(self._device),
                 "cpus": os.cpu_count(),
             },
-            "scores": _finite(progress.scores),
-            "losses": _finite({n: total / count for n, (total, count) in self._losses.sums().items()}),
+            "scores": finite_only(progress.scores),
+            "losses": finite_only({n: total / count for n, (total, count) in self._losses.sums().items()}),
             "best": {"epoch": progress.best_epoch, "score": progress.best_score},
             "seconds": round(progress.seconds, 3),
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -208,28 +190,10 @@ class RunState(Generic[Batch]):
             "epoch": position.epoch,
             "step": position.step,
             "seed": self._facts.seed,
-            "scores": _finite(progress.scores),
+            "scores": finite_only(progress.scores),
             "versions": versions(),
             **self._task.metadata(name),
         }
-
-    def _check_finite(self, position: Position) -> None:
-        keys, finite = [], []
-        for name, module in self._task.networks.items():
-            if name in self._task.frozen:
-                continue
-            for key, value in module.state_dict().items():
-                if value.is_floating_point():
-                    keys.append(f"{key} of {name}")
-                    finite.append(torch.isfinite(value).all().to(self._device))
-        # One look at the device for all of them.
-        if finite and False in (values := torch.stack(finite).tolist()):
-            inside = f"step {position.step} of epoch {position.epoch + 1}"
-            where = inside if position.step else f"epoch {position.epoch}"
-            raise NonFiniteError(
-                f"weights are no longer finite after {where}: {keys[values.index(False)]}",
-                hint="lower the learning rate, limit gradients with trainer.clip_norm, or compute in fp32",
-            )
 
     def publish(self, progress: Progress) -> dict[str, Path]:
         """Put the outputs of the best checkpoint (the newest if none is decided on) into the run's folder.
@@ -314,7 +278,7 @@ class RunState(Generic[Batch]):
         differences = (
             {}
             if accept_changes
-            else config_differences(meta["config"], _as_json(self._facts.resolved), self._facts.changeable)
+            else config_differences(meta["config"], as_json(self._facts.resolved), self._facts.changeable)
         )
         if meta["processes"] != self._ranks.size:
             differences["processes"] = (meta["processes"], self._ranks.size)
@@ -322,8 +286,7 @@ class RunState(Generic[Batch]):
             raise OtherConfigurationError(self._facts.run, differences)
 
     def _read_weights(self, position: Position) -> dict[str, tuple[Path, dict[str, torch.Tensor]]]:
-        names = [name for name in self._task.networks if name not in self._task.frozen]
-        paths = {name: self.folder.path(position) / f"{name}{WEIGHTS}" for name in names}
+        paths = {name: self.folder.path(position) / f"{name}{WEIGHTS}" for name in self._trained()}
         return {name: (path, load_weights(path)) for name, path in paths.items()}
 
     def _restore_average(self, position: Position, state: Mapping[str, Any]) -> None:
@@ -365,64 +328,3 @@ class RunState(Generic[Batch]):
             else:
                 with temporary_beside(path, sync=True) as temporary:
                     self._save_network(temporary, name, module, self._task.metadata(name))
-
-
-def config_differences(
-    stored: Mapping[str, Any], now: Mapping[str, Any], changeable: Collection[str]
-) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ, with the old and the new one; ``changeable`` keys, and those below, may.
-
-    A key that one of the two does not have is None there.
-    """
-    old, new = dict(_flat(stored)), dict(_flat(now))
-    return {
-        key: (old.get(key), new.get(key))
-        for key in {**old, **new}
-        if old.get(key) != new.get(key)
-        and not any(key == each or key.startswith(f"{each}.") for each in changeable)
-    }
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", value))
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of what takes part in the computation."""
-    return {
-        "darkside": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-    }
-
-
-def device_text(device: torch.device) -> str:
-    """Name of ``device``, with the GPU's model."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-
-
-def _as_json(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """``tree`` as it comes back from a JSON file: tuples are lists, paths texts."""
-    result: dict[str, Any] = json.loads(json.dumps(tree, default=str))
-    return result
-
-
-def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
-
-
-def _on_cpu(value: Any) -> Any:
-    return map_tensors(value, _compact)
-
-
-def _compact(tensor: torch.Tensor) -> torch.Tensor:
-    """``tensor`` on the CPU, without the rest of a larger one that it is a part of."""
-    moved = tensor.detach().to("cpu")
-    return moved.clone() if moved.untyped_storage().nbytes() > moved.nbytes else moved

@@ -26,7 +26,8 @@ from darkside_cli.engine.loop import Loop
 from darkside_cli.engine.loss_log import LossLog, NonFiniteError
 from darkside_cli.engine.moving_average import MovingAverage
 from darkside_cli.engine.randomness import random_state_kept
-from darkside_cli.engine.run_state import RunFacts, RunState, SaveNetwork
+from darkside_cli.engine.run_facts import RunFacts
+from darkside_cli.engine.run_state import RunState, SaveNetwork
 from darkside_cli.engine.settings import compiled, cuda_settings, modes_kept
 from darkside_cli.engine.signals import Interruption
 from darkside_cli.engine.task import EpochData, Task

@@ -194,7 +194,8 @@ def test_a_launcher_that_is_killed_takes_its_processes_with_it(
     assert_as_whole(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_one_that_fails_ends_all(tmp_path: Path, rank: int, capfd: pytest.CaptureFixture[str]) -> None:
     result = run(tmp_path / "run", "--fail", str(rank))
     assert (result.code, result.rank) == (2, rank)

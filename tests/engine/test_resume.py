@@ -276,7 +276,7 @@ def test_a_process_killed_at_random_moments(tmp_path: Path, whole: dict[str, Ten
     assert not list(tmp_path.glob("run/checkpoints/.darkside*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_process_that_is_asked_to_stop(
     tmp_path: Path, whole: dict[str, Tensor], number: signal.Signals
 ) -> None:

@@ -23,7 +23,7 @@ from darkside_cli.engine import trainer as trainer_module
 from darkside_cli.engine.checkpoint import CheckpointNotSavedError, save_plain
 from darkside_cli.engine.loop import device_use
 from darkside_cli.engine.loss_log import NonFiniteError, NonFiniteLossError
-from darkside_cli.engine.run_state import OtherConfigurationError, config_differences
+from darkside_cli.engine.run_facts import OtherConfigurationError, config_differences
 from darkside_cli.engine.task import Task, Update
 from darkside_cli.engine.trainer import LOCK, Trainer, TrainerConfig, TrainingMemoryError
 from darkside_cli.errors import CheckpointError, DarksideError, UsageError
