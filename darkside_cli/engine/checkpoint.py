@@ -13,8 +13,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,45 +100,48 @@ class CheckpointFolder:
         """
         target = self.path(position)
         temporary = self._hidden()
-        try:
-            temporary.mkdir(parents=True)
-            fill(temporary)
-            files = {each.name: _described(each) for each in sorted(temporary.iterdir())}
-            content = json.dumps(
-                {**meta, "format": FORMAT_VERSION, "files": files}, indent=1, allow_nan=False
-            )
-            write_bytes_atomic(temporary / META, content.encode())
-            for each in temporary.iterdir():
-                _sync(each)
-            _sync(temporary)
-            if target.exists():
-                old = self._hidden()
-                target.rename(old)
-                temporary.rename(target)
-                _remove(old)
-            else:
-                temporary.rename(target)
-            _sync(self.folder)
-        except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
-            raise self._not_saved(target, getattr(error, "strerror", None) or str(error)) from error
-        except CheckpointError as error:
-            raise self._not_saved(target, error.message) from error
-        except RuntimeError as error:
-            if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(
-                error
-            ):  # torch's for a full disk
-                raise self._not_saved(target, "no space left on the disk, or it failed") from error
-            raise
-        finally:
-            _remove(temporary)
+        with self.told(target):
+            try:
+                temporary.mkdir(parents=True)
+                fill(temporary)
+                files = {each.name: _described(each) for each in sorted(temporary.iterdir())}
+                content = {**meta, "format": FORMAT_VERSION, "files": files}
+                write_bytes_atomic(temporary / META, json.dumps(content, indent=1, allow_nan=False).encode())
+                for each in temporary.iterdir():
+                    _sync(each)
+                _sync(temporary)
+                if target.exists():
+                    old = self._hidden()
+                    target.rename(old)
+                    temporary.rename(target)
+                    _remove(old)
+                else:
+                    temporary.rename(target)
+                _sync(self.folder)
+            finally:
+                _remove(temporary)
         return target
 
-    def _not_saved(self, target: Path, reason: str) -> CheckpointNotSavedError:
+    @contextmanager
+    def told(self, target: Path) -> Iterator[None]:
+        """What goes wrong in writing ``target`` inside of this block becomes a CheckpointNotSavedError."""
+        try:
+            yield
+            return
+        except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+            cause: Exception = error
+            reason = getattr(error, "strerror", None) or str(error)
+        except CheckpointError as error:
+            cause, reason = error, error.message
+        except RuntimeError as error:
+            if "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
+                raise
+            cause, reason = error, "no space left on the disk, or it failed"  # all that torch tells
         good = self.positions()
         kept = f"; {self.path(good[0])} is kept, the run goes on from it" if good else ""
-        return CheckpointNotSavedError(
-            f"cannot save checkpoint {target}: {reason}", hint=f"make room and run again{kept}"
-        )
+        raise CheckpointNotSavedError(
+            f"cannot save {target}: {reason}", hint=f"make room and run again{kept}"
+        ) from cause
 
     def _hidden(self) -> Path:
         return self.folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"

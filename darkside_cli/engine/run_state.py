@@ -211,7 +211,7 @@ class RunState(Generic[Batch]):
                 file = source / f"{name}{_AVERAGED}{WEIGHTS}"
                 file = file if file.exists() else source / f"{name}{WEIGHTS}"
                 if not (target.exists() and filecmp.cmp(file, target, shallow=False)):
-                    with temporary_beside(target, sync=True) as temporary:
+                    with self.folder.told(target), temporary_beside(target, sync=True) as temporary:
                         shutil.copyfile(file, temporary)
             self._published = source
         return targets
@@ -326,5 +326,5 @@ class RunState(Generic[Batch]):
             if path.exists():
                 put_weights(module, load_weights(path), path)
             else:
-                with temporary_beside(path, sync=True) as temporary:
+                with self.folder.told(path), temporary_beside(path, sync=True) as temporary:
                     self._save_network(temporary, name, module, self._task.metadata(name))

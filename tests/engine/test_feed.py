@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from darkside_cli.engine import feed
-from darkside_cli.engine.feed import map_tensors, on_device, to_device
+from darkside_cli.engine.feed import map_tensors, on_cpu, on_device, to_device
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,15 @@ def test_tensors_are_found_wherever_they_are() -> None:
     assert isinstance(doubled["b"], Batch)
     assert (doubled["b"].images.item(), doubled["b"].names) == (2.0, ("x",))
     assert doubled["c"].first.item() == 2.0
+
+
+def test_parts_of_larger_tensors_are_kept_alone() -> None:
+    large = torch.arange(1000.0, requires_grad=True)
+    part, whole = on_cpu([large[10:12], large])
+    assert part.tolist() == [10.0, 11.0]
+    assert part.untyped_storage().nbytes() == 8
+    assert not part.requires_grad
+    assert whole.data_ptr() == large.data_ptr()
 
 
 def test_on_the_cpu_batches_are_as_they_come() -> None:

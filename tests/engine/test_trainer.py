@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import signal
 import threading
@@ -307,6 +308,22 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = Line()
     Trainer(again, Rows([1.0], [5.0]), TrainerConfig(**options), **make).fit()  # type: ignore[arg-type]
     assert again.line.weight.item() == pytest.approx(-1.5)
+
+
+@pytest.mark.parametrize(("longest_file", "which"), [(300, "teacher"), (1000, "epoch"), (2500, "epoch")])
+def test_files_that_the_system_refuses(tmp_path: Path, longest_file: int, which: str) -> None:
+    """Whichever writer it hits, each with its own kind of error: safetensors for networks, torch for the rest."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest_file, before[1]))
+    try:
+        with pytest.raises(CheckpointNotSavedError, match=f"cannot save .*{which}") as caught:
+            trainer(tmp_path, epochs=2).fit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.exit_code == 1
+    assert not list(tmp_path.glob("checkpoints/epoch*"))
+    assert not list(tmp_path.glob("checkpoints/.darkside*"))
+    assert trainer(tmp_path, epochs=2).fit().complete
 
 
 class TestData:
