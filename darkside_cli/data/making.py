@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 class Maker(Protocol):
-    """Makes one asset below a data root. ``sizes`` are the names of the sizes it can be made in."""
-
-    @property
-    def sizes(self) -> tuple[str, ...]:
-        """Names of sizes."""
+    """Makes one asset below a data root."""
 
     def state(self, root: Path) -> State:
         """How much of it is there; what an older version made is not complete."""
@@ -36,7 +32,7 @@ class Maker(Protocol):
     def folders(self, root: Path) -> list[Path]:
         """Folders that it is in."""
 
-    def damaged(self, root: Path, folder: Path, stop: threading.Event) -> tuple[int, str]:
+    def damaged(self, folder: Path, stop: threading.Event) -> tuple[int, str]:
         """Read a folder: how many files should be there, and what is wrong with them ("": nothing)."""
 
     def remove(self, root: Path) -> None:

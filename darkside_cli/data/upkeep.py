@@ -59,7 +59,7 @@ def verify(
     What has no digest yet gets one recorded, where the root can be written to.
     """
     stop = stop or threading.Event()
-    result = []
+    result: list[Verified] = []
     for asset in assets:
         result += _verify_made(store, asset, emit, stop)
         result += [_verify_file(store, asset, file, emit, stop) for file in asset.files]
@@ -77,12 +77,34 @@ def dependents(store: AssetStore, asset: Asset) -> list[str]:
     ]
 
 
+def kept_images(store: AssetStore, asset: Asset) -> Path | None:
+    """Folder of the asset's images that :func:`remove` leaves, as it is another program's, or behind a link."""
+    if asset.images is None:
+        return None
+    found = find_images(store.root, asset.images)
+    own = found == store.root / asset.images.folder and not found.is_symlink()
+    return None if own or not found.is_dir() else found
+
+
+def removable(store: AssetStore, asset: Asset) -> int:
+    """How many bytes :func:`remove` frees."""
+    size = store.state(asset).size
+    if asset.images is not None and kept_images(store, asset) is not None:
+        size -= store.inventory.images(asset.images).size
+    for file in asset.files:  # of copies that lie in several places the state knows the first
+        first = find_file(store.root, file)
+        copies = [store.root / path for path in (file.path, *file.also_at)]
+        size += sum(path.lstat().st_size for path in copies if path.is_file() and path != first)
+    return size
+
+
 def remove(store: AssetStore, asset: Asset, *, forget: bool = False) -> int:
     """Delete what belongs to ``asset`` and return the number of bytes freed; links are removed, not followed.
 
-    Recorded digests stay and are enforced when the files come again, unless ``forget``.
+    Images in the folder of an earlier program (``also_at``) stay, see :func:`kept_images`. Recorded digests stay
+    and are enforced when the files come again, unless ``forget``.
     """
-    freed = store.state(asset).size
+    freed = removable(store, asset)
     maker = maker_of(asset)
     if maker is not None:
         maker.remove(store.root)
@@ -179,7 +201,7 @@ def _verify_made(store: AssetStore, asset: Asset, emit: Emit, stop: threading.Ev
             continue
         label, started = f"{asset.name}: {folder.name}", time.monotonic()
         emit(TransferStarted(label, activity="verify"))
-        files, reason = maker.damaged(store.root, folder, stop)
+        files, reason = maker.damaged(folder, stop)
         elapsed = time.monotonic() - started
         emit(TransferFinished(label, folder, _size(folder), elapsed, activity="verify", files=files))
         yield Verified(asset.name, folder, "damaged" if reason else "ok", reason, files)

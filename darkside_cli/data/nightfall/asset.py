@@ -81,8 +81,6 @@ def _wanted(root: Path, size: str) -> NightfallConfig:
 class Maker:
     """What the asset store asks of things that are made here; see :class:`~darkside_cli.data.making.Maker`."""
 
-    sizes = tuple(SIZES.names(aliases=True))
-
     def state(self, root: Path) -> State:
         """How much of the city is there; one of an older version is as good as none."""
         markers = {name: read_marker(root / name) for name in FOLDERS}
@@ -114,7 +112,7 @@ class Maker:
         """Folders that belong to the city."""
         return [root / name for name in FOLDERS]
 
-    def damaged(self, root: Path, folder: Path, stop: threading.Event) -> tuple[int, str]:
+    def damaged(self, folder: Path, stop: threading.Event) -> tuple[int, str]:
         """Read a folder's files and compare them with their digests: how many there are, and what is wrong."""
         marker = read_marker(folder)
         if marker is None:
@@ -123,7 +121,6 @@ class Maker:
         bad: list[str] = [] if gone else [
             name for name, digest in listed(folder) if _digest(folder / name, stop) != digest
         ]  # fmt: skip
-        del root
         reasons = [f"{len(gone)} files are missing ({', '.join(gone[:3])})"] if gone else []
         reasons += [f"{len(bad)} files are damaged ({', '.join(bad[:3])})"] if bad else []
         return marker.files, "; ".join(reasons)

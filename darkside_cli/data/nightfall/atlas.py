@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from darkside_cli.data.nightfall.canvas import HOLE, LEVEL, Bytes, Canvas
+from darkside_cli.data.nightfall.canvas import LEVEL, Bytes, Canvas
 from darkside_cli.data.nightfall.mesh import Patch
 
 _WIDTH = 1024
@@ -20,7 +20,7 @@ LEVELS = 4
 @dataclass(frozen=True)
 class Atlas:
     """Textures of a place. ``surface`` (H, W, 4) is red, green, blue (gamma 2) and glass, ``relief`` (H, W, 4) the
-    slope across and downwards (around 128), light that corners leave (255: all) and nothing, ``ident`` (H, W) what a
+    slope across and downwards (around 128), light that corners leave (255: all; twice), ``ident`` (H, W) what a
     texel is. Level n begins at ``corners[n]`` (x, y).
     """
 
@@ -35,10 +35,14 @@ class AtlasBuilder:
 
     def __init__(self) -> None:
         self._placed: list[tuple[Canvas, int, int]] = []
+        self._known: dict[int, Patch] = {}
         self._x = self._y = self._row = 0
 
     def add(self, canvas: Canvas) -> Patch:
-        """Take in a canvas; it must not change afterwards."""
+        """Take in a canvas, once; it must not change afterwards."""
+        known = self._known.get(id(canvas))
+        if known is not None:
+            return known
         height, width = canvas.ident.shape
         if width + 2 * _MARGIN > _WIDTH:
             raise ValueError(f"a texture is at most {_WIDTH - 2 * _MARGIN} texels wide, not {width}")
@@ -48,36 +52,33 @@ class AtlasBuilder:
         self._placed.append((canvas, x, y))
         self._x += width + 2 * _MARGIN
         self._row = max(self._row, height + 2 * _MARGIN)
-        return Patch(x, y, width, height, canvas.scale)
+        patch = self._known[id(canvas)] = Patch(x, y, width, height, canvas.scale)
+        return patch
 
     def build(self) -> Atlas:
         """Put everything together."""
         height = -(-(self._y + self._row) // 8) * 8
         surface = np.zeros((height, _WIDTH * 3 // 2, 4), dtype=np.uint8)
-        ident = np.full((height, _WIDTH * 3 // 2), HOLE, dtype=np.uint8)
+        ident = np.zeros((height, _WIDTH * 3 // 2), dtype=np.uint8)
         heights = np.full((height, _WIDTH), LEVEL, dtype=np.uint8)
         for canvas, x, y in self._placed:
             h, w = canvas.ident.shape
             whole = np.s_[y - _MARGIN : y + h + _MARGIN, x - _MARGIN : x + w + _MARGIN]
-            surface[(*whole, slice(3))] = _framed(canvas.colour)
-            surface[(*whole, 3)] = _framed(canvas.glass)
+            surface[whole] = _framed(np.asarray(cv2.merge([canvas.colour, canvas.glass])))
             ident[whole] = _framed(canvas.ident)
             heights[whole] = _framed(canvas.relief)
-        relief = np.full((height, _WIDTH * 3 // 2, 4), 128, dtype=np.uint8)
-        relief[:, :_WIDTH, 0] = _slope(heights, 1, 0)
-        relief[:, :_WIDTH, 1] = _slope(heights, 0, 1)
         # A texel that lies below its surroundings gets less of the sky's light.
         depth = cv2.subtract(cv2.blur(heights, (9, 9)), heights)
-        relief[:, :_WIDTH, 2] = 255 - np.minimum(depth, 60) * 2
+        corner = 255 - np.minimum(depth, 60) * 2
+        relief = np.empty((height, _WIDTH * 3 // 2, 4), dtype=np.uint8)
+        relief[:, :_WIDTH] = cv2.merge([_slope(heights, 1, 0), _slope(heights, 0, 1), corner, corner])
         corners = [(0, 0)]
         x, y, w, h = 0, 0, _WIDTH, height
         for level in range(1, LEVELS):
             to = (_WIDTH, 0) if level == 1 else (_WIDTH, y + h) if level == 2 else (x + w, y)
             part, into = np.s_[y : y + h, x : x + w], np.s_[to[1] : to[1] + h // 2, to[0] : to[0] + w // 2]
             for layer in (surface, relief):
-                layer[into] = cv2.resize(
-                    np.ascontiguousarray(layer[part]), (w // 2, h // 2), interpolation=cv2.INTER_AREA
-                )
+                layer[into] = cv2.resize(layer[part], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
             ident[into] = ident[part][1::2, 1::2]
             (x, y), w, h = to, w // 2, h // 2
             corners.append((x, y))

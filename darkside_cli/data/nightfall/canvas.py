@@ -39,8 +39,11 @@ class Canvas:
     def blank(cls, width_m: float, height_m: float, scale: float, colour: Colour) -> Canvas:
         """Make a flat wall of one colour with ``scale`` texels a metre."""
         shape = max(4, round(height_m * scale)), max(4, round(width_m * scale))
+        plain = np.empty((*shape, 3), dtype=np.uint8)
+        for k, part in enumerate(to_bytes(colour)):
+            plain[..., k] = part
         return cls(
-            np.full((*shape, 3), to_bytes(colour), dtype=np.uint8),
+            plain,
             np.full(shape, LEVEL, dtype=np.uint8),
             np.zeros(shape, dtype=np.uint8),
             np.zeros(shape, dtype=np.uint8),
@@ -70,12 +73,15 @@ class Canvas:
         ident: int | None = None,
     ) -> None:
         """Paint a rectangle on the layers that are given; it is at least one texel wide and high."""
-        rows, columns = self.texels(left, bottom, right, top)
+        part = self.texels(left, bottom, right, top)
         if colour is not None:
-            self.colour[rows, columns] = to_bytes(colour)
-        for layer, value in ((self.relief, relief), (self.glass, glass), (self.ident, ident)):
-            if value is not None:
-                layer[rows, columns] = value
+            self.colour[part] = to_bytes(colour)
+        if relief is not None:
+            self.relief[part] = relief
+        if glass is not None:
+            self.glass[part] = glass
+        if ident is not None:
+            self.ident[part] = ident
 
     def shape(
         self,
@@ -160,8 +166,13 @@ class Canvas:
 
 def to_bytes(colour: Colour) -> tuple[int, int, int]:
     """Give an RGB colour of 0 to 1 in bytes."""
-    r, g, b = (max(0, min(255, round(255 * part))) for part in colour)
-    return r, g, b
+    r, g, b = colour
+    return _to_byte(r), _to_byte(g), _to_byte(b)
+
+
+def _to_byte(part: float) -> int:
+    value = round(255 * part)
+    return 0 if value < 0 else 255 if value > 255 else value
 
 
 def shade(colour: Colour, factor: float) -> Colour:

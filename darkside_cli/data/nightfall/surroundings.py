@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from darkside_cli.data.nightfall import props
 from darkside_cli.data.nightfall.canvas import Canvas
+from darkside_cli.data.nightfall.houses import put_along, put_behind, put_beside
 from darkside_cli.data.nightfall.lamplight import Light
-from darkside_cli.data.nightfall.mesh import Patch, rectangle
+from darkside_cli.data.nightfall.mesh import Patch
 from darkside_cli.data.nightfall.site import Extent, Site
-from darkside_cli.data.nightfall.style import draw_style
 
 #: Height of water, where there is some.
 WATER_LEVEL_M = -2.0
@@ -44,10 +43,12 @@ def surround(site: Site, extent: Extent, layout: str) -> Surroundings:
     around = Surroundings(layout)
     _ground(site, around)
     if layout == "street":
-        _street_houses(site, around, extent)
+        around.half_width = max(8.5, min(13.0, extent.width * 0.42))
+        around.shops = put_along(site, extent, around.half_width)
     else:
-        _neighbours(site, around, extent)
-    _background(site, extent)
+        around.half_width = max(30.0, extent.width / 2 + 14)
+        around.shops = put_beside(site, extent, apart=layout == "park")
+    put_behind(site, extent)
     _trees(site, around, extent)
     _lamps(site, around)
     _floods(site, around, extent)
@@ -58,7 +59,7 @@ def _ground(site: Site, around: Surroundings) -> None:
     dice, mesh, layout = site.dice, site.mesh, around.layout
     width, near, far = 84.0, -72.0, 12.0
     kind = {"park": "park", "street": "cobbles"}.get(layout) or dice.choice(("plaza", "cobbles", "plaza"))
-    canvas = props.pavement(dice, width, far - near, kind=kind)
+    canvas = props.pavement(dice, width, far - near, kind=kind, scale=5.0)
     if layout in ("boulevard", "park", "water"):
         y = -dice.uniform(10, 20) if layout != "water" else -dice.uniform(7, 9)
         wide = dice.uniform(7, 12) if layout != "water" else 6.0
@@ -121,99 +122,6 @@ def _part(patch: Patch, canvas: Canvas, bottom: float, top: float) -> Patch:
     upper = round((canvas.height_m - top) * patch.scale)
     height = round((top - bottom) * patch.scale)
     return Patch(patch.x, patch.y + upper, patch.width, height, patch.scale)
-
-
-def _house(site: Site, width: float, depth: float, height: float, scale: float) -> bool:
-    """Put an ordinary house up; say whether it has shops."""
-    dice, mesh = site.dice, site.mesh
-    keep = site.style, site.scale
-    site.style, site.scale = draw_style(dice), scale
-    shops = dice.chance(0.45)
-    front = site.front(width, height, ground="shops" if shops else dice.choice(("plain", "door")))
-    side = site.front(depth, height) if dice.chance(0.6) else site.bare(depth, height)
-    roof = dice.weighted({"flat": 3.0, "gable": 2.0, "hip": 2.0})
-    covering = site.roof(width, 6)
-    mesh.prism(
-        rectangle(width, depth), 0, height, [front, side, front, side], covering if roof == "flat" else None
-    )
-    rise = dice.uniform(2, 5)
-    if roof == "gable":
-        mesh.gable(width, depth, height, rise, covering, site.bare(depth, rise), along_x=dice.chance(0.7))
-    elif roof == "hip":
-        mesh.loft(
-            rectangle(width + 0.6, depth + 0.6, y=-0.3), rectangle(width * 0.6, depth * 0.2, y=depth * 0.4),
-            height, height + rise, covering, covering,
-        )  # fmt: skip
-    site.style, site.scale = keep
-    return shops
-
-
-def _neighbours(site: Site, around: Surroundings, extent: Extent) -> None:
-    """Put rows of houses to both sides of the landmark, set back a little or not."""
-    dice = site.dice
-    reach = extent.width / 2
-    open_sides = around.layout == "park"
-    for sign in (-1, 1):
-        x = reach + dice.uniform(1.5, 6 if not open_sides else 20)
-        y = dice.uniform(-2, 6)
-        while x < 62:
-            width, height = dice.uniform(9, 18), dice.uniform(8, 19)
-            middle = x + width / 2
-            with site.mesh.placed(sign * middle, y):
-                shops = _house(site, width, dice.uniform(9, 12), height, 6.0)
-            if shops:
-                around.shops.append(Light((sign * middle, y - 0.8, 2.2), "sign", 2.5, (0.0, -0.85, -0.5)))
-            x += width + (0.05 if dice.chance(0.75) and not open_sides else dice.uniform(2, 9))
-            if dice.chance(0.2):
-                y += dice.uniform(-1, 3)
-    around.half_width = max(30.0, reach + 14)
-
-
-def _street_houses(site: Site, around: Surroundings, extent: Extent) -> None:
-    """Put houses along both sides of a street that ends at the landmark."""
-    dice = site.dice
-    half = max(8.5, min(13.0, extent.width * 0.42))
-    around.half_width = half
-    for sign in (-1, 1):
-        y = -8.0 - dice.uniform(0, 3)
-        while y > -72:
-            width, height = dice.uniform(8, 15), dice.uniform(8, 17)
-            with site.mesh.placed(sign * half, y - width / 2, math.pi / 2 if sign < 0 else -math.pi / 2):
-                shops = _house(site, width, 9, height, 6.0)
-            if shops:
-                around.shops.append(
-                    Light((sign * (half - 0.8), y - width / 2, 2.2), "sign", 2.5, (-sign * 0.85, 0.0, -0.5))
-                )
-            y -= width + (0.05 if dice.chance(0.85) else 3.0)
-        x = max(extent.width / 2 + 1, half)
-        while x < 50:
-            width = dice.uniform(9, 16)
-            with site.mesh.placed(sign * (x + width / 2), dice.uniform(0, 3)):
-                _house(site, width, 10, dice.uniform(9, 16), 5.0)
-            x += width
-
-
-def _background(site: Site, extent: Extent) -> None:
-    """Put larger buildings behind, and a skyline far away."""
-    dice, mesh = site.dice, site.mesh
-    keep = site.style, site.scale
-    walls = []
-    for _ in range(3):
-        site.style, site.scale = draw_style(dice), 3.0
-        walls.append((site.front(20, 24, crown=False), site.roof(6, 6)))
-    site.style, site.scale = keep
-    for _ in range(dice.integer(3, 8)):
-        width, wall = dice.uniform(10, 22), dice.choice(walls)
-        height = dice.uniform(8, 22) + (dice.uniform(0, 22) if dice.chance(0.25) else 0)
-        with mesh.placed(dice.uniform(-60, 60), extent.depth + dice.uniform(14, 45)):
-            mesh.prism(rectangle(width, 12), 0, height, wall[0], wall[1])
-    x = -210.0
-    while x < 210:
-        width, wall = dice.uniform(10, 26), dice.choice(walls)
-        height = dice.uniform(6, 22) + (dice.uniform(10, 60) if dice.chance(0.18) else 0)
-        with mesh.placed(x, dice.uniform(110, 190)):
-            mesh.prism(rectangle(width, 12), 0, height, wall[0])
-        x += width + dice.uniform(0, 14)
 
 
 def _trees(site: Site, around: Surroundings, extent: Extent) -> None:

@@ -33,7 +33,7 @@ MAKING = ".making-"
 _WORTH_PROCESSES = 48
 _MOST_WORKERS = 16
 #: Disk space of a pixel as JPEG, generously.
-_BYTES_PER_PIXEL = 0.6
+_BYTES_PER_PIXEL = 1.0
 
 Task = tuple[int, list[tuple[Picture, list[Path]]]]
 
@@ -57,6 +57,8 @@ def write(
     kept for the next call.
     """
     root = Path(folder)
+    if all(_is_ours_and_whole(root / name, config) for name in FOLDERS):
+        return  # also where nothing may be written
     stop = stop or threading.Event()
     with locked(root / LEDGER_FOLDER, NAME, emit, stop):
         try:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from darkside_cli.data.nightfall.camera import planes_of
+from darkside_cli.data.nightfall.config import VERSION
 from darkside_cli.data.nightfall.place import FAMILY, KINDS, Scene, build_scene, family_of
 from darkside_cli.data.nightfall.raster import draw
 from darkside_cli.data.nightfall.render import render
@@ -125,6 +126,27 @@ def test_families_are_alike_in_kind_and_style_not_in_shape() -> None:
     assert {member.kind for member in members} == {kinds[3]}
     assert len({family_of(SEED, 3 * FAMILY + n) for n in range(FAMILY)}) == 1
     assert len({member.extent for member in members}) == FAMILY
+
+
+def coarse(picture: np.ndarray) -> list[int]:
+    """Means of the squares of a 4 x 4 grid, over all colours."""
+    side = len(picture) // 4
+    means = picture.reshape(4, side, 4, side, 3).mean(axis=(1, 3, 4))
+    return np.rint(means).astype(int).reshape(-1).tolist()
+
+
+def test_pictures_are_those_of_this_version(scene: Scene) -> None:
+    """When this fails because pictures were changed on purpose: raise VERSION in config.py, record the figures anew.
+
+    Two levels leave room for another OpenCV, whose interpolation rounds differently.
+    """
+    assert VERSION == 1
+    for night, expected in ((False, DAY), (True, NIGHT)):
+        assert np.abs(np.subtract(coarse(shoot(scene, 0, night=night)), expected)).max() <= 2
+
+
+DAY = [169, 179, 169, 154, 123, 162, 160, 149, 99, 157, 158, 143, 102, 129, 132, 121]
+NIGHT = [11, 14, 12, 13, 30, 68, 72, 57, 71, 131, 138, 104, 43, 76, 84, 64]
 
 
 @pytest.mark.slow
