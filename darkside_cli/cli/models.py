@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,7 +113,15 @@ def models(
     if checkpoint.kind == "descriptor":
         facts |= descriptor_facts(checkpoint, network, entry, session.root.path)
     if entry is not None:
-        facts |= {"licence": entry.licence, "source": entry.source, "published_scores": dict(entry.scores)}
+        note = f" ({entry.licence_note})" if entry.licence_note and not json else ""
+        facts |= {
+            "licence": entry.licence + note,
+            "source": entry.source,
+            "published_scores": dict(entry.scores),
+        }
+        if entry.record:
+            training = entry.training()
+            facts["training"] = training if json else _summary(training)
     facts["metadata"] = dict(checkpoint.metadata)
     if graph is not None:
         facts["graph"] = graph
@@ -134,6 +143,20 @@ def models(
             ],
         )
     return 0
+
+
+def _summary(training: dict[str, Any]) -> dict[str, Any]:
+    """What a person wants to know first of how a model was trained; --json has all, picture by picture."""
+    counts = Counter(picture["set"] for picture in training["pictures"])
+    research = sum(picture["research_only"] for picture in training["pictures"])
+    pictures = " and ".join(f"{count} {what}" for what, count in counts.items())
+    return {
+        "command": training["command"],
+        "pictures": f"{pictures}, {research} of them for research only",
+        "hours": round(training["seconds"] / 3600, 1),
+        "machine": training["machine"],
+        "date": training["date"],
+    }
 
 
 def _print(session: Session, facts: dict[str, Any], *, json: bool) -> int:

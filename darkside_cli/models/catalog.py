@@ -7,10 +7,12 @@ ICCV 2023, https://arxiv.org/abs/2309.16351).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from darkside_cli.registry import Entry, Registry
 
@@ -58,7 +60,8 @@ class ModelEntry(Entry):
     ``kind`` is "generator", "descriptor" or "edge-detector"; ``method`` is how it was trained. ``mean`` and
     ``std`` (in ``colour_order``, of channels in [0, 1]) are what the network's input is normalised with.
     ``direction`` is "day2night", "night2day" or None. ``scores`` maps a data set (or "avg") to the published
-    mAP in percent.
+    mAP in percent. ``record`` is the path, in this package, of a JSON file that says how a model of ours was trained:
+    command, pictures with their sources and terms, time, machine, versions, scores.
     """
 
     kind: str
@@ -71,8 +74,16 @@ class ModelEntry(Entry):
     paper: str
     direction: str | None = None
     colour_order: str = "rgb"
+    record: str = ""
     licence_note: str = ""
     scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def training(self) -> dict[str, Any]:
+        """What ``record`` says; empty for published models."""
+        if not self.record:
+            return {}
+        facts: dict[str, Any] = json.loads((_PACKAGE / self.record).read_text(encoding="utf-8"))
+        return facts
 
     @property
     def embedded(self) -> bool:
@@ -133,6 +144,22 @@ MODELS: Registry[ModelEntry] = Registry(
     (
         _generator("cyclegan", "CycleGAN"),
         _generator("hedngan", "HED-N-GAN"),
+        ModelEntry(
+            name=EMBEDDED_GENERATOR,
+            summary="small HED-GAN generator, day to night, that comes with darkside",
+            target="darkside_cli.models.generator:ResnetGenerator",
+            kind="generator",
+            method="hedgan",
+            files=(WeightFile(path="weights/darkside_mini.safetensors", urls=(), embedded=True),),
+            record="weights/darkside_mini.json",
+            direction="day2night",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            licence="research use",
+            licence_note="some of the photographs it was trained on are for research only: see its record",
+            source="trained by darkside itself",
+            paper=_PAPER,
+        ),
         _descriptor("vgg16", "VGG16", "cyclegan", "CycleGAN", 74.0, 90.2, 60.7, 71.0),
         _descriptor("vgg16", "VGG16", "hedngan", "HED-N-GAN", 73.5, 88.8, 61.1, 70.7),
         _descriptor("resnet101", "ResNet-101", "cyclegan", "CycleGAN", 78.4, 92.0, 66.8, 76.4),
