@@ -175,7 +175,7 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, whole: dict[str, Tensor]) 
     process = launcher(tmp_path / "run", "--epochs", "3", "--delay", "0.05")
     wait_for(process, "StepDone", 6)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert "reason='interrupted'" in output
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("*_step_*")]
@@ -189,7 +189,7 @@ def test_a_launcher_that_is_killed_takes_its_processes_with_it(
     process = launcher(tmp_path / "run", "--epochs", "3", "--delay", "0.05")
     wait_for(process, "StepDone", 5)
     process.kill()
-    output, _ = process.communicate(timeout=120)  # until the first one has closed it
+    output, _ = process.communicate(timeout=240)  # until the first one has closed it
     assert "reason='interrupted'" in output
     assert_as_whole(tmp_path / "run", whole)
 

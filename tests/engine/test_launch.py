@@ -153,7 +153,7 @@ def test_signals_are_handed_on_once_each(tmp_path: Path, signals: str, wanted: i
     for name in signals.split():
         os.killpg(process.pid, getattr(signal, name))  # as a terminal does, to the whole group
         time.sleep(0.2)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == code
     caught = [str(int(getattr(signal, name))) for name in signals.split()][:2]
     assert [(tmp_path / rank).read_text().split() for rank in "01"] == [caught] * 2

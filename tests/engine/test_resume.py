@@ -233,7 +233,7 @@ def wait_for(process: subprocess.Popen[str], kind: str, count: int) -> None:
 
 def finish(run: Path, *options: str) -> dict[str, Tensor]:
     process = start(run, *options)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     result: dict[str, Tensor] = torch.load(run / "final_0.pt", weights_only=True)
     return {**result, **load_file(run / "generator.safetensors")}
@@ -283,7 +283,7 @@ def test_a_process_that_is_asked_to_stop(
     process = start(tmp_path / "run", "--epochs", "6", "--delay", "0.05")
     wait_for(process, "StepDone", 6)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert "complete=False, reason='interrupted'" in output.splitlines()[-1]
     assert any("_step_" in path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
