@@ -38,6 +38,9 @@ class InitialisationOptions:
         0.2, help="standard deviation of normal weights and of batch norms' scales", minimum=0
     )
     seed: int = option(0, help="seed; equal networks with equal seeds begin equal", minimum=0)
+    weights: Path | None = option(
+        None, help="checkpoint or run folder to begin with instead: a trained network of the same form"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

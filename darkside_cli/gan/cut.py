@@ -68,9 +68,10 @@ class CutTask(GanTask):
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """The discriminator, then the generator together with the head."""
         config = self.config
+        day, night = self.images(batch)
         # With the identity term, night images go along with the day images everywhere, behind them.
         identity = config.identity_weight > 0
-        source = torch.cat([batch.day, batch.night]) if identity else batch.day
+        source = torch.cat([day, night]) if identity else day
         mirrored = config.flips and torch.rand((), generator=self._random).item() < 0.5
         output, features = self.translate_and_encode(source.flip(3) if mirrored else source)
         with torch.no_grad():
@@ -78,9 +79,9 @@ class CutTask(GanTask):
                 features = self.encode(source)
             positions, keys = self.sample_keys([feature.detach() for feature in features])
         del features
-        fake_night = output[: len(batch.day)]
+        fake_night = output[: len(day)]
 
-        discriminator = self.discriminator_update(batch.night, fake_night)
+        discriminator = self.discriminator_update(night, fake_night)
         yield discriminator
 
         with without_parameter_gradients(self.discriminator_night):

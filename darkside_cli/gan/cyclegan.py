@@ -23,6 +23,7 @@ from darkside_cli.gan.config import CycleGanConfig
 from darkside_cli.gan.image_pool import ImagePool
 from darkside_cli.gan.task import GanTask, make_discriminator, make_generator
 from darkside_cli.losses.adversarial import discriminator_loss
+from darkside_cli.losses.precision import widened
 from darkside_cli.models.edge_detector import EdgeDetector
 
 
@@ -59,7 +60,7 @@ class CycleGanTask(GanTask):
 
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """Both cycles, one step of both generators; then each discriminator."""
-        day, night = batch.day, batch.night
+        day, night = self.images(batch)
         weights = self.config.weights
 
         fake_night = self.generator_day2night(day)
@@ -110,8 +111,8 @@ class CycleGanTask(GanTask):
 
 
 def l1(images: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference in float32."""
-    return F.l1_loss(images.float(), target.float())
+    """Mean absolute difference in float32 at least."""
+    return F.l1_loss(widened(images), widened(target))
 
 
 def sum_of(terms: Mapping[str, Tensor]) -> Tensor:

@@ -68,7 +68,7 @@ class HedGanTask(GanTask):
 
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """The discriminator, then the generator."""
-        day, night = batch.day, batch.night
+        day, night = self.images(batch)
         fake_night = self.generator_day2night(day)
 
         discriminator = self.discriminator_update(night, fake_night)

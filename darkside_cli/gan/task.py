@@ -5,25 +5,36 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.data.unpaired_batch import UnpairedBatch
 from darkside_cli.engine.schedule import linear_decay
 from darkside_cli.engine.task import Task, Update
-from darkside_cli.gan.config import AdamOptions, DiscriminatorOptions, GanConfig, GeneratorOptions
+from darkside_cli.errors import CheckpointError
+from darkside_cli.gan.config import (
+    AdamOptions,
+    DiscriminatorOptions,
+    GanConfig,
+    GeneratorOptions,
+    InitialisationOptions,
+)
+from darkside_cli.layers.instance_norm import keep_memory_order
 from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
 from darkside_cli.models.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.initialise import initialise
+from darkside_cli.models.weights import build_network
 
 Translate = Callable[[Tensor], Tensor]
 Validator = Callable[[Translate, int, Path], Mapping[str, float]]
 """Gets what translates day images, the epoch (from 1) and a folder for pictures; returns scores by name."""
 
+Network = TypeVar("Network", ResnetGenerator, PatchDiscriminator)
 _FUSED_ON = {"cpu", "cuda"}
 
 
@@ -53,11 +64,15 @@ class GanTask(Task[UnpairedBatch]):
         """
         self.config = config
         self.device = torch.device(device)
+        # Measured: on CPUs a step takes a tenth to a quarter less time channels last; it rounds otherwise, though.
+        last = config.trainer.channels_last
+        self.memory_format = torch.channels_last if last else torch.contiguous_format
         self.networks = dict(networks)
         self.frozen = frozen
         self.outputs = outputs
         for name, network in networks.items():
             network.to(self.device).train(name not in frozen).requires_grad_(name not in frozen)
+            keep_memory_order(network)
         self.optimizers: dict[str, Optimizer] = {}
         for name in networks:
             if name not in frozen:
@@ -77,6 +92,13 @@ class GanTask(Task[UnpairedBatch]):
     @abstractmethod
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """Yield the updates that a batch of day and night images makes; see :class:`Task`."""
+
+    def images(self, batch: UnpairedBatch) -> tuple[Tensor, Tensor]:
+        """Day and night images of a batch in the memory order that the networks are fastest with."""
+        return (
+            batch.day.contiguous(memory_format=self.memory_format),
+            batch.night.contiguous(memory_format=self.memory_format),
+        )
 
     def adversarial(self, scores: Tensor, *, real: bool) -> Tensor:
         """Adversarial loss of the configured kind."""
@@ -157,8 +179,7 @@ def make_generator(options: GeneratorOptions) -> ResnetGenerator:
             padding=options.padding,
         )
     )
-    weights = options.initialisation
-    return initialise(network, weights.kind, gain=weights.gain, seed=weights.seed)
+    return begin(network, options.initialisation)
 
 
 def make_discriminator(options: DiscriminatorOptions) -> PatchDiscriminator:
@@ -168,5 +189,22 @@ def make_discriminator(options: DiscriminatorOptions) -> PatchDiscriminator:
             ndf=options.ndf, n_layers=options.n_layers, norm=options.norm, antialias=options.antialias
         )
     )
-    weights = options.initialisation
-    return initialise(network, weights.kind, gain=weights.gain, seed=weights.seed)
+    return begin(network, options.initialisation)
+
+
+def begin(network: Network, options: InitialisationOptions) -> Network:
+    """Give ``network`` its first weights: random ones, or those of a checkpoint.
+
+    Raises MissingAssetError if there is no such checkpoint, CheckpointError if it is of another form.
+    """
+    if options.weights is None:
+        return initialise(network, options.kind, gain=options.gain, seed=options.seed)
+    checkpoint = open_checkpoint(options.weights)
+    own: Any = network.config
+    if checkpoint.config != own:
+        raise CheckpointError(
+            f"{options.weights} is a {checkpoint.architecture} of another form than what is to be trained",
+            hint=f"it has {checkpoint.config}, wanted is {own}",
+        )
+    network.load_state_dict(build_network(checkpoint).state_dict())
+    return network

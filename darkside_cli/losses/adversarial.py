@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.losses.precision import widened
+
 AdversarialKind = Literal["lsgan", "vanilla"]
 KINDS: tuple[AdversarialKind, ...] = ("lsgan", "vanilla")
 REAL, FAKE = 0.0, 1.0
@@ -23,14 +25,14 @@ REAL, FAKE = 0.0, 1.0
 def adversarial_loss(
     scores: Tensor | Sequence[Tensor], *, real: bool, kind: AdversarialKind = "lsgan"
 ) -> Tensor:
-    """How far raw ``scores`` (any shape) are from the target "real" or "fake", as a scalar in float32.
+    """How far raw ``scores`` (any shape) are from the target "real" or "fake", as a scalar in float32 at least.
 
     "lsgan" is the mean squared difference, "vanilla" the cross entropy of the scores' sigmoid. Of several scales,
     each a tensor, the losses are added up. The generator wants its pictures' scores to be real.
     """
     if not isinstance(scores, Tensor):
         return torch.stack([adversarial_loss(each, real=real, kind=kind) for each in scores]).sum()
-    scores = scores.float()
+    scores = widened(scores)
     target = torch.full_like(scores, REAL if real else FAKE)
     if kind == "lsgan":
         return F.mse_loss(scores, target)

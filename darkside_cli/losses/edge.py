@@ -9,12 +9,14 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.losses.precision import widened
+
 
 def edge_loss(edges: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of edge probabilities ``(B, 1, H, W)``, in float32; no gradient to ``target``."""
-    return F.l1_loss(edges.float(), target.detach().float())
+    """Mean absolute difference of edge probabilities ``(B, 1, H, W)``; no gradient to ``target``."""
+    return F.l1_loss(widened(edges), widened(target.detach()))
 
 
 def distillation_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of edge logits ``(B, 1, H, W)``, in float32; no gradient to ``target``."""
-    return F.l1_loss(logits.float(), target.detach().float())
+    """Mean absolute difference of edge logits ``(B, 1, H, W)``; no gradient to ``target``."""
+    return F.l1_loss(widened(logits), widened(target.detach()))
