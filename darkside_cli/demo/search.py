@@ -31,8 +31,8 @@ def search(
 ) -> list[dict[str, Any]]:
     """Ask for ``SHOWN`` night queries, evenly spread over all, with each of the ``descriptors``.
 
-    Gives for each query its image's name, and by descriptor its average precision and the names of the first ``TOP``
-    images, each with whether it is right; in JSON's types.
+    Gives for each query its file's name, and by descriptor its average precision and the files' names of the first
+    ``TOP`` images, each with whether it is right; in JSON's types.
     """
     benchmark = open_benchmark(DATASETS[NIGHT], root)
     truth = benchmark.truth
@@ -50,11 +50,15 @@ def search(
     places = np.linspace(0, len(truth.queries) - 1, min(SHOWN, len(truth.queries))).astype(int)
     return [
         {
-            "query": truth.queries[place].name,
+            "query": truth.image_path(truth.queries[place].name).name,
             "found": {
                 name: {
                     "precision": round(float(result.protocols[0].average_precisions[place]), 4),
-                    "images": [(each.name, each.group is not None) for each in (result.top or ())[place]],
+                    "images": [
+                        (truth.image_path(each.name).name, each.group is not None)
+                        for each in (result.top or ())[place]
+                        if each.name is not None
+                    ],
                 }
                 for name, result in results.items()
             },
