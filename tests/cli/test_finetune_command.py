@@ -204,23 +204,27 @@ def test_killed_at_any_moment_it_ends_the_same(
 def test_two_processes_do_what_one_does_with_the_double_batch(
     places: Path, night: list[str], run_cli: RunCli
 ) -> None:
-    common = ["finetune", *night, *ARGUMENTS, "--set", "mining.anchors=8"]
+    # Adam turns the rounding of tiny gradients into steps of up to its rate; with a larger one, other tuples are mined.
+    common = ["finetune", *night, *ARGUMENTS, "--set", "mining.anchors=8", "--set", "optim.lr=1e-6"]
     one = run_cli(*common, "--set", "data.batch_size=4", "-o", "one", timeout_s=280)
     assert one.returncode == 0, one.stderr.decode()
     two = run_cli(*common, "--nproc", "2", "-o", "two", timeout_s=280)
     assert two.returncode == 0, two.stderr.decode()
     assert two.stdout.decode().splitlines()[0] == "two/descriptor.safetensors"
     assert two.stdout.count(b"two\ttest") == 1
-    # The same tuples were mined: what the first steps log is the same but for rounding.
+    # The same tuples were mined: losses are the same but for rounding.
     losses = []
     for name in ("one", "two"):
         records = [json.loads(line) for line in (places / name / "scalars.jsonl").read_text().splitlines()]
-        losses.append([record["losses"]["loss"] for record in records if record.get("event") == "EpochDone"])
+        losses.append([record["losses"]["loss"] for record in records if record["event"] == "epoch"])
+    assert len(losses[0]) == 2
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     first, second = (load_file(places / name / FILES[0]) for name in ("one", "two"))
     for key, value in first.items():
-        # Adam turns the rounding of tiny gradients into steps of up to its rate; four steps were taken.
-        assert (value.double() - second[key].double()).abs().max() < 8e-4, key
+        most = (
+            8e-5 if key == "pool.p" else 8e-6
+        )  # four steps, towards either side; the pooling's rate is tenfold
+        assert (value.double() - second[key].double()).abs().max() < most, key
 
 
 @pytest.mark.slow
