@@ -72,7 +72,8 @@ class GanTask(Task[UnpairedBatch]):
         self.outputs = outputs
         for name, network in networks.items():
             network.to(self.device).train(name not in frozen).requires_grad_(name not in frozen)
-            keep_memory_order(network)
+            if last:
+                keep_memory_order(network)
         self.optimizers: dict[str, Optimizer] = {}
         for name in networks:
             if name not in frozen:
