@@ -69,6 +69,15 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    set_base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-base",
+            metavar="KEY=VALUE",
+            help="A setting of the training by day that comes before, may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     set_finetune: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,15 +92,15 @@ def demo(
 ) -> int:
     """Show what night augmentation is worth, in minutes, without any download.
 
-    Makes a synthetic city, trains a generator that turns day into night, trains two descriptors from random weights,
-    without and with night augmentation, and compares them on landmarks that nobody trained on:
+    Makes a synthetic city, trains a generator that turns day into night and a descriptor by day, fine-tunes that
+    without and with night augmentation, and compares the two on landmarks that nobody trained on:
 
         darkside demo
 
         darkside demo --seeds 3 --output demo
 
-    Settings are the presets named demo of train-gan and finetune. A demonstration that was stopped (Ctrl-C) goes on
-    when the same command is given again. Prints the scores (mAP in percent) and the path of the report.
+    Settings are the presets demo of train-gan, demo-base and demo of finetune. A demonstration that was stopped
+    (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP in percent) and the path of the report.
     """
     from darkside_cli.demo.options import DemoOptions
     from darkside_cli.demo.run import run_demo
@@ -106,6 +115,7 @@ def demo(
         share=share,
         device=device,
         gan_settings=tuple(set_gan or ()),
+        base_settings=tuple(set_base or ()),
         finetune_settings=tuple(set_finetune or ()),
     )
 

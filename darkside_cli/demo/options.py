@@ -11,13 +11,13 @@ ARMS = ("without", "with")
 """The two descriptors that are compared: trained without and with night augmentation, all else equal."""
 NIGHT, DAY = "night", "day"
 DATASETS = {NIGHT: "nightfall", DAY: "nightfall-day"}
-"""Test sets, by the time of day of their queries. Nobody has trained on their landmarks, nor chosen settings by them."""
+"""Test sets, by the time of day of their queries. Nothing was trained on their landmarks, no setting chosen by them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
     """What is run: the city's ``size``, the ``method`` of the generator, the ``seeds``, the ``share`` of the anchors
-    that become night (None: the preset's), settings of the two trainings beyond their presets (``key=value``).
+    that become night (None: the preset's), settings of the trainings beyond their presets (``key=value``).
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -26,8 +26,10 @@ class DemoOptions:
     share: float | None = None
     device: str = "auto"
     gan_preset: str = "demo"
+    base_preset: str = "demo-base"
     finetune_preset: str = "demo"
     gan_settings: tuple[str, ...] = ()
+    base_settings: tuple[str, ...] = ()
     finetune_settings: tuple[str, ...] = ()
 
 

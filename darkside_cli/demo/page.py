@@ -32,7 +32,7 @@ def write_page(
         searches=[_found(root, each) for each in searches],
         panels=[*_generator_panels(first / "generator"), *_descriptor_panels(first)],
         seconds=[(f"seed {each.seed}", each.seconds) for each in seeds],
-        runs=[f"seed-{each.seed}/{run}" for each in seeds for run in ("generator", *ARMS)],
+        runs=[f"seed-{each.seed}/{run}" for each in seeds for run in ("generator", "base", *ARMS)],
     )
     return write_demo_page(output / REPORT_FILE, page)
 

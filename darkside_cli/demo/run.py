@@ -2,14 +2,17 @@
 
 Everything is done by the functions behind the commands ``train-gan``, ``translate`` and ``finetune``, in the folder
 ``output``: ``seed-0/generator`` and ``seed-0/without``, ``seed-0/with`` are runs as those commands leave them. A
-training that was stopped goes on where it was, and a finished stage is not done again. The descriptors of a seed begin
-with the same weights; what differs is that some of the anchors of one of them are translated to night.
+training that was stopped goes on where it was, and a finished stage is not done again.
+
+The paper fine-tunes features that know the world already. Here they are learned first, from random weights, by day
+alone (``seed-0/base``); both descriptors of a seed begin with them and are fine-tuned alike, but that some of the
+anchors of one of them are translated to night.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -39,12 +42,13 @@ from darkside_cli.gan.methods import METHODS
 from darkside_cli.gan.night import file_digest, load_night
 from darkside_cli.gan.train import prepare_gan
 from darkside_cli.gan.translate import load_generator
-from darkside_cli.gan.translate_files import translate_files
+from darkside_cli.gan.translate_files import FileOptions, translate_files
 from darkside_cli.registry import resolve as load
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.evaluate import open_benchmark
-from darkside_cli.retrieval.finetune import DESCRIPTOR_FILE, prepare_finetune
+from darkside_cli.retrieval.finetune import DESCRIPTOR_FILE, FinetuneRun, prepare_finetune
 from darkside_cli.retrieval.initial import initial_network
+from darkside_cli.retrieval.night import NightMaker
 
 GENERATOR = "generator_day2night.safetensors"
 RESULTS_FILE = "results.json"
@@ -120,7 +124,8 @@ class _Seed:
         """All stages, one after the other."""
         generator = self.train_generator()
         self.translate_samples(generator)
-        found = {arm: self.train_descriptor(arm, generator) for arm in ARMS}
+        base = self.train_base()
+        found = {arm: self.train_descriptor(arm, base, generator) for arm in ARMS}
         scores = {time: {arm: found[arm][time] for arm in ARMS} for time in (NIGHT, DAY)}
         return SeedScores(self.seed, scores, self.record.seconds)
 
@@ -154,39 +159,60 @@ class _Seed:
             target.mkdir(parents=True, exist_ok=True)
             for job in jobs:
                 job.target.unlink(missing_ok=True)
-            translate_files(jobs, translator, total=len(jobs), label="translating samples", emit=self.emit)
+            # At the size that the descriptors learn from, which is what the generator was trained for.
+            size = self._finetune_settings("tuned", {}).value.data.image_size_px
+            read = FileOptions(max_size_px=size)
+            label = "translating samples"
+            translate_files(jobs, translator, options=read, total=len(jobs), label=label, emit=self.emit)
 
-    def train_descriptor(self, arm: str, generator: Path) -> dict[str, float]:
+    def train_base(self) -> Path:
+        """Train what both descriptors begin with, by day alone; its file."""
+        run = self.folder / "base"
+        resolved = self._finetune_settings("base", {"augment.kind": "none", "whitening.kind": "none"})
+        tag = tag_of([resolved.as_dict(), self.city.config.fingerprint])
+        if not (self.record.done("base", tag) and (run / DESCRIPTOR_FILE).is_file()):
+            self._say("trains what the descriptors begin with, by day alone")
+            with self.record.stage("base", tag):
+                self._fit(run, resolved, (), "base of the descriptors")
+        return run / DESCRIPTOR_FILE
+
+    def train_descriptor(self, arm: str, base: Path, generator: Path) -> dict[str, float]:
         """Train, whiten and evaluate one descriptor; mAP in percent by time of day of the queries."""
-        run = self.folder / arm
-        resolved = self._finetune_settings(arm, generator)
-        made_by = file_digest(generator / GENERATOR) if arm == "with" else None
-        tag = tag_of([resolved.as_dict(), made_by, self.city.config.fingerprint])
+        run, night = self.folder / arm, arm == "with"
+        resolved = self._finetune_settings("tuned", {"init": str(base), **self._augmentation(arm, generator)})
+        beginnings = [file_digest(base), file_digest(generator / GENERATOR) if night else None]
+        tag = tag_of([resolved.as_dict(), beginnings, self.city.config.fingerprint])
         if self.record.done(arm, tag) and (run / DESCRIPTOR_FILE).is_file():
             return {time: float(value) for time, value in self.record.value(arm).items()}
         self._say(f"trains a descriptor {arm} night augmentation")
-        config = resolved.value
         with self.record.stage(arm, tag) as entry:
-            makers = [load_night(generator, self.root, device=self.device)] if arm == "with" else []
-            with self.listen(run, resolved, f"descriptor {arm} night") as emit:
-                ready = prepare_finetune(
-                    config, run=run, root=self.root, network=initial_network(config, self.root),
-                    generators=makers, device=self.device, resolved=resolved.as_dict(), emit=emit,
-                )  # fmt: skip
-                if not ready.train().complete:
-                    raise _Stopped
+            makers = [load_night(generator, self.root, device=self.device)] if night else []
+            ready = self._fit(run, resolved, makers, f"descriptor {arm} night")
             ready.whiten(emit=self.emit)
             lines = {line.dataset: line.mean_average_precision for line in ready.evaluate(emit=self.emit)}
             scores = {time: float(lines[name] or 0.0) for time, name in DATASETS.items()}
             entry["value"] = scores
         return scores
 
+    def _fit(
+        self, run: Path, resolved: Resolved[FinetuneConfig], makers: Sequence[NightMaker], title: str
+    ) -> FinetuneRun:
+        config = resolved.value
+        with self.listen(run, resolved, title) as emit:
+            ready = prepare_finetune(
+                config, run=run, root=self.root, network=initial_network(config, self.root),
+                generators=makers, device=self.device, resolved=resolved.as_dict(), emit=emit,
+            )  # fmt: skip
+            if not ready.train().complete:
+                raise _Stopped
+        return ready
+
     def search(self) -> list[dict[str, Any]]:
         """Some searches with both descriptors, for the page."""
         files = {arm: self.folder / arm / DESCRIPTOR_FILE for arm in ARMS}
         tag = tag_of([{arm: file_digest(path) for arm, path in files.items()}, self.city.config.fingerprint])
         if not self.record.done("search", tag):
-            config = self._finetune_settings("without", self.folder).value
+            config = self._finetune_settings("tuned", {}).value
             with self.record.stage("search", tag) as entry:
                 entry["value"] = search(files, config, self.root, device=self.options.device, emit=self.emit)
         found: list[dict[str, Any]] = self.record.value("search")
@@ -215,26 +241,27 @@ class _Seed:
             write_bytes_atomic(path, names.encode())
         return path
 
-    def _finetune_settings(self, arm: str, generator: Path) -> Resolved[FinetuneConfig]:
-        night: dict[str, Any] = {"augment.kind": "none"}
-        if arm == "with":
-            night = {
-                "augment.kind": "generator",
-                "augment.models": (str(generator),),
-                "augment.cache": self.nights,
-            }
-            if self.options.share is not None:
-                night["augment.share"] = self.options.share
+    def _augmentation(self, arm: str, generator: Path) -> dict[str, Any]:
+        if arm == "without":
+            return {"augment.kind": "none"}
+        return {
+            "augment.kind": "generator",
+            "augment.models": (str(generator),),
+            "augment.cache": self.nights,
+            "augment.share": self.options.share,
+        }
+
+    def _finetune_settings(self, stage: str, flags: dict[str, Any]) -> Resolved[FinetuneConfig]:
+        """Settings of the training by day ("base") or of the fine-tuning ("tuned"), with ``flags`` of its own."""
+        base = stage == "base"
         return resolve(
             FinetuneConfig,
-            preset=self.options.finetune_preset,
-            overrides=self.options.finetune_settings,
+            preset=self.options.base_preset if base else self.options.finetune_preset,
+            overrides=self.options.base_settings if base else self.options.finetune_settings,
             flags={
                 "trainer.seed": self.seed,
-                "data.database": "nightfall",
-                "whitening.database": "nightfall-whiten",
-                "evaluation.datasets": tuple(DATASETS.values()),
-                **night,
+                "evaluation.datasets": () if base else tuple(DATASETS.values()),
+                **flags,
             },
             command="finetune",
         )

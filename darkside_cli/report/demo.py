@@ -70,6 +70,7 @@ def write_demo_page(path: Path, page: DemoPage) -> Path:
             pictures[which] = embed(which, _MOST_BYTES)
         return pictures[which]
 
+    drawn = [(each, Markup(svg)) for each, svg in zip(page.panels, draw(page.panels), strict=True)]  # noqa: S704
     stages = list(dict.fromkeys(stage for _, seconds in page.seconds for stage in seconds))
     text = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -78,10 +79,7 @@ def write_demo_page(path: Path, page: DemoPage) -> Path:
             page=page,
             picture=picture,
             stages=stages,
-            panels=[
-                (each, Markup(svg))
-                for each, svg in zip(page.panels, draw(page.panels), strict=True)  # noqa: S704
-            ],
+            panels=drawn,
             written=time.strftime("%Y-%m-%d %H:%M", time.localtime()),
         )
     )

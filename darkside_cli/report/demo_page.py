@@ -65,9 +65,9 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; } a { color: 
 {% endmacro %}
 <header>
 <h1>{{ page.title }}</h1>
-<p>A generator learned to turn day into night from pictures that do not belong together. Two descriptors then learned
-to recognise landmarks from pictures taken by day: one as they are, and one with some of them turned into night. They
-are compared on landmarks that none of the three has seen: how well does a picture find the others of its place, which
+<p>A generator learned to turn day into night from pictures that do not belong together. A descriptor learned to
+recognise landmarks from pictures taken by day, and was then fine-tuned twice: on the same pictures, and with some of
+them turned into night. The two are compared on landmarks that nothing was trained on: how well does a picture find the others of its place, which
 were all taken by day?</p>
 <div class="cards">
 {% for what, figure, words in page.headline %}

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from tests_support import RunHere
 
-SMALL = [
-    word
-    for setting in (
-        "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "discriminator.n_layers=1",
-        "data.size=6", "data.batch_size=3", "trainer.epochs=1", "trainer.validate_every=0",
-    )
-    for word in ("--set-gan", setting)
-] + [word for setting in ("trainer.epochs=1", "data.image_size_px=32") for word in ("--set-finetune", setting)]  # fmt: skip
+GAN = (
+    "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "discriminator.n_layers=1",
+    "data.size=6", "data.batch_size=3", "trainer.epochs=1", "trainer.validate_every=0",
+)  # fmt: skip
+DESCRIPTORS = ("trainer.epochs=1", "data.image_size_px=32")
+SMALL = [word for each in GAN for word in ("--set-gan", each)]
+SMALL += [word for each in DESCRIPTORS for word in ("--set-base", each, "--set-finetune", each)]
 
 
 @pytest.mark.slow
@@ -28,12 +27,14 @@ def test_table_json_and_report(run_here: RunHere, tmp_path: Path) -> None:
     cells = row.split("\t")
     assert cells[0] == "seed 0"
     assert float(cells[3]) == pytest.approx(float(cells[2]) - float(cells[1]), abs=0.011)
-    assert report == "out/report.html" and (tmp_path / report).is_file()
+    assert report == "out/report.html"
+    assert (tmp_path / report).is_file()
     assert (tmp_path / "out/seed-0/with/report.html").is_file()
 
     again = run_here(*arguments, "--json")
     document = json.loads(again.stdout)
-    assert document["complete"] and document["report"] == "out/report.html"
+    assert document["complete"]
+    assert document["report"] == "out/report.html"
     assert f"{document['seeds'][0]['scores']['night']['with']:.2f}" == cells[2]
     assert "training in" not in again.stderr
 
@@ -44,4 +45,5 @@ def test_wrong_use(run_here: RunHere, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "not a folder" in run_here("demo", "-o", "file").stderr
     wrong = run_here("demo", "--size", "tiny", "--data-dir", "data", "-o", "out", "--set-gan", "ngf=3")
-    assert wrong.returncode == 2 and "ngf" in wrong.stderr
+    assert wrong.returncode == 2
+    assert "ngf" in wrong.stderr

@@ -25,7 +25,13 @@ GAN = (
 )  # fmt: skip
 FINETUNE = ("trainer.epochs=2", "data.batch_size=16", "data.workers=1", "data.image_size_px=32")
 OPTIONS = DemoOptions(
-    seeds=(0, 1), size="tiny", share=0.75, device="cpu", gan_settings=GAN, finetune_settings=FINETUNE
+    seeds=(0, 1),
+    size="tiny",
+    share=0.75,
+    device="cpu",
+    gan_settings=GAN,
+    base_settings=FINETUNE,
+    finetune_settings=FINETUNE,
 )
 
 
@@ -65,9 +71,11 @@ def test_what_differs_between_the_descriptors_is_night_alone(world: Path) -> Non
         meta = json.loads(next(iter(sorted(lines))).read_text())
         settings[arm] = meta["config"] if "config" in meta else meta["resolved"]
     one, other = settings["without"], settings["with"]
-    assert one["augment"]["kind"] == "none" and other["augment"]["kind"] == "generator"
+    assert one["augment"]["kind"] == "none"
+    assert other["augment"]["kind"] == "generator"
     assert other["augment"]["share"] == 0.75
-    assert one["trainer"] == other["trainer"] and one["trainer"]["seed"] == 1
+    assert one["trainer"] == other["trainer"]
+    assert one["trainer"]["seed"] == 1
     rest = [{k: v for k, v in each.items() if k not in ("augment", "night")} for each in (one, other)]
     assert rest[0] == rest[1]
 
@@ -82,7 +90,8 @@ def test_the_results_are_ordinary_models(world: Path) -> None:
 def test_the_page_needs_nothing_else(world: Path) -> None:
     text = (world / "out" / "report.html").read_text()
     assert text.count("data:image/jpeg;base64,") > 20
-    assert "<svg" in text and "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert "<svg" in text
+    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")
     document = json.loads((world / "out" / "results.json").read_text())
     assert f"{document['mean']['night']['with']:.2f}" in text
 

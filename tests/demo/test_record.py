@@ -31,16 +31,23 @@ def test_a_finished_stage_is_known_by_its_settings(tmp_path: Path, clock: Clock)
         clock.now += 7.5
         entry["value"] = {"night": 12.5}
     again = Record(path)
-    assert again.done("with", "a") and not again.done("with", "b") and not again.done("without", "a")
+    assert again.done("with", "a")
+    assert not again.done("with", "b")
+    assert not again.done("without", "a")
     assert again.value("with") == {"night": 12.5}
     assert again.seconds == {"with": 7.5}
 
 
 def test_time_of_a_stage_that_was_stopped_adds_up(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "stages.json"
-    with pytest.raises(KeyboardInterrupt), Record(path).stage("generator", "a"):
-        clock.now += 3
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with Record(path).stage("generator", "a"):
+            clock.now += 3
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert not Record(path).done("generator", "a")
     with Record(path).stage("generator", "a"):
         clock.now += 4
