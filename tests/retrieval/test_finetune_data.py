@@ -1,0 +1,191 @@
+"""Which sets a fine-tuning opens where some are named and others are not."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import DATA
+from stub_tuples import write_places
+
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.events import Event, Notice
+from darkside_cli.retrieval.config import (
+    EvaluationOptions,
+    FinetuneConfig,
+    MiningConfig,
+    NightOptions,
+    TupleDataConfig,
+    WhiteningOptions,
+)
+from darkside_cli.retrieval.finetune_data import file_digest, is_published, night_of, open_sets, training_sets
+from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, ReadyNights
+from darkside_cli.retrieval.night_cache import KeptNight
+
+SFM = DATA / "files" / "sfm"
+
+
+class Maker:
+    """Stands for a generator."""
+
+    def __init__(self, fingerprint: str, costly: bool = True) -> None:
+        self.fingerprint, self.costly = fingerprint, costly
+
+    def __call__(self, day: np.ndarray, name: str) -> np.ndarray:
+        return day.astype(np.float32)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    return DataRoot(tmp_path / "root", "test")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Path:
+    write_places(tmp_path / "places", 10, 2)
+    return tmp_path / "places"
+
+
+def config(database: Path | str, **data: object) -> FinetuneConfig:
+    return FinetuneConfig(
+        mining=MiningConfig(anchors=5, anchor_pool=5, negatives=2),
+        data=TupleDataConfig(database=str(database), **data),  # type: ignore[arg-type]
+    )
+
+
+def published(root: DataRoot, name: str) -> None:
+    """Put the tiny published set where the set ``name`` would be."""
+    folder = root.train(name)
+    folder.mkdir(parents=True)
+    (folder / "ims").symlink_to(SFM / "ims")
+    for suffix in ("", "-whiten"):
+        source = SFM / f"retrieval-SfM-120k{suffix}.pkl"
+        (folder / f"{name}{suffix}.pkl").write_bytes(source.read_bytes())
+
+
+def test_a_database_has_its_own_part_for_validation_and_its_own_pairs_for_whitening(root: DataRoot) -> None:
+    published(root, "retrieval-SfM-120k")
+    sets = open_sets(config("retrieval-sfm-120k"), root)
+    assert (sets.training.name, sets.whitening_upright) == ("retrieval-SfM-120k/train", False)
+    assert sets.validation is not None
+    assert sets.validation.name == "retrieval-SfM-120k/val"
+    assert sets.whitening is not None
+    assert sets.whitening.name == "retrieval-SfM-120k-whiten"
+    assert sets.benchmarks == {}
+
+
+def test_the_synthetic_city_likewise(root: DataRoot) -> None:
+    published(root, "nightfall")
+    sets = open_sets(config("nightfall"), root)
+    assert sets.whitening is not None
+    assert sets.whitening.name == "nightfall-whiten"
+
+
+def test_a_database_file_without_parts_is_shared_out(root: DataRoot) -> None:
+    """The pairs for whitening have no part for validation: it must not be validated on what is trained on."""
+    events: list[Event] = []
+    wanted = config(SFM / "retrieval-SfM-120k-whiten.pkl", images=SFM / "ims", validation_share=0.4)
+    wanted = replace(wanted, mining=MiningConfig(anchors=5, anchor_pool=5, negatives=1))
+    training, validation = training_sets(wanted, root, emit=events.append)
+    assert validation is not None
+    assert not set(training.names) & set(validation.names)
+    assert any("kept back for validation" in event.message for event in events if isinstance(event, Notice))
+
+
+def test_places_are_kept_back_as_a_whole(root: DataRoot, places: Path) -> None:
+    training, validation = training_sets(config(places, validation_share=0.3), root)
+    assert validation is not None
+    one, other = ({name.split("/")[0] for name in each.names} for each in (training, validation))
+    assert one | other == {f"p{n:02d}" for n in range(10)}
+    assert not one & other
+    assert len(other) >= 3  # as many as negatives of other places need
+
+
+def test_validation_may_be_another_set_or_none(root: DataRoot, places: Path, tmp_path: Path) -> None:
+    write_places(tmp_path / "others", 4, 2)
+    training, validation = training_sets(config(places, validation=str(tmp_path / "others")), root)
+    assert len(training) == 20
+    assert validation is not None
+    assert len(validation) == 8
+    training, validation = training_sets(config(places, validation_share=0.0), root)
+    assert (len(training), validation) == (20, None)
+
+
+def test_the_whitening_of_own_images_is_learned_from_them_or_from_others(
+    root: DataRoot, places: Path
+) -> None:
+    wanted = config(places)
+    sets = open_sets(wanted, root)
+    assert sets.whitening is sets.training
+    assert sets.whitening_upright
+    named = replace(
+        wanted,
+        whitening=WhiteningOptions(database=str(SFM / "retrieval-SfM-120k-whiten.pkl"), images=SFM / "ims"),
+    )
+    sets = open_sets(named, root)
+    assert sets.whitening is not None
+    assert (sets.whitening.name, sets.whitening_upright) == ("retrieval-SfM-120k-whiten", False)
+    assert open_sets(replace(wanted, whitening=WhiteningOptions(kind="none")), root).whitening is None
+
+
+def test_test_sets_that_are_at_hand_are_evaluated_on(root: DataRoot, places: Path) -> None:
+    def put(name: str) -> None:
+        folder = root.test(name)
+        (folder / "jpg").mkdir(parents=True)
+        truth = {"imlist": ["a"], "qimlist": ["b"], "gnd": [{"ok": [0], "junk": []}]}
+        (folder / f"gnd_{name}.pkl").write_bytes(pickle.dumps(truth, protocol=2))
+
+    for name in ("247tokyo1k", "nightfall", "nightfall-val"):
+        put(name)
+    assert list(open_sets(config(places), root).benchmarks) == ["tokyo247"]
+    published(root, "nightfall")
+    assert list(open_sets(config("nightfall"), root).benchmarks) == ["tokyo247", "nightfall"]
+    with pytest.raises(MissingAssetError, match="images of tokyo247"):
+        open_sets(replace(config(places), evaluation=EvaluationOptions(datasets=("tokyo247",))), root)
+
+
+def test_missing_data_says_how_to_get_it(root: DataRoot) -> None:
+    with pytest.raises(MissingAssetError, match="darkside download retrieval-sfm-120k"):
+        open_sets(config("retrieval-SfM-120k"), root)
+
+
+class TestNight:
+    def of(self, root: DataRoot, *makers: Maker, **options: object) -> object:
+        augment = NightOptions(**options)  # type: ignore[arg-type]
+        return night_of(FinetuneConfig(augment=augment), makers, root)  # type: ignore[arg-type]
+
+    def test_each_kind(self, root: DataRoot, places: Path) -> None:
+        assert self.of(root, Maker("a"), kind="none") is None
+        assert self.of(root, Maker("a"), share=0.0) is None
+        assert self.of(root, kind="gamma", gamma=(2.0, 3.0)) == GammaNight(2.0, 3.0)
+        assert self.of(root, kind="exposure", stops=(1.0, 3.0)) == ExposureNight(1.0, 3.0)
+        assert isinstance(self.of(root, kind="images", images=places), ReadyNights)
+        with pytest.raises(UsageError, match="no generator"):
+            self.of(root)
+
+    def test_generators_are_kept_on_disk_and_mixed(self, root: DataRoot, tmp_path: Path) -> None:
+        one = self.of(root, Maker("a"))
+        assert isinstance(one, KeptNight)
+        one(np.zeros((4, 4, 3), dtype=np.uint8), "x")
+        assert len(list((root / "cache" / "night").rglob("*.npy"))) == 1
+        cheap = Maker("b", costly=False)
+        assert self.of(root, cheap) is cheap
+        mixed = self.of(root, Maker("a"), cheap, cache=tmp_path / "elsewhere")
+        assert isinstance(mixed, MixedNight)
+        assert mixed.fingerprint == "a+b"
+
+
+def test_published_specs() -> None:
+    assert is_published("Retrieval-SfM-120k")
+    assert is_published("some/where.pkl")
+    assert not is_published("places")
+    assert not is_published("places.csv")
+
+
+def test_digest_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a").startswith("ba7816bf")
