@@ -98,12 +98,13 @@ def _write(root: Path, config: NightfallConfig, emit: Emit, workers: int, stop: 
 
 
 def _tell(root: Path, config: NightfallConfig, count: int, left: int, emit: Emit) -> None:
-    old = next((marker for name in FOLDERS if (marker := read_marker(root / name)) is not None), None)
+    markers = [marker for name in FOLDERS if (marker := read_marker(root / name)) is not None]
+    old = min(markers, key=lambda marker: marker.version, default=None)
     size = size_of(config)
     what = f"{NAME}, the embedded city, size {size}: {count:,} pictures of {config.image_px} px"
     if 0 < left < count:
         emit(Notice(f"going on with {what}: {count - left:,} of them are here"))
-    elif old is not None and old.fingerprint != config.fingerprint:
+    elif old is not None and (old.version, old.fingerprint) != (VERSION, config.fingerprint):
         reason = f"of version {old.version}" if old.version != VERSION else f"another one ({old.size})"
         emit(Notice(f"the {NAME} in {root} is {reason}; making {what}"))
     else:
@@ -192,7 +193,9 @@ def _making(folder: Path, config: NightfallConfig) -> Path:
 
 def _is_ours_and_whole(folder: Path, config: NightfallConfig) -> bool:
     marker = read_marker(folder)
-    return marker is not None and marker.fingerprint == config.fingerprint and whole(folder, marker)
+    if marker is None or (marker.version, marker.fingerprint) != (VERSION, config.fingerprint):
+        return False
+    return whole(folder, marker)
 
 
 def _refuse_foreign(folder: Path) -> None:
