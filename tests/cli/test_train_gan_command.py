@@ -186,7 +186,9 @@ def test_ctrl_c_saves_and_exits_130(pictures: Path, environment: dict[str, str])
     )
     records = pictures / "run" / "scalars.jsonl"
     patience = time.monotonic() + 90
-    while time.monotonic() < patience and not (records.exists() and b'"step", "time"' in records.read_bytes()):
+    while time.monotonic() < patience and not (
+        records.exists() and b'"step", "time"' in records.read_bytes()
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
