@@ -6,7 +6,8 @@ The obvious step is what one writes first: every network collects parameter grad
 teacher is asked for day edges whenever they are needed and with gradients, the student sees the day image once more to
 log it, CUT encodes day and generated images anew for each of its terms, Adam loops over tensors. Rounds are
 interleaved; printed is the ratio of medians. ``--together N`` also trains both from the same
-weights for N steps and prints how far their losses drift apart. Detectors are filled at random: their weights do not matter for time.
+weights for N steps and prints how far their losses drift apart. Detectors have random weights, which do not matter
+for time.
 """
 
 from __future__ import annotations

@@ -357,14 +357,19 @@ def test_a_job_that_lacks_a_model_offers_it(
     run: RunCli, tmp_path: Path, home: Path, server: FaultyServer
 ) -> None:
     photo = ROOT / "tests/parity/data/files/translate/one.png"
-    lacking = run("translate", photo, "-o", tmp_path / "out")
+    lacking = run("translate", photo, "--model", "hedngan", "-o", tmp_path / "out")
     assert (lacking.returncode, lacking.stdout) == (3, b"")
     told = lacking.stderr.decode()
     assert f"not in {home}: hedngan (hedngan_generator_X.pth; size unknown)" in told
     assert "darkside download hedngan, or run this command again with --download" in told
     assert server.seen == []
-    assert run("translate", photo, "-o", tmp_path / "out", "--download", "--offline").returncode == 3
-    done = run("translate", photo, "-o", tmp_path / "out", "--download")
+    assert (
+        run(
+            "translate", photo, "--model", "hedngan", "-o", tmp_path / "out", "--download", "--offline"
+        ).returncode
+        == 3
+    )
+    done = run("translate", photo, "--model", "hedngan", "-o", tmp_path / "out", "--download")
     assert done.returncode == 0, done.stderr
     assert lines(done.stdout) == [str(tmp_path / "out" / "one.png")]
     used = json.loads(run("cache", "--json").stdout)
@@ -375,12 +380,16 @@ def test_on_a_terminal_a_yes_gets_it(
     terminal: Callable[..., tuple[int, str]], tmp_path: Path, home: Path
 ) -> None:
     photo = str(ROOT / "tests/parity/data/files/translate/one.png")
-    code, shown = terminal("translate", photo, "-o", str(tmp_path / "out"), answer=b"n\n")
+    code, shown = terminal(
+        "translate", photo, "--model", "hedngan", "-o", str(tmp_path / "out"), answer=b"n\n"
+    )
     assert code == 3
     assert "missing: hedngan" in shown
     assert "licence: not stated" in shown
     assert not (home / GENERATOR).exists()
-    code, shown = terminal("translate", photo, "-o", str(tmp_path / "out"), answer=b"y\n")
+    code, shown = terminal(
+        "translate", photo, "--model", "hedngan", "-o", str(tmp_path / "out"), answer=b"y\n"
+    )
     assert code == 0, shown
     assert list((tmp_path / "out").rglob("one.png"))
 
