@@ -100,7 +100,7 @@ def demo(
         darkside demo --seeds 3 --output demo
 
     Settings are the presets demo of train-gan, demo-base and demo of finetune. A demonstration that was stopped
-    (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP in percent) and the path of the report.
+    (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP in percent) and the report's path.
     """
     from darkside_cli.demo.options import DemoOptions
     from darkside_cli.demo.run import run_demo

@@ -67,8 +67,8 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; } a { color: 
 <h1>{{ page.title }}</h1>
 <p>A generator learned to turn day into night from pictures that do not belong together. A descriptor learned to
 recognise landmarks from pictures taken by day, and was then fine-tuned twice: on the same pictures, and with some of
-them turned into night. The two are compared on landmarks that nothing was trained on: how well does a picture find the others of its place, which
-were all taken by day?</p>
+them turned into night. The two are compared on landmarks that nothing was trained on: how well does a picture find
+the others of its place, which were all taken by day?</p>
 <div class="cards">
 {% for what, figure, words in page.headline %}
 <div class="card"><span>{{ what }}</span><b>{{ figure }}</b><span class="faint">{{ words }}</span></div>
