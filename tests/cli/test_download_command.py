@@ -100,7 +100,7 @@ def test_quiet_is_quiet(run: RunCli) -> None:
 
 def test_the_file_that_was_fetched_is_used(run: RunCli, tmp_path: Path) -> None:
     photo = ROOT / "tests/parity/data/files/translate/one.png"
-    lacking = run("translate", photo, "-o", tmp_path / "out")
+    lacking = run("translate", photo, "--model", "hedngan", "-o", tmp_path / "out")
     assert lacking.returncode == 3
     assert "hedngan" in lacking.stderr.decode()
     assert run("download", "hedngan", "-q").returncode == 0
