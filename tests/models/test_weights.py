@@ -22,6 +22,7 @@ from darkside_cli.models.hed import HedConfig
 from darkside_cli.models.patch_sample import PatchSampleMlpConfig
 from darkside_cli.models.rcf import RcfConfig
 from darkside_cli.models.retrieval_net import RetrievalNetConfig
+from darkside_cli.models.sobel import SobelConfig
 from darkside_cli.models.unet import UnetGeneratorConfig
 from darkside_cli.models.weights import (
     Checkpoint,
@@ -51,6 +52,7 @@ CONFIGS: dict[str, list[Any]] = {
     "pixel_discriminator": [PixelDiscriminatorConfig(ndf=2)],
     "hed": [HedConfig()],
     "rcf": [RcfConfig()],
+    "sobel": [SobelConfig(), SobelConfig(scales=2, width=4)],
     "patch_sample_mlp": [PatchSampleMlpConfig(channels=(3, 5), dim=4)],
     "retrieval_net": [RetrievalNetConfig(backbone="squeezenet1_0"), RetrievalNetConfig(backbone="vgg16")],
 }
