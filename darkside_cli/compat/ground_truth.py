@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def read_ground_truth(
     """Read a ground truth from a file: the published pickle, the same as JSON, or our own JSON.
 
     ``name`` defaults to that of the file (less ``gnd_``), ``images`` to the folder ``jpg`` beside the file if
-    there is one, else to the file's folder; our own JSON says both itself. Pickles are read with names of
-    data types only, so that nothing in them can run.
+    there is one, else to the file's folder; our own JSON says both itself, but ``images``, if given, counts.
+    Pickles are read with names of data types only, so that nothing in them can run.
 
     Raises MissingAssetError if there is no such file, GroundTruthError if it is no ground truth or
     contradicts itself, CheckpointError if a pickle is damaged or unsafe.
@@ -45,7 +46,8 @@ def read_ground_truth(
     if path.suffix.lower() == ".json":
         document = _load_json(path)
         if isinstance(document, Mapping) and document.get("format") == ground_truth_json.FORMAT:
-            return ground_truth_json.from_document(document, name=title, folder=path.parent)
+            own = ground_truth_json.from_document(document, name=title, folder=path.parent)
+            return own if images is None else replace(own, image_root=images)
     else:
         document = load_pickle(path)
     if images is None:
@@ -58,7 +60,9 @@ def from_published(document: Any, *, name: str, images: Path | None = None) -> G
     """Ground truth from the published form, as unpickled.
 
     As there, the first query says of which kind it is: ``ok`` or not. Groups left out are empty, and other
-    keys of a query are passed over. Raises GroundTruthError if something is missing or contradicts itself.
+    keys of a query are passed over. Images listed twice or in two groups are let pass, since such files exist
+    and have been scored (see :class:`GroundTruth`). Raises GroundTruthError if something is missing or
+    impossible.
     """
     if not isinstance(document, Mapping) or not all(key in document for key in _KEYS):
         raise GroundTruthError(f"{name} is no ground truth", hint=f"it needs {', '.join(_KEYS)}")
@@ -82,7 +86,7 @@ def from_published(document: Any, *, name: str, images: Path | None = None) -> G
             )
         lists = {group: _indices(entry.get(group, ()), f"{where}: {group}") for group in groups}
         found.append(Query(query, lists, parse_box(entry.get("bbx"), where)))
-    return GroundTruth(name, database, tuple(found), image_root=images)
+    return GroundTruth(name, database, tuple(found), image_root=images, lenient=True)
 
 
 def to_published(truth: GroundTruth) -> dict[str, Any]:

@@ -25,11 +25,13 @@ BoolArray = npt.NDArray[np.bool_]
 def without_junk(relevant: npt.NDArray[Any], junk: npt.NDArray[Any]) -> IntArray:
     """Ranks of the relevant images, increasing, as if the junk images were not in the list.
 
-    ``relevant`` (R,) and ``junk`` (J,) are ranks in the whole list, counted from 0, in any order. Each
-    relevant image moves up by the number of junk images before it.
+    ``relevant`` (R,) and ``junk`` (J,) are ranks in the whole list, counted from 0, in any order; one that is
+    given twice counts once. Each relevant image moves up by the number of junk images before it. An image
+    that is both stays, and those behind it move up by it too, so that two may come to one rank: cirtorch's
+    evaluation does that with ground truths that contradict themselves.
     """
-    found = np.sort(np.asarray(relevant, dtype=np.int64))
-    return found - np.searchsorted(np.sort(np.asarray(junk, dtype=np.int64)), found)
+    found = np.unique(np.asarray(relevant, dtype=np.int64))
+    return found - np.searchsorted(np.unique(np.asarray(junk, dtype=np.int64)), found)
 
 
 def average_precision(ranks: npt.NDArray[Any], relevant: int) -> float:

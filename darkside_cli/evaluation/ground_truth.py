@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from darkside_cli.errors import UsageError
@@ -57,13 +59,16 @@ class GroundTruth:
 
     Raises GroundTruthError, which names the query, if an index is outside the database, an image is listed
     twice in a group or stands in two groups (relevant and junk, easy and hard), groups are missing or
-    unknown, a box is empty, or a database name occurs twice.
+    unknown, a box is empty, or a database name occurs twice. Where it is ``lenient``, as published ones are,
+    images that are listed twice or in two groups are let pass: they are scored as cirtorch's evaluation
+    does, and :attr:`contradictions` names them.
     """
 
     name: str
     database: tuple[str, ...]
     queries: tuple[Query, ...]
     image_root: Path | None = field(default=None, compare=False)
+    lenient: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.queries:
@@ -78,10 +83,19 @@ class GroundTruth:
                 )
             seen.add(name)
         for number, query in enumerate(self.queries):
-            for problem in self._problems(query):
+            for problem in chain(self._problems(query), () if self.lenient else self._repetitions(query)):
                 raise GroundTruthError(
                     f"{self.name}, query {number} ({query.name}): {problem}", hint="correct the ground truth"
                 )
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What a lenient ground truth lists twice or in two groups, each with its query; else empty."""
+        return tuple(
+            f"query {number} ({query.name}): {problem}"
+            for number, query in enumerate(self.queries)
+            for problem in self._repetitions(query)
+        )
 
     @property
     def graded(self) -> bool:
@@ -111,18 +125,21 @@ class GroundTruth:
     def _problems(self, query: Query) -> Iterator[str]:
         if set(query.groups) != set(self.groups):
             yield f"it has the groups {', '.join(query.groups) or 'none'}, not {', '.join(self.groups)}"
-        holder: dict[int, str] = {}
         for group, indices in query.groups.items():
             for index in indices:
                 if not 0 <= index < len(self.database):
                     yield f"{group} has the index {index}, but the database has {len(self.database)} images"
-                other = holder.setdefault(index, group)
-                if other != group:
-                    yield f"image {index} ({self.database[index]}) is both {other} and {group}"
-            if len(set(indices)) != len(indices):
-                twice = next(index for index in indices if indices.count(index) > 1)
-                yield f"{group} lists image {twice} ({self.database[twice]}) twice"
         if query.box is not None:
             left, top, right, bottom = query.box
             if not all(map(math.isfinite, query.box)) or right <= left or bottom <= top:
                 yield f"the box {query.box} is empty; it is left, top, right, bottom"
+
+    def _repetitions(self, query: Query) -> Iterator[str]:
+        holder: dict[int, str] = {}
+        for group, indices in query.groups.items():
+            for index, times in Counter(indices).items():
+                other = holder.setdefault(index, group)
+                if other != group:
+                    yield f"image {index} ({self.database[index]}) is both {other} and {group}"
+                if times > 1:
+                    yield f"{group} lists image {index} ({self.database[index]}) twice"

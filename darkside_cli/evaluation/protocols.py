@@ -84,7 +84,7 @@ def _score_query(
 ) -> tuple[float, npt.NDArray[Any], npt.NDArray[Any]]:
     relevant, junk = _joined(ranks, protocol.relevant), _joined(ranks, protocol.junk)
     found = without_junk(relevant[relevant != NOT_FOUND], junk[junk != NOT_FOUND])
-    total = len(relevant)
+    total = len(relevant)  # an image listed twice is asked for twice and found once, as cirtorch has it
     return average_precision(found, total), precision_at(found, total, kappas), recall_at(found, kappas)
 
 

@@ -146,7 +146,10 @@ def score(
 def _top_images(
     truth: GroundTruth, query: int, indices: Sequence[int], scores: Sequence[float]
 ) -> tuple[TopImage, ...]:
-    group_of = {index: group for group, own in truth.queries[query].groups.items() for index in own}
+    group_of: dict[int, str] = {}
+    for group, own in truth.queries[query].groups.items():
+        for image in own:
+            group_of.setdefault(image, group)  # what is right and junk at once counts as right
     return tuple(
         TopImage(
             index=index,

@@ -82,7 +82,6 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(gnd=[{"ok": [[0], [1, 2]]}, {"ok": []}]), "ok is not a list of indices"),
         (changed(gnd=[{"ok": "0"}, {"ok": []}]), "ok is not a list of indices"),
         (changed(gnd=[{"ok": [3]}, {"ok": []}]), "index 3, but the database has 3 images"),
-        (changed(gnd=[{"ok": [0], "junk": [0]}, {"ok": []}]), "both ok and junk"),
         (changed(gnd=[{"ok": [0], "bbx": [1, 2, 3]}, {"ok": []}]), "a box is four numbers"),
         (changed(gnd=[], qimlist=[]), "city has no queries"),
     ],
@@ -90,6 +89,19 @@ def changed(**changes: Any) -> dict[str, Any]:
 def test_what_is_wrong_is_named(document: Any, problem: str) -> None:
     with pytest.raises(GroundTruthError, match=problem):
         from_published(document, name="city")
+
+
+def test_what_is_listed_twice_is_let_pass_and_told(tmp_path: Path) -> None:
+    """Such files are in the world, and cirtorch scores them."""
+    truth = from_published(changed(gnd=[{"ok": [0, 1, 1], "junk": [0]}, {"ok": []}]), name="city")
+    assert truth.queries[0].groups == {"ok": (0, 1, 1), "junk": (0,)}
+    assert truth.contradictions == (
+        "query 0 (q): ok lists image 1 (b) twice",
+        "query 0 (q): image 0 (a) is both ok and junk",
+    )
+    (tmp_path / "own.json").write_text(json.dumps(to_document(truth)))
+    with pytest.raises(GroundTruthError, match="ok lists image 1"):
+        read_ground_truth(tmp_path / "own.json")  # what a person writes can be corrected
 
 
 @pytest.mark.parametrize("document", [PLAIN, GRADED], ids=["plain", "graded"])
@@ -123,6 +135,7 @@ def test_json_of_both_kinds(tmp_path: Path) -> None:
     own = read_ground_truth(tmp_path / "own.json")
     assert own == truth
     assert own.image_root == tmp_path / "photos"
+    assert read_ground_truth(tmp_path / "own.json", images=Path("elsewhere")).image_root == Path("elsewhere")
 
 
 class _Runs:

@@ -48,6 +48,21 @@ def test_contradictions_are_named(groups: dict[str, Any], problem: str) -> None:
         truth(**groups)
 
 
+def test_lenient_ones_tell_what_is_listed_twice() -> None:
+    groups = {"ok": (1, 2, 1), "junk": (2, 0, 0, 0)}
+    found = GroundTruth(
+        "city", NAMES, (Query("p.jpg", {"ok": (0,), "junk": ()}), Query("q.jpg", groups)), lenient=True
+    )
+    assert found.contradictions == (
+        "query 1 (q.jpg): ok lists image 1 (b.jpg) twice",
+        "query 1 (q.jpg): image 2 (c.jpg) is both ok and junk",
+        "query 1 (q.jpg): junk lists image 0 (a.jpg) twice",
+    )
+    assert truth(ok=(0,), junk=(3,)).contradictions == ()
+    with pytest.raises(GroundTruthError, match="index 4"):
+        GroundTruth("city", NAMES, (Query("q.jpg", {"ok": (4,), "junk": ()}),), lenient=True)
+
+
 @pytest.mark.parametrize(
     "box",
     [

@@ -73,3 +73,23 @@ def test_means_over_queries() -> None:
 def test_k_is_positive() -> None:
     with pytest.raises(ValueError, match="k must be at least 1, not 0"):
         score_ranks([QUERY], revisited.EASY, (0, 1))
+
+
+def test_an_image_both_right_and_junk_as_cirtorch_scores_it() -> None:
+    """By hand: A at rank 0 is ok and junk, B at rank 1 is ok, C at rank 3 too.
+
+    cirtorch moves an image up by the junk strictly before it: A stays at 0, B comes to 0 and C to 2. The terms are
+    A (1 + 1/1) / 2, B (1 + 2/1) / 2 (at rank 0 the precision before is 1), C (2/2 + 3/3) / 2, over three images.
+    """
+    score = score_ranks([ranks(ok=[0, 1, 3], junk=[0])], tokyo247.OK, (1, 2, 5))
+    assert score.mean_average_precision == pytest.approx((1 + 1.5 + 1) / 3, rel=1e-15)
+    assert score.precisions == ((2.0, 1.0, 1.0),)  # hits up to place k over k: both A and B are at place 1
+
+
+def test_an_image_listed_twice_is_asked_for_twice_and_found_once() -> None:
+    """By hand: of the list (A, A, B), with A at rank 0 and B at 2, two of three are found; junk twice is one."""
+    score = score_ranks([ranks(ok=[0, 0, 2], junk=[1, 1])], tokyo247.OK, (1, 5))
+    # B moves up by one image of junk, to rank 1: (1/1 + 2/2) / 2
+    assert score.mean_average_precision == pytest.approx((1 + 1) / 3, rel=1e-15)
+    graded = score_ranks([ranks(easy=[0], hard=[0, 2], junk=[])], revisited.MEDIUM)
+    assert graded.mean_average_precision == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 3, rel=1e-15)
