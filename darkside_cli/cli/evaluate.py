@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ import typer
 
 from darkside_cli.cli import obtain, options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
+from darkside_cli.cli.extract import parse_clahe
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
@@ -24,6 +25,7 @@ HEADING = (
     "model", "data set", "protocol", "mAP", "published", "diff",
     "mP@1", "mP@5", "mP@10", "R@1", "R@5", "R@10", "queries", "database",
 )  # fmt: skip
+_TOLD = 3
 _MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None: "wrong"}
 
 
@@ -85,12 +87,16 @@ def evaluate(
     whiten: options.Whiten = True,
     whitening: options.Whitening = None,
     dim: options.Dim = None,
+    clahe: options.Clahe = None,
     keep: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="Keep the descriptors here; a stopped run goes on, a second one is quick."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Describe images anew whose descriptors were kept.")
+    ] = False,
     per_query: Annotated[
         bool, typer.Option("--per-query", help="Print each query's average precision too.")
     ] = False,
@@ -126,6 +132,17 @@ def evaluate(
         )
     if whitening is not None and not whiten:
         raise UsageError("--whitening and --no-whiten contradict each other", hint="leave one of them out")
+    if descriptors:
+        of_models = {
+            "--no-whiten": not whiten, "--whitening": whitening, "--dim": dim, "--clahe": clahe, "--keep": keep
+        }  # fmt: skip
+        for flag, given in of_models.items():
+            if given:
+                raise UsageError(
+                    f"{flag} says how a model describes images, but the descriptors are there already",
+                    hint="leave it out, or give --model in place of --descriptors",
+                )
+    equalise = parse_clahe(clahe)
 
     _obtain_all(session, [*(model or ()), *dataset], download=download)
     from darkside_cli.engine.device import pick_device, usable_cpus
@@ -144,17 +161,24 @@ def evaluate(
         )
         for spec in dataset
     ]
+    _check_folders(
+        benchmarks, images=images, of_places=bool(query_folder or database_folder or distractor_images)
+    )
     read = ExtractOptions(
         image_size_px=image_size or None,
         batch_size=batch_size,
         workers=workers or min(8, usable_cpus()),
         on_error="nan",
+        overwrite=overwrite,
     )
     chosen = pick_device(device)
     lines: list[ScoreLine] = []
     documents: list[dict[str, Any]] = []
-    broken = 0
+    broken = False
     with session.progress() as progress:
+        for benchmark in benchmarks:
+            for notice in _contradictions(benchmark):
+                progress.emit(notice)
         if model:
             for benchmark in benchmarks:
                 core.require_images(benchmark)
@@ -169,33 +193,40 @@ def evaluate(
                     scales=parse_scales(scales),
                     whiten=whitening if whitening is not None else whiten,
                     dim=dim,
+                    clahe=equalise,
                 )
             for benchmark in benchmarks:
                 if describer is not None:
-                    target = (
-                        keep and keep / f"{_file_name(describer.name)}-{_file_name(benchmark.truth.name)}.h5"
-                    )
+                    own = replace(read, upright=benchmark.upright)
                     rows = core.describe_benchmark(
                         benchmark.truth,
                         describer,
-                        options=replace(read, upright=benchmark.upright),
-                        keep=target,
+                        options=own,
+                        keep=keep and keep / core.kept_name(benchmark.truth, describer, own),
                         emit=progress.emit,
                     )
                 else:
                     rows = core.rows_from_file(benchmark.truth, Path(name))
-                broken += rows.broken
+                failed = rows.failed(benchmark.truth)
+                broken = broken or bool(failed)
                 asked, rows = core.without_broken_queries(benchmark.truth, rows)
                 lost = len(benchmark.truth.queries) - len(asked.queries)
-                if lost:
-                    progress.emit(Notice(f"{lost} queries of {asked.name} are left out", level="warning"))
+                if failed:
+                    progress.emit(
+                        Notice(
+                            f"{asked.name}: {_some(failed)} without a descriptor; queries left out: {lost} of "
+                            f"{len(benchmark.truth.queries)}, others count as found last",
+                            level="warning",
+                        )
+                    )
                 judged = replace(benchmark, truth=asked)
                 result = _score(judged, rows, distractors, device=chosen, top=top if gallery else 0)
                 label = describer.name if describer is not None else name
                 lines += core.score_lines(
                     label, result, entry=benchmark.entry, published=_published(label, benchmark)
                 )
-                documents.append({"model": label, **result.to_document(per_query=per_query or json)})
+                figures = result.to_document(per_query=per_query or json)
+                documents.append({"model": label, **figures, "failed": list(failed)})
                 if gallery is not None:
                     _write_gallery(gallery, label, judged, result)
     if json:
@@ -250,8 +281,35 @@ def _published(model: str, benchmark: Benchmark) -> float | None:
     return MODELS.get(model).scores.get(benchmark.entry.name)
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", Path(name).name)
+def _check_folders(benchmarks: Sequence[Benchmark], *, images: Path | None, of_places: bool) -> None:
+    """Refuse what would be passed over silently, and give other figures than people think."""
+    for benchmark in benchmarks:
+        if of_places and not benchmark.places:
+            raise UsageError(
+                f"{benchmark.truth.name} is no folder of places",
+                hint="--query-folder, --database-folder and --distractor-images are for such folders; "
+                "--distractors takes descriptors of more images",
+            )
+        if images is not None and benchmark.places:
+            raise UsageError(
+                f"the images of {benchmark.truth.name} are in its own folders", hint="leave out --images"
+            )
+
+
+def _contradictions(benchmark: Benchmark) -> Iterator[Notice]:
+    """Warnings of images that a published ground truth lists twice or in two groups."""
+    found = benchmark.truth.contradictions
+    for text in found[:_TOLD]:
+        yield Notice(
+            f"{benchmark.truth.name}, {text}; scored as cirtorch's evaluation scores it", level="warning"
+        )
+    if len(found) > _TOLD:
+        yield Notice(f"{benchmark.truth.name}: and {len(found) - _TOLD} more such images", level="warning")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _TOLD
+    return ", ".join(names[:_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _figure(value: float | None, form: str = ".1f") -> str:
@@ -319,7 +377,8 @@ def _write_gallery(path: Path, model: str, benchmark: Benchmark, result: Evaluat
         ("data set", truth.name),
         *((f"mAP {s.protocol}", f"{100 * s.mean_average_precision:.2f}") for s in result.protocols),
     ]
-    write_gallery(path, rows, title=f"{Path(model).name} on {truth.name}", facts=facts)
+    title = f"{Path(model).name} on {truth.name}"
+    write_gallery(path, rows, title=title, facts=facts, upright=benchmark.upright)
 
 
 def register(app: Any) -> None:

@@ -45,14 +45,7 @@ def extract(
     whiten: options.Whiten = True,
     whitening: options.Whitening = None,
     dim: options.Dim = None,
-    clahe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLIP[:GRID]",
-            help="Contrast equalisation before the network, or none (default: as recorded with the model).",
-            show_default=False,
-        ),
-    ] = None,
+    clahe: options.Clahe = None,
     boxes: Annotated[
         Path | None,
         typer.Option(

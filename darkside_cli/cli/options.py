@@ -151,6 +151,14 @@ Dim = Annotated[
     int | None,
     typer.Option(min=1, help="Keep only so many dimensions of the whitening.", show_default=False),
 ]
+Clahe = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLIP[:GRID]",
+        help="Contrast equalisation before the network, or none (default: as recorded with the model).",
+        show_default=False,
+    ),
+]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="File names in and out are separated by NUL, not by newlines.")
 ]

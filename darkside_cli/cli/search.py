@@ -14,7 +14,7 @@ from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.extract import list_images, make_jobs, obtain_descriptor
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
-from darkside_cli.events import Notice
+from darkside_cli.events import Event, ItemFailed, Notice
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describer import Describer
@@ -125,16 +125,24 @@ def search(
         obtain_descriptor(session, wanted, whitening=needed, download=download)
 
     from darkside_cli.engine.device import usable_cpus
-    from darkside_cli.retrieval.search import describer_for
+    from darkside_cli.retrieval.search import describer_for, require_backend
 
+    require_backend(backend)
     with session.progress() as progress:
         if not jobs:
             progress.emit(Notice("no image names came in: nothing to do"))
             return EXIT_DONE
         describer = describer_for(stored, model, root=session.root, device=device, precision=precision)
         threads = workers or min(8, usable_cpus())
-        found = _look_up(stored, jobs, describer, top, backend, threads, progress.emit)
-        _print(session, stored, describer, found, json=json, jsonl=jsonl)
+        failed: list[ItemFailed] = []
+
+        def emit(event: Event) -> None:
+            progress.emit(event)
+            if isinstance(event, ItemFailed):
+                failed.append(event)
+
+        found = _look_up(stored, jobs, describer, top, backend, threads, emit)
+        _print(session, stored, describer, found, failed, json=json, jsonl=jsonl)
         if gallery is not None:
             absent = _write_gallery(gallery, stored, describer, found, images, threads)
             if absent:
@@ -199,6 +207,7 @@ def _print(
     stored: StoredDescriptors,
     describer: Describer,
     found: Found,
+    failed: Sequence[ItemFailed],
     *,
     json: bool,
     jsonl: bool,
@@ -214,11 +223,20 @@ def _print(
         for job, own in found
     ]
     if json:
-        session.output.json({"index": stored.path, "model": describer.name, "queries": documents})
+        session.output.json(
+            {
+                "index": stored.path,
+                "model": describer.name,
+                "queries": documents,
+                "failed": [event.source for event in failed],
+            }
+        )
         return
     if jsonl:
         for document in documents:
             session.output.jsonl(document)
+        for event in failed:
+            session.output.jsonl({"query": event.source, "error": event.reason})
         return
     rows = [
         (str(job.path), str(rank), f"{score:.6f}", name)

@@ -35,8 +35,8 @@ class GalleryImage:
     """One picture of the page.
 
     ``path`` is its file (None: it is not on this machine), ``score`` its similarity to the query, ``mark`` whether it
-    is a right answer (None: nobody knows), ``box`` (left, upper, right, lower, in pixels of the upright image) the part
-    of it that was searched for.
+    is a right answer (None: nobody knows), ``box`` (left, upper, right, lower, in pixels of the image as it is shown)
+    the part of it that was searched for.
     """
 
     name: str
@@ -71,17 +71,18 @@ def write_gallery(
     facts: Sequence[tuple[str, str]] = (),
     thumbnail_px: int = THUMBNAIL_PX,
     workers: int = 2,
+    upright: bool = True,
 ) -> int:
     """Write the page, whole or not at all; returns how many pictures it shows no thumbnail of.
 
     ``facts`` are pairs (what, value) told under the title: model, data set, scores. ``thumbnail_px`` is the longest
-    side of a thumbnail. A picture that is not there or cannot be read has its name in place of its thumbnail.
-    Raises OSError as the system gives it.
+    side of a thumbnail; ``upright`` turns pictures as their EXIF says, before boxes are drawn. A picture that is not
+    there or cannot be read has its name in place of its thumbnail. Raises OSError as the system gives it.
     """
     shown = list(rows)
     pictures = {_key(image): image for row in shown for image in (row.query, *row.results)}
     with ThreadPoolExecutor(workers) as pool:
-        made = list(pool.map(lambda image: _thumbnail(image, thumbnail_px), pictures.values()))
+        made = list(pool.map(lambda image: _thumbnail(image, thumbnail_px, upright), pictures.values()))
     thumbnails = {
         key: _Thumbnail(f"t{number}", picture)
         for number, (key, picture) in enumerate(zip(pictures, made, strict=True))
@@ -111,12 +112,12 @@ def _key(image: GalleryImage) -> tuple[str, Box | None]:
     return (os.fspath(image.path) if image.path is not None else f"\0{image.name}", image.box)
 
 
-def _thumbnail(image: GalleryImage, side_px: int) -> str | None:
+def _thumbnail(image: GalleryImage, side_px: int, upright: bool) -> str | None:
     """A small JPEG as a data URI; None if the picture cannot be had."""
     if image.path is None:
         return None
     try:
-        small = Image.fromarray(read_photo(image.path).pixels)
+        small = Image.fromarray(read_photo(image.path, upright=upright).pixels)
     except DarksideError:
         return None
     if image.box is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from darkside_cli.retrieval.extract import (
     Rows,
     extract_array,
     extract_files,
+    settings_digest,
 )
 from darkside_cli.retrieval.places import ground_truth_from_places
 from darkside_cli.retrieval.store import open_descriptors
@@ -40,11 +43,13 @@ class Benchmark:
 
     ``entry`` is that of a set known by name. ``upright`` says whether images are turned by their EXIF orientation:
     those of published ground truths are not, as their figures and boxes were made from the pixels as stored.
+    ``places`` says that it was made of folders of places.
     """
 
     truth: GroundTruth
     entry: TestSet | None = None
     upright: bool = True
+    places: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,12 @@ class BenchmarkRows:
     def broken(self) -> int:
         """How many rows are NaN."""
         return sum(int(np.isnan(rows[:, 0]).sum()) for rows in (self.database, self.queries))
+
+    def failed(self, truth: GroundTruth) -> tuple[str, ...]:
+        """Names of the images whose rows are NaN, each once."""
+        names = [*truth.database, *(query.name for query in truth.queries)]
+        lacking = np.isnan(np.concatenate([self.database[:, 0], self.queries[:, 0]]))
+        return tuple(dict.fromkeys(name for name, broken in zip(names, lacking, strict=True) if broken))
 
 
 def open_benchmark(
@@ -95,7 +106,7 @@ def open_benchmark(
         truth = ground_truth_from_places(
             path, queries=queries, database=database, distractors=distractor_folders
         )
-        return Benchmark(truth)
+        return Benchmark(truth, places=True)
     if path.is_file():
         return Benchmark(read_ground_truth(path, images=images), upright=path.suffix.lower() == ".json")
     if path.suffix or len(path.parts) > 1:
@@ -151,6 +162,16 @@ def describe_benchmark(
         rows[[index[name, None] for name in truth.database]],
         rows[[index[query.name, query.box] for query in truth.queries]],
     )
+
+
+def kept_name(truth: GroundTruth, describer: BatchDescriber, options: ExtractOptions) -> str:
+    """Name for a file of a benchmark's descriptors: model, data set, and a digest.
+
+    No other settings, weights or folder of images have that digest, so that files of several can be side by side.
+    """
+    made_of = f"{settings_digest(describer, options)} {truth.image_root and truth.image_root.absolute()}"
+    plain = (re.sub(r"[^\w.+-]+", "_", Path(name).name) for name in (describer.name, truth.name))
+    return f"{'-'.join(plain)}-{sha256(os.fsencode(made_of)).hexdigest()[:8]}.h5"
 
 
 def without_broken_queries(truth: GroundTruth, rows: BenchmarkRows) -> tuple[GroundTruth, BenchmarkRows]:

@@ -50,6 +50,7 @@ __all__ = [
     "Rows",
     "extract_array",
     "extract_files",
+    "settings_digest",
 ]
 
 Rows = NDArray[np.float32]
@@ -173,18 +174,27 @@ def extract_files(
     return ExtractSummary(target if written else None, counts.done, counts.skipped, failed, seconds)
 
 
-def _record(
-    describer: BatchDescriber, options: ExtractOptions, metadata: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """What is recorded with descriptors. ``digest`` is of what they depend on."""
-    decisive = {
+def _decisive(describer: BatchDescriber, options: ExtractOptions) -> dict[str, Any]:
+    return {
         "fingerprint": describer.fingerprint,
         "image_size": options.image_size_px,
         "upright": options.upright,
         "precision": describer.precision,
         "dim": describer.dim,
     }
-    digest = sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def settings_digest(describer: BatchDescriber, options: ExtractOptions) -> str:
+    """Hash of all that a descriptor depends on but for its image: rows of equal digests belong together."""
+    return sha256(json.dumps(_decisive(describer, options), sort_keys=True).encode()).hexdigest()
+
+
+def _record(
+    describer: BatchDescriber, options: ExtractOptions, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What is recorded with descriptors. ``digest`` is of what they depend on."""
+    decisive = _decisive(describer, options)
+    digest = settings_digest(describer, options)
     made = {"transform": str(describer.transform), "darkside": __version__, "digest": digest}
     return {**describer.metadata, **decisive, **made, **(metadata or {})}
 
@@ -201,11 +211,15 @@ def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> S
     if stored.metadata.get("digest") != record["digest"]:
         reason = "was not made by darkside extract"
         if "digest" in stored.metadata:
-            differing = [
-                [key for key in keys if stored.metadata.get(key) != record.get(key)]
-                for keys in (_CHOSEN, _FOLLOWING)
+            changed = {key for key in (*_CHOSEN, *_FOLLOWING) if stored.metadata.get(key) != record.get(key)}
+            told = [
+                f"{key} ({_shown(stored.metadata.get(key))}, not {_shown(record.get(key))})"
+                for key in _CHOSEN
+                if key in changed
             ]
-            reason = f"was made with another {' and '.join(differing[0] or differing[1])}"
+            reason = (
+                f"was made with another {' and '.join(told or [key for key in _FOLLOWING if key in changed])}"
+            )
         raise UsageError(f"{target} is there already and {reason}", hint=anew)
     others = set(stored.names or ()) - set(names)
     if others:
@@ -215,6 +229,15 @@ def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> S
             hint=anew,
         )
     return stored
+
+
+def _shown(value: Any) -> str:
+    """A setting as people write it: scales between commas, CLAHE as CLIP:GRID."""
+    if isinstance(value, list):
+        return ",".join(f"{each:.4g}" if isinstance(each, float) else str(each) for each in value)
+    if isinstance(value, Mapping):
+        return ":".join(str(each) for each in value.values())
+    return "none" if value is None else str(value)
 
 
 def _prepare(journal: Journal, present: StoredDescriptors | None, emit: Emit) -> None:

@@ -97,13 +97,24 @@ def nearest(
     return np.where(there, found.top_indices, -1), np.where(there, found.top_scores, np.float32(np.nan))
 
 
-def _by_faiss(index: StoredDescriptors, queries: Scores, k: int) -> tuple[Indices, Scores]:
+def require_backend(backend: str) -> None:
+    """Raise MissingAssetError if ``backend`` is "faiss" and FAISS is not installed."""
+    if backend == "faiss":
+        _import_faiss()
+
+
+def _import_faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
         raise MissingAssetError(
             "FAISS is not installed", hint="pip install faiss-cpu, or leave --backend faiss out"
         ) from error
+    return faiss
+
+
+def _by_faiss(index: StoredDescriptors, queries: Scores, k: int) -> tuple[Indices, Scores]:
+    faiss = _import_faiss()
     flat = faiss.IndexIDMap(faiss.IndexFlatIP(index.dim))
     first = 0
     for block in index.blocks():

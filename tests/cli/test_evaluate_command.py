@@ -13,7 +13,8 @@ import golden
 import numpy as np
 import pytest
 import torch
-from tests_support import RunCli
+from small_descriptor import write_small_descriptor
+from tests_support import RunCli, RunHere
 
 CASE = golden.load_case("evaluation")
 MakePhoto = Callable[..., Path]
@@ -64,7 +65,7 @@ def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> N
                 ap = protocol["per_query"][number]["AP"]
                 assert ap is None if value is None else ap == pytest.approx(value, abs=1e-9)
     # What was kept can be scored again without a model, as a table with its published figures missing.
-    kept = tmp_path / "d" / "gem_vgg16_cyclegan-roxford5k.h5"
+    (kept,) = (tmp_path / "d").glob("gem_vgg16_cyclegan-roxford5k-????????.h5")
     again = run_cli("evaluate", "--descriptors", kept, "--dataset", "roxford5k", "--per-query")
     assert again.returncode == 0, again.stderr
     head, *rows = [line.split("\t") for line in again.stdout.decode().splitlines()]
@@ -138,6 +139,90 @@ def test_own_places_distractors_and_the_gallery(run_cli: RunCli, places: Path, t
     row = more.stdout.decode().splitlines()[1].split("\t")
     assert row[1].endswith("+2")
     assert math.isclose(float(row[3]), 75.0)
+
+
+def test_what_is_kept_is_apart_for_each_model_setting_and_folder(
+    run_here: RunHere, places: Path, tmp_path: Path
+) -> None:
+    """Two runs have models of one file name, and two data sets one folder name."""
+    for number in (1, 2):
+        (tmp_path / f"run{number}").mkdir()
+        write_small_descriptor(tmp_path / f"run{number}" / "best.safetensors", seed=number)
+    shutil.copytree(places, tmp_path / "other" / "places")
+    arguments = ("evaluate", "-m", "run1/best.safetensors", "-m", "run2/best.safetensors", "-d", places)
+    arguments += ("-d", "other/places", "--image-size", "96", "--keep", "kept", "-q", "--json")
+    first = run_here(*arguments)
+    assert first.returncode == 0, first.stderr
+    files = sorted((tmp_path / "kept").glob("*.h5"))
+    assert [file.name[:21] for file in files] == ["best.safetensors-plac"] * 4
+    times = [file.stat().st_mtime_ns for file in files]
+    assert run_here(*arguments).stdout == first.stdout
+    assert [file.stat().st_mtime_ns for file in files] == times, "taken from what was kept"
+    again = run_here(*arguments, "--overwrite")
+    assert again.stdout == first.stdout
+    assert all(file.stat().st_mtime_ns > before for file, before in zip(files, times, strict=True))
+    other = run_here(*arguments, "--clahe", "4.0", "--scales", "ss")
+    assert other.returncode == 0, other.stderr
+    assert other.stdout != first.stdout
+    assert len(list((tmp_path / "kept").glob("*.h5"))) == 8
+
+
+def test_broken_images_are_named_everywhere(run_here: RunHere, places: Path, tmp_path: Path) -> None:
+    write_small_descriptor(tmp_path / "net.safetensors")
+    for name in ("p0/night/n.png", "p1/day/d.png"):
+        (places / name).write_bytes(b"broken")
+    done = run_here("evaluate", "-m", "net.safetensors", "-d", places, "--image-size", "96", "--json")
+    assert done.returncode == 1
+    result = json.loads(done.stdout)["results"][0]
+    assert result["failed"] == ["p1/day/d.png", "p0/night/n.png"]
+    assert [query["name"] for query in result["protocols"]["ok"]["per_query"]] == [
+        "p1/night/n.png",
+        "p2/night/n.png",
+    ]
+    assert "p1/day/d.png, p0/night/n.png without a descriptor; queries left out: 1 of 3" in done.stderr
+
+
+def test_a_published_ground_truth_that_contradicts_itself(run_here: RunHere, tmp_path: Path) -> None:
+    """By hand: scores put a, b, c, d in this order; a is ok and junk, c is listed twice.
+
+    cirtorch has a at rank 0 (1), c at rank 2 less the junk before it, 1: (1/1 + 2/2) / 2; over three that are listed.
+    """
+    gnd = {"imlist": list("abcd"), "qimlist": ["q"], "gnd": [{"ok": [0, 2, 2], "junk": [0], "bbx": None}]}
+    (tmp_path / "gnd_odd.pkl").write_bytes(pickle.dumps(gnd))
+    angles = np.array([0.1, 0.2, 0.3, 0.4, 0.0])
+    table = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    np.savez(tmp_path / "d.npz", descriptors=table, names=np.array(list("abcdq")))
+    done = run_here("evaluate", "--descriptors", "d.npz", "--dataset", "gnd_odd.pkl", "--json")
+    assert done.returncode == 0, done.stderr
+    ap = json.loads(done.stdout)["results"][0]["protocols"]["ok"]["mAP"]
+    assert ap == pytest.approx((1 + 1) / 3, rel=1e-12)
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert len(warnings) == 2
+    assert "query 0 (q): ok lists image 2 (c) twice" in warnings[0]
+    assert "query 0 (q): image 0 (a) is both ok and junk" in warnings[1]
+
+
+def test_options_that_would_be_passed_over_are_refused(
+    run_here: RunHere, places: Path, tmp_path: Path
+) -> None:
+    names = [f"p{i}/{part}.png" for i in range(3) for part in ("day/d", "night/n")]
+    file = describe(places, {name: [1.0, 0.5] for name in names}, tmp_path / "all.npz")
+    gnd = {"imlist": [names[0]], "qimlist": [names[1]], "gnd": [{"ok": [0], "junk": [], "bbx": None}]}
+    (tmp_path / "gnd_one.pkl").write_bytes(pickle.dumps(gnd))
+    scores = ("evaluate", "--descriptors", file, "--dataset")
+    assert run_here(*scores, places).returncode == 0
+    assert run_here(*scores, "gnd_one.pkl", "--images", places).returncode == 0
+    for arguments, message in [
+        ((places, "--dim", "1"), "--dim says how a model describes images"),
+        ((places, "--no-whiten"), "--no-whiten says how a model describes images"),
+        ((places, "--keep", "kept"), "--keep says how a model describes images"),
+        ((places, "--images", tmp_path), "leave out --images"),
+        (("gnd_one.pkl", "--distractor-images", tmp_path / "more"), "gnd_one.pkl"),
+        (("gnd_one.pkl", "--query-folder", "dusk"), "one is no folder of places"),
+    ]:
+        done = run_here(*scores, *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert message.replace("gnd_one.pkl", "one is no folder of places") in done.stderr
 
 
 def test_mistakes(run_cli: RunCli, places: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_folder_into_a_file_that_hloc_reads(extract: RunCli, make_photo: MakeP
     assert path.stat().st_mtime_ns == before
     refused = extract("in", "-r", "-o", "out/x.h5", "--image-size", "64")
     assert refused.returncode == 2
-    assert b"made with another image_size" in refused.stderr
+    assert b"made with another image_size (96, not 64)" in refused.stderr
     assert refused.stderr.count(b"\n") == 1
 
 

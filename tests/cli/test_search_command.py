@@ -50,6 +50,7 @@ def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePh
     scores = table @ table[(stored.names or ()).index("day/2.png")]
     json_done = run_cli("search", "-i", index, query, "--json", "--backend", "exact")
     answer = json.loads(json_done.stdout)
+    assert answer["failed"] == []
     found = answer["queries"][0]
     assert found["query"] == str(query)
     assert [each["rank"] for each in found["results"]] == [1, 2, 3, 4, 5, 6]
@@ -59,6 +60,15 @@ def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePh
     assert [each["score"] for each in found["results"]] == sorted(
         (each["score"] for each in found["results"]), reverse=True
     )
+
+
+def test_queries_that_fail_are_in_the_answers(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
+    arguments = ("search", "-i", index, "photos/copy.png", "missing.png", "-k", "1")
+    answer = json.loads(run_cli(*arguments, "--json").stdout)
+    assert answer["failed"] == ["missing.png"]
+    assert [query["query"] for query in answer["queries"]] == ["photos/copy.png"]
+    lines = [json.loads(line) for line in run_cli(*arguments, "--jsonl").stdout.splitlines()]
+    assert lines[1] == {"query": "missing.png", "error": "no such file"}
 
 
 def test_names_through_a_pipe_and_pictures_elsewhere(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
