@@ -122,8 +122,8 @@ def run_on_meta(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
     except (RuntimeError, ValueError) as error:
         size = "x".join(map(str, first_tensor(inputs).shape[2:]))
         raise UsageError(
-            f"{architecture_of(module)} cannot take images of {size} pixels: {error}",
-            hint="give another size",
+            f"{architecture_of(module)} cannot take images of {size} pixels: its layers leave nothing of them",
+            hint="give a larger size",
         ) from error
     finally:
         for each, training in modes.items():

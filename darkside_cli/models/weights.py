@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ __all__ = [
 HEADER_KEY = "darkside"
 FORMAT_VERSION = 1
 _NAMED_KEYS = 4
+# Of a network with one damaged tensor; the smallest has six.
+_NEARLY_ALL = 0.8
 
 
 @dataclass(frozen=True)
@@ -216,10 +218,11 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def recognise_state(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, Any] | None:
     """Tell which architecture, in which configuration, a state dict belongs to; None if it is none of ours.
 
-    Recognisers look at a few keys. One whose network has exactly these keys and shapes is preferred; else the
-    first that recognises anything is returned, so that :func:`check_fit` can say what is wrong.
+    Recognisers look at a few keys. One whose network has exactly these keys and shapes is preferred; else what
+    most of the tensors fit is returned, so that :func:`check_fit` names the few that are wrong and not the many
+    that are not, even where a recogniser looked at a wrong one.
     """
-    first: tuple[str, Any] | None = None
+    recognised: list[tuple[str, Any]] = []
     for entry in ARCHITECTURES:
         try:
             with _Uninitialised():  # some compare with networks of their own making
@@ -230,8 +233,41 @@ def recognise_state(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, Any] | 
             continue
         if expected_shapes(entry.name, config) == dict(shapes):
             return entry.name, config
-        first = first or (entry.name, config)
-    return first
+        recognised.append((entry.name, config))
+    return _closest(shapes, recognised)
+
+
+def _closest(
+    shapes: Mapping[str, tuple[int, ...]], recognised: list[tuple[str, Any]]
+) -> tuple[str, Any] | None:
+    """Architecture and configuration that agree with most tensors of a state dict that none agrees with wholly.
+
+    What was recognised is tried, then the same with one value as it usually is, then every architecture as it
+    usually is, which must agree with nearly all.
+    """
+    usual = {entry.name: resolve(entry.config)() for entry in ARCHITECTURES}
+    variants = [
+        (name, replace(config, **{field.name: getattr(usual[name], field.name)}))
+        for name, config in recognised
+        for field in fields(config)
+        if getattr(config, field.name) != getattr(usual[name], field.name)
+    ]
+
+    def agreement(candidate: tuple[str, Any]) -> float:
+        try:
+            expected = expected_shapes(*candidate)
+        except ConfigError:
+            return 0.0
+        return sum(shapes.get(key) == shape for key, shape in expected.items()) / max(
+            len(expected), len(shapes)
+        )
+
+    # Of two that agree alike, what is usual is likelier.
+    best = max([*variants, *recognised], key=agreement, default=None)
+    guess = max(usual.items(), key=agreement)
+    if agreement(guess) >= _NEARLY_ALL and (best is None or agreement(guess) > agreement(best)):
+        return guess
+    return best
 
 
 def normalise_state(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -147,6 +147,11 @@ def test_sizes_that_do_not_work() -> None:
         describe(ResnetGenerator(ResnetGeneratorConfig(ngf=1)), 3)
     with pytest.raises(UsageError, match="Hed cannot find edges in 8x8 pixels"):
         describe(Hed(), 8)
+    with pytest.raises(UsageError) as caught:
+        describe(PatchDiscriminator(), 16)
+    assert caught.value.message.endswith(
+        "cannot take images of 16x16 pixels: its layers leave nothing of them"
+    )
     module = PatchDiscriminator()
     with pytest.raises(UsageError):
         describe(module, 4)

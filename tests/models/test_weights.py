@@ -15,7 +15,7 @@ from torch import Tensor
 
 from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
-from darkside_cli.models.architectures import ARCHITECTURES
+from darkside_cli.models.architectures import ARCHITECTURES, Architecture
 from darkside_cli.models.discriminator import PatchDiscriminatorConfig, PixelDiscriminatorConfig
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.hed import HedConfig
@@ -233,6 +233,29 @@ def test_damaged_header_and_other_formats(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "y")
     with pytest.raises(MissingAssetError):
         read_checkpoint(tmp_path / "z")
+
+
+@pytest.mark.parametrize("entry", list(ARCHITECTURES), ids=lambda entry: entry.name)
+def test_a_damaged_tensor_is_named_alone(entry: Architecture) -> None:
+    """Also one that the configuration is read from, and though no exact configuration fits."""
+    shapes = expected_shapes(entry.name, resolve(entry.config)())
+    fours = [key for key, shape in shapes.items() if len(shape) == 4]
+    for key in (next(iter(shapes)), *fours[-1:]):
+        damaged = {**shapes, key: (shapes[key][0] + 2, *shapes[key][1:])}
+        recognised = recognise_state(damaged)
+        assert recognised is not None
+        with pytest.raises(CheckpointError) as caught:
+            check_fit(damaged, *recognised, Path("f.pth"))
+        sizes = ("x".join(map(str, damaged[key])), "x".join(map(str, shapes[key])))
+        assert (
+            caught.value.message
+            == f"f.pth does not fit {entry.name}: {key} is {sizes[0]}, expected {sizes[1]}"
+        )
+
+
+def test_what_is_nothing_of_ours_stays_unknown() -> None:
+    assert recognise_state({"a.weight": (3, 3), "b.weight": (2,)}) is None
+    assert recognise_state({}) is None
 
 
 def checkpoint_of(state: dict[str, Tensor]) -> Checkpoint:
