@@ -130,12 +130,17 @@ def _remove(
     session: Session, store: AssetStore, names: Sequence[str], *, yes: bool, dry_run: bool, json: bool
 ) -> int:
     from darkside_cli.data.entries import GROUPS
-    from darkside_cli.data.upkeep import dependents, remove
+    from darkside_cli.data.upkeep import dependents, kept_images, removable, remove
 
     # What an asset requires stays: others may use it, and nobody asked for it to go.
     chosen = {a.name for n in names for a in (store.select([n]) if n in GROUPS else [store.assets.get(n)])}
-    assets = [asset for asset in store.assets if asset.name in chosen and store.state(asset).size]
-    total = sum(store.state(asset).size for asset in assets)
+    named = [asset for asset in store.assets if asset.name in chosen and store.state(asset).size]
+    for asset in named:
+        folder = kept_images(store, asset)
+        if folder is not None:
+            say(f"the images of {asset.name} in {folder} were not put there by darkside and stay")
+    assets = [asset for asset in named if removable(store, asset)]
+    total = sum(removable(store, asset) for asset in assets)
     for asset in assets:
         users = [name for name in dependents(store, asset) if name not in chosen]
         if users:

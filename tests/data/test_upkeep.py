@@ -14,7 +14,17 @@ from faulty_server import FaultyServer
 from filelock import FileLock
 
 from darkside_cli.data.disk import Stopped, lock_path
-from darkside_cli.data.upkeep import Verified, dependents, last_used, leftovers, prune, remove, verify
+from darkside_cli.data.upkeep import (
+    Verified,
+    dependents,
+    kept_images,
+    last_used,
+    leftovers,
+    prune,
+    removable,
+    remove,
+    verify,
+)
 from darkside_cli.events import Event, TransferProgress
 
 
@@ -135,6 +145,25 @@ def test_removing_frees_and_digests_stay_unless_forgotten(full: FaultyServer, tm
     assert store.get(store.select(["paris"])).failed == {}
 
 
+def test_images_of_an_earlier_program_stay_and_are_not_counted_as_freed(
+    full: FaultyServer, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "data" / "test" / "rparis" / "jpg"
+    earlier.mkdir(parents=True)
+    (earlier / NAMES[0]).write_bytes(b"12345")
+    store = open_store(full, tmp_path)
+    paris = store.assets.get("paris")
+    assert store.state(paris).size == 5
+    assert kept_images(store, paris) == earlier
+    assert removable(store, paris) == 0
+    names = tmp_path / "data" / "test" / "paris" / "gnd.txt"
+    names.parent.mkdir(parents=True)
+    names.write_bytes(b"123")
+    assert removable(store, paris) == remove(store, paris) == 3
+    assert tree(earlier) == {NAMES[0]: b"12345"}
+    assert not names.exists()
+
+
 def test_images_on_another_disk_are_not_deleted_through_a_link(full: FaultyServer, tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
@@ -142,7 +171,8 @@ def test_images_on_another_disk_are_not_deleted_through_a_link(full: FaultyServe
     (tmp_path / "root" / JPG).parent.mkdir(parents=True)
     (tmp_path / "root" / JPG).symlink_to(shelf)
     store = open_store(full, tmp_path / "root")
-    remove(store, store.assets.get("paris"))
+    assert kept_images(store, store.assets.get("paris")) == tmp_path / "root" / JPG
+    assert remove(store, store.assets.get("paris")) == 0
     assert not (tmp_path / "root" / JPG).is_symlink()
     assert tree(shelf) == {NAMES[0]: b"x"}
 
