@@ -97,7 +97,10 @@ class ToyGan(Task[Pair]):
         )
         middle = nn.BatchNorm2d(4) if norm else nn.Identity()
         self.discriminator = seeded(
-            nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, bias=not norm), middle, nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 3)), 2
+            nn.Sequential(
+                nn.Conv2d(3, 4, 3, stride=2, bias=not norm), middle, nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 3)
+            ),
+            2,
         )
         self.teacher = seeded(nn.Conv2d(3, 1, 3, padding=1), 3)
         self.networks = {

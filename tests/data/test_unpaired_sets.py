@@ -97,7 +97,9 @@ def test_published_lists_that_are_not_there(tmp_path: Path) -> None:
     folder = tmp_path / "root" / "data" / "train" / "retrieval-SfM-120k" / "dataset"
     folder.mkdir(parents=True)
     (folder / "train_day.txt").write_text("a/b/c\n" * 5)
-    with pytest.raises(MissingAssetError, match=r"5 of 5 day pictures are not there: .* and 2 more") as caught:
+    with pytest.raises(
+        MissingAssetError, match=r"5 of 5 day pictures are not there: .* and 2 more"
+    ) as caught:
         opened(tmp_path, None)
     assert "darkside download retrieval-sfm-120k" in str(caught.value.hint)
 

@@ -30,7 +30,8 @@ def make() -> DescriptorTask:
 def test_every_image_is_a_negative_of_the_other_places() -> None:
     """Anchors and positives are alike: over the temperature 0.5, an own one has 2, a foreign one 0."""
     batch = TupleBatch(
-        ((flat(RED), flat(RED), flat(BLUE)), (flat(GREEN), flat(GREEN, 3), flat(BLUE))), ((1, 1, 3), (2, 2, 3))
+        ((flat(RED), flat(RED), flat(BLUE)), (flat(GREEN), flat(GREEN, 3), flat(BLUE))),
+        ((1, 1, 3), (2, 2, 3)),
     )
     (only,) = list(make().train_step(batch))
     there = -math.log(math.exp(2) / (math.exp(2) + 3))  # against the other positive and two negatives
