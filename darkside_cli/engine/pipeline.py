@@ -150,13 +150,14 @@ class Pipeline(Generic[J, L, R]):
         return self._events.counts()
 
     def run(self, jobs: Iterable[J]) -> Counts:
-        """Do all jobs. A KeyboardInterrupt waits for the files being written, tells of them, and goes on up."""
+        """Do all jobs. At a KeyboardInterrupt what is computed is stored and told of before it goes on up."""
         self._loaders = ThreadPoolExecutor(self._workers, thread_name_prefix="load")
         self._storers = ThreadPoolExecutor(self._workers, thread_name_prefix="store")
         try:
             self._run(jobs)
         except KeyboardInterrupt:
-            self._close()
+            self._loaders.shutdown(wait=True, cancel_futures=True)
+            self._storers.shutdown(wait=True)  # the work in them is done: a run that goes on need not do it again
             self._tell_of_finished()
             raise
         finally:

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from stub_describer import StubDescriber, expected_row
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_array, extract_files
-from darkside_cli.retrieval.journal import journal_folder
+from darkside_cli.retrieval.journal import Journal, journal_folder
 from darkside_cli.retrieval.store import open_descriptors
 
 MakePhoto = Callable[..., Path]
@@ -223,6 +224,25 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, photos: list[ImageJob]) -> N
     assert (summary.done, summary.skipped) == (6, 3)
     assert_holds(target, photos)
     assert not journal_folder(target).exists()
+
+
+def test_an_interruption_keeps_what_was_computed(
+    tmp_path: Path, photos: list[ImageJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also rows that wait for a slow disk."""
+    append = Journal.append
+
+    def slow(journal: Journal, name: str, stamp: Hashable, row: np.ndarray) -> None:
+        time.sleep(0.2)
+        append(journal, name, stamp, row)
+
+    monkeypatch.setattr(Journal, "append", slow)
+    target = tmp_path / "x.h5"
+    with pytest.raises(KeyboardInterrupt):
+        extract(photos, target, StubDescriber(batch=1, stop_after=4), workers=1)
+    monkeypatch.undo()
+    summary, _ = extract(photos, target, StubDescriber(batch=1))
+    assert (summary.done, summary.skipped) == (5, 4)
 
 
 def test_another_model_starts_afresh_and_says_so(tmp_path: Path, photos: list[ImageJob]) -> None:
