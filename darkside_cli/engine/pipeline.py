@@ -157,7 +157,9 @@ class Pipeline(Generic[J, L, R]):
             self._run(jobs)
         except KeyboardInterrupt:
             self._loaders.shutdown(wait=True, cancel_futures=True)
-            self._storers.shutdown(wait=True)  # the work in them is done: a run that goes on need not do it again
+            self._storers.shutdown(
+                wait=True
+            )  # the work in them is done: a run that goes on need not do it again
             self._tell_of_finished()
             raise
         finally:

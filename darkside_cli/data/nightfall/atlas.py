@@ -71,6 +71,7 @@ class AtlasBuilder:
         depth = cv2.subtract(cv2.blur(heights, (9, 9)), heights)
         corner = 255 - np.minimum(depth, 60) * 2
         relief = np.empty((height, _WIDTH * 3 // 2, 4), dtype=np.uint8)
+        relief[:] = 128, 128, 255, 255  # flat, for what is looked up a little beside a level
         relief[:, :_WIDTH] = cv2.merge([_slope(heights, 1, 0), _slope(heights, 0, 1), corner, corner])
         corners = [(0, 0)]
         x, y, w, h = 0, 0, _WIDTH, height

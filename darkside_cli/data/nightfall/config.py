@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from darkside_cli.registry import Entry, Registry
 
 #: Goes up when pictures, names or the layout change: what an older version wrote is then made anew.
-VERSION = 1
+VERSION = 2
 NAME = "nightfall"
 
 

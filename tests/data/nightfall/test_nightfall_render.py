@@ -140,7 +140,7 @@ def test_pictures_are_those_of_this_version(scene: Scene) -> None:
 
     Two levels leave room for another OpenCV, whose interpolation rounds differently.
     """
-    assert VERSION == 1
+    assert VERSION == 2
     for night, expected in ((False, DAY), (True, NIGHT)):
         assert np.abs(np.subtract(coarse(shoot(scene, 0, night=night)), expected)).max() <= 2
 

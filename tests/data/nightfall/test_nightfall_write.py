@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.data import nightfall
 from darkside_cli.data.disk import Stopped
 from darkside_cli.data.nightfall import asset, marker
-from darkside_cli.data.nightfall.config import NightfallConfig
+from darkside_cli.data.nightfall.config import VERSION, NightfallConfig
 from darkside_cli.data.nightfall.layout import FOLDERS, pictures
 from darkside_cli.data.test_sets import TEST_SETS
 from darkside_cli.data.upkeep import leftovers, remove, verify
@@ -149,6 +150,31 @@ def test_processes_write_what_one_does_and_end_with_it(tmp_path: Path) -> None:
     assert sum(isinstance(event, ImageReady) for event in events) == len(pictures(more))
 
 
+_RENDER = """
+import hashlib
+from darkside_cli.data.nightfall.place import build_scene
+from darkside_cli.data.nightfall.render import render
+from darkside_cli.data.nightfall.shot import draw_shot
+for place in (30014, 30015):
+    scene = build_scene(2023, place)
+    for night in (False, True):
+        picture = render(scene, draw_shot(scene, 0, night=night, size_px=24), samples=1)
+        print(hashlib.sha256(picture.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fills memory as glibc's allocator can")
+def test_no_pixel_comes_from_memory_that_nobody_wrote() -> None:
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", _RENDER],
+            check=True, capture_output=True, env={**os.environ, "MALLOC_PERTURB_": fill},
+        ).stdout
+        for fill in ("0", "85", "170")
+    }  # fmt: skip
+    assert len(seen) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes")
 def test_workers_do_not_outlive_a_killed_caller(tmp_path: Path) -> None:
@@ -189,10 +215,12 @@ def test_an_older_version_is_made_anew(root: Path, city: Path) -> None:
     for name in FOLDERS:
         path = root / name / marker.MARKER
         path.write_text(
-            path.read_text().replace('"version": 1', '"version": 0').replace(LEAST.fingerprint, "0" * 16)
+            path.read_text()
+            .replace(f'"version": {VERSION}', '"version": 0')
+            .replace(LEAST.fingerprint, "0" * 16)
         )
     state = asset.MAKER.state(root)
-    assert (state.status, state.lacking) == ("partial", ("nightfall of version 1",))
+    assert (state.status, state.lacking) == ("partial", (f"nightfall of version {VERSION}",))
     events = told(root)
     assert any(isinstance(event, Notice) and "of version 0" in event.message for event in events)
     assert digests(root) == digests(city)
