@@ -237,6 +237,7 @@ def test_pretrained_large(name: str, weights: Callable[[str], Path], tmp_path: P
     assert answer.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_package_is_not_installed(answer: Answer) -> None:
     assert answer.facts["package"] == str(ROOT / "darkside_cli" / "__init__.py")
     assert not answer.facts["on_path"]

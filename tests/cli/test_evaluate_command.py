@@ -225,6 +225,7 @@ def test_options_that_would_be_passed_over_are_refused(
         assert message.replace("gnd_one.pkl", "one is no folder of places") in done.stderr
 
 
+@pytest.mark.slow
 def test_mistakes(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
     def told(*arguments: str | Path) -> tuple[int, str]:
         done = run_cli("evaluate", *arguments)

@@ -117,6 +117,7 @@ def test_a_pipe_boxes_and_nan(extract: RunCli, make_photo: MakePhoto, tmp_path: 
     assert not np.allclose(open_descriptors(tmp_path / "y.npz").read()[0], table[2], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_in_one_line(
     extract: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path
 ) -> None:

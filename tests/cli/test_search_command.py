@@ -97,6 +97,7 @@ def test_names_through_a_pipe_and_pictures_elsewhere(run_cli: RunCli, index: Pat
     assert "no picture here" not in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_refusals(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
     write_small_descriptor(tmp_path / "another.safetensors", seed=1)
     write_descriptors(tmp_path / "foreign.npz", ["a"], [np.ones((1, 9), dtype=np.float32)], 9)

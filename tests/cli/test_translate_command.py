@@ -166,6 +166,7 @@ def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto,
         assert sheet.size == (88, 30)
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_in_one_line(
     translate: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path
 ) -> None:
@@ -384,6 +385,7 @@ def test_a_hostile_checkpoint_runs_nothing(run_cli: RunCli, make_photo: MakePhot
     assert (tmp_path / "ran").exists()  # the payload does work where pickles are trusted
 
 
+@pytest.mark.slow
 def test_runs_again(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
     """Suffixes, sheets and clashes: a second run makes nothing new, --overwrite makes the same anew."""
     for name in ("in/a.jpg", "in/IMG.jpg", "in/IMG.JPG", "a.jpg"):

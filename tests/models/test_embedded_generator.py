@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests_support import RunCli
 
@@ -67,6 +68,7 @@ def test_translate_steps_down_to_it_and_says_so(tmp_path: Path, run_cli: RunCli)
     assert named.returncode == 3
 
 
+@pytest.mark.slow
 def test_it_is_listed_and_described(tmp_path: Path, run_cli: RunCli) -> None:
     assert b"darkside-mini" in run_cli("models").stdout
     told = run_cli("models", EMBEDDED_GENERATOR).stdout.decode()
