@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,13 +18,19 @@ from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
+    from darkside_cli.data.caches import Cache, CacheState
+    from darkside_cli.data.entries import Asset
+    from darkside_cli.data.inventory import State
     from darkside_cli.data.store import AssetStore
 
 ACTIONS = ("list", "verify", "rm", "prune", "forget")
 
 
 def _complete(incomplete: str) -> list[str]:
-    return [*(action for action in ACTIONS if action.startswith(incomplete)), *asset_names(incomplete)]
+    from darkside_cli.data.caches import CACHES
+
+    own = [name for name in (*ACTIONS, *CACHES.names()) if name.startswith(incomplete)]
+    return [*own, *asset_names(incomplete)]
 
 
 def cache(
@@ -41,7 +48,7 @@ def cache(
         list[str] | None,
         typer.Argument(
             metavar="NAMES...",
-            help="Assets (or groups); for forget also paths in the data folder.",
+            help="Assets (or groups), or night-cache; for forget also paths in the data folder.",
             autocompletion=_complete,
             show_default=False,
         ),
@@ -54,16 +61,22 @@ def cache(
 ) -> int:
     """Show what the data folder holds, check it, and delete from it.
 
-    Without an action it lists what is there; cache rm tokyo247 deletes one asset, and cache prune what a
-    killed run or an unpacked archive left behind.
+    Without an action it lists what is there; cache rm tokyo247 deletes one asset, cache rm night-cache the
+    translations that finetune keeps, and cache prune what a killed run or an unpacked archive left behind.
     """
     if action not in ACTIONS:
         raise UnknownNameError("action", action, ACTIONS)
     store = open_assets(session)
+    named, caches = _split(store, names or [])
+    if action in ("verify", "forget") and caches:
+        raise UsageError(
+            f"{caches[0].name} has no digests to {action}",
+            hint=f"darkside cache rm {caches[0].name} deletes it",
+        )
     if action == "list":
-        return _list(session, store, names or [], json=json)
+        return _list(session, store, named, caches, json=json)
     if action == "verify":
-        return _verify(session, store, store.select(names or []), json=json)
+        return _verify(session, store, store.select(named), json=json)
     if action == "prune":
         if names:
             raise UsageError("prune takes no names", hint="darkside cache rm NAMES deletes assets")
@@ -72,51 +85,61 @@ def cache(
         raise UsageError(f"{action} needs names", hint="darkside cache shows what is there")
     if action == "forget":
         return _forget(store, names)
-    return _remove(session, store, names, yes=yes, dry_run=dry_run, json=json)
+    return _remove(session, store, named, caches, yes=yes, dry_run=dry_run, json=json)
 
 
-def _list(session: Session, store: AssetStore, names: Sequence[str], *, json: bool) -> int:
+def _split(store: AssetStore, names: Sequence[str]) -> tuple[list[str], list[Cache]]:
+    """Tell names of caches from all others. Raises UnknownNameError for what is nearly the name of a cache."""
+    from darkside_cli.data.caches import CACHES
+    from darkside_cli.data.entries import GROUPS
+
+    others = [name for name in names if name not in CACHES]
+    for name in others:
+        if name not in store.assets and name not in GROUPS and get_close_matches(name, CACHES.names(), 1):
+            raise UnknownNameError(
+                "asset", name, [*store.assets.names(aliases=True), *GROUPS, *CACHES.names()]
+            )
+    return others, [CACHES.get(name) for name in dict.fromkeys(names) if name in CACHES]
+
+
+def _list(
+    session: Session, store: AssetStore, names: Sequence[str], named: Sequence[Cache], *, json: bool
+) -> int:
+    from darkside_cli.data.caches import CACHES, cache_state
     from darkside_cli.data.disk import free_bytes
     from darkside_cli.data.upkeep import last_used, leftovers
 
-    assets = store.select(names) if names else list(store.assets)
-    rows = [(asset, state) for asset in assets if (state := store.state(asset)).status != "missing" or names]
-    used = sum(state.size for _, state in rows)
+    everything = not names and not named
+    assets = list(store.assets) if everything else store.select(names)
+    rows = [
+        (asset, state)
+        for asset in assets
+        if (state := store.state(asset)).status != "missing" or not everything
+    ]
+    caches = [
+        (cache, kept)
+        for cache in (CACHES if everything else named)
+        if (kept := cache_state(store.root, cache)).files or not everything
+    ]
+    used = sum(state.size for _, state in rows) + sum(kept.size for _, kept in caches)
     rest = sum(item.size for item in leftovers(store))
     free = free_bytes(store.root)
     if json:
-        session.output.json(
-            {
-                "data_dir": store.root,
-                "used_bytes": used,
-                "leftover_bytes": rest,
-                "free_bytes": free,
-                "assets": [
-                    {
-                        "name": asset.name,
-                        "state": state.status,
-                        "size_bytes": state.size,
-                        "images": state.images,
-                        "lacking": list(state.lacking),
-                        "last_used": last_used(store, asset),
-                    }
-                    for asset, state in rows
-                ],
-            }
-        )
+        document = {
+            "data_dir": store.root,
+            "used_bytes": used,
+            "leftover_bytes": rest,
+            "free_bytes": free,
+            "assets": [_asset_facts(asset, state, last_used(store, asset)) for asset, state in rows],
+            "caches": [_cache_facts(store, cache, kept) for cache, kept in caches],
+        }
+        session.output.json(document)
         return EXIT_DONE
     session.output.table(
-        ("name", "here", "size", "images", "last used", "lacking"),
+        ("name", "here", "size", "images", "last used", "remarks"),
         [
-            (
-                asset.name,
-                state.status,
-                human_size(state.size),
-                f"{state.images:,}" if state.images is not None else "-",
-                last_used(store, asset) or "-",
-                ", ".join(state.lacking[:3]) or "-",
-            )
-            for asset, state in rows
+            *(_asset_cells(asset, state, last_used(store, asset)) for asset, state in rows),
+            *(_cache_cells(cache, kept) for cache, kept in caches),
         ],
         title=f"data folder: {store.root} ({session.root.origin})",
     )
@@ -126,9 +149,50 @@ def _list(session: Session, store: AssetStore, names: Sequence[str], *, json: bo
     return EXIT_DONE
 
 
+def _asset_facts(asset: Asset, state: State, used: str | None) -> dict[str, Any]:
+    return {
+        "name": asset.name,
+        "state": state.status,
+        "size_bytes": state.size,
+        "images": state.images,
+        "lacking": list(state.lacking),
+        "last_used": used,
+    }
+
+
+def _cache_facts(store: AssetStore, cache: Cache, kept: CacheState) -> dict[str, Any]:
+    return {
+        "name": cache.name,
+        "summary": cache.summary,
+        "path": store.root / cache.folder,
+        "files": kept.files,
+        "size_bytes": kept.size,
+        "last_used": kept.last_used,
+    }
+
+
+def _asset_cells(asset: Asset, state: State, used: str | None) -> tuple[str, ...]:
+    images = f"{state.images:,}" if state.images is not None else "-"
+    remarks = f"lacks {', '.join(state.lacking[:3])}" if state.lacking else "-"
+    return asset.name, state.status, human_size(state.size), images, used or "-", remarks
+
+
+def _cache_cells(cache: Cache, kept: CacheState) -> tuple[str, ...]:
+    here = "kept" if kept.files else "empty"
+    return cache.name, here, human_size(kept.size), f"{kept.files:,}", kept.last_used or "-", cache.summary
+
+
 def _remove(
-    session: Session, store: AssetStore, names: Sequence[str], *, yes: bool, dry_run: bool, json: bool
+    session: Session,
+    store: AssetStore,
+    names: Sequence[str],
+    named_caches: Sequence[Cache],
+    *,
+    yes: bool,
+    dry_run: bool,
+    json: bool,
 ) -> int:
+    from darkside_cli.data.caches import cache_state, clear_cache
     from darkside_cli.data.entries import GROUPS
     from darkside_cli.data.upkeep import dependents, kept_images, removable, remove
 
@@ -140,17 +204,20 @@ def _remove(
         if folder is not None:
             say(f"the images of {asset.name} in {folder} were not put there by darkside and stay")
     assets = [asset for asset in named if removable(store, asset)]
+    caches = [cache for cache in named_caches if cache_state(store.root, cache).files]
     total = sum(removable(store, asset) for asset in assets)
+    total += sum(cache_state(store.root, cache).size for cache in caches)
     for asset in assets:
         users = [name for name in dependents(store, asset) if name not in chosen]
         if users:
             say(f"warning: {', '.join(users)} will no longer work without {asset.name}")
-    words = ", ".join(asset.name for asset in assets)
-    if not assets or dry_run or not _confirmed(f"Delete {words} ({human_size(total)})?", yes=yes):
+    removed = [each.name for each in (*assets, *caches)]
+    question = f"Delete {', '.join(removed)} ({human_size(total)})?"
+    if not removed or dry_run or not _confirmed(question, yes=yes):
         freed = 0
     else:
         freed = sum(remove(store, asset) for asset in assets)
-    removed = [asset.name for asset in assets]
+        freed += sum(clear_cache(store.root, cache) for cache in caches)
     return _tell_freed(session, removed, freed if freed else total, done=bool(freed), json=json)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkside_cli.config.paths import DataRoot
+from darkside_cli.data.caches import NIGHT_CACHE
 from darkside_cli.data.test_sets import TEST_SETS
 from darkside_cli.data.threads import default_threads
 from darkside_cli.data.tuple_sets import published_name
@@ -157,7 +158,8 @@ def night_of(
         return ReadyNights(options.images, size_px=config.data.image_size_px)
     if not generators:
         raise UsageError("there is no generator", hint="name one with --model, or --augment none")
-    cache = NightCache(options.cache or root / "cache" / "night", int(options.cache_gb * 1e9), emit=emit)
+    folder = options.cache or root / NIGHT_CACHE.folder
+    cache = NightCache(folder, int(options.cache_gb * 1e9), emit=emit)
     kept = [KeptNight(maker, cache) if maker.costly else maker for maker in generators]
     return kept[0] if len(kept) == 1 else MixedNight(kept)
 

@@ -10,6 +10,7 @@ generators have to give way.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ class NightCache:
         self._lock = Lock()
         self._sizes = _sizes(folder)
         self._stopped = limit <= 0
+        self._used: set[str] = set()
         self.made = 0
         """Pictures that were not here and had to be made."""
 
@@ -55,6 +57,7 @@ class NightCache:
         path = self.folder / place / key[:2] / f"{key}{_SUFFIX}"
         found = None if self._limit <= 0 else _read(path)
         if found is not None:
+            self._tell_used(place)
             return found
         night = maker(day, name)
         if night is None:
@@ -67,6 +70,13 @@ class NightCache:
         self.made += 1
         self._keep(path, place, night)
         return night
+
+    def _tell_used(self, place: str) -> None:
+        """Note, once in a process, that a generator's pictures are in use: others have to give way before them."""
+        if place not in self._used:
+            self._used.add(place)
+            with suppress(OSError):  # a folder that may only be read serves as well
+                os.utime(self.folder / place)
 
     def _keep(self, path: Path, place: str, night: FloatImage) -> None:
         if self._stopped:

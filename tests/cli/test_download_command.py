@@ -249,6 +249,8 @@ def test_verify_finds_damage(run: RunCli, home: Path) -> None:
         (("cache", "rm", "tokio"), "did you mean tokyo"),
         (("cache", "prune", "x"), "prune takes no names"),
         (("cache", "forget", "nothing"), "unknown asset"),
+        (("cache", "rm", "nightcache"), "did you mean night-cache"),
+        (("cache", "verify", "night-cache"), "has no digests to verify"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(run: RunCli, arguments: tuple[str, ...], message: str) -> None:
@@ -282,6 +284,40 @@ def test_the_cache_is_listed_and_cleared(run: RunCli, home: Path) -> None:
     assert not (home / GENERATOR).exists()
     assert json.loads(run("cache", "prune", "--yes", "--json").stdout)["deleted"] is True
     assert lines(run("cache", "verify").stdout)[1].split("\t")[:2] == ["day-night-lists", "ok"]
+
+
+def test_translations_that_finetune_keeps_are_listed_and_deleted_by_name_alone(
+    run: RunCli, home: Path
+) -> None:
+    assert json.loads(run("cache", "--json").stdout)["caches"] == []
+    picture = home / "cache" / "night" / ("ab" * 12) / "cd" / f"{'cd' * 20}.npy"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(bytes(2000))
+    listed = json.loads(run("cache", "--json").stdout)
+    (kept,) = listed["caches"]
+    assert kept.pop("last_used") > "2026"
+    assert kept == {
+        "name": "night-cache",
+        "summary": "translations to night that finetune made, kept for later epochs and runs",
+        "path": str(home / "cache" / "night"),
+        "files": 1,
+        "size_bytes": 2000,
+    }
+    assert listed["used_bytes"] == 2000
+    cells = lines(run("cache").stdout)[1].split("\t")
+    assert [*cells[:4], cells[5]] == ["night-cache", "kept", "2.0 kB", "1", kept["summary"]]
+    assert run("cache", "prune", "--yes").returncode == 0
+    assert run("cache", "rm", "night-cache", stdin=b"").returncode == 2
+    assert b"2.0 kB could be freed" in run("cache", "rm", "night-cache", "--dry-run").stderr
+    assert picture.exists()
+    gone = json.loads(run("cache", "rm", "night-cache", "--yes", "--json").stdout)
+    assert gone == {"deleted": True, "items": ["night-cache"], "bytes": 2000}
+    assert not (home / "cache").exists()
+    assert lines(run("cache", "list", "night-cache").stdout)[1].split("\t")[:3] == [
+        "night-cache",
+        "empty",
+        "0 B",
+    ]
 
 
 def test_doctor_tells_versions_devices_and_what_is_lacking(

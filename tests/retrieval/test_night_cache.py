@@ -105,6 +105,21 @@ def test_pictures_of_other_generators_give_way_the_oldest_first(tmp_path: Path) 
     assert (old.calls, newer.calls) == (2, 1)
 
 
+def test_pictures_that_are_read_are_not_the_oldest(tmp_path: Path) -> None:
+    size = files_size(tmp_path / "probe")
+    read, unread, own = (Counting(letter * 64) for letter in "abc")
+    for maker in (read, unread):
+        NightCache(tmp_path / "x", 1 << 20)(maker, day(0), "x")
+    for place in (tmp_path / "x").iterdir():
+        os.utime(place, (1, 1))
+    cache = NightCache(tmp_path / "x", 2 * size + 10)
+    cache(read, day(0), "x")
+    cache(own, day(0), "x")
+    cache(read, day(0), "x")
+    cache(unread, day(0), "x")
+    assert (read.calls, unread.calls) == (1, 2)
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no picture"])
 def test_a_damaged_file_is_made_again(tmp_path: Path, damage: bytes) -> None:
     cache, maker = NightCache(tmp_path, 1 << 20), Counting()
