@@ -203,6 +203,14 @@ class TrainingFinished(Event):
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class StageDone(Event):
+    """``stage`` of a run, one that follows the training, is over: what it found is in the folder ``run``."""
+
+    run: Path
+    stage: str
+
+
 Emit = Callable[[Event], None]
 
 

@@ -255,9 +255,9 @@ def finetune(
             return EXIT_DONE if result.complete else EXIT_INTERRUPTED
         lines: list[ScoreLine] = []
         if result.complete:
-            with session.progress() as progress:
-                ready.whiten(emit=progress.emit)
-                lines = ready.evaluate(emit=progress.emit)
+            with training.stage_sinks(session, run) as emit:
+                ready.whiten(emit=emit)
+                lines = ready.evaluate(emit=emit)
         ranks.wait()
     extra = training.lay_out(run, layout) if result.complete else []
     return _finish(session, ready, result, lines, extra, json=json)

@@ -181,6 +181,21 @@ def sinks(
         yield emit
 
 
+@contextmanager
+def stage_sinks(session: Session, run: Path) -> Iterator[Emit]:
+    """Open what listens to the stages that follow a training: the terminal, and the report, which is written anew."""
+    from darkside_cli.report.training import ReportWriter
+
+    with session.progress() as progress:
+        report = ReportWriter(run, progress.emit)
+
+        def emit(event: Event) -> None:
+            progress.emit(event)
+            report.emit(event)
+
+        yield emit
+
+
 def write_config(run: Path, resolved: Resolved[Any]) -> None:
     """Write the settings of a run, and where each came from, into its folder."""
     from darkside_cli.atomic import write_bytes_atomic

@@ -59,9 +59,14 @@ th { padding: .25rem .8rem .25rem 0; color: var(--faint); font-size: .82rem; fon
 td { padding: .25rem .8rem .25rem 0; border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
 td:first-child { white-space: nowrap; } code { font: .92em/1.4 ui-monospace, monospace; }
 tr.changed td:nth-child(2) { font-weight: 650; }
+.figures th, .figures td { white-space: nowrap; }
+.figures th:nth-child(n+3), .figures td:nth-child(n+3) { text-align: right; }
+.figures td:nth-child(3) { font-weight: 650; }
+.note { margin-top: .9rem; padding: .5rem .8rem; border-radius: 8px; background: var(--warn-ground); }
 details { margin-top: .8rem; } summary { cursor: pointer; color: var(--faint); }
 footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; }
-@media (max-width: 640px) { body { padding: 1.1rem .9rem 3rem; } td:first-child { white-space: normal; }
+@media (max-width: 640px) { body { padding: 1.1rem .9rem 3rem; }
+  table:not(.figures) td:first-child { white-space: normal; }
   dl { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); } h2 { margin-top: 2rem; } }
 @media print { body { max-width: none; padding: 0; } .slider { display: none !important; } }
 </style>
@@ -126,6 +131,29 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; }
 <li>{{ message }}{% if count > 1 %} ({{ count }} times){% endif %}</li>
 {% endfor %}
 </ul></div>
+{% endif %}
+{% if scores %}
+<h2>Evaluation</h2>
+{% for note in scores.notes %}
+<p class="faint">{{ note }}</p>
+{% endfor %}
+{% if scores.rows %}
+<div class="scroll"><table class="figures">
+<thead><tr>{% for name in scores.heading %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in scores.rows %}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% endif %}
+{% endif %}
+{% if whitening %}
+<h2>Whitening</h2>
+{{ facts(whitening.facts) }}
+{% for note in whitening.notes %}
+<p class="note">{{ note }}</p>
+{% endfor %}
 {% endif %}
 {% if samples %}
 <h2>Samples</h2>

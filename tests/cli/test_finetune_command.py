@@ -90,6 +90,10 @@ def test_from_places_to_a_descriptor(places: Path, night: list[str], run_here: R
     assert (settings["backbone"], settings["data"]["image_size_px"]) == ("squeezenet1_1", 40)
     assert settings["augment"]["models"] == [night[1]]
     assert (run / "report.html").stat().st_size > 10_000
+    page = (run / "report.html").read_text()
+    assert "<h2>Evaluation</h2>" in page
+    assert f"<td>{line.split(chr(9))[3]}</td>" in page
+    assert "<h2>Whitening</h2>" in page
     records = (run / "scalars.jsonl").read_text()
     assert "negative_distance" in records
     assert list((places / "darkside-home" / "cache" / "night").rglob("*.npy"))
@@ -104,11 +108,13 @@ def test_from_places_to_a_descriptor(places: Path, night: list[str], run_here: R
 
     # The same command again has nothing to do.
     before = {name: (run / name).read_bytes() for name in FILES}
+    (run / "report.html").unlink()
     again = run_here("finetune", *night, *ARGUMENTS, "--json")
     answer = json.loads(again.stdout)
     assert (again.returncode, answer["complete"], answer["epochs"]) == (0, True, 2)
     assert answer["lines"][0]["dataset"] == "test"
     assert {name: (run / name).read_bytes() for name in FILES} == before
+    assert "<h2>Evaluation</h2>" in (run / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from darkside_cli.events import (
     EvalDone,
     Event,
     Notice,
+    StageDone,
     StepDone,
     TrainingFinished,
     TrainingStarted,
@@ -243,6 +244,8 @@ def test_the_writer_writes_after_validations_and_at_the_end(
     for event in (start(tmp_path), *epoch_events(1), evaluation, TrainingFinished(tmp_path, 1, 1.0, True)):
         writer.emit(event)
     assert written == [tmp_path, tmp_path]
+    writer.emit(StageDone(tmp_path, "whitening"))
+    assert written == [tmp_path] * 3
 
     def fail(run: Path) -> Sequence[None]:
         raise OSError("disk full")

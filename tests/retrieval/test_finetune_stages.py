@@ -18,7 +18,7 @@ from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ignore
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, StageDone, ignore
 from darkside_cli.models.whitening import Whitening, save_whitening
 from darkside_cli.retrieval.config import (
     EvaluationOptions,
@@ -155,6 +155,32 @@ def test_a_finished_run_has_nothing_to_do(world: World) -> None:
     assert described(events) == 0
     assert content(world.folder / "run") == before
     assert [(line.model, line.dataset) for line in lines] == [("run", "test"), ("run", "other")]
+
+
+def told(events: list[Event]) -> list[str]:
+    return [event.stage for event in events if isinstance(event, StageDone)]
+
+
+def test_each_stage_tells_its_end_also_when_there_was_nothing_to_do(world: World) -> None:
+    events: list[Event] = []
+    world.do_all("run", emit=events.append)
+    assert told(events) == ["whitening", "evaluation"]
+    (world.folder / "run" / SCORES_FILE).unlink()
+    events.clear()
+    world.do_all("run", emit=events.append)
+    assert told(events) == ["whitening", "evaluation on test", "evaluation on other", "evaluation"]
+    assert all(event.run == world.folder / "run" for event in events if isinstance(event, StageDone))
+
+
+def test_no_whitening_is_told_too(world: World) -> None:
+    def without(config: FinetuneConfig) -> FinetuneConfig:
+        return replace(config, whitening=replace(config.whitening, kind="none"))
+
+    events: list[Event] = []
+    ready = world.prepare("run", without)
+    assert ready.whiten(emit=events.append) is None
+    assert not (world.folder / "run" / WHITENING_FILE).exists()
+    assert told(events) == ["whitening"]
 
 
 def test_other_settings_of_a_stage_do_that_stage_again(world: World) -> None:

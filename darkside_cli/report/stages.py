@@ -1,0 +1,175 @@
+"""What the stages after a fine-tuning's training found, for its page: the learned whitening, and the scores.
+
+Both are read from the run folder, where :mod:`darkside_cli.retrieval.finetune_stages` leaves them, and are shown only
+if they are of the network that lies beside them: a run that was given more epochs has outgrown them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkside_cli.data.ledger import sha256_of
+from darkside_cli.errors import DarksideError
+from darkside_cli.evaluation.protocols import KAPPAS
+from darkside_cli.models.state_file import read_state_file
+from darkside_cli.models.whitening import Whitening, from_state_file
+from darkside_cli.report.run_files import read_json
+
+DESCRIPTOR_FILE = "descriptor.safetensors"
+WHITENING_FILE = "descriptor_whitening.safetensors"
+SCORES_FILE = "evaluation.json"
+_KINDS = {"lw": "Lw, learned from pairs", "pca": "PCA"}
+_HEADING = ("data set", "protocol", "mAP", "published", "diff")
+
+
+@dataclass(frozen=True)
+class WhiteningShown:
+    """``facts`` are names and values, ``notes`` what one should know of it."""
+
+    facts: list[tuple[str, str]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class ScoresShown:
+    """A table in words: ``heading``, and ``rows`` with a cell for each; ``notes`` stand above it."""
+
+    heading: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def whitening_shown(run: Path, problems: list[str]) -> WhiteningShown | None:
+    """The whitening that the run in the folder ``run`` learned for its network; None if there is none.
+
+    One that cannot be read is added to ``problems``.
+    """
+    path = run / WHITENING_FILE
+    if not path.is_file():
+        return None
+    try:
+        whitening = from_state_file(read_state_file(path))
+        if whitening is None or not isinstance(whitening.metadata.get("made_for"), Mapping):
+            return None  # somebody put it there
+        if whitening.metadata["made_for"].get("descriptor") != _digest(run / DESCRIPTOR_FILE):
+            return None
+        return _whitening_in_words(whitening)
+    except (DarksideError, OSError) as error:
+        problems.append(f"{WHITENING_FILE} cannot be read: {error}")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        problems.append(f"{WHITENING_FILE} says nothing that makes sense of how it was learned")
+    return None
+
+
+def scores_shown(run: Path, problems: list[str]) -> ScoresShown | None:
+    """The scores of the finished descriptor in the folder ``run``; None if it has none.
+
+    What cannot be read is added to ``problems``.
+    """
+    document = read_json(run / SCORES_FILE, problems)
+    if not document:
+        return None
+    try:
+        made_for, sets = document["made_for"], document["sets"]
+        whitening = made_for["whitening"]
+        outgrown = made_for["descriptor"] != _digest(run / DESCRIPTOR_FILE) or (
+            whitening is not None and whitening != _digest(run / WHITENING_FILE)
+        )
+        if outgrown:
+            note = "The descriptor has been trained or whitened anew since it was last scored."
+            return ScoresShown([], [], [note])
+        return _scores_in_words(made_for, sets) if sets else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        problems.append(f"{SCORES_FILE} makes no sense")
+    return None
+
+
+def _whitening_in_words(whitening: Whitening) -> WhiteningShown:
+    metadata = whitening.metadata
+    method, descriptors = metadata["method"], metadata.get("descriptors", {})
+    pairs = f"{metadata['pairs']:,} pairs, " if "pairs" in metadata else ""
+    facts = [
+        ("kind", _KINDS.get(method, str(method))),
+        ("learned from", f"{pairs}{metadata['images']:,} images"),
+        ("of", str(metadata["learned_from"]["name"])),
+        ("dimensions", f"{whitening.in_dim} to {whitening.out_dim}"),
+    ]
+    if "image_size" in descriptors:
+        facts.append(("images read at", f"{descriptors['image_size']} px"))
+    if metadata.get("shrink"):
+        facts.append(("shrinkage", f"by eigenvalue {metadata['shrink']}"))
+    notes = []
+    added = metadata.get("added_to_diagonal") or 0.0
+    if added:
+        notes.append(
+            f"The pairs' covariance was not positive definite: {added:.0e} was added to its diagonal, as the original "
+            "does. Several times as many pairs as dimensions spare that."
+        )
+    if whitening.out_dim < whitening.in_dim:
+        notes.append(
+            f"The descriptors differ in {whitening.out_dim} of {whitening.in_dim} dimensions only; the whitening "
+            "gives no others."
+        )
+    return WhiteningShown(facts, notes)
+
+
+def _scores_in_words(made_for: Mapping[str, Any], sets: Mapping[str, Any]) -> ScoresShown:
+    lines = [line for each in sets.values() for line in each["lines"]]
+    heading = [
+        *_HEADING,
+        *(f"{what}@{k}" for what in ("mP", "R") for k in KAPPAS),
+        "queries",
+        "database",
+    ]
+    rows = [_cells(line) for line in lines]
+    settings = made_for["settings"]
+    whitened = "with" if made_for["whitening"] is not None else "without"
+    notes = [
+        f"In percent, {whitened} whitening; images read at {settings['image_size_px']} px, "
+        f"scales: {settings['scales']}."
+    ]
+    twins = list(
+        dict.fromkeys(each["published_model"] for each in sets.values() if each.get("published_model"))
+    )
+    if twins:
+        notes.append(
+            f"Published: mAP of {', '.join(twins)}, the paper's with the same backbone and generator."
+        )
+    # Columns that say nothing of any set are left out.
+    told = [number for number in range(len(heading)) if any(row[number] != "-" for row in rows)]
+    return ScoresShown(_pick(heading, told), [_pick(row, told) for row in rows], notes)
+
+
+def _cells(line: Mapping[str, Any]) -> list[str]:
+    score, published = line["mean_average_precision"], line["published"]
+    difference = None if score is None or published is None else score - published
+    marks = [*_padded(line["precisions"]), *_padded(line["recalls"])]
+    return [
+        str(line["dataset"]),
+        str(line["protocol"]),
+        _figure(score, ".2f"),
+        _figure(published),
+        _figure(difference, "+.2f"),
+        *map(_figure, marks),
+        f"{line['queries']:,}",
+        f"{line['database']:,}",
+    ]
+
+
+def _padded(values: Sequence[float | None]) -> list[float | None]:
+    return [*values, *[None] * len(KAPPAS)][: len(KAPPAS)]
+
+
+def _figure(value: float | None, form: str = ".1f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _pick(row: Sequence[str], numbers: Iterable[int]) -> list[str]:
+    return [row[number] for number in numbers]
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
