@@ -24,9 +24,9 @@ def _sizes() -> list[str]:
 
 
 def _methods() -> list[str]:
-    from darkside_cli.gan.methods import METHODS
+    from darkside_cli.demo.options import PRESETS
 
-    return METHODS.names()
+    return list(PRESETS)
 
 
 def demo(
@@ -50,7 +50,7 @@ def demo(
     ] = "small",
     model: Annotated[
         str, options.choice("method", _methods, "--model", "-m", help="Method that trains the generator.")
-    ] = "hedgan",
+    ] = "cut",
     share: Annotated[
         float | None,
         typer.Option(
@@ -99,8 +99,8 @@ def demo(
 
         darkside demo --seeds 3 --output demo
 
-    Settings are the presets demo of train-gan, demo-base and demo of finetune. A demonstration that was stopped
-    (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP in percent) and the report's path.
+    Settings are the presets demo (for the methods with edges: demo-edges) of train-gan, demo-base and demo of
+    finetune. A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP in percent) and the report's path.
     """
     from darkside_cli.demo.options import DemoOptions
     from darkside_cli.demo.run import run_demo

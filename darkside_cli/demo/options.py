@@ -7,11 +7,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from darkside_cli.errors import UnknownNameError
+
 ARMS = ("without", "with")
 """The two descriptors that are compared: trained without and with night augmentation, all else equal."""
 NIGHT, DAY = "night", "day"
 DATASETS = {NIGHT: "nightfall", DAY: "nightfall-day"}
 """Test sets, by the time of day of their queries. Nothing was trained on their landmarks, no setting chosen by them."""
+
+PRESETS = {"cut": "demo", "hedgan": "demo-edges", "hedngan": "demo-edges"}
+"""Methods that a demonstration can train its generator by, in minutes and without others' weights; their presets."""
+DEFAULT_METHOD = "cut"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +28,23 @@ class DemoOptions:
 
     seeds: tuple[int, ...] = (0,)
     size: str = "small"
-    method: str = "hedgan"
+    method: str = DEFAULT_METHOD
     share: float | None = None
     device: str = "auto"
-    gan_preset: str = "demo"
     base_preset: str = "demo-base"
     finetune_preset: str = "demo"
     gan_settings: tuple[str, ...] = ()
     base_settings: tuple[str, ...] = ()
     finetune_settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.method not in PRESETS:
+            raise UnknownNameError("method", self.method, list(PRESETS))
+
+    @property
+    def gan_preset(self) -> str:
+        """Settings that the generator's training begins with."""
+        return PRESETS[self.method]
 
 
 @dataclass(frozen=True)

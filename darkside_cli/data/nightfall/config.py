@@ -76,12 +76,12 @@ SIZES: Registry[Size] = Registry(
         Size(
             name="small",
             aliases=("demo",),
-            summary="some 2,900 pictures of 128 px, in about a minute: for the demo",
+            summary="some 4,700 pictures of 128 px, in a minute and a half: for the demo",
             config=NightfallConfig(
                 gan_places=150, gan_day=3, gan_night=3,
-                train_places=180, train_day=5,
+                train_places=600, train_day=4,
                 val_places=40, val_day=3, val_queries=2,
-                test_places=80, test_day=3, test_queries=2,
+                test_places=120, test_day=3, test_queries=2,
                 distractor_places=60, distractor_day=2,
             ),
         ),

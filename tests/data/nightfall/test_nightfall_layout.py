@@ -30,7 +30,7 @@ def written() -> dict[str, bytes]:
 def test_sizes_are_as_they_say(size: object) -> None:
     config: NightfallConfig = size.config  # type: ignore[attr-defined]
     count = len(pictures(config))
-    low, high = {"tiny": (100, 250), "small": (2500, 3200), "full": (15_000, 22_000)}[size.name]  # type: ignore[attr-defined]
+    low, high = {"tiny": (100, 250), "small": (4000, 5000), "full": (15_000, 22_000)}[size.name]  # type: ignore[attr-defined]
     assert low < count < high
     assert size_of(config) == size.name  # type: ignore[attr-defined]
 
@@ -46,7 +46,7 @@ def test_no_place_and_no_family_is_in_two_parts(every: list[Picture]) -> None:
         parts[picture.place // FAMILY].add(picture.part)
     assert all(len(found) == 1 for found in parts.values())
     counts = Counter(part for part, place in {(picture.part, picture.place) for picture in every})
-    assert counts == {"gan": 150, "train": 180, "val": 40, "test": 120, "distractor": 60}
+    assert counts == {"gan": 150, "train": 600, "val": 40, "test": 180, "distractor": 60}
 
 
 def test_files_have_one_place_each_within_the_folders(every: list[Picture]) -> None:
@@ -116,7 +116,7 @@ def test_tuples_are_pairs_of_one_place_by_day(every: list[Picture], written: dic
         assert len(set(pairs)) == len(pairs)
         assert all(q != p and split["cluster"][q] == split["cluster"][p] for q, p in pairs)
     assert len(document["train"]["qidxs"]) == SMALL.train_places * SMALL.train_day
-    assert len(whitening["qidxs"]) == SMALL.train_places * 10  # every two of five
+    assert len(whitening["qidxs"]) == SMALL.train_places * 6  # every two of four
 
 
 def test_lists_name_pictures_relative_to_their_folder(
