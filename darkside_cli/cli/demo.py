@@ -99,8 +99,9 @@ def demo(
 
         darkside demo --seeds 3 --output demo
 
-    Settings are the presets demo (for the methods with edges: demo-edges) of train-gan, demo-base and demo of
-    finetune. A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP in percent) and the report's path.
+    Settings are the presets demo (for methods with edges: demo-edges) of train-gan, demo-base and demo of finetune.
+    A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
+    in percent) and the report's path.
     """
     from darkside_cli.demo.options import DemoOptions
     from darkside_cli.demo.run import run_demo
