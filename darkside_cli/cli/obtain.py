@@ -42,18 +42,21 @@ def obtain(session: Session, names: Sequence[str], *, download: bool = False) ->
     known, and the command that gets it.
     """
     store = open_assets(session)
-    missing = [asset for asset in store.select(names) if store.state(asset).status != "complete"]
+    obtain_assets(session, store, store.select(names), download=download)
+
+
+def obtain_assets(session: Session, store: AssetStore, assets: Sequence[Asset], *, download: bool) -> None:
+    """:func:`obtain` for ``assets`` themselves, which may be parts of those that have names."""
+    missing = [asset for asset in assets if store.state(asset).status != "complete"]
     made = [asset for asset in missing if asset.made_by]
     missing = [asset for asset in missing if not asset.made_by]
     if made:
         _raise_first(fetch(session, store, made))
-    if not missing:
-        store.ledger.touch(*(asset.name for asset in store.select(names)))
-        return
-    if session.offline or not (download or _agreed(store, missing)):
-        raise _missing(session, store, missing)
-    _raise_first(fetch(session, store, missing))
-    store.ledger.touch(*(asset.name for asset in store.select(names)))
+    if missing:
+        if session.offline or not (download or _agreed(store, missing)):
+            raise _missing(session, store, missing)
+        _raise_first(fetch(session, store, missing))
+    store.ledger.touch(*(asset.name for asset in assets))
 
 
 def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> None:

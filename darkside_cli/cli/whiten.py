@@ -149,7 +149,8 @@ def whiten(
         raise UsageError(f"{target} is there already", hint="--overwrite makes it anew; or name another file")
     equalise = parse_clahe(clahe)
     if data is not None:
-        _obtain(session, data, model, download=download)
+        with_images = images is None and descriptors is None
+        _obtain(session, data, model, with_images=with_images, download=download)
 
     from darkside_cli.data.tuple_sets import published_name
     from darkside_cli.engine.device import usable_cpus
@@ -258,16 +259,17 @@ def _target(output: Path | None, format: str | None, model: str | None) -> Path:
     return output
 
 
-def _obtain(session: Session, data: str, model: str | None, *, download: bool) -> None:
+def _obtain(session: Session, data: str, model: str | None, *, with_images: bool, download: bool) -> None:
     """Offer to get what is known by name and not here; paths are not looked at."""
     from darkside_cli.cli.extract import obtain_descriptor
-    from darkside_cli.data.tuple_sets import asset_of, published_name
+    from darkside_cli.cli.tuple_assets import obtain_tuples
+    from darkside_cli.retrieval.needs import need_of
 
     if model is not None:
         obtain_descriptor(session, model, whitening=False, download=download)
-    name = published_name(data)
-    if name is not None and not Path(data).exists():
-        obtain.obtain(session, [asset_of(name)], download=download)
+    need = need_of(data, with_images=with_images)
+    if need is not None:
+        obtain_tuples(session, [need], download=download)
 
 
 def register(app: Any) -> None:

@@ -21,9 +21,18 @@ from darkside_cli.errors import ConfigError
 
 #: Assets that the reference's download functions bring.
 DOWNLOADS = {
-    "mdir.utils.download.rsfm120k": ("retrieval-sfm-120k", "day-night-lists", "day-night-examples"),
+    "mdir.utils.download.rsfm120k": (
+        "retrieval-sfm-120k",
+        "retrieval-sfm-120k-whiten",
+        "day-night-lists",
+        "day-night-examples",
+    ),
     "mdir.utils.download.roxf5k_rpar6k_247tokyo1k": ("roxford5k", "rparis6k", "tokyo247"),
-    "cirtorch.utils.download.download_train": ("retrieval-sfm-120k", "retrieval-sfm-30k"),
+    "cirtorch.utils.download.download_train": (
+        "retrieval-sfm-120k",
+        "retrieval-sfm-120k-whiten",
+        "retrieval-sfm-30k",
+    ),
     "cirtorch.utils.download.download_test": ("oxford5k", "paris6k", "roxford5k", "rparis6k"),
 }
 

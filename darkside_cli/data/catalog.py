@@ -148,8 +148,13 @@ _EXAMPLES = (
 )
 
 
-def _database(name: str, folder: str) -> RemoteFile:
-    return RemoteFile(path=f"data/train/{folder}/{name}.pkl", urls=(f"{_CIRTORCH}/train/dbs/{name}.pkl",))
+def _database(name: str, *also: str) -> RemoteFile:
+    """A database of tuples; ``also`` are the folders where cirtorch has it."""
+    return RemoteFile(
+        path=f"data/train/{name}/{name}.pkl",
+        urls=(f"{_CIRTORCH}/train/dbs/{name}.pkl",),
+        also_at=tuple(f"data/train/{folder}/{name}.pkl" for folder in also),
+    )
 
 
 def _revisited(name: str, original: str, title: str) -> Asset:
@@ -245,12 +250,9 @@ DATA: Registry[Asset] = Registry(
         Asset(
             name="retrieval-sfm-120k",
             aliases=("retrieval-SfM-120k", "sfm120k"),
-            summary="Retrieval-SfM 120k: training images and tuple databases",
+            summary="Retrieval-SfM 120k: training images and tuple database",
             groups=("train",),
-            files=(
-                _database("retrieval-SfM-120k", "retrieval-SfM-120k"),
-                _database("retrieval-SfM-120k-whiten", "retrieval-SfM-120k-whiten"),
-            ),
+            files=(_database("retrieval-SfM-120k"),),
             images=ImageSet(
                 folder=f"{_SFM_FOLDER}/ims",
                 archives=(_archive(f"{_CIRTORCH}/train/ims/ims.tar.gz"),),
@@ -268,14 +270,26 @@ DATA: Registry[Asset] = Registry(
             source="http://cmp.felk.cvut.cz/cnnimageretrieval/",
         ),
         Asset(
+            name="retrieval-sfm-120k-whiten",
+            aliases=("retrieval-SfM-120k-whiten",),
+            summary="Retrieval-SfM 120k: database to learn whitening from",
+            groups=("train",),
+            files=(_database("retrieval-SfM-120k-whiten", "retrieval-SfM-120k"),),
+            requires=("retrieval-sfm-120k",),
+            needed_by=("finetune", "whiten"),
+            licence=_FLICKR,
+            citation=SFM,
+            source="http://cmp.felk.cvut.cz/cnnimageretrieval/",
+        ),
+        Asset(
             name="retrieval-sfm-30k",
             aliases=("retrieval-SfM-30k", "sfm30k"),
             summary="Retrieval-SfM 30k: database to learn whitening from, and the images of the 120k set",
             groups=("train",),
-            files=(_database("retrieval-SfM-30k-whiten", "retrieval-SfM-30k-whiten"),),
+            files=(_database("retrieval-SfM-30k-whiten", "retrieval-SfM-30k"),),
             links=(Link(path="data/train/retrieval-SfM-30k/ims", target=f"{_SFM_FOLDER}/ims"),),
             requires=("retrieval-sfm-120k",),
-            needed_by=("finetune",),
+            needed_by=("whiten retrieval-sfm-30k-whiten",),
             licence=_FLICKR,
             citation=SFM,
             source="http://cmp.felk.cvut.cz/cnnimageretrieval/",

@@ -17,14 +17,13 @@ from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.evaluate import Benchmark, open_benchmark, require_images
+from darkside_cli.retrieval.needs import validates, whitening_spec
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight, NightCache
 from darkside_cli.retrieval.tuple_sources import open_tuples
 
 _MOST_THREADS = 16
 _BLOCK = 1 << 20
-#: What the name of a published set's pairs for whitening ends in.
-_FOR_WHITENING = "-whiten"
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,13 @@ def training_sets(
     """Tuples to train on, and those to validate on, if there are any.
 
     Without a set of its own, validation has the part that a database has for it; else some places are kept back.
+    Where nothing is validated (``trainer.validate_every`` 0), a set or part for it need not be there.
     """
     data = config.data
     training = _usable(_open(data.spec, data, root, split="train"), emit)
     fewest = config.mining.negatives + 1
     if data.validation is not None:
-        return training, _usable(_open(data.validation, data, root, split="val"), emit)
+        return training, _validation(data.validation, config, root, emit)
     if is_published(data.spec):
         try:
             own = _open(data.spec, data, root, split="val")
@@ -76,7 +76,7 @@ def training_sets(
             if own.describe()["fingerprint"] != training.describe()["fingerprint"] and own.name.endswith(
                 "/val"
             ):
-                return training, _usable(own, emit)
+                return training, _validation(data.spec, config, root, emit)
     if not data.validation_share:
         return training, None
     rest, kept_back = split_off(
@@ -96,6 +96,18 @@ def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> Tu
     return open_tuples(spec, root, split=wanted, images=data.images, positives=data.positives)
 
 
+def _validation(spec: str, config: FinetuneConfig, root: DataRoot, emit: Emit) -> TupleSet | None:
+    """The set ``spec``, its part for validation; None if it is neither used nor there."""
+    if validates(config):
+        return _usable(_open(spec, config.data, root, split="val"), emit)
+    try:  # what a run is of does not depend on whether it validates: it may begin to
+        return _usable(_open(spec, config.data, root, split="val"), ignore)
+    except UnknownNameError:
+        raise
+    except (MissingAssetError, UsageError):
+        return None
+
+
 def _usable(tuples: TupleSet, emit: Emit) -> TupleSet:
     return without_broken(tuples.require_pairs(), emit=emit)
 
@@ -103,19 +115,14 @@ def _usable(tuples: TupleSet, emit: Emit) -> TupleSet:
 def _whitening_set(
     config: FinetuneConfig, training: TupleSet, root: DataRoot, emit: Emit
 ) -> tuple[TupleSet | None, bool]:
-    options, data = config.whitening, config.data
-    if options.kind == "none":
+    if config.whitening.kind == "none":
         return None, True
-    spec = options.database
-    if spec is None:
-        own = f"{published_name(data.database)}{_FOR_WHITENING}"
-        if published_name(own) is None:
-            return training, not is_published(data.spec)
-        spec = own
-    images = options.images or (data.images if published_name(spec) is not None else None)
-    return _usable(open_tuples(spec, root, images=images, positives=data.positives), emit), not is_published(
-        spec
-    )
+    found = whitening_spec(config)
+    if found is None:
+        return training, not is_published(config.data.spec)
+    spec, images = found
+    tuples = open_tuples(spec, root, images=images, positives=config.data.positives)
+    return _usable(tuples, emit), not is_published(spec)
 
 
 def _benchmarks(config: FinetuneConfig, root: DataRoot) -> dict[str, Benchmark]:

@@ -8,7 +8,7 @@ from darkside_cli.compat.training_db import SPLITS, read_training_db
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.tuple_folders import tuples_of_folder
 from darkside_cli.data.tuple_lists import SUFFIXES, tuples_of_list
-from darkside_cli.data.tuple_sets import PUBLISHED, asset_of, published_name
+from darkside_cli.data.tuple_sets import PUBLISHED, asset_of, database_file, images_folder, published_name
 from darkside_cli.data.tuples import POSITIVES, TupleSet
 from darkside_cli.errors import MissingAssetError, UnknownNameError
 
@@ -36,12 +36,13 @@ def open_tuples(
     path = Path(spec)
     name = published_name(spec)
     if name is not None and not path.exists():
-        path = root.train(PUBLISHED[name])
+        path = database_file(root.train(""), name)
         if not path.is_file():
             raise MissingAssetError(
                 f"{name} is not on this machine: there is no {path}",
                 hint=f"darkside download {asset_of(name)}",
             )
+        images = images or images_folder(root.train(""), name)
     if path.is_dir():
         return tuples_of_folder(path, positives=positives)
     if path.suffix.lower() in SUFFIXES:

@@ -11,6 +11,7 @@ import pytest
 from golden import DATA
 from stub_tuples import write_places
 
+from darkside_cli.compat.training_db import read_training_db
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Event, Notice
@@ -113,6 +114,39 @@ def test_validation_may_be_another_set_or_none(root: DataRoot, places: Path, tmp
     assert len(validation) == 8
     training, validation = training_sets(config(places, validation_share=0.0), root)
     assert (len(training), validation) == (20, None)
+
+
+def test_what_is_not_validated_on_need_not_be_there(root: DataRoot, places: Path, tmp_path: Path) -> None:
+    published(root, "retrieval-SfM-120k")
+    folder = root.train("retrieval-SfM-120k")
+    (folder / "ims").unlink()
+    for path in read_training_db(folder / f"{folder.name}.pkl", split="train", images=SFM / "ims").paths:
+        target = folder / "ims" / path.relative_to(SFM / "ims")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    wanted = config("retrieval-sfm-120k")
+    with pytest.raises(UsageError):
+        training_sets(wanted, root)
+    never = replace(wanted, trainer=replace(wanted.trainer, validate_every=0))
+    training, validation = training_sets(never, root)
+    assert training.name == "retrieval-SfM-120k/train"
+    assert validation is None
+
+    gone = config(places, validation=str(tmp_path / "gone.csv"))
+    with pytest.raises(MissingAssetError):
+        training_sets(gone, root)
+    assert training_sets(replace(gone, trainer=never.trainer), root)[1] is None
+
+
+def test_a_set_that_is_there_is_known_whether_it_is_used_or_not(root: DataRoot) -> None:
+    """So that a run may begin to validate, or stop it."""
+    published(root, "retrieval-SfM-120k")
+    wanted = config("retrieval-sfm-120k")
+    used = training_sets(wanted, root)[1]
+    unused = training_sets(replace(wanted, trainer=replace(wanted.trainer, validate_every=0)), root)[1]
+    assert used is not None
+    assert unused is not None
+    assert used.describe() == unused.describe()
 
 
 def test_the_whitening_of_own_images_is_learned_from_them_or_from_others(

@@ -98,7 +98,7 @@ def test_sets_by_what_they_are_called(places: Path, tmp_path: Path) -> None:
     assert open_tuples(tmp_path / "x.csv", root, images=places).paths[0] == places / "a"
     with pytest.raises(MissingAssetError, match="not on this machine") as missing:
         open_tuples("retrieval-SfM-120k-whiten", root)
-    assert missing.value.hint == "darkside download retrieval-sfm-120k"
+    assert missing.value.hint == "darkside download retrieval-sfm-120k-whiten"
     path = published(root.path, "retrieval-SfM-120k-whiten")
     tuples = open_tuples("retrieval-sfm-120k-whiten", root)
     assert tuples.paths[0] == path.parent / "ims" / "aa" / "aa" / "aa" / ("a" * 32)
