@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -15,6 +17,21 @@ EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 0, 1, 
 
 # Typer's own usage errors share a base class whose public name changed between releases.
 _USAGE_BASE: type[Exception] = getattr(typer, "TyperException", typer.BadParameter.__mro__[2])
+
+
+class LostError(DarksideError):
+    """Ctrl-C in a command that keeps nothing, or nothing by itself; others are told that what was done is kept."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+@contextmanager
+def lost_if_interrupted(text: str) -> Iterator[None]:
+    """Have Ctrl-C in the block say ``text`` rather than that what was finished is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise LostError(f"interrupted; {text}") from error
 
 
 def one_line(text: str) -> str:

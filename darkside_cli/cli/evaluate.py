@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
-from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
-from darkside_cli.cli.extract import parse_clahe
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
+from darkside_cli.cli.extract import parse_clahe, refuse_folder
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
@@ -19,13 +20,12 @@ from darkside_cli.events import Notice
 if TYPE_CHECKING:
     from darkside_cli.retrieval.benchmark import EvaluationResult
     from darkside_cli.retrieval.describer import Describer
-    from darkside_cli.retrieval.evaluate import Benchmark, BenchmarkRows, ScoreLine
+    from darkside_cli.retrieval.evaluate import Benchmark, ScoreLine
 
 HEADING = (
     "model", "data set", "protocol", "mAP", "published", "diff",
     "mP@1", "mP@5", "mP@10", "R@1", "R@5", "R@10", "queries", "database",
 )  # fmt: skip
-_TOLD = 3
 _MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None: "wrong"}
 
 
@@ -134,7 +134,8 @@ def evaluate(
         raise UsageError("--whitening and --no-whiten contradict each other", hint="leave one of them out")
     if descriptors:
         of_models = {
-            "--no-whiten": not whiten, "--whitening": whitening, "--dim": dim, "--clahe": clahe, "--keep": keep
+            "--no-whiten": not whiten, "--whitening": whitening, "--dim": dim, "--clahe": clahe, "--keep": keep,
+            "--overwrite": overwrite, "--scales": scales != "ms", "--image-size": image_size != 1024,
         }  # fmt: skip
         for flag, given in of_models.items():
             if given:
@@ -143,13 +144,19 @@ def evaluate(
                     hint="leave it out, or give --model in place of --descriptors",
                 )
     equalise = parse_clahe(clahe)
+    if gallery is not None:
+        refuse_folder(gallery)
 
-    _obtain_all(session, [*(model or ()), *dataset], download=download)
+    _obtain_all(session, [*(model or ()), *dataset], images=bool(model), download=download)
     from darkside_cli.engine.device import pick_device, usable_cpus
+    from darkside_cli.retrieval import doubts
     from darkside_cli.retrieval import evaluate as core
+    from darkside_cli.retrieval.benchmark import score
     from darkside_cli.retrieval.extract import ExtractOptions
     from darkside_cli.retrieval.load import load_descriptor, parse_scales
+    from darkside_cli.retrieval.store import open_descriptors
 
+    more = doubts.Distractors(open_descriptors(distractors)) if distractors is not None else None
     benchmarks = [
         core.open_benchmark(
             spec,
@@ -175,9 +182,13 @@ def evaluate(
     lines: list[ScoreLine] = []
     documents: list[dict[str, Any]] = []
     broken = False
-    with session.progress() as progress:
+    unkept = "nothing is kept" + (
+        " without --keep DIR, which lets a run go on" if model and keep is None else ""
+    )
+    kept = model and keep is not None
+    with nullcontext() if kept else lost_if_interrupted(unkept), session.progress() as progress:
         for benchmark in benchmarks:
-            for notice in _contradictions(benchmark):
+            for notice in doubts.doubts_of_truth(benchmark.truth):
                 progress.emit(notice)
         if model:
             for benchmark in benchmarks:
@@ -195,6 +206,8 @@ def evaluate(
                     dim=dim,
                     clahe=equalise,
                 )
+                if more is not None:
+                    more.require_dim(describer.dim, describer.name)
             for benchmark in benchmarks:
                 if describer is not None:
                     own = replace(read, upright=benchmark.upright)
@@ -207,6 +220,10 @@ def evaluate(
                     )
                 else:
                     rows = core.rows_from_file(benchmark.truth, Path(name))
+                    if more is not None:
+                        more.require_dim(rows.database.shape[1], name)
+                    for notice in doubts.doubts_of_rows(name, benchmark.truth, rows):
+                        progress.emit(notice)
                 failed = rows.failed(benchmark.truth)
                 broken = broken or bool(failed)
                 asked, rows = core.without_broken_queries(benchmark.truth, rows)
@@ -214,13 +231,25 @@ def evaluate(
                 if failed:
                     progress.emit(
                         Notice(
-                            f"{asked.name}: {_some(failed)} without a descriptor; queries left out: {lost} of "
+                            f"{asked.name}: {doubts.some(failed)} without a descriptor; queries left out: {lost} of "
                             f"{len(benchmark.truth.queries)}, others count as found last",
                             level="warning",
                         )
                     )
                 judged = replace(benchmark, truth=asked)
-                result = _score(judged, rows, distractors, device=chosen, top=top if gallery else 0)
+                result = score(
+                    rows.database,
+                    rows.queries,
+                    asked,
+                    distractors=more.blocks() if more is not None else None,
+                    top=top if gallery else 0,
+                    device=chosen,
+                )
+                for notice in (
+                    *(more.doubts() if more is not None else ()),
+                    *doubts.doubts_of_result(result),
+                ):
+                    progress.emit(notice)
                 label = describer.name if describer is not None else name
                 lines += core.score_lines(
                     label, result, entry=benchmark.entry, published=_published(label, benchmark)
@@ -245,8 +274,11 @@ def evaluate(
     return EXIT_SOME_FAILED if broken else EXIT_DONE
 
 
-def _obtain_all(session: Session, names: list[str], *, download: bool) -> None:
-    """Offer to get what is known by name and not here, as far as this command needs it; paths are not looked at."""
+def _obtain_all(session: Session, names: list[str], *, images: bool, download: bool) -> None:
+    """Offer to get what is known by name and not here, as far as this command needs it; paths are not looked at.
+
+    Descriptors that are there already need no ``images``, only the ground truth.
+    """
     from darkside_cli.data.test_sets import TEST_SETS
     from darkside_cli.models.catalog import MODELS, state_on_disk
 
@@ -255,22 +287,13 @@ def _obtain_all(session: Session, names: list[str], *, download: bool) -> None:
     for name in names:
         if name in TEST_SETS:
             entry = TEST_SETS.get(name)
-            if entry.made or not (entry.ground_truth(root).is_file() and entry.images(root).is_dir()):
+            there = entry.ground_truth(root).is_file() and (not images or entry.images(root).is_dir())
+            if entry.made or not there:
                 missing.append(entry.name)
         elif name in MODELS and state_on_disk(MODELS.get(name), root) != "ready":
             missing.append(MODELS.get(name).name)
     if missing:
         obtain.obtain(session, missing, download=download)
-
-
-def _score(
-    benchmark: Benchmark, rows: BenchmarkRows, distractors: Path | None, *, device: Any, top: int
-) -> EvaluationResult:
-    from darkside_cli.retrieval.benchmark import score
-    from darkside_cli.retrieval.store import open_descriptors
-
-    more = open_descriptors(distractors).blocks() if distractors is not None else None
-    return score(rows.database, rows.queries, benchmark.truth, distractors=more, top=top, device=device)
 
 
 def _published(model: str, benchmark: Benchmark) -> float | None:
@@ -294,22 +317,6 @@ def _check_folders(benchmarks: Sequence[Benchmark], *, images: Path | None, of_p
             raise UsageError(
                 f"the images of {benchmark.truth.name} are in its own folders", hint="leave out --images"
             )
-
-
-def _contradictions(benchmark: Benchmark) -> Iterator[Notice]:
-    """Warnings of images that a published ground truth lists twice or in two groups."""
-    found = benchmark.truth.contradictions
-    for text in found[:_TOLD]:
-        yield Notice(
-            f"{benchmark.truth.name}, {text}; scored as cirtorch's evaluation scores it", level="warning"
-        )
-    if len(found) > _TOLD:
-        yield Notice(f"{benchmark.truth.name}: and {len(found) - _TOLD} more such images", level="warning")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _TOLD
-    return ", ".join(names[:_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _figure(value: float | None, form: str = ".1f") -> str:

@@ -19,7 +19,7 @@ from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped
 if TYPE_CHECKING:
     from darkside_cli.data.clahe import ClaheSettings
     from darkside_cli.data.outputs import InputImage
-    from darkside_cli.retrieval.extract import ImageJob
+    from darkside_cli.retrieval.extract import ExtractSummary, ImageJob
 
 FORMATS = ("h5", "npz", "npy")
 ON_ERROR = ("skip", "nan")
@@ -114,6 +114,9 @@ def extract(
         with replace(session, quiet=session.quiet or not ranks.is_first).progress() as progress:
             if not jobs:
                 progress.emit(Notice("no image names came in: nothing to do"))
+                if json and ranks.is_first:
+                    nothing = {"done": 0, "skipped": 0, "failed": [], "seconds": 0.0}
+                    session.output.json({"file": None, "model": model, "dim": None, "images": 0, **nothing})
                 return EXIT_DONE
             describer = load_descriptor(
                 model,
@@ -151,7 +154,7 @@ def extract(
                     "file": summary.path,
                     "model": describer.name,
                     "dim": describer.dim,
-                    "images": len(jobs) - (len(summary.failed) if on_error == "skip" else 0),
+                    "images": _rows(summary, len(jobs), on_error),
                     "done": summary.done,
                     "skipped": summary.skipped,
                     "failed": list(summary.failed),
@@ -161,6 +164,12 @@ def extract(
         elif not jsonl and summary.path is not None:
             session.output.path(summary.path)
         return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
+
+
+def refuse_folder(page: Path) -> None:
+    """Raise UsageError if a page that will be written in the end cannot be: it is a folder."""
+    if page.is_dir():
+        raise UsageError(f"{os.fsdecode(page)} is a folder", hint="name a file, such as gallery.html")
 
 
 def obtain_descriptor(session: Session, model: str, *, whitening: bool, download: bool) -> None:
@@ -251,6 +260,13 @@ def image_root(images: list[InputImage]) -> str | None:
         if (path := image.path.absolute()).parts[-len(image.relative.parts) :] == image.relative.parts
     }
     return roots.pop() if len(roots) == 1 else None
+
+
+def _rows(summary: ExtractSummary, images: int, on_error: str) -> int:
+    """How many rows the file has."""
+    if summary.path is None:
+        return 0
+    return images - (len(summary.failed) if on_error == "skip" else 0)
 
 
 def _results(output: Output, jobs: list[ImageJob], *, jsonl: bool, then: Emit) -> Emit:

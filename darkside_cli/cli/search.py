@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
-from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
-from darkside_cli.cli.extract import list_images, make_jobs, obtain_descriptor
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
+from darkside_cli.cli.extract import list_images, make_jobs, obtain_descriptor, refuse_folder
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
@@ -116,6 +116,8 @@ def search(
     """
     from darkside_cli.retrieval.store import open_descriptors
 
+    if gallery is not None:
+        refuse_folder(gallery)
     stored = open_descriptors(index)
     given = list_images(options.input_paths(queries, null=null), recursive=recursive)
     jobs = make_jobs(given, boxes)
@@ -125,12 +127,15 @@ def search(
         obtain_descriptor(session, wanted, whitening=needed, download=download)
 
     from darkside_cli.engine.device import usable_cpus
+    from darkside_cli.retrieval.doubts import doubts_of_index
     from darkside_cli.retrieval.search import describer_for, require_backend
 
     require_backend(backend)
-    with session.progress() as progress:
+    with lost_if_interrupted("nothing is kept of a search"), session.progress() as progress:
         if not jobs:
             progress.emit(Notice("no image names came in: nothing to do"))
+            if json:
+                session.output.json({"index": stored.path, "model": wanted, "queries": [], "failed": []})
             return EXIT_DONE
         describer = describer_for(stored, model, root=session.root, device=device, precision=precision)
         threads = workers or min(8, usable_cpus())
@@ -142,6 +147,10 @@ def search(
                 failed.append(event)
 
         found = _look_up(stored, jobs, describer, top, backend, threads, emit)
+        for notice in doubts_of_index(stored):
+            progress.emit(notice)
+        if found and not any(results for _, results in found):
+            progress.emit(Notice(f"{index} has no descriptors: there is nothing to find", level="warning"))
         _print(session, stored, describer, found, failed, json=json, jsonl=jsonl)
         if gallery is not None:
             absent = _write_gallery(gallery, stored, describer, found, images, threads)

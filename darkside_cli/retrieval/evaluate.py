@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from darkside_cli.compat.ground_truth import read_ground_truth
@@ -31,6 +32,7 @@ from darkside_cli.retrieval.extract import (
     extract_files,
     settings_digest,
 )
+from darkside_cli.retrieval.finite import finite_rows, missing_as_nan
 from darkside_cli.retrieval.places import ground_truth_from_places
 from darkside_cli.retrieval.store import open_descriptors
 
@@ -54,21 +56,32 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class BenchmarkRows:
-    """Descriptors of a benchmark in the order of its names, (N, D) and (Q, D); broken images are rows of NaN."""
+    """Descriptors of a benchmark in the order of its names, (N, D) and (Q, D).
+
+    Rows of broken images are NaN; others' files may have rows of which only some numbers are not finite, and such an
+    image has no descriptor either.
+    """
 
     database: Rows
     queries: Rows
+    whole: tuple[str, ...] = ()
+    """Queries with a box whose row in a file is by their plain name, so that nobody knows what it is of."""
 
     @property
     def broken(self) -> int:
-        """How many rows are NaN."""
-        return sum(int(np.isnan(rows[:, 0]).sum()) for rows in (self.database, self.queries))
+        """How many rows are not finite."""
+        return int((~self._finite()).sum())
 
     def failed(self, truth: GroundTruth) -> tuple[str, ...]:
-        """Names of the images whose rows are NaN, each once."""
+        """Names of the images whose rows are not finite, each once."""
         names = [*truth.database, *(query.name for query in truth.queries)]
-        lacking = np.isnan(np.concatenate([self.database[:, 0], self.queries[:, 0]]))
-        return tuple(dict.fromkeys(name for name, broken in zip(names, lacking, strict=True) if broken))
+        return tuple(
+            dict.fromkeys(name for name, fine in zip(names, self._finite(), strict=True) if not fine)
+        )
+
+    def _finite(self) -> NDArray[np.bool_]:
+        parts = (finite_rows(torch.from_numpy(rows)).numpy() for rows in (self.database, self.queries))
+        return np.concatenate(list(parts))
 
 
 def open_benchmark(
@@ -103,6 +116,11 @@ def open_benchmark(
         published = sorted(path.glob("gnd_*.pkl"))
         if len(published) == 1:
             return Benchmark(read_ground_truth(published[0], images=images), upright=False)
+        found = sorted(file.name for kind in ("pkl", "json") for file in path.glob(f"gnd_*.{kind}"))
+        if found and not any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
+            raise UsageError(
+                f"{path} has the ground truths {', '.join(found)}", hint="name one of these files"
+            )
         truth = ground_truth_from_places(
             path, queries=queries, database=database, distractors=distractor_folders
         )
@@ -175,17 +193,19 @@ def kept_name(truth: GroundTruth, describer: BatchDescriber, options: ExtractOpt
 
 
 def without_broken_queries(truth: GroundTruth, rows: BenchmarkRows) -> tuple[GroundTruth, BenchmarkRows]:
-    """Leave the queries out whose image could not be described: there is nothing to ask with.
+    """Leave the queries out whose image has no finite descriptor: there is nothing to ask with.
 
     Raises UsageError if none is left.
     """
-    good = [not np.isnan(row).any() for row in rows.queries]
+    good = [bool(np.isfinite(row).all()) for row in rows.queries]
     if all(good):
         return truth, rows
     if not any(good):
-        raise UsageError(f"no query of {truth.name} could be described", hint="see the failures above")
+        raise UsageError(
+            f"no query of {truth.name} has a descriptor", hint="see the failures above, or the file's rows"
+        )
     kept = tuple(query for query, fine in zip(truth.queries, good, strict=True) if fine)
-    return replace(truth, queries=kept), BenchmarkRows(rows.database, rows.queries[good])
+    return replace(truth, queries=kept), replace(rows, queries=rows.queries[good])
 
 
 def _crop_name(name: str, box: Box | None) -> str:
@@ -216,7 +236,7 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
     UsageError when images have no row.
     """
     stored = open_descriptors(path)
-    rows = stored.read()
+    rows = missing_as_nan(stored.read())
     if stored.names is None:
         expected = len(truth.database) + len(truth.queries)
         if len(rows) != expected:
@@ -248,7 +268,12 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
             f"{path} has no descriptor of {', '.join(missing[:_NAMED])}{more}",
             hint=f"it must hold all images of {truth.name}",
         )
-    return BenchmarkRows(rows[_numbers(database)], rows[_numbers(queries)])
+    whole = tuple(
+        query.name
+        for query in truth.queries
+        if query.box is not None and _crop_name(query.name, query.box) not in exact
+    )
+    return BenchmarkRows(rows[_numbers(database)], rows[_numbers(queries)], whole)
 
 
 def _numbers(rows: Sequence[int | None]) -> NDArray[np.int64]:

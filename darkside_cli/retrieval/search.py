@@ -14,6 +14,7 @@ from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.retrieval.describer import Describer
 from darkside_cli.retrieval.descriptor import PAPER_SCALES
+from darkside_cli.retrieval.finite import missing_as_nan
 from darkside_cli.retrieval.index import scan
 from darkside_cli.retrieval.load import load_descriptor
 from darkside_cli.retrieval.store import StoredDescriptors
@@ -92,7 +93,8 @@ def nearest(
     """
     if backend == "faiss":
         return _by_faiss(index, queries, k)
-    found = scan(queries, np.empty((0, index.dim), dtype=np.float32), k=k, more=index.blocks(), device=device)
+    blocks = map(missing_as_nan, index.blocks())
+    found = scan(queries, np.empty((0, index.dim), dtype=np.float32), k=k, more=blocks, device=device)
     there = np.isfinite(found.top_scores)
     return np.where(there, found.top_indices, -1), np.where(there, found.top_scores, np.float32(np.nan))
 

@@ -64,9 +64,10 @@ def format_of(path: str | Path, format: str | None = None) -> str:
     suffix = Path(path).suffix.lower()
     told = next((name for name, suffixes in FORMATS.items() if suffix in suffixes), None)
     if told is None or format not in (None, told):
-        wanted = f"it ends in {FORMATS[format][0]}" if format else "it ends in .h5, .npz or .npy"
+        wanted = FORMATS[format][0] if format else ".h5, .npz or .npy"
         raise UsageError(
-            f"{os.fspath(path)} is no name for a file of descriptors", hint=f"such that {wanted}"
+            f"{os.fspath(path)} is no name for a file of {format or 'descriptors'}",
+            hint=f"end it in {wanted}",
         )
     return told
 

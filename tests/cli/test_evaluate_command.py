@@ -215,6 +215,8 @@ def test_options_that_would_be_passed_over_are_refused(
     for arguments, message in [
         ((places, "--dim", "1"), "--dim says how a model describes images"),
         ((places, "--no-whiten"), "--no-whiten says how a model describes images"),
+        ((places, "--scales", "ss"), "--scales says how a model describes images"),
+        ((places, "--image-size", "96"), "--image-size says how a model describes images"),
         ((places, "--keep", "kept"), "--keep says how a model describes images"),
         ((places, "--images", tmp_path), "leave out --images"),
         (("gnd_one.pkl", "--distractor-images", tmp_path / "more"), "gnd_one.pkl"),
@@ -247,3 +249,98 @@ def test_mistakes(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
         returned, line = told(*arguments)
         assert returned == code, line
         assert message in line
+
+
+def test_precomputed_descriptors_need_no_images(
+    run_here: RunHere, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Of a set known by name only the ground truth is needed; with a model, the images as well."""
+    truth = Path(environment["DARKSIDE_HOME"]) / "data" / "test" / "roxford5k" / "gnd_roxford5k.pkl"
+    truth.parent.mkdir(parents=True)
+    gnd = [{"easy": [0], "hard": [1], "junk": [], "bbx": [0, 0, 5, 5]}]
+    truth.write_bytes(pickle.dumps({"imlist": ["a", "b", "c"], "qimlist": ["q"], "gnd": gnd}))
+    rows = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [1.0, 1.0], "q": [1.0, 0.2]}
+    file = describe(tmp_path, rows, tmp_path / "d.npz")
+    done = run_here("evaluate", "--descriptors", file, "--dataset", "roxford5k", "--json")
+    assert done.returncode == 0, done.stderr
+    protocols = json.loads(done.stdout)["results"][0]["protocols"]
+    # a, c, b: a is first; b is third, and second without a
+    assert [protocols[name]["mAP"] for name in ("easy", "medium", "hard")] == pytest.approx(
+        [1, (1 + (1 / 2 + 2 / 3) / 2) / 2, (0 + 1 / 2) / 2]
+    )
+    assert "d.npz has 1 queries by plain names (q): taken to be of those parts" in done.stderr
+    write_small_descriptor(tmp_path / "net.safetensors")
+    lacking = run_here("evaluate", "--model", "net.safetensors", "--dataset", "roxford5k", "--offline")
+    assert (lacking.returncode, lacking.stdout) == (3, "")
+    assert "darkside download" in lacking.stderr
+
+
+def test_rows_that_cannot_be_trusted(run_here: RunHere, places: Path, tmp_path: Path) -> None:
+    """Of one row a single number is missing, of another it is infinite; the rest are not of unit length."""
+    rows = {f"p{i}/day/d.png": [float(i == j) for j in range(3)] for i in range(3)}
+    rows |= {f"p{i}/night/n.png": [float(i == j) + 0.1 for j in range(3)] for i in range(3)}
+    table = np.array(list(rows.values()), np.float32)
+    table[1, 2], table[5, 1] = np.inf, np.nan
+    np.savez(tmp_path / "d.npz", descriptors=table, names=np.array(list(rows)))
+    np.save(tmp_path / "far.npy", np.array([[np.nan, 0, 0], [0, 0, 1]], np.float32))
+    done = run_here("evaluate", "--descriptors", "d.npz", "-d", places, "--distractors", "far.npy", "--json")
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)["results"][0]
+    assert result["failed"] == ["p1/day/d.png", "p2/night/n.png"]
+    # p1's only answer has no descriptor: p0, p2 and one distractor come before it, the other one has none either
+    first, second = (query["AP"] for query in result["protocols"]["ok"]["per_query"])
+    assert (first, second) == (1.0, pytest.approx(1 / 4 / 2))
+    assert "d.npz: 2 descriptors are not of unit length" in done.stderr
+    assert "1 of 2 distractors have no finite descriptor" in done.stderr
+
+
+def test_what_would_fail_in_the_end_fails_at_once(run_here: RunHere, places: Path, tmp_path: Path) -> None:
+    """Nothing is described before: that may be hours of work."""
+    write_small_descriptor(tmp_path / "net.safetensors")
+    np.save(tmp_path / "other.npy", np.eye(5, dtype=np.float32))
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "two").mkdir()
+    for name in "ab":
+        (tmp_path / "two" / f"gnd_{name}.pkl").write_bytes(b"")
+    for arguments, code, message in [
+        ((places, "--distractors", "other.npy"), 2, "other.npy has descriptors of 5 dimensions, net.safeten"),
+        ((places, "--distractors", "no.npy"), 3, "there is no file no.npy"),
+        ((places, "--gallery", "pages"), 2, "pages is a folder; name a file, such as gallery.html"),
+        (("two",), 2, "two has the ground truths gnd_a.pkl, gnd_b.pkl; name one of these files"),
+    ]:
+        done = run_here("evaluate", "-m", "net.safetensors", "-d", *arguments)
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1, "no image was described"
+
+
+def test_nothing_to_judge_is_told(run_here: RunHere, places: Path, tmp_path: Path) -> None:
+    document = {
+        "format": "darkside-ground-truth",
+        "version": 1,
+        "database": ["a"],
+        "queries": [{"name": "q"}],
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(document))
+    file = describe(places, {"a": [1.0, 0.0], "q": [1.0, 0.5]}, tmp_path / "d.npz")
+    done = run_here("evaluate", "--descriptors", file, "-d", "mine.json")
+    assert done.returncode == 0
+    assert "warning: mine: no query has a right image in the ground truth: nothing to judge" in done.stderr
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_at_ctrl_c_it_is_told_whether_something_is_kept(
+    run_here: RunHere, places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    from darkside_cli.retrieval import benchmark
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark, "score", interrupted)
+    write_small_descriptor(tmp_path / "net.safetensors")
+    more = ("--keep", "kept") if keep else ()
+    done = run_here("evaluate", "-m", "net.safetensors", "-d", places, "--image-size", "96", "-q", *more)
+    assert (done.returncode, done.stdout) == (130, "")
+    expected = "what was finished is kept" if keep else "nothing is kept without --keep DIR"
+    assert done.stderr.startswith(f"darkside: interrupted; {expected}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from small_descriptor import DIM, WHITENED, write_small_descriptor
-from tests_support import RunCli
+from tests_support import RunCli, RunHere
 
 from darkside_cli.retrieval.store import open_descriptors
 
@@ -218,3 +219,24 @@ def test_torchrun_writes_one_ordered_file(
     assert stored.names == tuple(f"in/{i}.png" for i in order if i != 3)
     extract("-o", "y.h5", stdin=b"".join(b"in/%d.png\n" % i for i in order))
     np.testing.assert_allclose(stored.read(), open_descriptors(tmp_path / "y.h5").read(), atol=1e-5)
+
+
+def test_json_of_nothing(
+    run_here: RunHere, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty pipe, and images that are all broken: still one object, with as many images as there are rows."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    empty = run_here("extract", "-m", model, "-o", "x.h5", "--json")
+    assert (empty.returncode, "nothing to do" in empty.stderr) == (0, True)
+    answer = json.loads(empty.stdout)
+    assert (answer["file"], answer["images"], answer["failed"]) == (None, 0, [])
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    broken = run_here("extract", "-m", model, "-o", "x.h5", "--json", "--on-error", "nan", "broken.jpg")
+    assert broken.returncode == 1
+    told = json.loads(broken.stdout)
+    assert (told["file"], told["images"], told["failed"]) == (None, 0, ["broken.jpg"])
+    assert told.keys() == answer.keys()
+    wrong = run_here("extract", "-m", model, "-o", "x.txt", "broken.jpg")
+    assert (
+        wrong.stderr == "darkside: x.txt is no name for a file of descriptors; end it in .h5, .npz or .npy\n"
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_descriptor import write_small_descriptor
-from tests_support import RunCli
+from tests_support import RunCli, RunHere
 
 from darkside_cli.retrieval.store import open_descriptors, write_descriptors
 
@@ -122,6 +124,36 @@ def test_refusals(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
     assert "nothing to do" in told(0, "-i", index)
     (tmp_path / "net.safetensors").unlink()
     assert "was made with" in told(3, "-i", index, photo)
+
+
+def test_doubtful_indexes_and_empty_pipes(
+    run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_small_descriptor(tmp_path / "net.safetensors")
+    photo = make_photo(tmp_path / "photo.png", 96, 80)
+    rows = 3 * np.eye(24, dtype=np.float32)[:2]
+    np.savez(tmp_path / "long.npz", descriptors=rows, names=np.array(["a", "b"]))
+    np.savez(tmp_path / "none.npz", descriptors=rows * np.nan, names=np.array(["a", "b"]))
+    long = run_here("search", "-i", "long.npz", "-m", "net.safetensors", photo, "--json")
+    assert long.returncode == 0, long.stderr
+    assert len(json.loads(long.stdout)["queries"][0]["results"]) == 2
+    assert "warning: long.npz: 2 descriptors are not of unit length" in long.stderr
+    none = run_here("search", "-i", "none.npz", "-m", "net.safetensors", photo)
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "warning: none.npz has no descriptors: there is nothing to find" in none.stderr
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    pipe = run_here("search", "-i", "long.npz", "-m", "net.safetensors", "--json")
+    assert (pipe.returncode, "nothing to do" in pipe.stderr) == (0, True)
+    assert json.loads(pipe.stdout) == {
+        "index": "long.npz",
+        "model": "net.safetensors",
+        "queries": [],
+        "failed": [],
+    }
+    (tmp_path / "pages").mkdir()
+    page = run_here("search", "-i", "long.npz", "-m", "net.safetensors", photo, "--gallery", "pages")
+    assert (page.returncode, page.stdout) == (2, "")
+    assert page.stderr == "darkside: pages is a folder; name a file, such as gallery.html\n"
 
 
 def test_faiss(run_cli: RunCli, index: Path) -> None:
