@@ -45,7 +45,7 @@ def read_ground_truth(
     title = name or path.stem.removeprefix(_PREFIX)
     if path.suffix.lower() == ".json":
         document = _load_json(path)
-        if isinstance(document, Mapping) and document.get("format") == ground_truth_json.FORMAT:
+        if _is_own(document):
             own = ground_truth_json.from_document(document, name=title, folder=path.parent)
             return own if images is None else replace(own, image_root=images)
     else:
@@ -67,7 +67,9 @@ def from_published(document: Any, *, name: str, images: Path | None = None) -> G
     if not isinstance(document, Mapping) or not all(key in document for key in _KEYS):
         raise GroundTruthError(f"{name} is no ground truth", hint=f"it needs {', '.join(_KEYS)}")
     database, queries = (_names(document[key], f"{name}: {key}") for key in ("imlist", "qimlist"))
-    entries = list(document["gnd"])
+    entries = document["gnd"]
+    if not isinstance(entries, (list, tuple, np.ndarray)):
+        raise GroundTruthError(f"{name}: gnd is not a list of mappings", hint="get the file again")
     if len(entries) != len(queries):
         raise GroundTruthError(
             f"{name} has {len(queries)} queries, but ground truth of {len(entries)}",
@@ -109,9 +111,16 @@ def write_published(truth: GroundTruth, path: str | Path) -> None:
     write_bytes_atomic(path, pickle.dumps(to_published(truth), protocol=2))
 
 
+def _is_own(document: Any) -> bool:
+    """Whether JSON is meant to be of our own form, even if it says so wrongly or not at all."""
+    if not isinstance(document, Mapping) or any(key in document for key in _KEYS):
+        return False
+    return bool({"format", "version", "database", "queries"} & set(document))
+
+
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin files with a mark
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
     except OSError as error:

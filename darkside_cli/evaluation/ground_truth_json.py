@@ -49,8 +49,8 @@ def from_document(document: Any, *, name: str, folder: Path | None = None) -> Gr
         raise GroundTruthError(f"{name} is no ground truth", hint=f'it needs "format": "{FORMAT}"')
     if document.get("version") != VERSION:
         raise GroundTruthError(
-            f"{name} has version {document.get('version')} of the format",
-            hint=f"version {VERSION} is known here",
+            f"{name} has version {document.get('version')!r} of the format",
+            hint=f'"version": {VERSION} is known here',
         )
     _refuse_unknown(document, _KEYS, name)
     title = document.get("name", name)

@@ -157,3 +157,28 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "runs.pkl").write_bytes(pickle.dumps({**PLAIN, "gnd": _Runs()}))
     with pytest.raises(CheckpointError, match="unsafe"):
         read_ground_truth(tmp_path / "runs.pkl")
+
+
+@pytest.mark.parametrize("gnd", [None, 3, {"ok": [0]}, "ok"])
+def test_gnd_that_is_no_list(gnd: Any) -> None:
+    with pytest.raises(GroundTruthError, match="city: gnd is not a list of mappings"):
+        from_published({**PLAIN, "gnd": gnd}, name="city")
+
+
+@pytest.mark.parametrize("change", [{"format": "darkside-groundtruth"}, {"format": None}, {}])
+def test_json_is_told_what_its_own_form_needs(change: dict[str, Any], tmp_path: Path) -> None:
+    """It has the keys of our own form, so the keys of the published one would be no help."""
+    document = {**to_document(from_published(PLAIN, name="city")), **change}
+    if not change:
+        del document["format"]
+    (tmp_path / "own.json").write_text(json.dumps(document))
+    with pytest.raises(GroundTruthError, match='it needs "format": "darkside-ground-truth"'):
+        read_ground_truth(tmp_path / "own.json")
+    (tmp_path / "other.json").write_text('{"imlist": []}')
+    with pytest.raises(GroundTruthError, match="it needs imlist, qimlist, gnd"):
+        read_ground_truth(tmp_path / "other.json")
+
+
+def test_json_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "city.json").write_text(json.dumps(PLAIN), encoding="utf-8-sig")
+    assert read_ground_truth(tmp_path / "city.json").database == ("a", "b", "c")

@@ -164,6 +164,7 @@ def with_query(**query: Any) -> dict[str, Any]:
         ([], "file is no ground truth"),
         (changed(format="other"), "file is no ground truth"),
         (changed(version=2), "version 2 of the format"),
+        (changed(version="1"), r"""version '1' of the format \("version": 1 is known here\)"""),
         (changed(databse=[]), r"unknown key 'databse' \(did you mean database\?\)"),
         (changed(database="a.jpg"), "database is not a list of image names"),
         (changed(queries={}), "queries is not a list of objects"),
