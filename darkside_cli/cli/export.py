@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ from darkside_cli.events import Notice
 if TYPE_CHECKING:
     from darkside_cli.engine.onnx import Exported
 
+DEFAULT_OPSET = 17
+WEIGHTS = (".safetensors", ".pth")
 PRECISIONS = ("fp32", "fp16")
 DIRECTIONS = ("day2night", "night2day")
 
@@ -66,7 +69,9 @@ def export(
         bool,
         typer.Option("--dynamic", help="Images of any size: the default without --size.", show_default=False),
     ] = False,
-    opset: Annotated[int, typer.Option(min=11, max=20, help="Version of the ONNX operator set.")] = 17,
+    opset: Annotated[
+        int, typer.Option(min=11, max=20, help="Version of the ONNX operator set.")
+    ] = DEFAULT_OPSET,
     precision: Annotated[
         str,
         options.choice(
@@ -114,7 +119,7 @@ def export(
     """Write a generator or a descriptor as an ONNX file and see that it computes what PyTorch does.
 
     Or, where the file is to be called .safetensors or .pth, only its weights: in darkside's own format (fp16 halves
-    it), or in gandtr's, which the original code reads.
+    it), or in gandtr's, which the original code reads. The whitening of a descriptor is written beside them.
 
     The file takes batches of normalised RGB images of any number and size. Its metadata says how they are
     normalised (and prepared: CLAHE is not part of a descriptor's network), and what the network is.
@@ -131,8 +136,26 @@ def export(
         what = "is a folder" if target.is_dir() else "is there already"
         raise UsageError(f"{target} {what}", hint="name another file with -o, or add --overwrite")
 
-    if target.suffix.lower() in (".safetensors", ".pth"):
-        return _weights(session, model, target, precision, direction, download=download, json=json)
+    form = target.suffix.lower()
+    if form not in (".onnx", *WEIGHTS):
+        raise UsageError(
+            f"{target} says no format by its name",
+            hint="end it in .onnx, .safetensors (ours) or .pth (gandtr's)",
+        )
+    of_onnx = {
+        "--size": size, "--dynamic": dynamic, "--opset": opset != DEFAULT_OPSET, "--single-scale": not multi_scale,
+        "--dim": dim, "--no-check": not check,
+    }  # fmt: skip
+    of_descriptors = {
+        "--single-scale": not multi_scale, "--dim": dim, "--no-whiten": not whiten, "--whitening": whitening
+    }  # fmt: skip
+    if form in WEIGHTS:
+        _refuse(of_onnx, f"of ONNX files; a file of weights ({form}) has no such thing")
+        own = whitening if whitening is not None else whiten
+        named = _Weights(
+            model, target, precision, direction, own, overwrite, [k for k, v in of_descriptors.items() if v]
+        )
+        return _weights(session, named, download=download, json=json)
 
     from darkside_cli.engine.onnx import require_packages
 
@@ -161,10 +184,12 @@ def export(
         checkpoint = open_checkpoint(path, direction=direction)
         kind = checkpoint.kind
     if kind == "generator" and checkpoint is not None:
+        _refuse(of_descriptors, f"of descriptors; {name} is a generator")
         from darkside_cli.gan.export import export_generator
 
         result = export_generator(checkpoint, target, **common)
     elif kind == "descriptor":
+        _refuse({"--direction": direction}, f"of generators; {name} is a descriptor")
         from darkside_cli.retrieval.export import export_descriptor
         from darkside_cli.retrieval.load import load_model, parse_scales
 
@@ -185,33 +210,65 @@ def export(
     return 0
 
 
-def _weights(
-    session: Session,
-    model: str,
-    target: Path,
-    precision: str,
-    direction: str | None,
-    *,
-    download: bool,
-    json: bool,
-) -> int:
+def _refuse(given: dict[str, Any], reason: str) -> None:
+    """Refuse options that would be passed over silently."""
+    for flag, value in given.items():
+        if value:
+            raise UsageError(f"{flag} is {reason}", hint="leave it out")
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What is to be written as weights; ``of_descriptors`` are the options given that generators have not."""
+
+    model: str
+    target: Path
+    precision: str
+    direction: str | None
+    whiten: bool | Path
+    overwrite: bool
+    of_descriptors: list[str]
+
+
+def _weights(session: Session, wanted: _Weights, *, download: bool, json: bool) -> int:
     from darkside_cli.compat.load import open_checkpoint
-    from darkside_cli.compat.rewrite import rewrite
+    from darkside_cli.compat.rewrite import rewrite, rewrite_whitening, whitening_beside
     from darkside_cli.models.catalog import MODELS
     from darkside_cli.models.locate import locate
+    from darkside_cli.retrieval.load import find_whitening
 
+    model, target = wanted.model, wanted.target
     if model in MODELS and not MODELS.get(model).embedded:
         obtain(session, [model], download=download)
-    _, path = locate(model, session.root)
-    checkpoint = open_checkpoint(path, direction=direction)
-    written = rewrite(checkpoint, target, half=precision == "fp16")
+    entry, path = locate(model, session.root)
+    checkpoint = open_checkpoint(path, direction=wanted.direction)
+    whitening = None
+    if checkpoint.kind == "descriptor":
+        _refuse({"--direction": wanted.direction}, f"of generators; {model} is a descriptor")
+        whitening = find_whitening(checkpoint, wanted.whiten, entry=entry, root=session.root)
+    else:
+        _refuse(dict.fromkeys(wanted.of_descriptors, True), f"of descriptors; {model} is a {checkpoint.kind}")
+    beside = whitening_beside(target) if whitening is not None else None
+    if beside is not None and beside.exists() and not wanted.overwrite:
+        raise UsageError(f"{beside} is there already", hint="name another file with -o, or add --overwrite")
+    written = rewrite(checkpoint, target, half=wanted.precision == "fp16")
+    if whitening is not None:
+        rewrite_whitening(whitening, written)
     if json:
         size = written.stat().st_size
         session.output.json(
-            {"file": written, "size_bytes": size, "kind": checkpoint.kind, "precision": precision}
+            {
+                "file": written,
+                "whitening": beside,
+                "size_bytes": size,
+                "kind": checkpoint.kind,
+                "precision": wanted.precision,
+            }
         )
-    else:
-        session.output.path(written)
+        return 0
+    session.output.path(written)
+    if beside is not None:
+        session.output.path(beside)
     return 0
 
 

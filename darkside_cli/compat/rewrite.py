@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from darkside_cli.compat.gandtr import save_gandtr
+from darkside_cli.compat.whitening import write_published_whitening
 from darkside_cli.errors import UsageError
 from darkside_cli.models.weights import Checkpoint, save_checkpoint
+from darkside_cli.models.whitening import Whitening, save_whitening
 
 #: What a file's suffix says about its format.
 FORMATS = {".safetensors": "darkside", ".pth": "gandtr"}
@@ -46,3 +48,20 @@ def rewrite(
     return save_checkpoint(
         path, state, architecture=checkpoint.architecture, config=checkpoint.config, metadata=facts
     )
+
+
+def whitening_beside(weights: str | Path) -> Path:
+    """Path of the whitening that belongs to a file of ``weights``, by its format."""
+    path = Path(weights)
+    gandtrs = FORMATS.get(path.suffix.lower()) == "gandtr"
+    return path.with_name(f"{path.stem}{'_lw.pkl' if gandtrs else '_whitening.safetensors'}")
+
+
+def rewrite_whitening(whitening: Whitening, weights: str | Path) -> Path:
+    """Write a descriptor's whitening beside its ``weights``, in the same format and where it is looked for.
+
+    ``x_whitening.safetensors`` beside ``x.safetensors``, ``x_lw.pkl`` beside ``x.pth``; gives the path. Raises
+    CheckpointError if it cannot be written.
+    """
+    path = whitening_beside(weights)
+    return (write_published_whitening if path.suffix == ".pkl" else save_whitening)(path, whitening)

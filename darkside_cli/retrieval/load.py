@@ -142,6 +142,22 @@ def load_descriptor(
     )
 
 
+def find_whitening(
+    checkpoint: Checkpoint, whiten: bool | Path, *, entry: ModelEntry | None, root: DataRoot
+) -> Whitening | None:
+    """The whitening that :func:`load_model` would apply at the published scales; None if there is none.
+
+    Raises as it does, but not for a network without a whitening.
+    """
+    published = None if entry is None or whiten is not True else _published_whitening(entry, root)
+    try:
+        return _whitening(whiten, published, checkpoint, PAPER_SCALES)[0]
+    except MissingAssetError:
+        if whiten is True and published is None:
+            return None
+        raise
+
+
 def _in_folder(folder: Path) -> Path:
     """File of the descriptor in a run's folder. Raises UsageError if there is none."""
     found = find_descriptor(folder)

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from golden import DATA
+from small_descriptor import write_small_descriptor
 from tests_support import RunCli, RunHere
 
 from darkside_cli.engine.onnx import read_metadata
 from darkside_cli.gan.export import TOLERANCES
+from darkside_cli.retrieval.load import load_model
 
 
 @pytest.fixture
@@ -165,3 +168,51 @@ def test_a_published_descriptor(export: RunHere, tmp_path: Path, environment: di
     assert facts["scales"] == [1.0, 2**-0.5, 0.5]
     assert facts["clahe"] == {"clip_limit": 1.0, "grid_size": 8}
     assert run_onnx(tmp_path / "gem_vgg16_hedngan.onnx", (1, 3, 40, 60)).shape == (1, 16)
+
+
+def test_options_that_would_be_passed_over_are_refused(
+    export: RunHere, tmp_path: Path, generator_file: Path
+) -> None:
+    write_small_descriptor(tmp_path / "net.safetensors")
+    for model, target, options, message in [
+        (generator_file, "x.onnx", ("--dim", "8"), "--dim is of descriptors; "),
+        (generator_file, "x.onnx", ("--no-whiten",), "--no-whiten is of descriptors; "),
+        (generator_file, "x.onnx", ("--single-scale",), "--single-scale is of descriptors; "),
+        (generator_file, "x.safetensors", ("--no-whiten",), "--no-whiten is of descriptors; "),
+        (generator_file, "x.safetensors", ("--opset", "12"), "--opset is of ONNX files; "),
+        (generator_file, "x.pth", ("--size", "8x8"), "--size is of ONNX files; "),
+        ("net.safetensors", "x.onnx", ("--direction", "night2day"), "--direction is of generators; "),
+        ("net.safetensors", "x.pth", ("--direction", "night2day"), "--direction is of generators; "),
+        ("net.safetensors", "x.safetensors", ("--dim", "8"), "--dim is of ONNX files; "),
+        ("net.safetensors", "x.pt", (), "x.pt says no format by its name; end it in .onnx, "),
+    ]:
+        done = export(model, "-o", target, *options)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.startswith(f"darkside: {message}")
+        assert not list(tmp_path.glob("x*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "beside"), [("x.safetensors", "x_whitening.safetensors"), ("x.pth", "x_lw.pkl")]
+)
+def test_weights_of_a_descriptor_bring_its_whitening(
+    target: str, beside: str, export: RunHere, tmp_path: Path
+) -> None:
+    """What was written is the same descriptor when it is loaded again."""
+    write_small_descriptor(tmp_path / "net.safetensors")
+    done = export("net.safetensors", "-o", target)
+    assert (done.returncode, done.stdout) == (0, f"{target}\n{beside}\n"), done.stderr
+    images = torch.rand(1, 3, 96, 80)
+    with torch.no_grad():
+        before, after = (load_model(tmp_path / name).model(images) for name in ("net.safetensors", target))
+    assert torch.equal(before, after)
+    assert after.shape == (1, 24)
+    (tmp_path / target).unlink()
+    again = export("net.safetensors", "-o", target)
+    assert (again.returncode, f"{beside} is there already" in again.stderr) == (2, True)
+    assert not (tmp_path / target).exists()
+    plain = export("net.safetensors", "-o", f"plain{Path(target).suffix}", "--no-whiten", "--json")
+    assert json.loads(plain.stdout)["whitening"] is None
+    (tmp_path / "net_whitening.safetensors").unlink()
+    without = export("net.safetensors", "-o", f"bare{Path(target).suffix}", "--json")
+    assert (without.returncode, json.loads(without.stdout)["whitening"]) == (0, None)
