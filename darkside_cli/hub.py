@@ -82,7 +82,7 @@ Published mAP: {{scores}}
 Paper: {{paper}}
 
 Arguments:{_COMMON}
-    scales: factors of the image's sides, "ms" (1, 0.7071 and 0.5, as published) or "ss" (1 alone).
+    scales: factor or factors of the image's sides, "ms" (1, 0.7071 and 0.5, as published) or "ss" (1 alone).
     whiten: True for the published whitening, False for none, or the path of another one. With random weights there
         is none.
     dim: only so many dimensions of the whitened descriptor.
@@ -127,7 +127,7 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         pretrained: bool = True,
         device: str | torch.device | None = None,
         *,
-        scales: str | Sequence[float] = "ms",
+        scales: str | float | Sequence[float] = "ms",
         whiten: bool | str | os.PathLike[str] = True,
         dim: int | None = None,
         data_dir: str | os.PathLike[str] | None = None,
@@ -140,6 +140,8 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         from darkside_cli.retrieval.load import load_model, parse_scales
 
         place = _pick_device(device)
+        if isinstance(scales, (int, float)):
+            scales = (scales,)
         factors = parse_scales(scales) if isinstance(scales, str) else tuple(scales)
         if not pretrained:
             config = RetrievalNetConfig(backbone=_backbone(name))

@@ -268,7 +268,8 @@ def test_options_of_descriptors(weights: Callable[[str], Path], tmp_path: Path) 
     golden = DATA / case.params["whitening"]
     case.assert_close(describe(whiten=golden), case.arrays["final0"])
     case.assert_close(describe(whiten=str(golden), dim=16), case.arrays["final_dim160"])
-    case.assert_close(describe(whiten=golden, scales=[1]), case.arrays["single_whitened0"])
+    for scales in ([1], 1, 1.0):
+        case.assert_close(describe(whiten=golden, scales=scales), case.arrays["single_whitened0"])
     (tmp_path / "weights" / "hedngan_embed_vgg16_lw.pkl").unlink()
     case.assert_close(describe(whiten=False, scales="ss"), case.arrays["single0"])
     case.assert_close(describe(whiten=False), case.arrays["multi0"])

@@ -129,9 +129,11 @@ class Describer:
         try:
             self._given.network.require_size(math.floor(height * smallest), math.floor(width * smallest))
         except ImageError as error:
-            scaled = "" if smallest == 1 else f" at scale {smallest:.3g}"
+            if smallest == 1:
+                raise
             raise ImageError(
-                f"{width}x{height} pixels are too few{scaled}: {error.message}", hint=error.hint
+                f"{width}x{height} pixels are too few at scale {smallest:.3g}: {error.message}",
+                hint=error.hint,
             ) from error
 
     def batch_size(self, height: int, width: int) -> int:

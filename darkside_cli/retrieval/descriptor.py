@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from darkside_cli.compat.transforms import clahe_of_metadata
 from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.data.transforms import Compose, descriptor_transform
-from darkside_cli.errors import CheckpointError, ConfigError
+from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.models.weights import Checkpoint, build_network
 from darkside_cli.models.whitening import Whitening
@@ -93,7 +93,8 @@ class DescriptorModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Describe images ``(B, 3, H, W)``, as :attr:`transform` gives them: ``(B, dim)`` of unit length.
 
-        Raises ImageError if they are too small for the network at the smallest scale.
+        Raises ImageError if they are too small for the network at the smallest scale, UsageError if they are no batch
+        of RGB images.
         """
         descriptors = self.aggregate(images)
         if self.whitening is not None:
@@ -128,6 +129,11 @@ class DescriptorModel(nn.Module):
     def _require_size(self, images: Tensor) -> None:
         if torch.compiler.is_compiling():
             return  # sizes may be symbols then
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise UsageError(
+                f"images are batches of shape (B, 3, H, W), not {tuple(images.shape)}",
+                hint="of one image make a batch: model(model.transform(image).unsqueeze(0))",
+            )
         smallest = min(self.scales)
         height, width = (math.floor(side * smallest) for side in images.shape[-2:])
         self.network.require_size(height, width)

@@ -14,7 +14,7 @@ from torch import nn
 from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.data.transforms import descriptor_transform
-from darkside_cli.errors import CheckpointError, ConfigError, ImageError
+from darkside_cli.errors import CheckpointError, ConfigError, ImageError, UsageError
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.models.weights import save_checkpoint
@@ -144,6 +144,12 @@ def test_too_small_at_the_smallest_scale() -> None:
         model(images(1, 3, 62, 62))
         with pytest.raises(ImageError, match="45x30 pixels are too few for alexnet"):
             model(images(1, 3, 61, 90))
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (64, 64)])
+def test_what_is_no_batch_of_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"not \(.*64, 64\).*unsqueeze\(0\)"):
+        DescriptorModel(small_network())(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("scales", [(), (0,), (1, -1), (1, math.inf), (math.nan,)])
