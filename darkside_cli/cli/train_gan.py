@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from darkside_cli.gan.config import GanConfig
 
 COMMAND = "train-gan"
-_PUBLISHED_SETS = ("day-night-lists", "retrieval-sfm-120k")
 
 
 def _methods() -> list[str]:
@@ -32,6 +31,12 @@ def _detectors() -> list[str]:
     from darkside_cli.gan.methods import EDGE_DETECTORS
 
     return EDGE_DETECTORS.names()
+
+
+def _lists() -> list[str]:
+    from darkside_cli.data.unpaired_lists import LISTS
+
+    return LISTS.names()
 
 
 def train_gan(
@@ -58,6 +63,17 @@ def train_gan(
     night: Annotated[
         Path | None,
         typer.Option(metavar="LIST|DIR", help="Night pictures, likewise.", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None,
+        options.choice(
+            "unpaired pictures",
+            _lists,
+            help="Day and night pictures by name: nightfall, the embedded city, which is made if it is not here; "
+            "--day and --night come before it [default: retrieval-sfm-120k].",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = None,
     output: training.Output = None,
     edge_detector: Annotated[
@@ -102,6 +118,8 @@ def train_gan(
 
         darkside train-gan --model hedngan --edge-detector sobel --day photos/day --night photos/night
 
+        darkside train-gan --model hedngan --edge-detector sobel --data nightfall --preset tiny
+
     A run that was stopped (Ctrl-C saves it) goes on when the same command is given again. The result is used at once:
     darkside translate --model RUN. Prints the path of the generator.
     """
@@ -111,8 +129,8 @@ def train_gan(
         config=config,
         overrides=set_ or (),
         flags={
-            "data.day": day,
-            "data.night": night,
+            "data.day": data if day is None else day,
+            "data.night": data if night is None else night,
             "edge_detector": edge_detector,
             "trainer.epochs": epochs,
             "data.batch_size": batch_size,
@@ -198,12 +216,15 @@ def resolve_gan(
 
 
 def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
-    """See that what the training needs is here: the published lists and pictures, the edge detector's weights."""
+    """See that what the training needs is here: lists and pictures that have names, the edge detector's weights."""
+    from darkside_cli.data.unpaired_lists import PUBLISHED, lists_of
     from darkside_cli.gan.methods import EDGE_DETECTORS
 
-    if (config.data.day is None or config.data.night is None) and not _published_pictures(session):
-        with _own_pictures_named():
-            obtain(session, _PUBLISHED_SETS, download=download)
+    wanted = {found.name: found for each in (config.data.day, config.data.night) if (found := lists_of(each))}
+    for lists in wanted.values():
+        if lists is not PUBLISHED or not _published_pictures(session):
+            with _own_pictures_named():
+                obtain(session, lists.assets, download=download)
     detector: str = getattr(config, "edge_detector", "")
     if detector in EDGE_DETECTORS and EDGE_DETECTORS.get(detector).needs_weights:
         entry = EDGE_DETECTORS.get(detector)
@@ -218,9 +239,11 @@ def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
 
 def _published_pictures(session: Session) -> bool:
     """Whether the published lists and pictures are here; single ones that are not are told when they are opened."""
-    folder = session.root.train("retrieval-SfM-120k")
-    lists = [folder / "dataset" / f"train_{what}.txt" for what in ("day", "night")]
-    return (folder / "ims").is_dir() and all(path.is_file() for path in lists)
+    from darkside_cli.data.unpaired_lists import PUBLISHED
+
+    train = session.root.train("")
+    lists = [PUBLISHED.list_file(train, what) for what in ("day", "night")]
+    return PUBLISHED.images(train).is_dir() and all(path.is_file() for path in lists)
 
 
 @contextmanager

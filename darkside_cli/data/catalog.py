@@ -179,7 +179,12 @@ DATA: Registry[Asset] = Registry(
             aliases=("nightfall-day", "nightfall-val", "nightfall-val-day"),
             summary="The embedded synthetic city by day and at night: training images, test sets; made, not downloaded",
             made_by="darkside_cli.data.nightfall.asset:MAKER",
-            needed_by=("demo", "evaluate --dataset nightfall", "finetune --data nightfall"),
+            needed_by=(
+                "demo",
+                "evaluate --dataset nightfall",
+                "finetune --data nightfall",
+                "train-gan --data nightfall",
+            ),
             licence="MIT (made on your machine)",
             citation="darkside's own: rendered by darkside_cli.data.nightfall",
         ),

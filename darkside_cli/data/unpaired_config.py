@@ -15,8 +15,12 @@ from darkside_cli.data.augment_config import AugmentConfig
 class UnpairedConfig:
     """Where the pictures are and what a batch is made of; defaults are the published ones."""
 
-    day: Path | None = option(None, help="list file or folder of day pictures (none: the published list)")
-    night: Path | None = option(None, help="list file or folder of night pictures (none: the published list)")
+    day: Path | None = option(
+        None, help="list file or folder of day pictures, or nightfall (none: the published list)"
+    )
+    night: Path | None = option(
+        None, help="list file or folder of night pictures, or nightfall (none: the published list)"
+    )
     images: Path | None = option(
         None,
         help=(

@@ -17,13 +17,13 @@ from darkside_cli.data.formats import is_image_name
 from darkside_cli.data.identify import identify, open_regular_file, reason_of
 from darkside_cli.data.listing import expand_inputs, iter_path_tokens
 from darkside_cli.data.unpaired_config import UnpairedConfig
+from darkside_cli.data.unpaired_lists import PUBLISHED, lists_of
 from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice
 
 #: Below so many pictures a person is told that they are few.
 FEW = 50
 
-_PUBLISHED = "retrieval-SfM-120k"
 _NAMED = 3
 _WELL_SEEN = 0.7
 _ORIENTATION = 0x0112
@@ -125,24 +125,30 @@ def tell_common_part(day: PictureSet, night: PictureSet, emit: Emit) -> None:
 
 
 def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: DataRoot) -> list[Path]:
-    folder = root.train(_PUBLISHED)
-    if source is None:
-        source = folder / "dataset" / f"train_{what}.txt"
+    lists, train = lists_of(source), root.train("")
+    if lists is not None:
+        source = lists.list_file(train, what)
         if not source.is_file():
             raise MissingAssetError(
-                f"the published list of {what} pictures is not at {source}",
+                f"the {'published list' if lists is PUBLISHED else f'list of {lists.name}'} of {what} pictures is not "
+                f"at {source}",
                 hint=(
-                    "darkside download day-night-lists retrieval-sfm-120k brings it and its pictures; "
+                    f"darkside download {' '.join(lists.assets)} brings it and its pictures; "
                     f"your own are given with --{what}"
                 ),
             )
+    assert source is not None  # noqa: S101 - None is the name of the published lists
     if source.is_dir():
         return [image.path for image in expand_inputs([source], recursive=config.recursive, exclude=None)]
     if not source.is_file():
         raise UsageError(f"there is no list or folder {source}", hint=f"check --{what}")
     if is_image_name(source.name):
         raise UsageError(f"{source} is a picture", hint=f"--{what} takes a folder, or a text file of names")
-    bases = [config.images] if config.images is not None else [source.parent, Path(), folder / "ims"]
+    bases = (
+        [config.images]
+        if config.images is not None
+        else [source.parent, Path(), (lists or PUBLISHED).images(train)]
+    )
     with source.open("rb") as stream:
         return [_find(name, bases) for name in iter_path_tokens(stream, null=False)]
 
@@ -188,9 +194,10 @@ def _few_of(items: Iterable[str]) -> str:
 def _tell_missing(missing: Sequence[Path], pictures: PictureSet, source: Path | None, emit: Emit) -> None:
     text = f"{len(missing)} of {len(pictures)} {pictures.what} pictures are not there: {_few_of(map(str, missing))}"
     if len(missing) * 2 > len(pictures):
+        lists = lists_of(source)
         hint = (
-            "darkside download retrieval-sfm-120k brings them"
-            if source is None
+            f"darkside download {lists.assets[-1]} brings them"
+            if lists is not None
             else "data.images names the folder that the names in the list are relative to"
         )
         raise MissingAssetError(text, hint=hint)

@@ -289,3 +289,32 @@ def test_environment_of_torchrun(pictures: Path, run_cli: RunCli) -> None:
     assert told.returncode == 2
     assert b"one of several" in told.stderr
     assert os.fspath(pictures)
+
+
+def test_pictures_by_name_and_own_ones_before_them(run_here: RunHere) -> None:
+    for more, night in (([], "nightfall"), (["--night", "mine"], "mine")):
+        shown = run_here("train-gan", "--model", "cyclegan", "--data", "nightfall", *more, "--print-config")
+        assert shown.returncode == 0, shown.stderr
+        data = tomllib.loads(shown.stdout)["data"]
+        assert (data["day"], data["night"]) == ("nightfall", night)
+    misspelt = run_here("train-gan", "--model", "cyclegan", "--data", "nightfal")
+    assert (misspelt.returncode, "did you mean nightfall" in misspelt.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_the_embedded_city_is_made_and_trained_on(run_here: RunHere, environment: dict[str, str]) -> None:
+    """A city of an older version stands in for none at all, so that the usual size need not be made."""
+    root = Path(environment["DARKSIDE_HOME"])
+    assert run_here("download", "nightfall", "--size", "tiny").returncode == 0
+    marker = root / "data" / "test" / "nightfall" / "nightfall.json"
+    now = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**now, "version": now["version"] - 1}))
+    options = [word for word in ARGUMENTS if word not in ("--day", "day", "--night", "night")]
+    done = run_here("train-gan", *method_options("hedgan"), *options, "--data", "nightfall", "--offline")
+    assert done.returncode == 0, done.stderr
+    assert "making nightfall" in done.stderr
+    assert json.loads(marker.read_text()) == now
+    assert "18 day pictures" in done.stderr
+    assert (Path("run") / "generator_day2night.safetensors").is_file()
+    again = run_here("train-gan", *method_options("hedgan"), *options, "--data", "nightfall")
+    assert (again.returncode, "making nightfall" in again.stderr) == (0, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,57 @@ def test_published_lists(tmp_path: Path) -> None:
     )
     assert (len(data.day), len(data.night)) == (19, 7)
     assert [len(batch) for batch in data.epoch(0)] == [1, 1, 1]
+
+
+def put_city(root: Path, make_photo: Callable[..., Path]) -> Path:
+    """Lists and pictures where the embedded city has them."""
+    folder = root / "data" / "train" / "nightfall"
+    (folder / "dataset").mkdir(parents=True)
+    for what in ("day", "night"):
+        cids = [f"{what[0].encode().hex()}{number:030x}" for number in range(3)]
+        for number, cid in enumerate(cids):
+            path = folder / "ims" / cid[-2:] / cid[-4:-2] / cid[-6:-4] / cid
+            made = make_photo(path.with_name(f"{cid}.png"), 40, 40, seed=number)
+            made.rename(path)
+        names = [f"../ims/{cid[-2:]}/{cid[-4:-2]}/{cid[-6:-4]}/{cid}" for cid in cids[:2]]
+        (folder / "dataset" / f"train_{what}.txt").write_text("\n".join([*names, cids[2]]))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["nightfall", "Nightfall"])
+def test_the_embedded_city_by_name(tmp_path: Path, make_photo: Callable[..., Path], name: str) -> None:
+    folder = put_city(tmp_path / "root", make_photo)
+    config = UnpairedConfig(day=Path(name), night=Path(name), crop_px=32, size=3)
+    data = UnpairedImages(config, seed=0, root=DataRoot(tmp_path / "root", "test"))
+    assert (len(data.day), len(data.night)) == (3, 3)
+    assert all(path.is_relative_to(folder) for path in (*data.day.paths, *data.night.paths))
+    assert not {path.name for path in data.day.paths} & {path.name for path in data.night.paths}
+    assert not data.day.unusable
+
+
+def test_the_published_lists_by_name(tmp_path: Path) -> None:
+    with pytest.raises(MissingAssetError, match="published list of day pictures"):
+        opened(tmp_path, Path("retrieval-SfM-120k"))
+
+
+def test_a_city_that_is_not_there(tmp_path: Path, make_photo: Callable[..., Path]) -> None:
+    with pytest.raises(MissingAssetError, match="list of nightfall of day pictures is not at") as caught:
+        opened(tmp_path, Path("nightfall"))
+    assert "darkside download nightfall brings it" in str(caught.value.hint)
+    folder = put_city(tmp_path / "root", make_photo)
+    shutil.rmtree(folder / "ims")
+    with pytest.raises(MissingAssetError, match="3 of 3 day pictures are not there") as caught:
+        opened(tmp_path, Path("nightfall"))
+    assert caught.value.hint == "darkside download nightfall brings them"
+
+
+def test_a_folder_comes_before_a_name(
+    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_city(tmp_path / "root", make_photo)
+    make_photo(tmp_path / "cwd" / "nightfall" / "own.png", 40, 40)
+    monkeypatch.chdir(tmp_path / "cwd")
+    assert [path.name for path in opened(tmp_path, Path("nightfall")).paths] == ["own.png"]
 
 
 def test_published_lists_that_are_not_there(tmp_path: Path) -> None:
