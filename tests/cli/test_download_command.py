@@ -334,6 +334,8 @@ def test_doctor_tells_versions_devices_and_what_is_lacking(
     assert facts["lacking"]["translate --model hedngan"] == []
     assert facts["lacking"]["translate --model cyclegan"] == ["cyclegan"]
     assert facts["lacking"]["evaluate --dataset roxford5k"] == ["oxford5k", "roxford5k"]
+    assert facts["lacking"]["whiten"] == ["retrieval-sfm-120k-whiten"]
+    assert "nightfall" in facts["lacking"]["train-gan --data nightfall"]
     assert facts["environment"]["DARKSIDE_MIRROR"] == server.base
     assert "secret" not in done.stdout.decode()
     text = run("doctor").stdout.decode()
