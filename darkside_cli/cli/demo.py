@@ -50,7 +50,7 @@ def demo(
     ] = "small",
     model: Annotated[
         str, options.choice("method", _methods, "--model", "-m", help="Method that trains the generator.")
-    ] = "cut",
+    ] = "hedgan",
     share: Annotated[
         float | None,
         typer.Option(
@@ -99,7 +99,7 @@ def demo(
 
         darkside demo --seeds 3 --output demo
 
-    Settings are the presets demo (for methods with edges: demo-edges) of train-gan, demo-base and demo of finetune.
+    Settings are the presets demo (for CUT: demo-cut) of train-gan, demo-base and demo of finetune.
     A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
     in percent) and the report's path.
     """

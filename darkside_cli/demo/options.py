@@ -15,9 +15,9 @@ NIGHT, DAY = "night", "day"
 DATASETS = {NIGHT: "nightfall", DAY: "nightfall-day"}
 """Test sets, by the time of day of their queries. Nothing was trained on their landmarks, no setting chosen by them."""
 
-PRESETS = {"cut": "demo", "hedgan": "demo-edges", "hedngan": "demo-edges"}
+PRESETS = {"hedgan": "demo", "hedngan": "demo", "cut": "demo-cut"}
 """Methods that a demonstration can train its generator by, in minutes and without others' weights; their presets."""
-DEFAULT_METHOD = "cut"
+DEFAULT_METHOD = "hedgan"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from tests_support import RunHere
 
 GAN = (
     "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "discriminator.n_layers=1",
-    "nce.layers=[3]", "nce.num_patches=16",
     "data.size=6", "data.batch_size=3", "trainer.epochs=1", "trainer.validate_every=0",
 )  # fmt: skip
 DESCRIPTORS = ("trainer.epochs=1", "data.image_size_px=32")

@@ -20,8 +20,8 @@ from darkside_cli.report.scalars import scalar_sinks
 pytestmark = pytest.mark.slow
 
 GAN = (
-    "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "discriminator.n_layers=1", "nce.layers=[3]",
-    "nce.num_patches=16", "data.size=6", "data.batch_size=3", "trainer.epochs=1", "trainer.validate_every=0",
+    "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "discriminator.n_layers=1",
+    "data.size=6", "data.batch_size=3", "trainer.epochs=1", "trainer.validate_every=0",
     "data.workers=1",
 )  # fmt: skip
 FINETUNE = ("trainer.epochs=2", "data.batch_size=16", "data.workers=1", "data.image_size_px=32")
