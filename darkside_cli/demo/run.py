@@ -37,13 +37,14 @@ from darkside_cli.demo.page import write_page
 from darkside_cli.demo.record import Record, tag_of
 from darkside_cli.demo.search import search
 from darkside_cli.engine.device import pick_device
-from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.events import Emit, Event, Notice, ignore
 from darkside_cli.gan.methods import METHODS
 from darkside_cli.gan.night import file_digest, load_night
 from darkside_cli.gan.train import prepare_gan
 from darkside_cli.gan.translate import load_generator
 from darkside_cli.gan.translate_files import FileOptions, translate_files
 from darkside_cli.registry import resolve as load
+from darkside_cli.report.training import ReportWriter
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.evaluate import open_benchmark
 from darkside_cli.retrieval.finetune import DESCRIPTOR_FILE, FinetuneRun, prepare_finetune
@@ -188,8 +189,14 @@ class _Seed:
         with self.record.stage(arm, tag) as entry:
             makers = [load_night(generator, self.root, device=self.device)] if night else []
             ready = self._fit(run, resolved, makers, f"descriptor {arm} night")
-            ready.whiten(emit=self.emit)
-            lines = {line.dataset: line.mean_average_precision for line in ready.evaluate(emit=self.emit)}
+            page = ReportWriter(run, self.emit)
+
+            def told(event: Event) -> None:
+                self.emit(event)
+                page.emit(event)
+
+            ready.whiten(emit=told)
+            lines = {line.dataset: line.mean_average_precision for line in ready.evaluate(emit=told)}
             scores = {time: float(lines[name] or 0.0) for time, name in DATASETS.items()}
             entry["value"] = scores
         return scores

@@ -9,6 +9,10 @@ import pytest
 from small_descriptor import write_small_descriptor
 from tests_support import RunCli
 
+from darkside_cli.data.nightfall.config import VERSION
+
+VERSION_NOW = f'"version": {VERSION}'
+
 
 def test_a_size_that_does_not_exist(run_cli: RunCli) -> None:
     done = run_cli("download", "nightfall", "--size", "smal")
@@ -57,10 +61,10 @@ def test_evaluate_makes_what_is_not_there_and_says_so(
     root = Path(environment["DARKSIDE_HOME"])
     assert run_cli("download", "nightfall", "--size", "tiny", timeout_s=600).returncode == 0
     marker = root / "data" / "test" / "nightfall" / "nightfall.json"
-    marker.write_text(marker.read_text().replace('"version": 1', '"version": 0'))
+    marker.write_text(marker.read_text().replace(VERSION_NOW, '"version": 0'))
     model = write_small_descriptor(tmp_path / "model.safetensors")
     done = run_cli(
         "evaluate", "--model", model, "--dataset", "nightfall", "--scales", "ss", "--quiet", timeout_s=600
     )
     assert done.returncode == 0, done.stderr
-    assert '"version": 1' in marker.read_text()
+    assert VERSION_NOW in marker.read_text()

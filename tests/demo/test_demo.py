@@ -86,6 +86,7 @@ def test_the_results_are_ordinary_models(world: Path) -> None:
     assert read_checkpoint(folder / "with" / "descriptor.safetensors").config.backbone == "mininet"
     assert read_checkpoint(folder / "generator" / "generator_day2night.safetensors").kind == "generator"
     assert list((folder / "translated").glob("*_day_*.jpg"))
+    assert "nightfall-day" in (folder / "with" / "report.html").read_text()
 
 
 def test_the_page_needs_nothing_else(world: Path) -> None:
