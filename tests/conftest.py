@@ -7,8 +7,10 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # the tests share the CPUs among themselves: before torch counts them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests_support import RunCli
+
+# Shells start what they put into the background with Ctrl-C ignored, and all its children inherit that; tests of Ctrl-C
+# mean a terminal's.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"
 

@@ -114,6 +114,7 @@ def describe(places: Path, rows: dict[str, list[float]], path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_own_places_distractors_and_the_gallery(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
     """Hand-made descriptors with a known order."""
     rows = {f"p{i}/day/d.png": [float(i == j) for j in range(3)] for i in range(3)}

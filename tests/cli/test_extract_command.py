@@ -49,6 +49,7 @@ def names_by_hloc(path: Path) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 def test_a_folder_into_a_file_that_hloc_reads(extract: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
     for i, name in enumerate(("b/x.jpg", "a/x.jpg", "10.png", "9.png")):
         make_photo(tmp_path / "in" / name, 120, 90 + 6 * (i // 2), seed=i)

@@ -36,6 +36,7 @@ def test_the_table_has_every_model_and_its_state(
     assert {m["name"]: m["state"] for m in listing["models"]} == states
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_described(run_cli: RunCli, generator_file: Path) -> None:
     done = run_cli("models", generator_file, "--size", "64", "--json", "--layers")
     assert done.returncode == 0, done.stderr

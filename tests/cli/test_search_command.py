@@ -64,6 +64,7 @@ def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePh
     )
 
 
+@pytest.mark.slow
 def test_queries_that_fail_are_in_the_answers(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
     arguments = ("search", "-i", index, "photos/copy.png", "missing.png", "-k", "1")
     answer = json.loads(run_cli(*arguments, "--json").stdout)

@@ -134,6 +134,7 @@ def test_failures_are_named_and_the_rest_is_done(
     assert [p.name for p in (tmp_path / "night").iterdir()] == ["whole.jpg"]
 
 
+@pytest.mark.slow
 def test_trees_and_equal_names(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
     """The structure is kept, the output folder inside the input folder is not an input, hidden files are none."""
     for name in (
