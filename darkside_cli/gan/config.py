@@ -16,6 +16,7 @@ from darkside_cli.engine.trainer_config import TrainerConfig
 NormName = Literal["instance", "batch"]
 InitialisationName = Literal["normal", "kaiming"]
 PaddingName = Literal["reflect", "replicate", "zero"]
+OutputName = Literal["picture", "gain"]
 AdversarialName = Literal["lsgan", "vanilla"]
 
 
@@ -56,6 +57,21 @@ class GeneratorOptions:
     )
     dropout: bool = option(False, help="dropout of one half in the residual blocks")
     padding: PaddingName = option("reflect", help="border of the residual blocks' convolutions")
+    working_px: int | None = option(
+        None,
+        help="translate whole pictures at this longer side and bring that to full size by a guided filter",
+        minimum=16,
+        unit="px",
+    )
+    output: OutputName = option(
+        "picture",
+        help="with working_px: the network makes the night picture, or what gain of light turns day into it",
+    )
+    max_gain: float = option(2.0, help="the highest gain there can be", minimum=0.1)
+    guide_radius_px: int = option(4, help="radius of the filter's windows, at the working size", minimum=1)
+    guide_eps: float = option(
+        2e-3, help="variance of the day picture, in [-1, 1], below which texture is smoothed", minimum=1e-6
+    )
     initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from darkside_cli.layers.instance_norm import keep_memory_order
 from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
 from darkside_cli.models.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.models.guided import GuidedGenerator, GuidedGeneratorConfig
 from darkside_cli.models.initialise import initialise
 from darkside_cli.models.weights import build_network
 
@@ -169,17 +171,28 @@ def make_adam(groups: list[dict[str, Any]], options: AdamOptions, device: torch.
 
 def make_generator(options: GeneratorOptions) -> ResnetGenerator:
     """Build a generator with its first weights, on the CPU."""
-    network = ResnetGenerator(
-        ResnetGeneratorConfig(
-            ngf=options.ngf,
-            n_blocks=options.n_blocks,
-            norm=options.norm,
-            antialias_down=options.antialias_down,
-            antialias_up=options.antialias_up,
-            dropout=options.dropout,
-            padding=options.padding,
-        )
+    form = ResnetGeneratorConfig(
+        ngf=options.ngf,
+        n_blocks=options.n_blocks,
+        norm=options.norm,
+        antialias_down=options.antialias_down,
+        antialias_up=options.antialias_up,
+        dropout=options.dropout,
+        padding=options.padding,
     )
+    network: ResnetGenerator
+    if options.working_px is None:
+        network = ResnetGenerator(form)
+    else:
+        guide = GuidedGeneratorConfig(
+            **asdict(form),
+            output=options.output,
+            max_gain=options.max_gain,
+            working_px=options.working_px,
+            guide_radius_px=options.guide_radius_px,
+            guide_eps=options.guide_eps,
+        )
+        network = GuidedGenerator(guide)
     return begin(network, options.initialisation)
 
 

@@ -45,6 +45,12 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "ResNet generator of CycleGAN and CUT",
         ),
         _architecture(
+            "guided_generator",
+            "generator",
+            "guided:GuidedGenerator",
+            "ResNet generator at a working size, brought to full size by a guided filter",
+        ),
+        _architecture(
             "unet_generator",
             "generator",
             "unet:UnetGenerator",

@@ -31,6 +31,7 @@ from darkside_cli.layers.row_convolution import (
     RawMap,
 )
 from darkside_cli.models.generator import N_RESAMPLINGS, ResidualBlock, ResnetGenerator
+from darkside_cli.models.guided import GuidedGenerator, guided
 
 TILES = {"fp32": (4, 2), "bf16": (4, 4)}
 """Outputs per Winograd tile, by precision."""
@@ -50,6 +51,8 @@ def prepare_for_inference(
     """
     device = torch.device(device)
     if device.type == "cpu" and not (precision == "bf16" and multiplies_bf16()):
+        if isinstance(network, GuidedGenerator):
+            return FastGuidedGenerator(network, tile=TILES.get(precision, TILES["fp32"]))
         if isinstance(network, ResnetGenerator):
             return FastGenerator(network, tile=TILES.get(precision, TILES["fp32"]))
         precision = "fp32"
@@ -122,8 +125,8 @@ class FastGenerator(nn.Module):
         super().__init__()
         self.config = config = generator.config
         self.input_multiple, self.input_minimum_px = generator.input_multiple, generator.input_minimum_px
-        self.plain = deepcopy(generator).cpu().float().eval().requires_grad_(False)
-        modules = list(self.plain.model)
+        self.plain = deepcopy(generator.model).cpu().float().eval().requires_grad_(False)
+        modules = list(self.plain)
         blocks = [i for i, module in enumerate(modules) if isinstance(module, ResidualBlock)]
         self._encoder, self._decoder = modules[: blocks[0]], modules[blocks[-1] + 1 :]
         self._memory = _Memory()
@@ -212,6 +215,21 @@ class FastGenerator(nn.Module):
             doubling(x, sums, moments)
             x = RawMap(sums, *norm.of(moments))
         self._last(x, target)
+
+
+class FastGuidedGenerator(nn.Module):
+    """A guided generator on the CPU: its network as :class:`FastGenerator`, the filter as it is."""
+
+    def __init__(self, generator: GuidedGenerator, tile: tuple[int, int]) -> None:
+        super().__init__()
+        self.config = generator.config
+        self.input_multiple, self.input_minimum_px = generator.input_multiple, generator.input_minimum_px
+        self.network = FastGenerator(generator, tile)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` in [-1, 1] to ``(B, C', H, W)``, in float32."""
+        with torch.no_grad():
+            return guided(x.float(), self.config, self.network)
 
 
 def _with_next(modules: Iterable[nn.Module], kind: type[T]) -> list[tuple[T, nn.Module]]:

@@ -18,6 +18,7 @@ from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameE
 from darkside_cli.models.architectures import ARCHITECTURES, Architecture
 from darkside_cli.models.discriminator import PatchDiscriminatorConfig, PixelDiscriminatorConfig
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.models.guided import GuidedGeneratorConfig
 from darkside_cli.models.hed import HedConfig
 from darkside_cli.models.patch_sample import PatchSampleMlpConfig
 from darkside_cli.models.rcf import RcfConfig
@@ -44,6 +45,7 @@ CONFIGS: dict[str, list[Any]] = {
         replace(TINY, norm="batch", n_blocks=2, in_channels=1),
         replace(TINY, antialias_down=True, antialias_up=True, dropout=True, padding="zero"),
     ],
+    "guided_generator": [GuidedGeneratorConfig(ngf=2, n_blocks=1, working_px=64)],
     "unet_generator": [UnetGeneratorConfig(ngf=1, num_downs=5), UnetGeneratorConfig(ngf=1, norm="instance")],
     "patch_discriminator": [
         PatchDiscriminatorConfig(ndf=2, n_layers=2),
@@ -247,10 +249,9 @@ def test_a_damaged_tensor_is_named_alone(entry: Architecture) -> None:
         with pytest.raises(CheckpointError) as caught:
             check_fit(damaged, *recognised, Path("f.pth"))
         sizes = ("x".join(map(str, damaged[key])), "x".join(map(str, shapes[key])))
-        assert (
-            caught.value.message
-            == f"f.pth does not fit {entry.name}: {key} is {sizes[0]}, expected {sizes[1]}"
-        )
+        # Without a file's header, the weights of a guided generator are those of a ResNet one.
+        name = "resnet_generator" if entry.name == "guided_generator" else entry.name
+        assert caught.value.message == f"f.pth does not fit {name}: {key} is {sizes[0]}, expected {sizes[1]}"
 
 
 def test_what_is_nothing_of_ours_stays_unknown() -> None:
@@ -277,7 +278,7 @@ def test_differences_are_named() -> None:
         build_network(checkpoint_of({}))
 
 
-@pytest.mark.parametrize(("name", "config"), EVERY)
+@pytest.mark.parametrize(("name", "config"), [each for each in EVERY if each[0] != "guided_generator"])
 def test_recognised_from_keys_and_shapes(name: str, config: Any) -> None:
     shapes = expected_shapes(name, config)
     assert recognise_state(shapes) == (name, config)

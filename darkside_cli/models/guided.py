@@ -1,0 +1,136 @@
+"""A ResNet generator that looks at a small picture and changes the large one: night at any size, and cheap.
+
+The whole picture is shrunk (or enlarged) until its longer side has ``working_px`` pixels, the generator makes night of
+that, and a guided filter (:mod:`darkside_cli.layers.guided_filter`; Wu et al., CVPR 2018) brings the change to the
+picture itself. So the network sees all of a photograph, at the size it was trained at, whatever the size of the file;
+structure is the photograph's own, without the patterns that enlarging by a network leaves; and a photograph of
+12 megapixels takes little more than one of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from darkside_cli.errors import ConfigError
+from darkside_cli.layers.guided_filter import guided_filter
+from darkside_cli.models.checks import require_at_least, require_choice
+from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
+
+#: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
+OVERSAMPLING = 2
+
+OUTPUTS = ("picture", "gain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedGeneratorConfig(ResnetGeneratorConfig):
+    """What determines the generator.
+
+    ``output`` says what the network makes of the small picture: "picture" (night itself) or "gain" (how much light of
+    each colour there is, 0 to ``max_gain`` of the day's; see :func:`relight`). ``working_px`` is the longer side of
+    what the network sees, ``guide_radius_px`` the radius of the filter's windows in its pixels, ``guide_eps`` the
+    variance (of values in [-1, 1]) below which texture is not followed.
+    """
+
+    output: str = "picture"
+    max_gain: float = 2.0
+    working_px: int = 256
+    guide_radius_px: int = 4
+    guide_eps: float = 2e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(ResnetGenerator.input_minimum_px, working_px=self.working_px)
+        require_choice(OUTPUTS, output=self.output)
+        if not self.max_gain > 0:
+            raise ConfigError(f"max_gain must be above 0, not {self.max_gain}")
+        require_at_least(1, guide_radius_px=self.guide_radius_px)
+        if not self.guide_eps > 0:
+            raise ConfigError(f"guide_eps must be above 0, not {self.guide_eps}")
+        if self.in_channels != 3:
+            raise ConfigError(
+                f"a guided generator sees colours, in_channels must be 3, not {self.in_channels}"
+            )
+
+
+class GuidedGenerator(ResnetGenerator):
+    """A ResNet generator at ``working_px`` and a guided filter; keys of the state dict are the ResNet generator's."""
+
+    config: GuidedGeneratorConfig
+
+    def __init__(self, config: GuidedGeneratorConfig = GuidedGeneratorConfig()) -> None:
+        super().__init__(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate images.
+
+        ``x`` is ``(B, 3, H, W)`` RGB in [-1, 1], both sides at least 8. Returns ``(B, out_channels, H, W)`` in
+        [-1, 1].
+        """
+        return guided(x, self.config, super().forward)
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """As of :class:`ResnetGenerator`, of the picture at its working size."""
+        return super().features(shrink(x, self.config.working_px), layers)
+
+    def forward_with_features(self, x: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Translate ``x`` and give what :meth:`features` would give for it, in one pass."""
+        taken: list[Tensor] = []
+
+        def translate(small: Tensor) -> Tensor:
+            night, features = ResnetGenerator.forward_with_features(self, small, layers)
+            taken.extend(features)
+            return night
+
+        return guided(x, self.config, translate), taken
+
+
+def guided(x: Tensor, config: GuidedGeneratorConfig, translate: Callable[[Tensor], Tensor]) -> Tensor:
+    """Let ``translate`` work on ``x`` ``(B, 3, H, W)`` at its working size and bring the result to ``x``'s own size."""
+    small = shrink(x, config.working_px)
+    target = translate(small)[..., : small.shape[-2], : small.shape[-1]]
+    if config.output == "gain":
+        target = relight(small, target, config.max_gain)
+    full = guided_filter(x, small, target, radius=config.guide_radius_px, eps=config.guide_eps)
+    return full.clamp(-1, 1)
+
+
+def relight(day: Tensor, gain: Tensor, max_gain: float) -> Tensor:
+    """Multiply the light of ``day`` ``(B, 3, H, W)`` in [-1, 1] by ``gain``, -1 for none of it and 1 for ``max_gain``.
+
+    What things reflect stays, what falls on them changes (Land and McCann's Retinex, 1971): a dark branch before a
+    night sky is dark, whatever light falls on it. Values may go beyond 1.
+    """
+    return (day + 1) * (gain + 1) * (max_gain / 2) - 1
+
+
+def shrink(x: Tensor, working_px: int) -> Tensor:
+    """Resize ``(B, C, H, W)`` so that the longer side has ``working_px`` pixels, the other at least 8."""
+    height, width = _working_size(x, working_px)
+    large = F.interpolate(x, size=(height * OVERSAMPLING, width * OVERSAMPLING), mode="bilinear")
+    return F.avg_pool2d(large, OVERSAMPLING)
+
+
+def _working_size(x: Tensor, working_px: int) -> tuple[int, int]:
+    minimum = ResnetGenerator.input_minimum_px
+    height, width = x.shape[-2:]
+    if (
+        torch.onnx.is_in_onnx_export()
+    ):  # sides are tensors then, and are to stay such: files of ONNX take any size
+        sides = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
+        most = sides.max()
+        small = torch.clamp((2 * sides * working_px + most) // (2 * most), min=minimum)
+        return small[0], small[1]  # type: ignore[return-value]
+    longer = max(height, width)
+    return tuple(max(minimum, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width))  # type: ignore[return-value]
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> GuidedGeneratorConfig | None:
+    """None: weights alone do not tell a guided generator from a ResNet one; files of ours say so in their header."""
+    del shapes
+    return None
