@@ -69,6 +69,9 @@ class GeneratorOptions:
     )
     max_gain: float = option(2.0, help="the highest gain there can be", minimum=0.1)
     guide_radius_px: int = option(4, help="radius of the filter's windows, at the working size", minimum=1)
+    training_radius_px: int | None = option(
+        None, help="radius while the network learns, such as a narrower one (none: the same)", minimum=1
+    )
     guide_eps: float = option(
         2e-3, help="variance of the day picture, in [-1, 1], below which texture is smoothed", minimum=1e-6
     )

@@ -190,6 +190,7 @@ def make_generator(options: GeneratorOptions) -> ResnetGenerator:
             max_gain=options.max_gain,
             working_px=options.working_px,
             guide_radius_px=options.guide_radius_px,
+            training_radius_px=options.training_radius_px,
             guide_eps=options.guide_eps,
         )
         network = GuidedGenerator(guide)

@@ -80,9 +80,8 @@ class Translator:
         self._mean, self._std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
         self._mean32, self._std32 = (t.to(self.device, torch.float32) for t in (self._mean, self._std))
         self._mean, self._std = self._mean.to(self._output_device), self._std.to(self._output_device)
-        self._bytes_per_px = BYTES_PER_PX_AND_CHANNEL * int(
-            getattr(getattr(network, "config", None), "ngf", 0)
-        )
+        ngf = int(getattr(getattr(network, "config", None), "ngf", 0))
+        self._bytes_per_px = int(getattr(network, "bytes_per_px", BYTES_PER_PX_AND_CHANNEL * ngf))
         prepared = prepare_for_inference(network, device=self.device, precision=self.precision)
         # On the CPU the prepared network is faster than what a compiler makes of the plain one.
         self.compiled = compile and self.device.type != "cpu"

@@ -26,7 +26,8 @@ def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, 
     added to the guide's variances: where it varies less, the target is smoothed instead of followed. Computed in
     float32 whatever is given, as variances need it.
     """
-    with torch.autocast(image.device.type, enabled=False):
+    device = "cpu" if image.is_meta else image.device.type  # for shapes alone, nothing is computed
+    with torch.autocast(device, enabled=False):
         slopes, offsets = _coefficients(small.float(), target.float(), radius, eps)
         size = image.shape[-2:]
         guide = image.float()
@@ -41,9 +42,11 @@ def _coefficients(
     guide: Tensor, target: Tensor, radius: int, eps: float
 ) -> tuple[list[Tensor], list[Tensor]]:
     """For each channel of ``target``: slopes ``(B, 3, h, w)`` and offset ``(B, 1, h, w)``, smoothed."""
+    side = 2 * radius + 1
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
+        rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
+        return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
 
     r, g, b = guide.chunk(3, 1)
     mean_guide, mean_target = mean(guide), mean(target)

@@ -33,7 +33,11 @@ def test_only_its_own_recogniser_knows_a_network(entry: Architecture) -> None:
     assert network.config == config
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     found = {other.name: resolve(other.recogniser)(shapes) for other in ARCHITECTURES}
-    assert {name: config for name, config in found.items() if config is not None} == {entry.name: config}
+    known = {name: config for name, config in found.items() if config is not None}
+    if entry.name == "guided_generator":  # weights alone are a ResNet generator's; the file's header tells
+        assert list(known) == ["resnet_generator"]
+    else:
+        assert known == {entry.name: config}
 
 
 def test_entries_are_described(entry: Architecture) -> None:

@@ -97,6 +97,15 @@ def test_gains_leave_a_share_of_each_colours_light() -> None:
     torch.testing.assert_close(relight(day, torch.zeros(1), 2.0), day)
 
 
+def test_windows_may_be_narrower_while_it_learns() -> None:
+    narrow, wide = made(replace(TINY, guide_radius_px=1)), made(replace(TINY, guide_radius_px=3))
+    both = made(replace(TINY, guide_radius_px=3, training_radius_px=1))
+    x = noise(1, 3, 30, 40)
+    assert torch.equal(both(x), wide(x))
+    assert torch.equal(both.train()(x), narrow.train()(x))
+    assert not torch.equal(both(x), wide.train()(x))
+
+
 def test_features_are_those_of_the_working_size() -> None:
     network, x = made(), noise(1, 3, 50, 38)
     expected = ResnetGenerator.features(network, shrink(x, 24), [0, 4, 10])
@@ -151,6 +160,7 @@ def test_onnx_takes_the_sizes_that_it_takes(size_px: tuple[int, int] | None, tmp
     [
         {"working_px": 4},
         {"guide_radius_px": 0},
+        {"training_radius_px": 0},
         {"guide_eps": 0.0},
         {"in_channels": 1},
         {"output": "x"},
@@ -163,12 +173,19 @@ def test_what_cannot_be(wrong: dict[str, Any]) -> None:
 
 
 def test_options_choose_it() -> None:
-    options = GeneratorOptions(ngf=2, n_blocks=1, working_px=32, guide_radius_px=3, guide_eps=0.01)
+    options = GeneratorOptions(
+        ngf=2, n_blocks=1, working_px=32, guide_radius_px=3, training_radius_px=1, guide_eps=0.01
+    )
     network = make_generator(options)
     assert isinstance(network, GuidedGenerator)
-    assert (network.config.working_px, network.config.guide_radius_px, network.config.guide_eps) == (
-        32,
-        3,
-        0.01,
+    assert network.config == GuidedGeneratorConfig(
+        ngf=2,
+        n_blocks=1,
+        working_px=32,
+        output="gain",
+        max_gain=1.5,
+        guide_radius_px=3,
+        training_radius_px=1,
+        guide_eps=0.01,
     )
     assert type(make_generator(GeneratorOptions(ngf=2, n_blocks=1))) is ResnetGenerator
