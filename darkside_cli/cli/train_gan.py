@@ -145,6 +145,11 @@ def train_gan(
         return training.show_config(session, resolved, json=json)
     run = output if output is not None else session.root.experiments / "gan" / resolved.value.method
     training.check_run(run)
+    if layout == "gandtr" and resolved.value.generator.working_px is not None:
+        raise UsageError(
+            "gandtr has no guided generators, so that --layout gandtr cannot write one",
+            hint="train without --layout gandtr, or with --set generator.working_px=none",
+        )
     if nproc is not None and nproc > 1:
         _obtain(session, resolved.value, download=download)
         return training.start_processes(nproc)

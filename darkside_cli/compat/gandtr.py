@@ -205,7 +205,10 @@ def _model_params(checkpoint: Checkpoint, kept: Any) -> dict[str, Any]:
             pass  # kept by a newer version: made anew below
     make = _MODEL_PARAMS.get(checkpoint.architecture)
     if make is None:
-        raise CheckpointError(f"{checkpoint.path} is a {checkpoint.architecture}, which gandtr does not have")
+        raise CheckpointError(
+            f"{checkpoint.path} is a {checkpoint.architecture}, which gandtr does not have",
+            hint="write it as .safetensors or as .onnx",
+        )
     params = make(checkpoint.config)
     if not _describes(params, checkpoint):
         raise CheckpointError(f"{checkpoint.path} has a form that gandtr cannot express: {checkpoint.config}")

@@ -5,7 +5,7 @@ Free of heavy imports, so that help pages can list the options. What they mean i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +67,11 @@ class GeneratorOptions:
         "picture",
         help="with working_px: the network makes the night picture, or what gain of light turns day into it",
     )
-    max_gain: float = option(2.0, help="the highest gain there can be", minimum=0.1)
+    max_gain: float = option(
+        2.0,
+        help="the highest gain there can be, also on the way back from night to day (CycleGAN)",
+        minimum=0.1,
+    )
     guide_radius_px: int = option(4, help="radius of the filter's windows, at the working size", minimum=1)
     training_radius_px: int | None = option(
         None, help="radius while the network learns, such as a narrower one (none: the same)", minimum=1
@@ -76,6 +80,17 @@ class GeneratorOptions:
         2e-3, help="variance of the day picture, in [-1, 1], below which texture is smoothed", minimum=1e-6
     )
     initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
+
+    def __post_init__(self) -> None:
+        if self.output == "gain" and self.working_px is None:
+            raise ValueError("output = gain needs a working_px, such as 96")
+
+    def idle(self) -> list[str]:
+        """Names of options that were given and make no difference beside the others."""
+        guided = ("max_gain", "guide_radius_px", "training_radius_px", "guide_eps")
+        names = guided if self.working_px is None else ("max_gain",) if self.output == "picture" else ()
+        usual = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != usual[name]]
 
 
 @dataclass(frozen=True, kw_only=True)

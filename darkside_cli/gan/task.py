@@ -129,7 +129,8 @@ class GanTask(Task[UnpairedBatch]):
     def translate(self, images: Tensor) -> Tensor:
         """Make night of day: ``(B, 3, H, W)`` in [-1, 1] on any device to the same range on the task's.
 
-        The generator works as it will for people, in eval mode; no gradients. Sides are rounded up to multiples of 4.
+        The generator works as it will for people, in eval mode; no gradients. Sides are rounded up to multiples of 4,
+        but not by a guided generator.
         """
         generator = self.networks["generator_day2night"]
         was_training = generator.training

@@ -95,6 +95,10 @@ def prepare_gan(
     or an edge detector's weights are not on this machine, UsageError where the pictures cannot be trained on.
     """
     ranks = ranks or Ranks()
+    if ranks.is_first and (idle := config.generator.idle()):
+        needed = "working_px" if config.generator.working_px is None else "output = gain"
+        names = ", ".join(f"generator.{name}" for name in idle)
+        emit(Notice(f"{names}: nothing is made of that without generator.{needed}", "warning"))
     data = UnpairedImages(
         config.data, seed=config.trainer.seed, rank=ranks.rank, ranks=ranks.size, root=root, emit=emit
     )

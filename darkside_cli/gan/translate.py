@@ -8,6 +8,7 @@ them up to a multiple of its own, and the surplus is cropped off.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -24,6 +25,7 @@ from darkside_cli.engine.device import Precision, free_memory, pick_device, pick
 from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.fast import prepare_for_inference
+from darkside_cli.models.guided import working_size
 from darkside_cli.models.locate import locate
 from darkside_cli.models.weights import build_network
 
@@ -80,8 +82,12 @@ class Translator:
         self._mean, self._std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
         self._mean32, self._std32 = (t.to(self.device, torch.float32) for t in (self._mean, self._std))
         self._mean, self._std = self._mean.to(self._output_device), self._std.to(self._output_device)
-        ngf = int(getattr(getattr(network, "config", None), "ngf", 0))
+        config = getattr(network, "config", None)
+        ngf = int(getattr(config, "ngf", 0))
         self._bytes_per_px = int(getattr(network, "bytes_per_px", BYTES_PER_PX_AND_CHANNEL * ngf))
+        # Beside that, what a guided generator's network takes, however small the photograph is.
+        self._working_px: int | None = getattr(config, "working_px", None)
+        self._working_bytes_per_px = BYTES_PER_PX_AND_CHANNEL * ngf
         prepared = prepare_for_inference(network, device=self.device, precision=self.precision)
         # On the CPU the prepared network is faster than what a compiler makes of the plain one.
         self.compiled = compile and self.device.type != "cpu"
@@ -99,6 +105,13 @@ class Translator:
 
         return surplus(height), surplus(width)
 
+    def _bytes_needed(self, height: int, width: int) -> int:
+        """About what one photograph takes on the CPU."""
+        needed = self._bytes_per_px * height * width
+        if self._working_px is not None:
+            needed += self._working_bytes_per_px * prod(working_size(height, width, self._working_px))
+        return needed
+
     @torch.inference_mode()
     def submit(self, images: Pixels) -> PendingBatch:
         """Start translating (B, H, W, 3) uint8 RGB; on CUDA this returns before the device is done.
@@ -108,7 +121,7 @@ class Translator:
         """
         height, width = images.shape[1:3]
         if self.device.type == "cpu" and self._bytes_per_px:
-            needed, free = self._bytes_per_px * images.shape[0] * height * width, free_memory(self.device)
+            needed, free = images.shape[0] * self._bytes_needed(height, width), free_memory(self.device)
             if 0 < free < needed:
                 raise MemoryError(
                     f"{width}x{height} takes about {needed >> 20} MiB, and {free >> 20} are free"

@@ -24,6 +24,11 @@ from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 #: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
 OVERSAMPLING = 2
 
+#: Before that, sides of at least so many times that size are halved until they are shorter: at a third, bilinear
+#: interpolation still looks at two pixels of three, but at a tenth at two of ten.
+HALVED_FROM = 3
+_MOST_HALVINGS = 7  # in files of ONNX, which cannot count: for 128 times that
+
 OUTPUTS = ("picture", "gain")
 
 
@@ -131,23 +136,50 @@ def relight(day: Tensor, gain: Tensor, max_gain: float) -> Tensor:
 
 def shrink(x: Tensor, working_px: int) -> Tensor:
     """Resize ``(B, C, H, W)`` so that the longer side has ``working_px`` pixels, the other at least 8."""
-    height, width = _working_size(x, working_px)
-    large = F.interpolate(x, size=(height * OVERSAMPLING, width * OVERSAMPLING), mode="bilinear")
+    height, width = (side * OVERSAMPLING for side in _working_size(x, working_px))
+    large = F.interpolate(_halved(x, height, width), size=(height, width), mode="bilinear")
     return F.avg_pool2d(large, OVERSAMPLING)
+
+
+def _halved(x: Tensor, height: int, width: int) -> Tensor:
+    """``x`` with sides halved, as often as it takes, that are long beside the ``height`` and ``width`` wanted."""
+    if torch.onnx.is_in_onnx_export():
+        wanted = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
+        for _ in range(_MOST_HALVINGS):
+            sides = torch.stack([torch.as_tensor(side) for side in x.shape[-2:]])
+            sides = torch.where(sides >= HALVED_FROM * wanted, sides // 2, sides)
+            x = F.interpolate(x, size=(sides[0], sides[1]), mode="bilinear")  # type: ignore[arg-type]
+        return x
+    while True:
+        now = tuple(x.shape[-2:])
+        size = tuple(
+            side // 2 if side >= HALVED_FROM * wanted else side
+            for side, wanted in zip(now, (height, width), strict=True)
+        )
+        if size == now:
+            return x
+        x = F.interpolate(x, size=size, mode="bilinear")
 
 
 def _working_size(x: Tensor, working_px: int) -> tuple[int, int]:
     minimum = ResnetGenerator.input_minimum_px
     height, width = x.shape[-2:]
-    if (
-        torch.onnx.is_in_onnx_export()
-    ):  # sides are tensors then, and are to stay such: files of ONNX take any size
+    if torch.onnx.is_in_onnx_export():
+        # Sides are tensors then, and are to stay such: files of ONNX take any size.
         sides = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
         most = sides.max()
         small = torch.clamp((2 * sides * working_px + most) // (2 * most), min=minimum)
         return small[0], small[1]  # type: ignore[return-value]
-    longer = max(height, width)
-    return tuple(max(minimum, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width))  # type: ignore[return-value]
+    return working_size(height, width, working_px)
+
+
+def working_size(height: int, width: int, working_px: int) -> tuple[int, int]:
+    """Height and width that the network sees a picture of ``height`` and ``width`` in."""
+    longer, minimum = max(height, width), ResnetGenerator.input_minimum_px
+    small_height, small_width = (
+        max(minimum, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width)
+    )
+    return small_height, small_width
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> GuidedGeneratorConfig | None:

@@ -12,12 +12,15 @@ from golden import fill_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
+import darkside_cli.gan.translate as translating
 from darkside_cli.compat.gandtr import save_gandtr
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.gan.config import GeneratorOptions
 from darkside_cli.gan.export import export_generator
 from darkside_cli.gan.task import make_generator
+from darkside_cli.gan.translate import Translator
 from darkside_cli.layers.guided_filter import guided_filter
 from darkside_cli.models.fast import FastGuidedGenerator, prepare_for_inference
 from darkside_cli.models.generator import ResnetGenerator
@@ -72,6 +75,24 @@ def test_shrinking_averages() -> None:
     torch.testing.assert_close(shrink(board, 16), torch.zeros(1, 1, 16, 16))
 
 
+@pytest.mark.parametrize("times", [6, 7, 13, 40])
+def test_large_pictures_are_averaged_as_well(times: int) -> None:
+    """Stripes of 3 pixels are finer than what the network sees: nearly nothing may be left of them."""
+    stripes = torch.ones(1, 1, 24 * times, 16 * times)
+    stripes[..., torch.arange(16 * times) % 3 == 0] = -1
+    small = shrink(stripes, 24)
+    assert small.shape[-2:] == (24, 16)
+    assert (small - 1 / 3).abs()[..., 1:-1].max() < 0.2
+    grain = shrink(noise(1, 1, 24 * times, 16 * times), 24)
+    assert grain.std() < 0.577 / 4, "of sixteen values at least the mean is taken"
+
+
+def test_up_to_three_times_what_is_averaged_nothing_is_halved_first() -> None:
+    x = noise(1, 3, 140, 80)
+    direct = F.interpolate(x, size=(48, 28), mode="bilinear")
+    assert torch.equal(shrink(x, 24), F.avg_pool2d(direct, 2))
+
+
 def test_it_is_the_resnet_generator_and_the_filter() -> None:
     network, x = made(), noise(2, 3, 50, 38)
     plain = ResnetGenerator(TINY).eval()
@@ -117,6 +138,17 @@ def test_features_are_those_of_the_working_size() -> None:
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own, about its compiler
+def test_traced_by_the_compiler_it_is_the_same() -> None:
+    network = made(replace(TINY, output="gain", training_radius_px=1)).train()
+    traced = torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=False)
+    for size in [(40, 32), (200, 170)]:
+        x = noise(1, 3, *size)
+        torch.testing.assert_close(traced(x), network(x), atol=1e-4, rtol=0)
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_prepared_for_inference_it_is_the_same(precision: str) -> None:
     config = replace(TINY, ngf=8, norm="batch", antialias_up=True)
@@ -138,8 +170,9 @@ def test_files_say_what_it_is(tmp_path: Path) -> None:
     found = recognise_state(shapes_of(made().state_dict()))
     assert found is not None
     assert found[0] == "resnet_generator", "weights alone do not tell"
-    with pytest.raises(CheckpointError, match="gandtr does not have"):
+    with pytest.raises(CheckpointError, match="gandtr does not have") as refused:
         save_gandtr(tmp_path / "g.pth", checkpoint)
+    assert ".safetensors" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize("size_px", [None, (50, 70)])
@@ -148,11 +181,23 @@ def test_onnx_takes_the_sizes_that_it_takes(size_px: tuple[int, int] | None, tmp
     assert exported.difference is not None
     assert exported.difference <= 1e-4
     session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
-    for size in [(8, 8), (33, 120), (120, 24)] if size_px is None else [size_px]:
+    for size in [(8, 8), (33, 120), (120, 24), (320, 480)] if size_px is None else [size_px]:
         x = noise(1, 3, *size)
         (night,) = session.run(["translated"], {"image": x.numpy()})
         with torch.no_grad():
             np.testing.assert_allclose(night, made()(x).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(301, 450), (9, 700), (1200, 40)])
+def test_onnx_halves_large_pictures_too(size: tuple[int, int], tmp_path: Path) -> None:
+    exported = export_generator(saved(tmp_path), tmp_path / "g.onnx", check=False)
+    session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
+    x = noise(1, 3, *size)
+    (night,) = session.run(["translated"], {"image": x.numpy()})
+    with torch.no_grad():
+        expected = made()(x).numpy()
+    # The runtime rounds the coordinates of odd sides; a level of 256 is 8e-3, aliasing would be 1e-1.
+    np.testing.assert_allclose(night, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -174,8 +219,16 @@ def test_what_cannot_be(wrong: dict[str, Any]) -> None:
 
 def test_options_choose_it() -> None:
     options = GeneratorOptions(
-        ngf=2, n_blocks=1, working_px=32, guide_radius_px=3, training_radius_px=1, guide_eps=0.01
+        ngf=2,
+        n_blocks=1,
+        working_px=32,
+        output="gain",
+        max_gain=1.5,
+        guide_radius_px=3,
+        training_radius_px=1,
+        guide_eps=0.01,
     )
+    assert not options.idle()
     network = make_generator(options)
     assert isinstance(network, GuidedGenerator)
     assert network.config == GuidedGeneratorConfig(
@@ -189,3 +242,33 @@ def test_options_choose_it() -> None:
         guide_eps=0.01,
     )
     assert type(make_generator(GeneratorOptions(ngf=2, n_blocks=1))) is ResnetGenerator
+
+
+def test_a_gain_without_a_working_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a working_px"):
+        GeneratorOptions(output="gain")
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({}, []),
+        ({"guide_radius_px": 8, "max_gain": 1.0}, ["max_gain", "guide_radius_px"]),
+        ({"training_radius_px": 2, "guide_eps": 0.1}, ["training_radius_px", "guide_eps"]),
+        ({"working_px": 96, "guide_radius_px": 8, "max_gain": 1.0}, ["max_gain"]),
+        ({"working_px": 96, "output": "gain", "max_gain": 1.0, "guide_eps": 0.1}, []),
+    ],
+)
+def test_what_makes_no_difference_is_known(given: dict[str, Any], idle: list[str]) -> None:
+    assert GeneratorOptions(**given).idle() == idle
+
+
+def test_the_networks_own_memory_counts_for_small_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    translator = Translator(made())
+    own, photograph = 15 * 2 * 24 * 12, 64 * 16 * 8
+    free = own + photograph - 1
+    monkeypatch.setattr(translating, "free_memory", lambda device: free)
+    with pytest.raises(MemoryError, match="8x16"):
+        translator.translate(np.zeros((1, 16, 8, 3), np.uint8))
+    free += 1
+    assert translator.translate(np.zeros((1, 16, 8, 3), np.uint8)).shape == (1, 16, 8, 3)
