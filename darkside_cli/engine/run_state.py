@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.engine.checkpoint import (
@@ -309,6 +310,8 @@ class RunState(Generic[Batch]):
                 optimizer.load_state_dict(shared["optimizers"][name])
             for name, scheduler in task.schedulers.items():
                 scheduler.load_state_dict(shared["schedulers"][name])
+                if isinstance(scheduler, LambdaLR):
+                    _rates_of_now(scheduler)
             put_gradients(task.optimizers, part["gradients"])
             task.load_extra_state(part["extra"])
         except (KeyError, ValueError, IndexError) as error:
@@ -328,3 +331,14 @@ class RunState(Generic[Batch]):
             else:
                 with self.folder.told(path), temporary_beside(path, sync=True) as temporary:
                     self._save_network(temporary, name, module, self._task.metadata(name))
+
+
+def _rates_of_now(scheduler: LambdaLR) -> None:
+    """Rates by the schedule as it is now: with more epochs than were planned, the stored ones may be of its end, 0."""
+    rates = [
+        base * factor(scheduler.last_epoch)
+        for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    scheduler._last_lr = rates

@@ -25,6 +25,7 @@ from darkside_cli.engine.checkpoint import CheckpointNotSavedError, save_plain
 from darkside_cli.engine.loop import device_use
 from darkside_cli.engine.loss_log import NonFiniteError, NonFiniteLossError
 from darkside_cli.engine.run_facts import OtherConfigurationError, config_differences
+from darkside_cli.engine.schedule import linear_decay
 from darkside_cli.engine.task import Task, Update
 from darkside_cli.engine.trainer import LOCK, Trainer, TrainerConfig, TrainingMemoryError
 from darkside_cli.errors import CheckpointError, DarksideError, UsageError
@@ -417,6 +418,20 @@ class TestConfiguration:
         for run, epochs in (("a", (3,)), ("b", (1, 2, 3))):
             for each in epochs:
                 task = ToyGan()
+                trainer(tmp_path / run, task, epochs=each).fit()
+            final.append(weights(task))
+        assert all(torch.equal(value, final[1][key]) for key, value in final[0].items())
+
+    def test_more_epochs_go_on_by_the_longer_schedule(self, tmp_path: Path) -> None:
+        """The stored rate is that after the last epoch planned: 0 under a linear decay."""
+        final = []
+        for run, epochs in (("a", (3,)), ("b", (1, 3))):
+            for each in epochs:
+                task = ToyGan()
+                task.schedulers = {
+                    name: linear_decay(optimizer, epochs=each, decay_epochs=0)
+                    for name, optimizer in task.optimizers.items()
+                }
                 trainer(tmp_path / run, task, epochs=each).fit()
             final.append(weights(task))
         assert all(torch.equal(value, final[1][key]) for key, value in final[0].items())
