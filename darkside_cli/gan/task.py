@@ -19,11 +19,9 @@ from darkside_cli.engine.task import Task, Update
 from darkside_cli.errors import CheckpointError
 from darkside_cli.gan.config import (
     AdamOptions,
-    DiscriminatorOptions,
     GanConfig,
-    GeneratorOptions,
-    InitialisationOptions,
 )
+from darkside_cli.gan.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
 from darkside_cli.layers.instance_norm import keep_memory_order
 from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
 from darkside_cli.models.discriminator import PatchDiscriminator, PatchDiscriminatorConfig

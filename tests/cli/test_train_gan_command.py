@@ -260,10 +260,10 @@ def test_settings_from_everywhere(pictures: Path, run_here: RunHere) -> None:
     assert tomllib.loads(mini.stdout)["method"] == "hedgan"
     (pictures / "mine.toml").write_text(mini.stdout)
     told = run_here(
-        "train-gan", "--config", "mine.toml", "--set", "optim.lr=1e-3", "--print-config", "--json"
+        "train-gan", "--config", "mine.toml", "--set", "optim.lr=2e-3", "--print-config", "--json"
     )
     shown = json.loads(told.stdout)
-    assert shown["config"]["optim"]["lr"] == 1e-3
+    assert shown["config"]["optim"]["lr"] == 2e-3
     assert shown["config"]["edge_detector"] == "sobel"
     assert shown["origins"]["optim.lr"].startswith("--set")
     assert run_here("train-gan", "--preset", "paper", "--print-config", "--model", "cut").returncode == 0

@@ -13,11 +13,10 @@ from darkside_cli.engine.task import Update
 from darkside_cli.gan.config import (
     CutConfig,
     CutWeights,
-    DiscriminatorOptions,
-    GeneratorOptions,
     NceOptions,
 )
 from darkside_cli.gan.cut import CutTask
+from darkside_cli.gan.network_options import DiscriminatorOptions, GeneratorOptions
 
 CONFIG = CutConfig(
     generator=GeneratorOptions(ngf=4, n_blocks=2),

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from darkside_cli.data.unpaired_batch import UnpairedBatch
 from darkside_cli.errors import UsageError
-from darkside_cli.gan.config import DiscriminatorOptions, GeneratorOptions, HedGanConfig, HedNGanConfig
+from darkside_cli.gan.config import HedGanConfig, HedNGanConfig
 from darkside_cli.gan.hedgan import HedGanTask
 from darkside_cli.gan.hedngan import HedNGanTask
+from darkside_cli.gan.network_options import DiscriminatorOptions, GeneratorOptions
 from darkside_cli.gan.task import GanTask
 from darkside_cli.models.sobel import Sobel
 

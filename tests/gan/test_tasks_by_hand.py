@@ -13,16 +13,14 @@ from darkside_cli.errors import CheckpointError
 from darkside_cli.gan.config import (
     CutConfig,
     CycleGanConfig,
-    DiscriminatorOptions,
     EdgeWeights,
-    GeneratorOptions,
     HedGanConfig,
-    InitialisationOptions,
     NceOptions,
 )
 from darkside_cli.gan.cut import CutTask
 from darkside_cli.gan.cyclegan import CycleGanTask
 from darkside_cli.gan.hedgan import HedGanTask
+from darkside_cli.gan.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
 from darkside_cli.gan.task import make_generator
 from darkside_cli.gan.train import save_network
 from darkside_cli.models.sobel import Sobel

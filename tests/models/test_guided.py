@@ -17,8 +17,8 @@ from torch.nn import functional as F
 import darkside_cli.gan.translate as translating
 from darkside_cli.compat.gandtr import save_gandtr
 from darkside_cli.errors import CheckpointError, ConfigError
-from darkside_cli.gan.config import GeneratorOptions
 from darkside_cli.gan.export import export_generator
+from darkside_cli.gan.network_options import GeneratorOptions
 from darkside_cli.gan.task import make_generator
 from darkside_cli.gan.translate import Translator
 from darkside_cli.layers.guided_filter import guided_filter
