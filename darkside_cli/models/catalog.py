@@ -147,7 +147,7 @@ MODELS: Registry[ModelEntry] = Registry(
         ModelEntry(
             name=EMBEDDED_GENERATOR,
             summary="small HED-GAN generator, day to night, that comes with darkside",
-            target="darkside_cli.models.generator:ResnetGenerator",
+            target="darkside_cli.models.guided:GuidedGenerator",
             kind="generator",
             method="hedgan",
             files=(WeightFile(path="weights/darkside_mini.safetensors", urls=(), embedded=True),),
