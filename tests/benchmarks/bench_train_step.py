@@ -5,9 +5,10 @@
 The obvious step is what one writes first: every network collects parameter gradients in every backward pass, the
 teacher is asked for day edges whenever they are needed and with gradients, the student sees the day image once more to
 log it, CUT encodes day and generated images anew for each of its terms, Adam loops over tensors. Rounds are
-interleaved; printed is the ratio of medians. ``--together N`` also trains both from the same weights for N steps and
-prints how far their losses drift apart; with ``--double`` rounding, which adversarial training magnifies, has no part
-in that. CycleGAN goes without image pools. Detectors have random weights, which do not matter for time.
+interleaved; printed is the ratio of medians, and what follows from counting the multiply-adds of both (torch's
+FlopCounterMode). ``--together N`` also trains both from the same weights for N steps and prints how far their losses
+drift apart; with ``--double`` rounding, which adversarial training magnifies, has no part in that. CycleGAN goes
+without image pools. Detectors have random weights, which do not matter for time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from darkside_cli.data.unpaired_batch import UnpairedBatch
 from darkside_cli.engine.device import autocast, pick_device, pick_precision
@@ -176,6 +178,11 @@ def measure(method: str, arguments: argparse.Namespace, device: torch.device) ->
         given = batch()
         one, other = steps["darkside"](given), steps["obvious"](given)
         apart = max(apart, abs(one - other) / max(abs(other), 1e-3))
+    products: dict[str, int] = {}
+    for name, step in steps.items():
+        with FlopCounterMode(display=False) as counter:
+            step(given)
+        products[name] = counter.get_total_flops()
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(arguments.rounds):
         given = batch()
@@ -189,7 +196,8 @@ def measure(method: str, arguments: argparse.Namespace, device: torch.device) ->
             times[name].append(time.perf_counter() - start)
     first, second = (statistics.median(times[name]) for name in ("darkside", "obvious"))
     print(
-        f"{method}: {second / first:.2f}x the obvious step ({first:.2f} s against {second:.2f} s a step); losses of "
+        f"{method}: {second / first:.2f}x the obvious step ({first:.2f} s against {second:.2f} s a step); the products "
+        f"of convolutions and matrices alone allow {products['obvious'] / products['darkside']:.2f}x; losses of "
         f"{max(1, arguments.together)} steps at most {apart:.2g} of their value apart",
         flush=True,
     )
