@@ -17,10 +17,7 @@ from darkside_cli.data.unpaired_batch import UnpairedBatch
 from darkside_cli.engine.schedule import linear_decay
 from darkside_cli.engine.task import Task, Update
 from darkside_cli.errors import CheckpointError
-from darkside_cli.gan.config import (
-    AdamOptions,
-    GanConfig,
-)
+from darkside_cli.gan.config import AdamOptions, GanConfig
 from darkside_cli.gan.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
 from darkside_cli.layers.instance_norm import keep_memory_order
 from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss

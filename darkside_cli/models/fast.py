@@ -51,10 +51,11 @@ def prepare_for_inference(
     """
     device = torch.device(device)
     if device.type == "cpu" and not (precision == "bf16" and multiplies_bf16()):
+        tile = TILES.get(precision, TILES["fp32"])
         if isinstance(network, GuidedGenerator):
-            return FastGuidedGenerator(network, tile=TILES.get(precision, TILES["fp32"]))
+            return FastGuidedGenerator(network, tile)
         if isinstance(network, ResnetGenerator):
-            return FastGenerator(network, tile=TILES.get(precision, TILES["fp32"]))
+            return FastGenerator(network, tile)
         precision = "fp32"
     tensors = [*network.parameters(), *network.buffers()]
     training = any(each.training for each in network.modules())

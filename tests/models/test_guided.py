@@ -218,29 +218,21 @@ def test_what_cannot_be(wrong: dict[str, Any]) -> None:
 
 
 def test_options_choose_it() -> None:
-    options = GeneratorOptions(
-        ngf=2,
-        n_blocks=1,
-        working_px=32,
-        output="gain",
-        max_gain=1.5,
-        guide_radius_px=3,
-        training_radius_px=1,
-        guide_eps=0.01,
-    )
+    given: dict[str, Any] = {
+        "ngf": 2,
+        "n_blocks": 1,
+        "working_px": 32,
+        "output": "gain",
+        "max_gain": 1.5,
+        "guide_radius_px": 3,
+        "training_radius_px": 1,
+        "guide_eps": 0.01,
+    }
+    options = GeneratorOptions(**given)
     assert not options.idle()
     network = make_generator(options)
     assert isinstance(network, GuidedGenerator)
-    assert network.config == GuidedGeneratorConfig(
-        ngf=2,
-        n_blocks=1,
-        working_px=32,
-        output="gain",
-        max_gain=1.5,
-        guide_radius_px=3,
-        training_radius_px=1,
-        guide_eps=0.01,
-    )
+    assert network.config == GuidedGeneratorConfig(**given)
     assert type(make_generator(GeneratorOptions(ngf=2, n_blocks=1))) is ResnetGenerator
 
 
