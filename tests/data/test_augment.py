@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -76,6 +76,7 @@ def test_without_options_it_is_the_usual_crop() -> None:
     low=st.floats(0.05, 2),
     seed=st.integers(0, 10**6),
 )
+@example(photo=(1, 1), view=(4, 96), low=1.0, seed=145)
 def test_views_are_inside(photo: tuple[int, int], view: tuple[int, int], low: float, seed: int) -> None:
     corners = draw_view(photo, view, (low, low + 1), ALL, random.Random(seed))
     assert (corners >= 0).all()
@@ -83,7 +84,14 @@ def test_views_are_inside(photo: tuple[int, int], view: tuple[int, int], low: fl
     # Still a convex quadrangle, upper left corner first and clockwise, turned by less than a quarter.
     edges = [np.subtract(b, a) for a, b in pairwise([*corners, corners[0]])]
     assert all(a[0] * b[1] - a[1] * b[0] > 0 for a, b in pairwise([*edges, edges[0]]))
-    assert edges[0][0] > 0
+    upper_left, upper_right, lower_right, lower_left = corners
+    if view[0] >= view[1]:
+        assert (upper_right + lower_right - upper_left - lower_left)[0] > 0
+    else:
+        assert (lower_left + lower_right - upper_left - upper_right)[1] > 0
+    # The short edge of a long view may stand steeper: its corners move by shares of the long one.
+    if max(view) <= 2 * min(view):
+        assert edges[0][0] > 0
 
 
 def test_options_do_what_they_say() -> None:
