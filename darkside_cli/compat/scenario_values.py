@@ -18,6 +18,8 @@ HALF = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
 IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
 PLAIN_TRANSFORMS = "pil2np | totensor | normalize"
 SFM = "data/train/retrieval-SfM-120k"
+#: The reference's scales of ``scalecrop`` without any.
+DEFAULT_SCALES = (0.5, 0.8)
 CLAHE_TRANSFORMS = "pil2np | apply_clahe:1.0 | totensor | normalize"
 #: Why keys of a data loader do not matter.
 LOADERS = "darkside chooses its threads by itself"
@@ -151,7 +153,7 @@ def crops(transforms: Any) -> dict[str, Any]:
     if order != sorted(order):
         raise ValueError("only a downscale before the crop is translated")
     size = [whole(side) for side in crops[0][1].split("_")]
-    scale = [number(part) for part in crops[0][2].split("_")] if len(crops[0]) == 3 else [0.25, 0.75]
+    scale = [number(part) for part in crops[0][2].split("_")] if len(crops[0]) == 3 else list(DEFAULT_SCALES)
     if len(size) != 2 or len(scale) != 2:
         raise ValueError("scalecrop takes WIDTH_HEIGHT and LOW_HIGH")
     return {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from darkside_cli.compat.scenario_values import DEFAULT_SCALES
 from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.data.crops import CenterCrop, CenterScaleCrop, ScaleCrop, SquareCrop
 from darkside_cli.data.transforms import (
@@ -20,8 +21,8 @@ from darkside_cli.data.transforms import (
 )
 from darkside_cli.errors import ConfigError, UnknownNameError
 
-DEFAULT_SCALES = (0.25, 0.75)
-"""Scales of ``scalecrop`` without any: the golden cases fix the upper to 0.725 … 0.807, the lower to at most 0.5."""
+DEFAULT_CENTRE_SCALE = 0.6
+"""The reference's scale of ``centerscalecrop`` without one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ _TRANSFORMS: dict[str, Callable[[_Context], Callable[..., Transform]]] = {
             _size(size), _scales(scales) if scales else DEFAULT_SCALES, c.rng, swapped=c.swapped
         )
     ),
-    "centerscalecrop": lambda _: lambda size, scale: CenterScaleCrop(_size(size), float(scale)),
+    "centerscalecrop": lambda _: (
+        lambda size, scale=None: CenterScaleCrop(_size(size), float(scale) if scale else DEFAULT_CENTRE_SCALE)
+    ),
     "center_crop": lambda _: lambda size: CenterCrop(_size(size)),
     "square_crop": lambda _: SquareCrop,
 }

@@ -109,7 +109,7 @@ def test_a_changed_training() -> None:
         "data.night": PurePosixPath("data/train/retrieval-SfM-120k/dataset/train_night.txt"),
         "data.images": PurePosixPath("mine/ims"),
         "data.crop_px": [128, 96],
-        "data.scale": [0.25, 0.75],
+        "data.scale": [0.5, 0.8],
         "data.max_size_px": 600,
     }
     assert {key: step.step.options[key] for key in expected} == expected

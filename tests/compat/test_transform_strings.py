@@ -28,7 +28,9 @@ MEAN_STD: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
             ["Pil2Numpy()", "Downscale(size=362)", "SquareCrop()"],
         ),
         ("scalecrop:256_128:0.8_1", ["ScaleCrop(size=[256, 128], scale=[0.8, 1.0])"]),
-        ("centerscalecrop:32_24:0.6", ["CenterScaleCrop(size=[32, 24], scale=0.6)"]),
+        ("scalecrop:256_128", ["ScaleCrop(size=[256, 128], scale=[0.5, 0.8])"]),
+        ("centerscalecrop:32_24:0.75", ["CenterScaleCrop(size=[32, 24], scale=0.75)"]),
+        ("centerscalecrop:32_24", ["CenterScaleCrop(size=[32, 24], scale=0.6)"]),
         ("center_crop:20_30", ["CenterCrop(size=[20, 30])"]),
     ],
 )
