@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from darkside_cli.engine.onnx import DEFAULT_OPSET, Exported, InHalfPrecision, OnnxPlan, Shape, export
 from darkside_cli.errors import CheckpointError, UsageError
@@ -17,7 +19,38 @@ OUTPUT = "translated"
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 """Of values in [-1, 1]: a seventieth of one of 256 levels, and two and a half levels."""
 
-_CHECKED: Sequence[Shape] = ((1, 64, 96), (2, 61, 83), (1, 90, 44))
+_CHECKED: Sequence[Shape] = ((1, 64, 96), (2, 61, 97), (1, 90, 44), (1, 6, 43))
+"""Even and odd sides, and one below the least that the networks themselves take."""
+
+
+class KeepsTheSize(nn.Module):
+    """A generator that takes images of any size, and gives the same size back.
+
+    As the command line does it: sides are padded by their last row and column to what ``network`` takes, and what is
+    too much of the result is cut off. The padding is computed in the graph, so that a traced network does the same
+    for sizes that it was not traced with.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple = int(getattr(network, "input_multiple", 1))
+        self.minimum_px = int(getattr(network, "input_minimum_px", 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C', H, W)``."""
+        height, width = x.shape[2:]
+        if self.multiple > 1 or self.minimum_px > 1:
+            surplus = [0, self._surplus(width), 0, self._surplus(height)]
+            x = F.pad(x, surplus, mode="replicate")
+        y: Tensor = self.network(x)
+        return y[..., :height, :width]
+
+    def _surplus(self, side: Any) -> Any:
+        # While a network is traced, sides are tensors, and only operations of tensors are recorded.
+        wanted = torch.clamp(torch.as_tensor(side), min=self.minimum_px)
+        surplus = wanted + torch.remainder(-wanted, self.multiple) - side
+        return surplus if torch.jit.is_tracing() else int(surplus)
 
 
 def export_generator(
@@ -32,9 +65,9 @@ def export_generator(
 ) -> Exported:
     """Write a generator as an ONNX file: ``image`` ``(B, C, H, W)`` float32 to ``translated``, both in [-1, 1].
 
-    The batch is free, and so are height and width unless ``size_px`` (height, width) is given; the output's sides
-    are rounded up to a multiple of 4, as PyTorch's are. With "fp16" the network computes in half precision, what
-    goes in and out stays float32. Unless ``check`` is False the file is held against PyTorch in float32. The
+    The batch is free, and so are height and width unless ``size_px`` (height, width) is given. Images of any size
+    keep it: the graph pads and crops (see :class:`KeepsTheSize`). With "fp16" the network computes in half precision,
+    what goes in and out stays float32. Unless ``check`` is False the file is held against PyTorch in float64. The
     file's metadata says what the network is and which mean and standard deviation its input has.
 
     Raises CheckpointError for a network of another kind, UsageError for a size or an operator set that cannot be,
@@ -42,44 +75,26 @@ def export_generator(
     """
     if checkpoint.kind != "generator":
         raise CheckpointError(f"{checkpoint.path} is a {checkpoint.kind}, not a generator")
-    network = build_network(checkpoint)
-    multiple, minimum = _sides(network)
-    if size_px is not None and (min(size_px) < minimum or any(side % multiple for side in size_px)):
-        raise UsageError(
-            f"this generator does not take images of {size_px[1]}x{size_px[0]} pixels",
-            hint=f"sides must be multiples of {multiple} from {minimum} on",
-        )
-    shapes = _shapes(multiple) if size_px is None else [(1, *size_px), (2, *size_px)]
+    network = KeepsTheSize(build_network(checkpoint)).eval()
+    if size_px is not None and min(size_px) < 1:
+        raise UsageError(f"there are no images of {size_px[1]}x{size_px[0]} pixels")
+    shapes = _CHECKED if size_px is None else [(1, *size_px), (2, *size_px)]
     plan = OnnxPlan(
         output=OUTPUT,
         output_axes={2: "output_height", 3: "output_width"},
         channels=checkpoint.config.in_channels,
         fixed_size_px=size_px,
-        example=(2, *_shapes(multiple)[0][1:]),
+        example=(2, *_CHECKED[0][1:]),
         shapes=shapes if check else (),
         tolerance=TOLERANCES[precision],
         opset=opset,
-        metadata=_metadata(checkpoint, network, name or str(checkpoint.path.name), precision),
+        metadata=_metadata(checkpoint, name or str(checkpoint.path.name), precision),
     )
     exported = InHalfPrecision(network) if precision == "fp16" else network
     return export(exported, path, plan, reference=network)
 
 
-def _sides(network: nn.Module) -> tuple[int, int]:
-    """What sides must be multiples of, and at least."""
-    return int(getattr(network, "input_multiple", 1)), int(getattr(network, "input_minimum_px", 1))
-
-
-def _shapes(multiple: int) -> list[Shape]:
-    """Shapes to compare: different sizes, odd ones if the network takes them."""
-    if multiple == 1:
-        return list(_CHECKED)
-    up = [-(-side // multiple) * multiple for side in (64, 96)]
-    return [(1, up[0], up[1]), (2, up[0], up[0]), (1, up[0] + multiple, up[0])]
-
-
-def _metadata(checkpoint: Checkpoint, network: nn.Module, name: str, precision: str) -> dict[str, Any]:
-    multiple, minimum = _sides(network)
+def _metadata(checkpoint: Checkpoint, name: str, precision: str) -> dict[str, Any]:
     return {
         "name": name,
         "kind": checkpoint.kind,
@@ -89,7 +104,7 @@ def _metadata(checkpoint: Checkpoint, network: nn.Module, name: str, precision: 
         "mean": list(checkpoint.metadata.get("mean", (0.5,) * checkpoint.config.in_channels)),
         "std": list(checkpoint.metadata.get("std", (0.5,) * checkpoint.config.in_channels)),
         "colour_order": "rgb",
-        "input_multiple": multiple,
-        "input_minimum_px": minimum,
+        "input_multiple": 1,
+        "input_minimum_px": 1,
         "precision": precision,
     }

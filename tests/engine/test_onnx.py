@@ -190,6 +190,32 @@ def test_what_is_found_is_the_largest_difference() -> None:
     assert compare(data, Doubled(), OnnxPlan(output="result")) == []
 
 
+class Cancels(nn.Module):
+    """What is left of the input after a large number was added and taken away again: rounded to sixteenths."""
+
+    def __init__(self, wrong_by: float = 0.0) -> None:
+        super().__init__()
+        self.wrong_by = wrong_by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 2.0**19) - 2.0**19 + self.wrong_by
+
+
+def test_the_measure_is_float64_and_what_pytorch_itself_rounds_by(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    plan = OnnxPlan(output="y", shapes=SHAPES, tolerance=0.01)
+    rounded = export(Cancels(), path, plan, reference=Cancels())
+    assert rounded.difference == rounded.pytorch
+    assert rounded.difference == pytest.approx(2**-5, rel=0.05)
+    path.unlink()
+    with pytest.raises(ExportMismatchError, match=r"differs from float64 by 0\.2\d*, PyTorch by 0\.03"):
+        export(Cancels(0.25), path, plan, reference=Cancels())
+    strict = OnnxPlan(output="y", shapes=SHAPES, tolerance=1e-5)
+    with pytest.raises(ExportMismatchError, match=r"\(allowed 0\.001\)"):
+        export(Cancels(), path, strict, reference=Cancels())
+    assert not path.exists()
+
+
 def test_what_onnx_runtime_cannot_run_is_told() -> None:
     with pytest.raises(ExportMismatchError, match="ONNX Runtime cannot run"):
         compare(b"no model", Doubled(), PLAN)

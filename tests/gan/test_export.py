@@ -19,6 +19,7 @@ from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.gan.export import TOLERANCES, export_generator
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.hed import Hed, HedConfig
+from darkside_cli.models.initialise import initialise
 from darkside_cli.models.unet import UnetGenerator, UnetGeneratorConfig
 from darkside_cli.models.weights import Checkpoint, build_network, read_checkpoint, save_checkpoint
 
@@ -50,14 +51,42 @@ def test_any_batch_and_size(config: ResnetGeneratorConfig, tmp_path: Path) -> No
     result = export_generator(made, tmp_path / "g.onnx")
     assert result.difference is not None
     assert result.difference <= 2e-5
-    assert len({each.shape for each in result.compared}) == 3
+    assert len({each.shape for each in result.compared}) == 4
     network = build_network(made)
-    for shape in [(1, 8, 8), (2, 33, 18), (1, 70, 101)]:
+    for shape in [(1, 8, 8), (2, 33, 18), (1, 70, 101), (1, 61, 97), (1, 5, 30), (3, 1, 9)]:
         x = torch.rand(shape[0], config.in_channels, *shape[1:]) * 2 - 1
-        with torch.inference_mode():
-            expected = network(x).numpy()
-        assert expected.shape[2:] == tuple(-(-side // 4) * 4 for side in shape[1:])
-        np.testing.assert_allclose(run(result.path, x), expected, atol=2e-5)
+        night = run(result.path, x)
+        assert night.shape == (shape[0], config.out_channels, *shape[1:])
+        np.testing.assert_allclose(night, as_the_command_line_does(network, x), atol=2e-5)
+
+
+def as_the_command_line_does(network: Any, x: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Padded by the last row and column to what the network takes, and cropped."""
+    height, width = x.shape[2:]
+
+    def surplus(side: int) -> int:
+        return (
+            -(-max(side, network.input_minimum_px) // network.input_multiple) * network.input_multiple - side
+        )
+
+    sides = ((0, 0), (0, 0), (0, surplus(height)), (0, surplus(width)))
+    padded = torch.from_numpy(np.pad(x.numpy(), sides, mode="edge"))
+    with torch.inference_mode():
+        return np.asarray(network(padded)[..., :height, :width])
+
+
+def test_a_network_that_rounds_a_lot_is_held_against_float64(tmp_path: Path) -> None:
+    """As the original begins: nothing has tamed its values yet, and float32 itself is 1e-4 from float64."""
+    config = ResnetGeneratorConfig(ngf=4, n_blocks=9, norm="batch")
+    network = initialise(ResnetGenerator(config), "kaiming")
+    path = save_checkpoint(
+        tmp_path / "g.safetensors", network, architecture="resnet_generator", config=config, metadata={}
+    )
+    result = export_generator(read_checkpoint(path), tmp_path / "g.onnx")
+    assert result.difference is not None
+    assert result.pytorch is not None
+    assert TOLERANCES["fp32"] < result.difference < 4 * result.pytorch
+    assert result.path.is_file()
 
 
 @pytest.mark.parametrize("config", [CONFIGS["instance"], CONFIGS["batch"]], ids=["instance", "batch"])
@@ -78,12 +107,12 @@ def test_one_size_only(tmp_path: Path) -> None:
     made = checkpoint(tmp_path, CONFIGS["instance"])
     result = export_generator(made, tmp_path / "g.onnx", size_px=(21, 34))
     assert [each.shape for each in result.compared] == [(1, 21, 34), (2, 21, 34)]
-    assert run(result.path, torch.zeros(3, 3, 21, 34)).shape == (3, 3, 24, 36)
+    assert run(result.path, torch.zeros(3, 3, 21, 34)).shape == (3, 3, 21, 34)
     with pytest.raises(Exception, match="INVALID_ARGUMENT"):
         run(result.path, torch.zeros(1, 3, 24, 36))
 
 
-def test_sides_a_unet_takes(tmp_path: Path) -> None:
+def test_a_unet_takes_any_sides(tmp_path: Path) -> None:
     config = UnetGeneratorConfig(num_downs=5, ngf=2)
     network = fill_(UnetGenerator(config), 3)
     path = save_checkpoint(
@@ -93,15 +122,18 @@ def test_sides_a_unet_takes(tmp_path: Path) -> None:
     result = export_generator(made, tmp_path / "u.onnx")
     assert result.difference is not None
     assert result.difference <= 2e-5
-    x = torch.rand(2, 3, 32, 160) * 2 - 1
-    np.testing.assert_allclose(run(result.path, x), build_network(made)(x).detach().numpy(), atol=2e-5)
+    network = build_network(made)
+    for size in [(32, 160), (61, 97), (7, 40)]:
+        x = torch.rand(2, 3, *size) * 2 - 1
+        night = run(result.path, x)
+        assert night.shape == x.shape
+        np.testing.assert_allclose(night, as_the_command_line_does(network, x), atol=2e-5)
     facts = read_metadata(result.path)
-    assert (facts["input_multiple"], facts["input_minimum_px"]) == (32, 32)
-    with pytest.raises(UsageError, match="40x64 pixels") as caught:
-        export_generator(made, tmp_path / "n.onnx", size_px=(64, 40))
-    assert caught.value.hint == "sides must be multiples of 32 from 32 on"
-    with pytest.raises(UsageError, match="7x64"):
-        export_generator(checkpoint(tmp_path, CONFIGS["instance"]), tmp_path / "n.onnx", size_px=(64, 7))
+    assert (facts["input_multiple"], facts["input_minimum_px"]) == (1, 1)
+    fixed = export_generator(made, tmp_path / "f.onnx", size_px=(64, 40))
+    assert run(fixed.path, torch.zeros(1, 3, 64, 40)).shape == (1, 3, 64, 40)
+    with pytest.raises(UsageError, match="no images of 0x64 pixels"):
+        export_generator(made, tmp_path / "n.onnx", size_px=(64, 0))
     assert not (tmp_path / "n.onnx").exists()
 
 
@@ -120,7 +152,7 @@ def test_metadata_says_what_it_is(tmp_path: Path, generator_file: Path) -> None:
         "std": [1.0, 2.0, 3.0],
         "colour_order": "rgb",
         "input_multiple": 1,
-        "input_minimum_px": 8,
+        "input_minimum_px": 1,
         "precision": "fp32",
     }
     facts = read_metadata(export_generator(open_checkpoint(generator_file), tmp_path / "h.onnx").path)
