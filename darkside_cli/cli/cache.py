@@ -53,9 +53,14 @@ def cache(
             show_default=False,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Delete without asking.", rich_help_panel=options.MAIN)
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be deleted, delete nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be deleted, delete nothing.", rich_help_panel=options.MAIN
+        ),
     ] = False,
     json: options.Json = False,
 ) -> int:

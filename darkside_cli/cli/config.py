@@ -61,18 +61,34 @@ def config(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="Target to convert (default: train, or the only one).", show_default=False),
+        typer.Option(
+            help="Target to convert (default: train, or the only one).",
+            show_default=False,
+            rich_help_panel=options.MAIN,
+        ),
     ] = None,
     step: Annotated[
-        str | None, typer.Option(help="Step to convert, if there are several.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Step to convert, if there are several.", show_default=False, rich_help_panel=options.MAIN
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write here, not to stdout.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write here, not to stdout.",
+            show_default=False,
+            rich_help_panel=options.MAIN,
+        ),
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Show what a command would work with, and where each value came from; or convert a scenario of gandtr.
+    """Show what a command would work with; convert scenarios of gandtr.
+
+    Each value is shown with where it came from; scenarios become settings in TOML:
 
         darkside config show train-gan --model hedngan --set optim.lr=1e-4
 
@@ -267,4 +283,4 @@ def to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
 
 def register(app: Any) -> None:
     """Add the command to ``app``."""
-    command(app, _OWN, context_settings={"ignore_unknown_options": True})(config)
+    command(app, _OWN, no_args_is_help=True, context_settings={"ignore_unknown_options": True})(config)

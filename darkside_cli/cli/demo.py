@@ -39,17 +39,34 @@ def demo(
             metavar="DIR",
             help="Folder of the demonstration (default: experiments/demo in the data folder).",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first run.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first run.", rich_help_panel=options.MAIN)
+    ] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="How many seeds to run, counted from --seed.")
+        int,
+        typer.Option(
+            min=1, max=100, help="How many seeds to run, counted from --seed.", rich_help_panel=options.MAIN
+        ),
     ] = 1,
     size: Annotated[
-        str, options.choice("size", _sizes, help="Size of the city: tiny, small (demo) or full.")
+        str,
+        options.choice(
+            "size", _sizes, help="Size of the city: tiny, small (demo) or full.", rich_help_panel=options.MAIN
+        ),
     ] = "small",
     model: Annotated[
-        str, options.choice("method", _methods, "--model", "-m", help="Method that trains the generator.")
+        str,
+        options.choice(
+            "method",
+            _methods,
+            "--model",
+            "-m",
+            help="Method that trains the generator.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = "hedgan",
     share: Annotated[
         float | None,
@@ -58,6 +75,7 @@ def demo(
             max=1,
             help="Share of the anchors that become night (default: the preset's).",
             show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     set_gan: Annotated[
@@ -67,6 +85,7 @@ def demo(
             metavar="KEY=VALUE",
             help="A setting of train-gan, may be repeated.",
             show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     set_base: Annotated[
@@ -76,6 +95,7 @@ def demo(
             metavar="KEY=VALUE",
             help="A setting of the training by day that comes before, may be repeated.",
             show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     set_finetune: Annotated[
@@ -85,12 +105,13 @@ def demo(
             metavar="KEY=VALUE",
             help="A setting of finetune, may be repeated.",
             show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> int:
-    """Show what night augmentation is worth, in minutes, without any download.
+    """Show in minutes what night augmentation is worth; no download.
 
     Makes a synthetic city, trains a generator that turns day into night and a descriptor by day, fine-tunes that
     without and with night augmentation, and compares the two on landmarks that nobody trained on:

@@ -47,7 +47,7 @@ VARIABLES = (
 
 
 def doctor(session: Session, json: options.Json = False) -> int:
-    """Show versions, devices, the data folder and which assets each command lacks; say what is wrong."""
+    """Show what works on this machine, and what is lacking."""
     store = open_assets(session)
     facts: dict[str, Any] = {
         "versions": _versions(),

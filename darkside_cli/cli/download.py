@@ -51,7 +51,10 @@ Names = Annotated[
 def download(
     session: Session,
     names: Names = None,
-    list: Annotated[bool, typer.Option("--list", help="Show every asset: state, size, licence.")] = False,
+    list: Annotated[
+        bool,
+        typer.Option("--list", help="Show every asset: state, size, licence.", rich_help_panel=options.MAIN),
+    ] = False,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
@@ -59,13 +62,24 @@ def download(
             metavar="PATH",
             help="Import an archive, folder or file that you have already (again and again).",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check what is there against its digests, fetch nothing.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Check what is there against its digests, fetch nothing.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be fetched, with sizes, and fetch nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be fetched, with sizes, and fetch nothing.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     mirror: Annotated[
         list[str] | None,
@@ -73,10 +87,16 @@ def download(
             metavar="URL|DIR|LIST",
             help="Ask here first (again and again; also DARKSIDE_MIRROR): an address, a folder, a list file.",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     keep_archives: Annotated[
-        bool, typer.Option("--keep-archives", help="Keep archives in downloads/ after unpacking.")
+        bool,
+        typer.Option(
+            "--keep-archives",
+            help="Keep archives in downloads/ after unpacking.",
+            rich_help_panel=options.DATA,
+        ),
     ] = False,
     size: Annotated[
         str,
@@ -86,9 +106,15 @@ def download(
             "--size",
             help="Size of data sets that are made here (nightfall): tiny, small or full [default: small].",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = "",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=32, help="Files fetched at once.")] = 4,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, max=32, help="Files fetched at once.", rich_help_panel=options.DEVICE
+        ),
+    ] = 4,
     json: options.Json = False,
 ) -> int:
     """Bring weights and data sets into the data folder.

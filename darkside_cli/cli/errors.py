@@ -42,8 +42,12 @@ def one_line(text: str) -> str:
 
 def say(text: str) -> None:
     """Write one line for people to stderr; a closed stderr is nobody's problem."""
+    _write(f"darkside: {one_line(text)}\n")
+
+
+def _write(text: str) -> None:
     try:
-        sys.stderr.write(f"darkside: {one_line(text)}\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
@@ -76,6 +80,9 @@ def report(error: BaseException, *, debug: bool) -> int:
         return EXIT_SOME_FAILED
     if debug:
         traceback.print_exception(type(error), error, error.__traceback__)
+    if type(error).__name__ == "NoArgsIsHelpError":  # Typer's, which does not make it public
+        _write(f"{getattr(error, 'ctx').get_help()}\n")  # noqa: B009 - of a class that only Typer knows
+        return EXIT_USAGE
     message, code = explain(error)
     say(message)
     return code

@@ -47,6 +47,7 @@ def evaluate(
             help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
             metavar="NAME|PATH",
             open_ended=True,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     dataset: Annotated[
@@ -60,27 +61,51 @@ def evaluate(
             "may be given several times.",
             metavar="NAME|PATH",
             open_ended=True,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     descriptors: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Score these descriptors (.h5, .npz, .npy) instead of a model's."),
+        typer.Option(
+            metavar="FILE",
+            help="Score these descriptors (.h5, .npz, .npy) instead of a model's.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = None,
     distractors: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Descriptors of further images, all wrong (+1M).")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Descriptors of further images, all wrong (+1M).",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the images are.", rich_help_panel=options.DATA)
+    ] = None,
     query_folder: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Of a place's folders, the queries' [default: night]."),
+        typer.Option(
+            metavar="NAME",
+            help="Of a place's folders, the queries' [default: night].",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     database_folder: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Of a place's folders, the database's [default: day]."),
+        typer.Option(
+            metavar="NAME",
+            help="Of a place's folders, the database's [default: day].",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     distractor_images: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="Folders of more images for a folder of places, all wrong."),
+        typer.Option(
+            metavar="DIR",
+            help="Folders of more images for a folder of places, all wrong.",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     image_size: options.ImageSize = 1024,
     scales: options.Scales = "ms",
@@ -91,19 +116,37 @@ def evaluate(
     keep: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Keep the descriptors here; a stopped run goes on, a second one is quick."
+            metavar="DIR",
+            help="Keep the descriptors here; a stopped run goes on, a second one is quick.",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Describe images anew whose descriptors were kept.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Describe images anew whose descriptors were kept.",
+            rich_help_panel=options.DATA,
+        ),
     ] = False,
     per_query: Annotated[
-        bool, typer.Option("--per-query", help="Print each query's average precision too.")
+        bool,
+        typer.Option(
+            "--per-query", help="Print each query's average precision too.", rich_help_panel=options.MAIN
+        ),
     ] = False,
     gallery: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page of queries with their top results.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Write a page of queries with their top results.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="Results per query in the gallery.")] = 10,
+    top: Annotated[
+        int,
+        typer.Option(min=1, max=1000, help="Results per query in the gallery.", rich_help_panel=options.MAIN),
+    ] = 10,
     json: options.Json = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -116,7 +159,7 @@ def evaluate(
     Prints mAP (easy, medium and hard where the set has them), mP@k and recall@k, in percent, one line for each
     model, data set and protocol, beside the published figure where there is one:
 
-        darkside evaluate --model gem_r101_cyclegan --dataset tokyo247
+        darkside evaluate --model gem_resnet101_cyclegan --dataset tokyo247
     """
     if not dataset:
         raise UsageError(
@@ -124,7 +167,7 @@ def evaluate(
         )
     if bool(model) == bool(descriptors):
         raise UsageError(
-            "give either --model or --descriptors", hint="--model gem_r101_cyclegan, for instance"
+            "give either --model or --descriptors", hint="--model gem_resnet101_cyclegan, for instance"
         )
     if gallery is not None and len(dataset) * len(model or descriptors or ()) > 1:
         raise UsageError(

@@ -55,6 +55,7 @@ def export(
             metavar="FILE",
             help="The file: .onnx, .safetensors (ours) or .pth (gandtr's); default: the model's name with .onnx.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     size: Annotated[
@@ -63,14 +64,23 @@ def export(
             metavar="HxW",
             help="Images of this height and width only (as some runtimes need).",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     dynamic: Annotated[
         bool,
-        typer.Option("--dynamic", help="Images of any size: the default without --size.", show_default=False),
+        typer.Option(
+            "--dynamic",
+            help="Images of any size: the default without --size.",
+            show_default=False,
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     opset: Annotated[
-        int, typer.Option(min=11, max=20, help="Version of the ONNX operator set.")
+        int,
+        typer.Option(
+            min=11, max=20, help="Version of the ONNX operator set.", rich_help_panel=options.ADVANCED
+        ),
     ] = DEFAULT_OPSET,
     precision: Annotated[
         str,
@@ -78,26 +88,41 @@ def export(
             "precision",
             lambda: PRECISIONS,
             help="Of the computation (images and results are fp32), or of the weights in their file.",
+            rich_help_panel=options.MAIN,
         ),
     ] = "fp32",
     multi_scale: Annotated[
         bool,
         typer.Option(
-            "--multi-scale/--single-scale", help="Of descriptors: the paper's three scales, or one."
+            "--multi-scale/--single-scale",
+            help="Of descriptors: the paper's three scales, or one.",
+            rich_help_panel=options.ADVANCED,
         ),
     ] = True,
     whiten: Annotated[
         bool,
-        typer.Option("--whiten/--no-whiten", help="Of descriptors: with the whitening that belongs to it."),
+        typer.Option(
+            "--whiten/--no-whiten",
+            help="Of descriptors: with the whitening that belongs to it.",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = True,
     whitening: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Of descriptors: this whitening instead.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="Of descriptors: this whitening instead.",
+            show_default=False,
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = None,
     dim: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Of descriptors: only the first dimensions of the whitening.", show_default=False
+            min=1,
+            help="Of descriptors: only the first dimensions of the whitening.",
+            show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     direction: Annotated[
@@ -107,16 +132,28 @@ def export(
             lambda: DIRECTIONS,
             help="Which generator of a run's folder: day2night (first choice) or night2day.",
             show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Hold the file against PyTorch with ONNX Runtime.")
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Hold the file against PyTorch with ONNX Runtime.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.", rich_help_panel=options.MAIN)
+    ] = False,
     download: Download = False,
     json: options.Json = False,
 ) -> int:
-    """Write a generator or a descriptor as an ONNX file and see that it computes what PyTorch does.
+    """Write a generator or a descriptor as an ONNX file, and check it.
+
+    The file is run to see that it computes what PyTorch does:
+
+        darkside export hedngan -o hedngan.onnx
 
     Or, where the file is to be called .safetensors or .pth, only its weights: in darkside's own format (fp16 halves
     it), or in gandtr's, which the original code reads. The whitening of a descriptor is written beside them.

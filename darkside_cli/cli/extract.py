@@ -38,6 +38,7 @@ def extract(
             metavar="FILE",
             help="The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ],
     image_size: options.ImageSize = 1024,
@@ -52,12 +53,17 @@ def extract(
             metavar="FILE",
             help="Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     format: Annotated[
         str | None,
         options.choice(
-            "format", lambda: FORMATS, help="h5, npz or npy (default: what FILE ends in).", show_default=False
+            "format",
+            lambda: FORMATS,
+            help="h5, npz or npy (default: what FILE ends in).",
+            show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     recursive: options.Recursive = False,
@@ -65,13 +71,21 @@ def extract(
     on_error: Annotated[
         str,
         options.choice(
-            "way", lambda: ON_ERROR, help="Rows of broken images: skip them, or fill them with nan."
+            "way",
+            lambda: ON_ERROR,
+            help="Rows of broken images: skip them, or fill them with nan.",
+            rich_help_panel=options.DATA,
         ),
     ] = "skip",
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on where an interrupted run was.")
+        bool,
+        typer.Option(
+            "--resume/--no-resume", help="Go on where an interrupted run was.", rich_help_panel=options.DATA
+        ),
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make FILE anew if it is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make FILE anew if it is there.", rich_help_panel=options.DATA)
+    ] = False,
     json: options.Json = False,
     jsonl: options.Jsonl = False,
     device: options.Device = "auto",
@@ -80,11 +94,12 @@ def extract(
     workers: options.Workers = None,
     download: obtain.Download = False,
 ) -> int:
-    """Describe images: one vector each, multi-scale and whitened, in one file.
+    """Describe images: one vector each, all in one file.
 
-    Reads image files, folders, or names piped into standard input, and prints the path of the file:
+    Vectors are multi-scale and whitened. Reads image files, folders, or names piped into standard input, and prints
+    the path of the file:
 
-        darkside extract photos -r --model gem_r101_hedngan -o photos.h5
+        darkside extract photos -r --model gem_resnet101_hedngan -o photos.h5
 
     Images are called by their paths from the folder given. On several GPUs: torchrun --nproc-per-node 8 -m
     darkside_cli extract ... A run that was stopped is continued when it is started again.

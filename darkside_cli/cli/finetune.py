@@ -55,9 +55,10 @@ def finetune(
     print_config: training.PrintConfig = False,
     download: Download = False,
 ) -> int:
-    """Fine-tune a descriptor of images with night augmentation, learn its whitening, and evaluate it.
+    """Fine-tune a descriptor so that it finds places at night, too.
 
-    Defaults are the published hyper-parameters, on the published images:
+    It is trained with night augmentation, its whitening is learned, and it is evaluated. Defaults are the published
+    hyper-parameters, on the published images:
 
         darkside finetune --model hedngan --backbone vgg16
 

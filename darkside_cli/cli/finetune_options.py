@@ -58,6 +58,7 @@ Model = Annotated[
         metavar="NAME|PATH",
         open_ended=True,
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 Backbone = Annotated[
@@ -69,6 +70,7 @@ Backbone = Annotated[
         "-b",
         help="Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 Init = Annotated[
@@ -81,6 +83,7 @@ Init = Annotated[
         metavar="NAME|PATH",
         open_ended=True,
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 Data = Annotated[
@@ -93,12 +96,16 @@ Data = Annotated[
         metavar="NAME|PATH",
         open_ended=True,
         show_default=False,
+        rich_help_panel=options.DATA,
     ),
 ]
 Images = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Folder that names in a list or database start from.", show_default=False
+        metavar="DIR",
+        help="Folder that names in a list or database start from.",
+        show_default=False,
+        rich_help_panel=options.DATA,
     ),
 ]
 Validation = Annotated[
@@ -107,6 +114,7 @@ Validation = Annotated[
         metavar="NAME|PATH",
         help="What to validate on, likewise (default: a database's own part, else some places are kept back).",
         show_default=False,
+        rich_help_panel=options.DATA,
     ),
 ]
 Augment = Annotated[
@@ -117,6 +125,7 @@ Augment = Annotated[
         help="Night for anchors: generator, images (ready ones), gamma, exposure (darkened without learning), "
         "or none, the baseline [default: generator].",
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 NightImages = Annotated[
@@ -125,6 +134,7 @@ NightImages = Annotated[
         metavar="DIR",
         help="Ready night images, named as the day ones are, instead of a generator.",
         show_default=False,
+        rich_help_panel=options.DATA,
     ),
 ]
 Whitening = Annotated[
@@ -134,6 +144,7 @@ Whitening = Annotated[
         lambda: ("lw", "pca", "none"),
         help="Whitening to learn afterwards: lw, pca or none [default: lw].",
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 WhitenOn = Annotated[
@@ -142,6 +153,7 @@ WhitenOn = Annotated[
         metavar="NAME|PATH",
         help="What to learn it from (default: as published, or the training data).",
         show_default=False,
+        rich_help_panel=options.DATA,
     ),
 ]
 Dataset = Annotated[
@@ -155,9 +167,15 @@ Dataset = Annotated[
         metavar="NAME|PATH",
         open_ended=True,
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 ImageSize = Annotated[
     int | None,
-    typer.Option(min=8, help="Longest side of training images in pixels.", show_default=False),
+    typer.Option(
+        min=8,
+        help="Longest side of training images in pixels.",
+        show_default=False,
+        rich_help_panel=options.DATA,
+    ),
 ]

@@ -62,14 +62,20 @@ def models(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|FILE]",
+            metavar="NAME|FILE",
             help="A model or a checkpoint file to describe; all published models without it.",
             autocompletion=lambda incomplete: [n for n in options.model_names() if n.startswith(incomplete)],
             show_default=False,
         ),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=16, max=8192, help="Image side in pixels that the cost is counted at.")
+        int,
+        typer.Option(
+            min=16,
+            max=8192,
+            help="Image side in pixels that the cost is counted at.",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = 256,
     graph: Annotated[
         Path | None,
@@ -77,12 +83,22 @@ def models(
             metavar="FILE",
             help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="List every layer.", rich_help_panel=options.MAIN)
+    ] = False,
     json: options.Json = False,
 ) -> int:
-    """Show the published models and which of them are on this machine, or what a checkpoint is."""
+    """Show the published models, or what a checkpoint is.
+
+    Without a name, all published models are listed, and which of them are on this machine:
+
+        darkside models hedngan
+
+        darkside models latest_net_G_A.pth --graph generator.svg
+    """
     if model is None:
         if graph is not None or layers:
             raise UsageError(

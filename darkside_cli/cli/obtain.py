@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from darkside_cli.cli import options
 from darkside_cli.cli.errors import say
 from darkside_cli.cli.session import Session
 from darkside_cli.errors import MissingAssetError
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 #: The option of every command that calls :func:`obtain`.
 Download = Annotated[
-    bool, typer.Option("--download", help="Get published weights and data first if they are missing.")
+    bool,
+    typer.Option(
+        "--download",
+        help="Get published weights and data first if they are missing.",
+        rich_help_panel=options.DATA,
+    ),
 ]
 
 

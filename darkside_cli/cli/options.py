@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from darkside_cli.cli.help_pages import ADVANCED, DATA, DEVICE, MAIN
 from darkside_cli.errors import UnknownNameError, UsageError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -85,6 +86,7 @@ Device = Annotated[
         metavar="DEVICE",
         autocompletion=lambda incomplete: [d for d in _devices() if d.startswith(incomplete)],
         callback=_check_device,
+        rich_help_panel=DEVICE,
     ),
 ]
 Precision = Annotated[
@@ -93,6 +95,7 @@ Precision = Annotated[
         "precision",
         lambda: PRECISIONS,
         help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
+        rich_help_panel=DEVICE,
     ),
 ]
 _GENERATOR = choice(
@@ -106,6 +109,7 @@ _GENERATOR = choice(
     ),
     metavar="NAME|PATH",
     open_ended=True,
+    rich_help_panel=MAIN,
 )
 Generator = Annotated[str, _GENERATOR]
 #: None: the published hedngan where it is on the machine, else the embedded darkside-mini.
@@ -121,35 +125,62 @@ Descriptor = Annotated[
         metavar="NAME|PATH",
         open_ended=True,
         show_default=False,
+        rich_help_panel=MAIN,
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Threads that decode and encode images (default: by CPU count).", min=1, max=256),
+    typer.Option(
+        help="Threads that decode and encode images (default: by CPU count).",
+        min=1,
+        max=256,
+        rich_help_panel=DEVICE,
+    ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory).")
+    int,
+    typer.Option(
+        min=0,
+        max=1024,
+        help="Images of one size run at once (0: chosen by size and memory).",
+        rich_help_panel=DEVICE,
+    ),
 ]
 # How a descriptor is made.
 ImageSize = Annotated[
-    int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
+    int,
+    typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).", rich_help_panel=MAIN),
 ]
 Scales = Annotated[
     str,
     typer.Option(
         metavar="SCALES",
         help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 Whiten = Annotated[
-    bool, typer.Option("--whiten/--no-whiten", help="Apply the whitening that belongs to the model.")
+    bool,
+    typer.Option(
+        "--whiten/--no-whiten",
+        help="Apply the whitening that belongs to the model.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 Whitening = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Apply this whitening instead.", show_default=False)
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Apply this whitening instead.", show_default=False, rich_help_panel=ADVANCED
+    ),
 ]
 Dim = Annotated[
     int | None,
-    typer.Option(min=1, help="Keep only so many dimensions of the whitening.", show_default=False),
+    typer.Option(
+        min=1,
+        help="Keep only so many dimensions of the whitening.",
+        show_default=False,
+        rich_help_panel=ADVANCED,
+    ),
 ]
 Clahe = Annotated[
     str | None,
@@ -157,14 +188,28 @@ Clahe = Annotated[
         metavar="CLIP[:GRID]",
         help="Contrast equalisation before the network, or none (default: as recorded with the model).",
         show_default=False,
+        rich_help_panel=ADVANCED,
     ),
 ]
 Null = Annotated[
-    bool, typer.Option("--null", "-0", help="File names in and out are separated by NUL, not by newlines.")
+    bool,
+    typer.Option(
+        "--null",
+        "-0",
+        help="File names in and out are separated by NUL, not by newlines.",
+        rich_help_panel=DATA,
+    ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Take the images of sub-folders too.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print one JSON object per item instead of its path.")]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Take the images of sub-folders too.", rich_help_panel=DATA)
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=DATA)
+]
+Jsonl = Annotated[
+    bool,
+    typer.Option("--jsonl", help="Print one JSON object per item instead of its path.", rich_help_panel=DATA),
+]
 Paths = Annotated[
     list[str] | None,
     typer.Argument(

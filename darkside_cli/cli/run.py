@@ -50,30 +50,52 @@ def run(
         ),
     ] = None,
     list_: Annotated[
-        bool, typer.Option("--list", help="Show the published scenarios, or the targets of one.")
+        bool,
+        typer.Option(
+            "--list",
+            help="Show the published scenarios, or the targets of one.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     validate: Annotated[
-        bool, typer.Option("--validate", help="Check every target of a scenario, or one; run nothing.")
+        bool,
+        typer.Option(
+            "--validate",
+            help="Check every target of a scenario, or one; run nothing.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     print_steps: Annotated[
         bool,
         typer.Option(
-            "--print-steps", help="Show what would run, and the commands that do the same; run nothing."
+            "--print-steps",
+            help="Show what would run, and the commands that do the same; run nothing.",
+            rich_help_panel=options.MAIN,
         ),
     ] = False,
     order: Annotated[
         str,
         options.choice(
-            "order", lambda: ORDERS, help="Of the steps: mended, or original (by name as text, as in gandtr)."
+            "order",
+            lambda: ORDERS,
+            help="Of the steps: mended, or original (by name as text, as in gandtr).",
+            rich_help_panel=options.ADVANCED,
         ),
     ] = "mended",
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Go on without keys that cannot be translated; they are told.")
+        bool,
+        typer.Option(
+            "--lenient",
+            help="Go on without keys that cannot be translated; they are told.",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = False,
     download: Annotated[
         bool,
         typer.Option(
-            "--download/--no-download", help="Let steps fetch published weights and data that are missing."
+            "--download/--no-download",
+            help="Let steps fetch published weights and data that are missing.",
+            rich_help_panel=options.DATA,
         ),
     ] = True,
     device: options.Device = "auto",
@@ -81,13 +103,13 @@ def run(
     workers: options.Workers = None,
     json: options.Json = False,
 ) -> int:
-    """Run a scenario of gandtr: its files work as they are, on darkside's engine.
+    """Run a scenario of gandtr: its files work as they are.
 
         darkside run train iccv23/train/hedngan.yml
 
         darkside run eval iccv23/eval/hedngan.yml
 
-        ls *.jpg | darkside run output mine.yml small.yml output.1_output.output.inference.image_dir=night
+        ls *.jpg | darkside run output iccv23/train/hedngan.yml output.1_output.output.inference.image_dir=night
 
     A scenario is a file, or one of the published ones by name: darkside run list. Relative paths in it are below the
     data folder. Steps go on where an earlier run stopped. Trainings use several GPUs under torchrun.

@@ -16,11 +16,16 @@ from darkside_cli.errors import UsageError
 def samples(
     session: Session,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write them to.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder to write them to.", rich_help_panel=options.MAIN
+        ),
     ] = Path("samples"),
     null: options.Null = False,  # noqa: ARG001 - read where the session is made
 ) -> int:
-    """Write the day photographs that come with darkside, and print their paths:
+    """Write the day photographs that come with darkside.
+
+    Prints their paths:
 
         darkside samples | darkside translate --to night
 

@@ -49,6 +49,7 @@ def search(
             metavar="FILE",
             help="Descriptors to search: .h5, .npz or .npy.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ],
     model: Annotated[
@@ -62,15 +63,22 @@ def search(
             metavar="NAME|PATH",
             open_ended=True,
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", "-k", min=1, help="How many images to name for each query.")
+        int,
+        typer.Option(
+            "--top", "-k", min=1, help="How many images to name for each query.", rich_help_panel=options.MAIN
+        ),
     ] = 10,
     backend: Annotated[
         str,
         options.choice(
-            "backend", lambda: BACKENDS, help="exact, in flat memory; or faiss, if it is installed."
+            "backend",
+            lambda: BACKENDS,
+            help="exact, in flat memory; or faiss, if it is installed.",
+            rich_help_panel=options.ADVANCED,
         ),
     ] = "exact",
     gallery: Annotated[
@@ -79,6 +87,7 @@ def search(
             metavar="FILE.html",
             help="Also show queries and results on a page of their own.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     images: Annotated[
@@ -87,6 +96,7 @@ def search(
             metavar="DIR",
             help="Folder that the names in the index start from, for the page (default: as recorded).",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     boxes: Annotated[
@@ -95,6 +105,7 @@ def search(
             metavar="FILE",
             help="Parts of queries to look up: .json or .csv, name to x1,y1,x2,y2 in pixels.",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     recursive: options.Recursive = False,
@@ -106,7 +117,7 @@ def search(
     workers: options.Workers = None,
     download: obtain.Download = False,
 ) -> int:
-    """Find the images of an index that are most like the given photographs.
+    """Find the images of an index that are most like a photograph.
 
     Prints a line for each image found: query, rank, score and name, separated by tabs:
 

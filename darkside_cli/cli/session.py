@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
+from darkside_cli.cli.help_pages import ADVANCED, DATA, Command, metavar_of
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.config.paths import DataRoot, data_root
@@ -31,22 +32,42 @@ COMMON: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 help="Root of weights and data sets (else DARKSIDE_HOME, CIRTORCH_ROOT, user data).",
                 metavar="DIR",
+                rich_help_panel=DATA,
             ),
         ],
         None,
     ),
     "offline": (
         Annotated[
-            bool, typer.Option("--offline", envvar="DARKSIDE_OFFLINE", help="Never touch the network.")
+            bool,
+            typer.Option(
+                "--offline", envvar="DARKSIDE_OFFLINE", help="Never touch the network.", rich_help_panel=DATA
+            ),
         ],
         False,
     ),
     "quiet": (
-        Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary: errors only.")],
+        Annotated[
+            bool,
+            typer.Option(
+                "--quiet", "-q", help="No progress, no summary: errors only.", rich_help_panel=ADVANCED
+            ),
+        ],
         False,
     ),
-    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more, one line per item.")], False),
-    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+    "verbose": (
+        Annotated[
+            bool,
+            typer.Option("--verbose", "-v", help="Say more, one line per item.", rich_help_panel=ADVANCED),
+        ],
+        False,
+    ),
+    "debug": (
+        Annotated[
+            bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=ADVANCED)
+        ],
+        False,
+    ),
 }
 
 
@@ -103,10 +124,20 @@ def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Calla
                 raise typer.Exit(code)
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
+        for each in parameters:
+            _name_value(each.annotation)
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
         del wrapper.__wrapped__
-        app.command(name, **settings)(wrapper)
+        app.command(name, cls=Command, **settings)(wrapper)
         return function
 
     return register
+
+
+def _name_value(annotation: Any) -> None:
+    """Have help call the value of an option by what it is (N, PATH) where its declaration says nothing."""
+    value, *rest = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    for info in rest:
+        if isinstance(getattr(info, "metavar", ""), (str, type(None))) and not getattr(info, "metavar", ""):
+            info.metavar = metavar_of(value)

@@ -24,20 +24,35 @@ def sort(
     session: Session,
     paths: options.Paths = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the lists.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the lists.", rich_help_panel=options.MAIN
+        ),
     ] = Path("sorted"),
     move: Annotated[
-        bool, typer.Option("--move", help="Move the pictures into DIR/day, dusk, night.")
+        bool,
+        typer.Option(
+            "--move", help="Move the pictures into DIR/day, dusk, night.", rich_help_panel=options.MAIN
+        ),
     ] = False,
     copy: Annotated[
-        bool, typer.Option("--copy", help="Copy the pictures into DIR/day, dusk, night.")
+        bool,
+        typer.Option(
+            "--copy", help="Copy the pictures into DIR/day, dusk, night.", rich_help_panel=options.MAIN
+        ),
     ] = False,
     link: Annotated[
-        bool, typer.Option("--link", help="Make links to the pictures in DIR/day, dusk, night.")
+        bool,
+        typer.Option(
+            "--link", help="Make links to the pictures in DIR/day, dusk, night.", rich_help_panel=options.MAIN
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Tell, and write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Tell, and write nothing.", rich_help_panel=options.MAIN)
+    ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace lists and pictures in DIR.")
+        bool,
+        typer.Option("--overwrite", help="Replace lists and pictures in DIR.", rich_help_panel=options.DATA),
     ] = False,
     recursive: options.Recursive = False,
     null: options.Null = False,
@@ -45,13 +60,14 @@ def sort(
     jsonl: options.Jsonl = False,
     workers: options.Workers = None,
 ) -> int:
-    """Tell day from night in photographs, and write lists to train with.
+    """Tell day from night in photographs, and write lists of both.
 
     Reads image files, folders, or names piped into standard input, and writes day.txt, dusk.txt and night.txt, one
     name a line, which train-gan takes:
 
         darkside sort -r holidays/
-        darkside train-gan --day sorted/day.txt --night sorted/night.txt
+
+        darkside train-gan --model cyclegan --day sorted/day.txt --night sorted/night.txt
 
     The score of each picture, from 0 (day) to 1 (night), comes from how light its upper third, the sky, and the
     whole are, and how yellow it is; what is doubtful is called dusk. Look at the lists before you train on them.

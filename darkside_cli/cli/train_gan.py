@@ -50,6 +50,7 @@ def train_gan(
             "-m",
             help="Method: cyclegan, cut, hedgan, hedngan, rcfgan or rcfngan.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     day: Annotated[
@@ -58,11 +59,17 @@ def train_gan(
             metavar="LIST|DIR",
             help="Day pictures: a folder, or a file of names (default: the published list).",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     night: Annotated[
         Path | None,
-        typer.Option(metavar="LIST|DIR", help="Night pictures, likewise.", show_default=False),
+        typer.Option(
+            metavar="LIST|DIR",
+            help="Night pictures, likewise.",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -73,6 +80,7 @@ def train_gan(
             "--day and --night come before it [default: retrieval-sfm-120k].",
             metavar="NAME",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     output: training.Output = None,
@@ -85,6 +93,7 @@ def train_gan(
             metavar="NAME|FILE",
             open_ended=True,
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     preset: training.Preset = None,
@@ -93,10 +102,18 @@ def train_gan(
     epochs: training.Epochs = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Pairs of a batch in each process.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Pairs of a batch in each process.",
+            show_default=False,
+            rich_help_panel=options.DEVICE,
+        ),
     ] = None,
     crop: Annotated[
-        int | None, typer.Option(min=4, help="Side of the crops in pixels.", show_default=False)
+        int | None,
+        typer.Option(
+            min=4, help="Side of the crops in pixels.", show_default=False, rich_help_panel=options.ADVANCED
+        ),
     ] = None,
     seed: training.Seed = None,
     resume: training.Resume = True,
@@ -110,9 +127,10 @@ def train_gan(
     print_config: training.PrintConfig = False,
     download: Download = False,
 ) -> int:
-    """Train a generator that turns day into night, by one of the six methods of the paper.
+    """Train a generator that turns day photographs into night ones.
 
-    Defaults are the published hyper-parameters, on the published lists of day and night pictures:
+    It learns by one of the six methods of the paper. Defaults are the published hyper-parameters, on the published
+    lists of day and night pictures:
 
         darkside train-gan --model hedngan
 

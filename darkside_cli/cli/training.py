@@ -34,12 +34,16 @@ Output = Annotated[
         metavar="RUN",
         help="Folder of the run (default: experiments/… in the data folder).",
         show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 Preset = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|FILE", help="Settings to begin with, by name or from a .toml.", show_default=False
+        metavar="NAME|FILE",
+        help="Settings to begin with, by name or from a .toml.",
+        show_default=False,
+        rich_help_panel=options.MAIN,
     ),
 ]
 Config = Annotated[
@@ -48,6 +52,7 @@ Config = Annotated[
         metavar="FILE.toml",
         help="Settings, such as another run's config.toml.",
         show_default=False,
+        rich_help_panel=options.ADVANCED,
     ),
 ]
 Set = Annotated[
@@ -57,28 +62,46 @@ Set = Annotated[
         metavar="KEY=VALUE",
         help="One setting, may be repeated: --set optim.lr=1e-4.",
         show_default=False,
+        rich_help_panel=options.ADVANCED,
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs in all.", show_default=False)]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Epochs in all.", show_default=False, rich_help_panel=options.MAIN)
+]
 Seed = Annotated[
-    int | None, typer.Option(min=0, help="Seed of all that is drawn at random.", show_default=False)
+    int | None,
+    typer.Option(
+        min=0,
+        help="Seed of all that is drawn at random.",
+        show_default=False,
+        rich_help_panel=options.ADVANCED,
+    ),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume/--no-resume", help="Go on where an earlier run in the folder stopped, or start over."
+        "--resume/--no-resume",
+        help="Go on where an earlier run in the folder stopped, or start over.",
+        rich_help_panel=options.MAIN,
     ),
 ]
 TrainingPrecision = Annotated[
     str | None,
     options.choice(
-        "precision", lambda: options.PRECISIONS, help="auto, fp32 (exact), bf16 or fp16.", show_default=False
+        "precision",
+        lambda: options.PRECISIONS,
+        help="auto, fp32 (exact), bf16 or fp16.",
+        show_default=False,
+        rich_help_panel=options.DEVICE,
     ),
 ]
 Compile = Annotated[
     bool | None,
     typer.Option(
-        "--compile/--no-compile", help="Compile the networks first; pays on GPUs.", show_default=False
+        "--compile/--no-compile",
+        help="Compile the networks first; pays on GPUs.",
+        show_default=False,
+        rich_help_panel=options.DEVICE,
     ),
 ]
 Nproc = Annotated[
@@ -87,6 +110,7 @@ Nproc = Annotated[
         min=1,
         help="Start so many processes on this machine, one for each GPU (torchrun does it on several machines).",
         show_default=False,
+        rich_help_panel=options.DEVICE,
     ),
 ]
 Layout = Annotated[
@@ -95,10 +119,16 @@ Layout = Annotated[
         "layout",
         lambda: LAYOUTS,
         help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
+        rich_help_panel=options.ADVANCED,
     ),
 ]
 PrintConfig = Annotated[
-    bool, typer.Option("--print-config", help="Print the resolved settings as TOML (or --json) and stop.")
+    bool,
+    typer.Option(
+        "--print-config",
+        help="Print the resolved settings as TOML (or --json) and stop.",
+        rich_help_panel=options.ADVANCED,
+    ),
 ]
 
 

@@ -77,7 +77,14 @@ def translate(
     session: Session,
     paths: options.Paths = None,
     to: Annotated[
-        str, options.choice("time of day", lambda: TARGETS, "--to", help="Translate to night or to day.")
+        str,
+        options.choice(
+            "time of day",
+            lambda: TARGETS,
+            "--to",
+            help="Translate to night or to day.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = "night",
     model: options.OptionalGenerator = None,
     direction: Annotated[
@@ -86,6 +93,7 @@ def translate(
             "direction",
             lambda: DIRECTIONS,
             help="What a checkpoint does that does not say so: day2night or night2day.",
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     output: Annotated[
@@ -95,10 +103,16 @@ def translate(
             "-o",
             metavar="DIR",
             help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix).",
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     suffix: Annotated[
-        str, typer.Option(help="Appended to the file names, before the extension.", show_default=False)
+        str,
+        typer.Option(
+            help="Appended to the file names, before the extension.",
+            show_default=False,
+            rich_help_panel=options.MAIN,
+        ),
     ] = "",
     format: Annotated[
         str | None,
@@ -107,20 +121,37 @@ def translate(
             lambda: FORMATS,
             help="jpg, png, webp, tif, bmp or avif (default: the input's own).",
             open_ended=True,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of lossy formats.", rich_help_panel=options.ADVANCED)
+    ] = 95,
     max_size: Annotated[
-        int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
+        int,
+        typer.Option(
+            min=0,
+            help="Shrink to this longest side in pixels first (0: never).",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = 0,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Write sheets of input and output side by side too, into compare/."),
+        typer.Option(
+            "--compare",
+            help="Write sheets of input and output side by side too, into compare/.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     recursive: options.Recursive = False,
     null: options.Null = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite/--skip-existing", help="Make results anew that are there already.")
+        bool,
+        typer.Option(
+            "--overwrite/--skip-existing",
+            help="Make results anew that are there already.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = False,
     jsonl: options.Jsonl = False,
     device: options.Device = "auto",
@@ -128,7 +159,9 @@ def translate(
     compile: Annotated[
         bool,
         typer.Option(
-            "--compile/--no-compile", help="Compile the network first; pays for many images of one size."
+            "--compile/--no-compile",
+            help="Compile the network first; pays for many images of one size.",
+            rich_help_panel=options.DEVICE,
         ),
     ] = False,
     batch_size: options.BatchSize = 0,

@@ -49,6 +49,7 @@ def whiten(
             metavar="NAME|PATH",
             open_ended=True,
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     descriptors: Annotated[
@@ -57,6 +58,7 @@ def whiten(
             metavar="FILE",
             help="Descriptors of the images, made with 'darkside extract --no-whiten', instead of a model.",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     output: Annotated[
@@ -67,6 +69,7 @@ def whiten(
             metavar="FILE",
             help="The file to write (default: beside the checkpoint, where 'extract' and 'evaluate' find it).",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     format: Annotated[
@@ -76,35 +79,66 @@ def whiten(
             lambda: FORMATS,
             help="safetensors, or pkl as published whitenings (default: what FILE ends in, else safetensors).",
             show_default=False,
+            rich_help_panel=options.MAIN,
         ),
     ] = None,
     method: Annotated[
         str,
-        options.choice("method", lambda: METHODS, help="lw, learned from pairs; or pca, which needs none."),
+        options.choice(
+            "method",
+            lambda: METHODS,
+            help="lw, learned from pairs; or pca, which needs none.",
+            rich_help_panel=options.MAIN,
+        ),
     ] = "lw",
     shrink: Annotated[
         int | None,
         typer.Option(
-            metavar="K", min=1, help="Of pca: pull eigenvalues towards 1 by the K-th.", show_default=False
+            metavar="K",
+            min=1,
+            help="Of pca: pull eigenvalues towards 1 by the K-th.",
+            show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     dim: Annotated[
-        int | None, typer.Option(min=1, help="Keep only so many dimensions.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, help="Keep only so many dimensions.", show_default=False, rich_help_panel=options.ADVANCED
+        ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder that names in a list or database start from.", show_default=False
+            metavar="DIR",
+            help="Folder that names in a list or database start from.",
+            show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     positives: Annotated[
-        int, typer.Option(min=1, help="Pairs of each image with others of its place, where DATA names none.")
+        int,
+        typer.Option(
+            min=1,
+            help="Pairs of each image with others of its place, where DATA names none.",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = 4,
     image_size: Annotated[
-        int, typer.Option(min=0, help="Shrink to this longest side in pixels first (0: never).")
+        int,
+        typer.Option(
+            min=0,
+            help="Shrink to this longest side in pixels first (0: never).",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = 1024,
     scales: Annotated[
-        str, typer.Option(metavar="SCALES", help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.")
+        str,
+        typer.Option(
+            metavar="SCALES",
+            help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.",
+            rich_help_panel=options.ADVANCED,
+        ),
     ] = "ms",
     clahe: Annotated[
         str | None,
@@ -112,6 +146,7 @@ def whiten(
             metavar="CLIP[:GRID]",
             help="Contrast equalisation before the network, or none (default: as recorded with the model).",
             show_default=False,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     keep: Annotated[
@@ -120,22 +155,31 @@ def whiten(
             metavar="FILE",
             help="Keep the descriptors here; a stopped run goes on, a second one is quick.",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make FILE anew if it is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make FILE anew if it is there.", rich_help_panel=options.MAIN)
+    ] = False,
     json: options.Json = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: Annotated[
         int,
-        typer.Option(min=0, max=1024, help="Images of one size run at once (0: chosen by size and memory)."),
+        typer.Option(
+            min=0,
+            max=1024,
+            help="Images of one size run at once (0: chosen by size and memory).",
+            rich_help_panel=options.DEVICE,
+        ),
     ] = 0,
     workers: options.Workers = None,
     download: obtain.Download = False,
 ) -> int:
-    """Learn a whitening of descriptors from pairs of images of one place, and print its file's path.
+    """Learn a whitening of descriptors from images of the same places.
 
-    For a model, whose images are described first, or for descriptors that are there already:
+    For a model, whose images are described first, or for descriptors that are there already. Prints the path of its
+    file:
 
         darkside whiten my-places --model mine.safetensors
 

@@ -27,7 +27,11 @@ def main() -> None:
     runs = parser.parse_args().runs
     darkside = [sys.executable, "-m", "darkside_cli"]
     listing = subprocess.run([*darkside, "--help"], check=True, capture_output=True, text=True).stdout
-    names = re.findall(r"^  (\S+)", listing.split("Commands:")[1], flags=re.MULTILINE)
+    names = re.findall(
+        r"^  ([a-z]\S+)  ",
+        listing.partition("\nPhotographs:")[2].partition("\nOptions:")[0],
+        flags=re.MULTILINE,
+    )
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "python -c 'import typer'": [sys.executable, "-c", "import typer"],

@@ -21,8 +21,10 @@ HEAVY = ("torch", "torchvision", "cv2", "scipy", "numpy", "PIL", "rich.progress"
 
 
 def commands(run_cli: RunCli) -> list[str]:
-    listing = run_cli("--help").stdout.decode().split("Commands:")[1]
-    return re.findall(r"^  (\S+)", listing, flags=re.MULTILINE)
+    listing = run_cli("--help").stdout.decode().partition("\nPhotographs:")[2].partition("\nOptions:")[0]
+    found = re.findall(r"^  ([a-z]\S+)  ", listing, flags=re.MULTILINE)
+    assert len(found) == 17
+    return found
 
 
 def test_help_imports_nothing_heavy(run_cli: RunCli, environment: dict[str, str]) -> None:
@@ -71,9 +73,12 @@ def test_usage_errors_are_one_line(run_cli: RunCli) -> None:
     assert b"Traceback" in shown.stderr
 
 
-def test_no_arguments_show_help(run_cli: RunCli) -> None:
-    done = run_cli()
-    assert "Commands:" in (done.stdout + done.stderr).decode()
+@pytest.mark.parametrize("words", [(), ("config",)])
+def test_no_arguments_show_help(run_cli: RunCli, words: tuple[str, ...]) -> None:
+    done = run_cli(*words)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr == run_cli(*words, "--help").stdout
 
 
 @pytest.mark.parametrize("shell", sorted(completions.FILES))
