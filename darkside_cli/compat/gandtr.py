@@ -142,17 +142,23 @@ def _difference(declared: tuple[str, Any], found: tuple[str, Any]) -> str:
     return f"{one}, its weights are of {other}"
 
 
-def to_gandtr(checkpoint: Checkpoint) -> dict[str, Any]:
+def is_expressible(architecture: str) -> bool:
+    """Whether gandtr has networks of this ``architecture``; not all of their forms need be among them."""
+    return architecture in _MODEL_PARAMS
+
+
+def to_gandtr(checkpoint: Checkpoint, *, frozen: bool | None = None) -> dict[str, Any]:
     """Turn a checkpoint into what gandtr loads; ``torch.save`` of it is a file of gandtr's.
 
-    What gandtr itself had written beside the weights comes back as it was. Raises CheckpointError for a
-    network that gandtr has no counterpart of, or weights that do not fit.
+    What gandtr itself had written beside the weights comes back as it was. ``frozen`` says whether the network is
+    one that is not trained (None: as the checkpoint has it). Raises CheckpointError for a network that gandtr has no
+    counterpart of, or weights that do not fit.
     """
     order = expected_shapes(checkpoint.architecture, checkpoint.config)
     check_fit(shapes_of(checkpoint.state), checkpoint.architecture, checkpoint.config, checkpoint.path)
     kept = checkpoint.metadata.get(METADATA_KEY)
     kept = kept if isinstance(kept, Mapping) else {}
-    frozen = bool(kept.get("frozen", False))
+    frozen = bool(kept.get("frozen", False)) if frozen is None else frozen
     is_descriptor = checkpoint.kind == "descriptor"
     runtime = kept.get("runtime") or {
         "wrappers": _WRAPPERS[is_descriptor],
@@ -180,16 +186,35 @@ def _transforms(checkpoint: Checkpoint) -> str:
     return " | ".join(steps)
 
 
-def save_gandtr(path: str | Path, checkpoint: Checkpoint) -> Path:
+def save_gandtr(path: str | Path, checkpoint: Checkpoint, *, frozen: bool | None = None) -> Path:
     """Write a checkpoint as a file of gandtr's, whole or not at all, and return its path.
 
-    Raises CheckpointError as :func:`to_gandtr`, or if the file cannot be written.
+    ``frozen`` as in :func:`to_gandtr`. Raises CheckpointError as it does, or if the file cannot be written.
     """
-    path = Path(path)
-    content = to_gandtr(checkpoint)
+    return _save(Path(path), to_gandtr(checkpoint, frozen=frozen))
+
+
+def save_gandtr_set(path: str | Path, names: Sequence[str]) -> Path:
+    """Write gandtr's description of a set of networks, the files of which are beside it; its path.
+
+    gandtr's ``Checkpoints`` reads ``net_best.pth`` of a folder and then ``<name>_best.pth`` of each of ``names``.
+    Raises CheckpointError if the file cannot be written.
+    """
+    order = sorted(names)
+    content = {
+        "type": "NetworkSet",
+        "frozen": False,
+        "network_order": order,
+        "network_hierarchy": {name: [] for name in order},
+        "_network_names": order,
+    }
+    return _save(Path(path), content)
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> Path:
     try:
         with temporary_beside(path, sync=True) as temporary:
-            torch.save(content, temporary)
+            torch.save(dict(content), temporary)
     except (OSError, RuntimeError) as error:  # torch gives RuntimeError for a full disk
         raise CheckpointError(f"cannot write {path}: {error}") from error
     return path
