@@ -40,24 +40,28 @@ def open_assets(session: Session, **changes: Any) -> AssetStore:
     return open_store(session.root, Options(offline=session.offline, **changes))
 
 
-def obtain(session: Session, names: Sequence[str], *, download: bool = False) -> None:
+def obtain(session: Session, names: Sequence[str], *, download: bool = False, size: str = "") -> None:
     """Make sure that the assets called ``names`` are on this machine.
 
     What is missing is fetched with ``download``, or after a yes where a person sits at a terminal; what is made
-    here is made without asking. Raises MissingAssetError, which names what is missing, its size as far as it is
-    known, and the command that gets it.
+    here is made without asking, in the ``size`` of that name where nothing of it is here yet. Raises
+    MissingAssetError, which names what is missing, its size as far as it is known, and the command that gets it.
     """
     store = open_assets(session)
-    obtain_assets(session, store, store.select(names), download=download)
+    obtain_assets(session, store, store.select(names), download=download, size=size)
 
 
-def obtain_assets(session: Session, store: AssetStore, assets: Sequence[Asset], *, download: bool) -> None:
+def obtain_assets(
+    session: Session, store: AssetStore, assets: Sequence[Asset], *, download: bool, size: str = ""
+) -> None:
     """:func:`obtain` for ``assets`` themselves, which may be parts of those that have names."""
     missing = [asset for asset in assets if store.state(asset).status != "complete"]
     made = [asset for asset in missing if asset.made_by]
     missing = [asset for asset in missing if not asset.made_by]
-    if made:
-        _raise_first(fetch(session, store, made))
+    for asset in made:
+        # What is here keeps its size: only a city that is not begun is made in the one that is wanted.
+        new = size and not store.state(asset).images
+        _raise_first(fetch(session, open_assets(session, size=size) if new else store, [asset]))
     if missing:
         if session.offline or not (download or _agreed(store, missing)):
             raise _missing(session, store, missing)

@@ -247,7 +247,7 @@ def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
     for lists in wanted.values():
         if lists is not PUBLISHED or not _published_pictures(session):
             with _own_pictures_named():
-                obtain(session, lists.assets, download=download)
+                obtain(session, lists.assets, download=download, size=config.data.nightfall_size)
     detector: str = getattr(config, "edge_detector", "")
     if detector in EDGE_DETECTORS and EDGE_DETECTORS.get(detector).needs_weights:
         entry = EDGE_DETECTORS.get(detector)

@@ -28,6 +28,11 @@ class UnpairedConfig:
             "the published images, in this order)"
         ),
     )
+    nightfall_size: str = option(
+        "small",
+        help="size in which nightfall is made where it is not here yet",
+        choices_from="darkside_cli.data.nightfall.config:SIZES",
+    )
     recursive: bool = option(False, help="take the pictures of sub-folders too")
     size: int | None = option(
         10_000, help="pairs drawn for each epoch (none: as many as the smaller set has)", minimum=1

@@ -29,7 +29,9 @@ from darkside_cli.models.weights import save_checkpoint
 from darkside_cli.registry import resolve
 
 #: What may differ between a run and the one it goes on from: it changes no weight.
-CHANGEABLE = ("samples", "data.workers", "data.prefetch", "data.cache_mb", "pictures")
+CHANGEABLE = (
+    "samples", "data.workers", "data.prefetch", "data.cache_mb", "data.nightfall_size", "pictures",
+)  # fmt: skip
 
 
 class Validation:

@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from tests_support import RunCli, RunHere
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
+from darkside_cli.data.nightfall.config import NightfallConfig, size_of
+from darkside_cli.errors import DarksideError
 
 MakePhoto = Callable[..., Path]
 
@@ -317,4 +319,40 @@ def test_the_embedded_city_is_made_and_trained_on(run_here: RunHere, environment
     assert "18 day pictures" in done.stderr
     assert (Path("run") / "generator_day2night.safetensors").is_file()
     again = run_here("train-gan", *method_options("hedgan"), *options, "--data", "nightfall")
+    assert (again.returncode, "making nightfall" in again.stderr) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["--preset", "tiny"], "tiny"),
+        (["--model", "cyclegan"], "small"),
+        (["--preset", "tiny", "--set", "data.nightfall_size=full"], "full"),
+    ],
+)
+def test_a_new_city_has_the_size_of_the_settings(
+    words: list[str], size: str, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preset that is done in a minute has no use for a city that takes longer to make."""
+    made: list[str] = []
+
+    def write(root: Path, config: NightfallConfig, *_: object, **__: object) -> None:
+        made.append(size_of(config))
+        raise DarksideError("enough")
+
+    monkeypatch.setattr("darkside_cli.data.nightfall.asset.write", write)
+    told = run_here("train-gan", "--data", "nightfall", *words, "-o", "run")
+    assert (made, "enough" in told.stderr) == ([size], True), told.stderr
+
+
+@pytest.mark.slow
+def test_the_tiny_preset_makes_its_own_city_and_keeps_one_that_is_there(
+    run_here: RunHere, environment: dict[str, str]
+) -> None:
+    options = ["--data", "nightfall", "--set", "data.size=4", "--set", "trainer.validate_every=0"]
+    done = run_here("train-gan", "--preset", "tiny", *options, "--epochs", "1", "-o", "run")
+    assert done.returncode == 0, done.stderr
+    assert "the embedded city, size tiny" in done.stderr
+    again = run_here("train-gan", "--model", "cyclegan", "--preset", "tiny", *options, "--epochs", "1", "-o", "other",
+                     "--set", "data.nightfall_size=small")  # fmt: skip
     assert (again.returncode, "making nightfall" in again.stderr) == (0, False)
