@@ -90,17 +90,14 @@ def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> 
 def default_generator(session: Session, *, download: bool) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 
-    The published one where it is on this machine (or may be got: ``download``), else the small one that the
-    package brings. This is the one default that steps down, and it says so.
+    See :func:`darkside_cli.models.catalog.default_generator`; with ``download`` the published one may be got.
     """
-    from darkside_cli.models.catalog import EMBEDDED_GENERATOR, MODELS, PUBLISHED_GENERATOR, state_on_disk
+    from darkside_cli.models import catalog
 
-    if download or state_on_disk(MODELS.get(PUBLISHED_GENERATOR), session.root) == "ready":
-        return PUBLISHED_GENERATOR, None
-    return EMBEDDED_GENERATOR, Notice(
-        f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
-        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
-    )
+    if download:
+        return catalog.PUBLISHED_GENERATOR, None
+    name, said = catalog.default_generator(session.root)
+    return name, Notice(said) if said is not None else None
 
 
 def fetch(

@@ -8,23 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from darkside_cli.data.identify import identify, open_regular_file
+from darkside_cli.errors import ImageError
+
 GAP_PX = 8
 SHEETS = "compare"
 
 
 def side_by_side(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two (H, W, 3) images beside each other with a white gap: (H, 2W + gap, 3), the right one in the left's size."""
-    if left.shape != right.shape:  # an older result, made at another size
-        right = np.asarray(Image.fromarray(right).resize((left.shape[1], left.shape[0])))
-    gap = np.full((left.shape[0], GAP_PX, 3), 255, np.uint8)
+    """Two (H, W, 3) images beside each other with a white gap: (H, 2W + gap, 3), the left one in the right's size."""
+    if left.shape != right.shape:  # the result is an older one, made at another size
+        left = np.asarray(Image.fromarray(left).resize((right.shape[1], right.shape[0])))
+    gap = np.full((right.shape[0], GAP_PX, 3), 255, np.uint8)
     return np.concatenate([left, gap, right], axis=1)
 
 
 def sheet_path(target: Path) -> Path:
-    """Where the sheet of ``target`` goes: into a folder ``compare`` beside it, under its own name, as JPEG."""
-    return target.parent / SHEETS / f"{target.name}.jpg"
+    """Where the sheet of ``target`` goes: into a folder ``compare`` beside it, under its name and in its format."""
+    return target.parent / SHEETS / target.name
 
 
 def is_sheet(path: Path) -> bool:
-    """Whether ``path`` is the sheet of a result that is there."""
-    return path.parent.name == SHEETS and path.suffix == ".jpg" and (path.parent.parent / path.stem).exists()
+    """Whether ``path`` is the sheet of a result that is there: its name and folder say so, and its size does.
+
+    Photographs of people who keep some in a folder ``compare`` are none.
+    """
+    if path.parent.name != SHEETS:
+        return False
+    result, sheet = _size_px(path.parent.parent / path.name), _size_px(path)
+    return result is not None and sheet == (2 * result[0] + GAP_PX, result[1])
+
+
+def _size_px(path: Path) -> tuple[int, int] | None:
+    """(width, height) of an image as its header has it; None for what is no image."""
+    try:
+        with open_regular_file(path) as stream:
+            return identify(stream).size
+    except (OSError, ImageError):
+        return None

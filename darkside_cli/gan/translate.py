@@ -7,6 +7,7 @@ them up to a multiple of its own, and the surplus is cropped off.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
@@ -24,6 +25,7 @@ from darkside_cli.data.images import photo_from_image
 from darkside_cli.engine.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.models.architectures import ARCHITECTURES
+from darkside_cli.models.catalog import PUBLISHED_GENERATOR, default_generator
 from darkside_cli.models.fast import prepare_for_inference
 from darkside_cli.models.guided import working_size
 from darkside_cli.models.locate import locate
@@ -119,24 +121,41 @@ class Translator:
         Raises MemoryError on the CPU for images that would take more memory than there is, because there the system
         would not refuse it, but end the process.
         """
-        height, width = images.shape[1:3]
-        if self.device.type == "cpu" and self._bytes_per_px:
-            needed, free = images.shape[0] * self._bytes_needed(height, width), free_memory(self.device)
-            if 0 < free < needed:
-                raise MemoryError(
-                    f"{width}x{height} takes about {needed >> 20} MiB, and {free >> 20} are free"
-                )
+        batch, height, width, _ = images.shape
+        self._check_memory(batch, height, width)
         down, right = self._padding(height, width)
         if down or right:
             images = np.pad(images, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
         host = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         if self.device.type == "cuda":
             host = host.pin_memory()
-        x = host.to(self.device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
-        x = x.div_(255).sub_(self._mean32).div_(self._std32)
-        y = self._network(x)[..., :height, :width].to(self._output_device)
-        y = y.to(torch.float64).mul_(self._std).add_(self._mean).mul_(255).clamp_(0, 255)
+        x = host.to(self.device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        y = self._run(x, height, width).mul_(255).clamp_(0, 255)
         return PendingBatch(y.to(torch.uint8))
+
+    @torch.inference_mode()
+    def _translate_floats(self, images: Tensor) -> Tensor:
+        """Translate (B, 3, H, W) floats in [0, 1]; as many floats in [0, 1] in float64, nothing rounded."""
+        batch, _, height, width = images.shape
+        self._check_memory(batch, height, width)
+        down, right = self._padding(height, width)
+        x = images.detach().to(self.device, torch.float32, copy=True).clamp_(0, 1)
+        x = nn.functional.pad(x, (0, right, 0, down), mode="replicate")
+        return self._run(x, height, width).clamp_(0, 1)
+
+    def _check_memory(self, batch: int, height: int, width: int) -> None:
+        if self.device.type == "cpu" and self._bytes_per_px:
+            needed, free = batch * self._bytes_needed(height, width), free_memory(self.device)
+            if 0 < free < needed:
+                raise MemoryError(
+                    f"{width}x{height} takes about {needed >> 20} MiB, and {free >> 20} are free"
+                )
+
+    def _run(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Run the network on padded ``x`` in [0, 1], which is changed; the range is not clipped."""
+        x = x.sub_(self._mean32).div_(self._std32)
+        y = self._network(x)[..., :height, :width].to(self._output_device)
+        return y.to(torch.float64).mul_(self._std).add_(self._mean)
 
     def translate(self, images: Pixels) -> Pixels:
         """Translate (B, H, W, 3) uint8 RGB images of one size; returns the same shape."""
@@ -156,8 +175,10 @@ class Translator:
 
         A PIL image of any mode (read as files are: turned upright, 16 bits scaled; answered in RGB, or RGBA where
         it is transparent), an array (H, W, 3) or (B, H, W, 3) uint8 RGB, a float tensor
-        (3, H, W) or (B, 3, H, W) in [0, 1], or a sequence of PIL images of any sizes. Raises UsageError for
-        anything else.
+        (3, H, W) or (B, 3, H, W), or a sequence of PIL images of any sizes. Values of tensors are in [0, 1], clipped to
+        that on the way in and out, and never rounded to 8 bits: the network computes in float32 (or the translator's
+        precision), and what comes back is of the tensor's own type, on its own device, without a gradient. Raises
+        UsageError for anything else.
         """
         if isinstance(image, Image.Image):
             photo = photo_from_image(image)
@@ -179,10 +200,8 @@ class Translator:
                     hint="give (3, H, W) or (B, 3, H, W) floats in [0, 1]",
                 )
             batch = image if image.ndim == 4 else image[None]
-            pixels = (
-                (batch.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-            )
-            night = torch.from_numpy(self.translate(pixels)).permute(0, 3, 1, 2).to(image).div_(255)
+            # Not the inference tensor itself, with which nothing could be trained; MPS has no float64.
+            night = self._translate_floats(batch).to(image.dtype).clone().to(image.device)
             return night if image.ndim == 4 else night[0]
         if isinstance(image, Sequence) and not isinstance(image, (str, bytes)):
             return [self(each) for each in image]
@@ -224,7 +243,7 @@ def check_direction(checkpoint: Checkpoint, to: str, *, name: str) -> None:
 
 
 def load_generator(
-    model: str | Path = "hedngan",
+    model: str | Path = PUBLISHED_GENERATOR,
     *,
     to: str = "night",
     direction: str | None = None,
@@ -236,9 +255,11 @@ def load_generator(
 ) -> Translator:
     """Load a generator by registered name or by path and make it callable.
 
-    ``model`` is a name (``hedngan``), or a file or run folder of ours, gandtr's, CycleGAN's or CUT's. ``to`` is the
-    time of day wanted, "night" or "day"; ``direction`` ("day2night", "night2day") states what a file does that does
-    not say so itself.
+    ``model`` is a name (``hedngan``), or a file or run folder of ours, gandtr's, CycleGAN's or CUT's. As long as the
+    published ``hedngan`` is not on this machine, the small ``darkside-mini`` that comes with the package takes its
+    place, as on the command line: a UserWarning says so, and ``name`` of what is returned is that of the one used.
+    ``to`` is the time of day wanted, "night" or "day"; ``direction`` ("day2night", "night2day") states what a file
+    does that does not say so itself.
 
     Raises MissingAssetError when the weights are not on this machine, CheckpointError when they do not fit, and
     UsageError when the generator goes the other way.
@@ -249,13 +270,21 @@ def load_generator(
         raise ConfigError(f"unknown direction '{direction}'", hint="day2night or night2day")
     place = root if root is not None else data_root(Path(data_dir) if data_dir is not None else None)
     chosen_device = pick_device(device)
+    if model == PUBLISHED_GENERATOR:
+        model, said = default_generator(place)
+        if said is not None and to == "night":
+            warnings.warn(said, UserWarning, stacklevel=2)
     entry, path = locate(str(model), place, kind="generator")
     checkpoint = open_checkpoint(path, direction=TARGETS[to])
     name = entry.name if entry is not None else str(model)
     architecture = ARCHITECTURES.get(checkpoint.architecture)
     if architecture.kind != "generator":
+        article = "an" if architecture.kind[0] in "aeiou" else "a"
         raise CheckpointError(
-            f"{path} is of kind {architecture.kind}, not generator", hint=f"see 'darkside models {path}'"
+            f"{path} is {article} {architecture.kind}, not a generator",
+            hint="a discriminator only judges pictures; the run's generator_X.pth or latest_net_G_A.pth makes them"
+            if architecture.kind == "discriminator"
+            else f"see 'darkside models {path}'",
         )
     channels = [getattr(checkpoint.config, key, 3) for key in ("in_channels", "out_channels")]
     if channels != [3, 3]:

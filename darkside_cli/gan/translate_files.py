@@ -96,10 +96,10 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
     def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:
         if self._options.overwrite or not job.target.exists():
             write_photo(job.target, result, like=loaded, quality=self._options.quality)
-        else:  # it is the sheet alone that is missing: it shows what is there
-            result = read_photo(job.target).pixels
         if self._options.compare:
-            sheet = side_by_side(loaded.pixels, result)
+            # Of the result as it lies in its file, also where this run has just written it: a sheet that an
+            # interrupted run or another process left to be made is then the same.
+            sheet = side_by_side(loaded.pixels, read_photo(job.target).pixels)
             like = replace(loaded, alpha=None, exif=None)
             write_photo(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
 

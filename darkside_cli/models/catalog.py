@@ -214,6 +214,20 @@ def state_on_disk(entry: ModelEntry, root: str | PathLike[str]) -> str:
     return "partial" if any(file.under(root).is_file() for file in entry.files) else "missing"
 
 
+def default_generator(root: str | PathLike[str]) -> tuple[str, str | None]:
+    """Name the generator where none is named, and say in a sentence what to know of the choice.
+
+    The published one where it is under ``root`` (None: there is nothing to say), else the small one that the package
+    brings. This is the one default that steps down, and it says so.
+    """
+    if state_on_disk(MODELS.get(PUBLISHED_GENERATOR), root) == "ready":
+        return PUBLISHED_GENERATOR, None
+    return EMBEDDED_GENERATOR, (
+        f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
+        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
+    )
+
+
 def how_to_get(entry: ModelEntry, root: str | PathLike[str] | None = None) -> str:
     """Say which command gets ``entry``, or which addresses its files come from and which paths they go to.
 

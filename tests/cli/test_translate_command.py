@@ -163,7 +163,7 @@ def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto,
     assert lines(done) == [b"day_night.png"]
     with Image.open(tmp_path / "day_night.png") as image:
         assert image.size == (40, 30)
-    with Image.open(tmp_path / "compare" / "day_night.png.jpg") as sheet:
+    with Image.open(tmp_path / "compare" / "day_night.png") as sheet:
         assert sheet.size == (88, 30)
 
 

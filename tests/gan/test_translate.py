@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import darkside_cli
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.gan import translate as module
 from darkside_cli.gan.translate import Translator, load_generator
+from darkside_cli.models.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.unet import UnetGenerator, UnetGeneratorConfig
 from darkside_cli.models.weights import save_checkpoint
@@ -67,11 +69,39 @@ def test_every_kind_of_image_comes_back_as_it_was_given() -> None:
     batch = translator(np.stack([pixels, pixels]))
     np.testing.assert_array_equal(batch, [expected, expected])
     tensor = translator(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
-    torch.testing.assert_close(tensor, torch.from_numpy(expected).permute(2, 0, 1).float() / 255)
+    torch.testing.assert_close(
+        tensor, torch.from_numpy(expected).permute(2, 0, 1).float() / 255, atol=1 / 255, rtol=0
+    )
     assert translator(torch.zeros(5, 3, 2, 4)).shape == (5, 3, 2, 4)
     many = translator([Image.fromarray(pixels), Image.new("L", (7, 3))])
     assert [each.size for each in many] == [(4, 2), (7, 3)]
     assert many[1].mode == "RGB"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_tensors_are_not_rounded_to_8_bits(dtype: torch.dtype) -> None:
+    translator = Translator(Negative())
+    ramp = torch.linspace(0.3, 0.31, 3 * 40, dtype=dtype).reshape(3, 4, 10)
+    kept = ramp.clone()
+    night = translator(ramp)
+    assert night.dtype == dtype
+    assert night.unique().numel() > 8  # 0.69 to 0.70 are four steps of 1/255 at most
+    torch.testing.assert_close(night, 1 - ramp, atol=1e-3 if dtype == torch.float16 else 1e-6, rtol=0)
+    torch.testing.assert_close(ramp, kept, atol=0, rtol=0)
+    # Out of range is clipped, sides are padded and cropped, and what comes back can be trained on.
+    assert translator(torch.full((3, 2, 2), 1.5, dtype=dtype)).unique().tolist() == [0]
+    weight = torch.ones((), dtype=dtype, requires_grad=True)
+    (night * weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_tensors_and_pictures_of_any_size_agree(resnet: Translator) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (1, 21, 31, 3)).astype(np.uint8)
+    floats = resnet(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    assert floats.shape == (1, 3, 21, 31)
+    whole = (floats.double() * 255 + 1e-4).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    assert np.abs(whole.astype(int) - resnet(pixels)).max() <= 1
+    assert (whole != resnet(pixels)).mean() < 0.001
 
 
 def test_pictures_are_read_as_files_are() -> None:
@@ -191,8 +221,30 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path, generator_file: Path) ->
         load_generator(generator_file, to="dawn")
     with pytest.raises(ConfigError, match="unknown direction"):
         load_generator(generator_file, direction="up")
-    with pytest.raises(CheckpointError, match="edge-detector, not generator"):
+    with pytest.raises(CheckpointError, match="an edge-detector, not a generator"):
         load_generator(generator_file.parent / "hed_plain.pth")
+    config = PatchDiscriminatorConfig(ndf=4)
+    torch.save(PatchDiscriminator(config).state_dict(), tmp_path / "latest_net_D_A.pth")
+    with pytest.raises(CheckpointError, match="a discriminator, not a generator") as caught:
+        load_generator(tmp_path / "latest_net_D_A.pth")
+    assert "latest_net_G_A.pth" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("named", [(), ("hedngan",)])
+def test_without_the_published_weights_the_embedded_generator_serves_and_says_so(
+    tmp_path: Path, generator_file: Path, named: tuple[str, ...]
+) -> None:
+    with pytest.warns(UserWarning, match="darkside download hedngan gets it.*darkside-mini") as told:
+        night = darkside_cli.load_generator(*named, device="cpu", data_dir=tmp_path)
+    assert night.name == "darkside-mini"
+    assert told[0].filename == __file__  # the caller's line, not ours
+    with pytest.raises(UsageError, match="'darkside-mini' translates day to night"):
+        load_generator(*named, to="day", data_dir=tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "hedngan_generator_X.pth").write_bytes(generator_file.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_generator(*named, device="cpu", data_dir=tmp_path).name == "hedngan"
 
 
 def test_directions(tmp_path: Path) -> None:

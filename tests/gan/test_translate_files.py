@@ -14,7 +14,7 @@ from PIL import Image
 from darkside_cli.data.listing import TranslationJob
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 from darkside_cli.gan import translate_files as module
-from darkside_cli.gan.compare import GAP_PX, sheet_path, side_by_side
+from darkside_cli.gan.compare import GAP_PX, is_sheet, sheet_path, side_by_side
 from darkside_cli.gan.translate_files import FileOptions, translate_files
 
 MakePhoto = Callable[..., Path]
@@ -186,6 +186,33 @@ def test_a_missing_sheet_leaves_the_result_as_it_is(jobs: list[TranslationJob]) 
     assert jobs[0].target.read_bytes() == before
     with Image.open(sheet_path(jobs[0].target)) as sheet:
         assert np.asarray(sheet)[:, -10:].max() <= 8  # the black picture that is there, through JPEG
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "0.png", "0.webp"])
+def test_a_sheet_is_the_same_whoever_wrote_the_picture_before(jobs: list[TranslationJob], name: str) -> None:
+    """Made in one go, or of a picture that a killed run or another process has written: equal byte for byte."""
+    job = replace(jobs[0], target=jobs[0].target.with_name(name))
+    translate_files([job], Inverter(), options=FileOptions(compare=True))
+    whole = sheet_path(job.target).read_bytes()
+    sheet_path(job.target).unlink()
+    translate_files([job], Inverter(), options=FileOptions(compare=True))
+    assert sheet_path(job.target).read_bytes() == whole
+
+
+def test_sheets_lie_under_the_names_of_their_results_and_are_known_by_their_size(
+    jobs: list[TranslationJob], make_photo: MakePhoto
+) -> None:
+    job = replace(jobs[0], target=jobs[0].target.with_name("street_night.jpg"))
+    translate_files([job], Inverter(), options=FileOptions(compare=True))
+    sheet = job.target.parent / "compare" / "street_night.jpg"
+    assert [path.name for path in sheet.parent.iterdir()] == ["street_night.jpg"]
+    assert is_sheet(sheet)
+    assert not is_sheet(job.target)
+    # Somebody's own photograph of the same name, in a folder of that name.
+    make_photo(sheet, 30, 20)
+    assert not is_sheet(sheet)
+    sheet.write_bytes(b"no picture")
+    assert not is_sheet(sheet)
 
 
 def test_a_result_survives_a_sheet_that_cannot_be_written(jobs: list[TranslationJob]) -> None:
