@@ -63,6 +63,10 @@ class ImageError(DarksideError):
     exit_code = 1
 
 
+class NoSpaceError(ImageError):
+    """The disk is full: what comes after this item would fail as it did, so the run stops."""
+
+
 class OutOfDeviceMemoryError(ImageError):
     """One image alone does not fit into the device's memory."""
 

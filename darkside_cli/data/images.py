@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -28,7 +29,7 @@ from darkside_cli.data.identify import (
     open_regular_file,
     reason_of,
 )
-from darkside_cli.errors import ImageError
+from darkside_cli.errors import ImageError, NoSpaceError
 
 Pixels = NDArray[np.uint8]
 
@@ -194,7 +195,7 @@ def write_photo(
     PNG's; None is fast and about as small as 6. AVIF's alpha is as lossy as its colours.
 
     Raises ImageError (with ``path`` in its message, because the source is what reports name) when encoding or
-    writing fails, ValueError for arrays of another kind.
+    writing fails, NoSpaceError where that is for want of room, ValueError for arrays of another kind.
     """
     target = Path(path)
     name = format or format_of_path(target)
@@ -222,7 +223,8 @@ def write_photo(
     try:
         write_bytes_atomic(target, buffer.getbuffer())
     except OSError as error:
-        raise ImageError(f"cannot write {target}: {reason_of(error)}") from error
+        kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else ImageError
+        raise kind(f"cannot write {target}: {reason_of(error)}") from error
 
 
 def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from darkside_cli.engine.device import is_out_of_memory
-from darkside_cli.errors import DarksideError, OutOfDeviceMemoryError
+from darkside_cli.errors import DarksideError, NoSpaceError, OutOfDeviceMemoryError
 from darkside_cli.events import Emit, Event, ItemFailed, ItemSkipped, Notice
 
 J = TypeVar("J")
@@ -37,8 +37,8 @@ class Pending(Protocol[R_co]):
 class Stages(ABC, Generic[J, L, R]):
     """What happens to one job J: it is loaded as an L, computed to an R with others of its size, and stored.
 
-    :meth:`load` and :meth:`store` run in threads; a DarksideError they raise fails that job alone. The other
-    methods run in the calling thread.
+    :meth:`load` and :meth:`store` run in threads; a DarksideError they raise fails that job alone, but for
+    NoSpaceError, which ends the run. The other methods run in the calling thread.
     """
 
     @property
@@ -143,6 +143,7 @@ class Pipeline(Generic[J, L, R]):
         self._waiting: dict[tuple[int, int], list[_Item[J, L]]] = {}
         self._in_flight: deque[tuple[list[_Item[J, L]], Pending[R], float]] = deque()
         self._storing: deque[tuple[_Item[J, L], Future[float]]] = deque()
+        self._no_space: NoSpaceError | None = None  # the first of the storing threads' own
 
     @property
     def counts(self) -> Counts:
@@ -150,7 +151,10 @@ class Pipeline(Generic[J, L, R]):
         return self._events.counts()
 
     def run(self, jobs: Iterable[J]) -> Counts:
-        """Do all jobs. At a KeyboardInterrupt what is computed is stored and told of before it goes on up."""
+        """Do all jobs. At a KeyboardInterrupt what is computed is stored and told of before it goes on up.
+
+        Raises NoSpaceError after the first job whose result finds no room; that one is told of as failed.
+        """
         self._loaders = ThreadPoolExecutor(self._workers, thread_name_prefix="load")
         self._storers = ThreadPoolExecutor(self._workers, thread_name_prefix="store")
         try:
@@ -160,6 +164,11 @@ class Pipeline(Generic[J, L, R]):
             self._storers.shutdown(
                 wait=True
             )  # the work in them is done: a run that goes on need not do it again
+            self._tell_of_finished()
+            raise
+        except NoSpaceError:
+            self._loaders.shutdown(wait=True, cancel_futures=True)
+            self._storers.shutdown(wait=True, cancel_futures=True)
             self._tell_of_finished()
             raise
         finally:
@@ -228,13 +237,18 @@ class Pipeline(Generic[J, L, R]):
 
     def _timed_store(self, item: _Item[J, L], result: R) -> float:
         started = time.perf_counter()
-        self._stages.store(item.job, item.loaded, result)
+        try:
+            self._stages.store(item.job, item.loaded, result)
+        except NoSpaceError as error:
+            self._no_space = self._no_space or error
+            raise
         return time.perf_counter() - started
 
     def _compute(self, items: list[_Item[J, L]]) -> None:
         """Send ``items``, all of one size, to the device; when its memory runs out, in halves."""
         height, width = self._stages.size(items[0].loaded)
         while items:
+            self._stop_if_full()
             chunk = items[: self._limit(height, width)]
             started = time.perf_counter()
             pending: Pending[R] | None = None
@@ -302,11 +316,23 @@ class Pipeline(Generic[J, L, R]):
     def _finish_stores(self, allowed: int) -> None:
         """Wait until at most ``allowed`` results are being stored, and tell of those that are."""
         while self._storing and (len(self._storing) > allowed or self._storing[0][1].done()):
+            self._stop_if_full()
             self._stored(*self._storing.popleft())
+        self._stop_if_full()
+
+    def _stop_if_full(self) -> None:
+        if self._no_space is not None:
+            raise NoSpaceError(
+                "stopped, because the disk is full",
+                hint="free some room and run the same command again: what is done is kept",
+            ) from self._no_space
 
     def _stored(self, item: _Item[J, L], future: Future[float]) -> None:
         try:
             seconds = item.seconds + future.result()
+        except NoSpaceError as error:
+            if error is self._no_space:  # others that were on their way are as good as not begun
+                self._events.put(item.index, ItemFailed(self._stages.source(item.job), str(error)))
         except DarksideError as error:
             self._events.put(item.index, ItemFailed(self._stages.source(item.job), str(error)))
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkside_cli.data import images
 from darkside_cli.data.listing import TranslationJob
+from darkside_cli.errors import NoSpaceError
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 from darkside_cli.gan import translate_files as module
 from darkside_cli.gan.compare import GAP_PX, is_sheet, sheet_path, side_by_side
@@ -294,3 +298,48 @@ def test_an_unwritable_target_is_a_failure_of_that_image(jobs: list[TranslationJ
     assert (summary.done, summary.failed) == (1, 1)
     assert isinstance(events[2], ItemFailed)
     assert events[2].source == blocked.source
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_run_after_the_first_picture_without_room(
+    jobs: list[TranslationJob], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Forty pictures and room for three: nobody computes the other ones only to see them fail one by one."""
+    many = [replace(jobs[i % 10], target=jobs[0].target.parent / f"many{i}.png") for i in range(40)]
+    tried: list[Path] = []
+    write = images.write_bytes_atomic
+
+    def write_three(path: Path, data: bytes, **kwargs: object) -> None:
+        tried.append(path)
+        if len(tried) > 3:
+            raise OSError(number, os.strerror(number), str(path))
+        write(path, data)
+
+    monkeypatch.setattr(images, "write_bytes_atomic", write_three)
+    events: list[Event] = []
+    translator = Inverter(wanted=1)
+    with pytest.raises(NoSpaceError, match="stopped, because the disk is full") as caught:
+        translate_files(many, translator, options=FileOptions(workers=1), emit=events.append)
+    assert caught.value.exit_code == 1
+    failures = [event for event in events if isinstance(event, ItemFailed)]
+    assert len(failures) == 1
+    assert "no space left" in failures[0].reason
+    told = {event.target for event in events if isinstance(event, ImageReady)}
+    assert told == set(tried[:3]) == set(jobs[0].target.parent.iterdir())
+    assert len(tried) <= 4 + 1  # the one that was being written
+    assert len(translator.batches) <= 4 + 4  # and those on their way
+
+
+def test_other_errors_of_the_disk_concern_one_picture(
+    jobs: list[TranslationJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = images.write_bytes_atomic
+
+    def refuse_one(path: Path, data: bytes, **kwargs: object) -> None:
+        if path == jobs[2].target:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        write(path, data)
+
+    monkeypatch.setattr(images, "write_bytes_atomic", refuse_one)
+    summary = translate_files(jobs, Inverter())
+    assert (summary.done, summary.failed) == (9, 1)
