@@ -95,12 +95,19 @@ class TransferProgress(Event):
 
 @dataclass(frozen=True)
 class TransferRetrying(Event):
-    """A try failed for ``reason``; the next one, number ``attempt``, begins in ``wait_s`` seconds."""
+    """A try failed for ``reason``; the next one, number ``attempt``, begins in ``wait_s`` seconds.
+
+    If each of them fails like this one, there are ``attempts`` in all, and the last has failed after ``whole_s``
+    seconds at most, waits and tries together. ``source`` is the address that was asked.
+    """
 
     name: str
     reason: str
     wait_s: float
     attempt: int
+    attempts: int = 0
+    whole_s: float = 0.0
+    source: str = ""
 
 
 @dataclass(frozen=True)

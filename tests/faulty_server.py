@@ -21,7 +21,9 @@ class Fault:
     between pieces; ``status`` with ``headers`` is answered instead; ``page`` is a body sent instead, as
     ``content_type``; ``ignore_range`` sends the whole file with 200; ``honour_stale`` sends ranges whatever
     If-Range says; ``claim`` is added to the true length in the headers; ``content`` replaces the file from
-    here on; ``reset`` ends a dropped connection with RST instead of FIN.
+    here on; ``reset`` ends a dropped connection with RST instead of FIN. ``raw`` bytes are sent instead of any HTTP,
+    those of ``head_trickle_s`` one by one with this pause between, and the connection ends; b"" is an empty reply.
+    ``hang`` says nothing at all, and keeps the connection.
     """
 
     drop_after: int | None = None
@@ -36,6 +38,9 @@ class Fault:
     claim: int = 0
     content: bytes | None = None
     reset: bool = False
+    raw: bytes | None = None
+    head_trickle_s: float = 0.0
+    hang: bool = False
 
 
 @dataclass
@@ -142,6 +147,13 @@ def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
             seen = self._note()
             resource = server.files.get(seen.path)
             seen.status = 200 if resource else 404
+            if resource is not None and resource.always.status // 100 == 3:  # it redirects whoever asks
+                seen.status = resource.always.status
+                self.send_response(seen.status)
+                self.send_header("Location", resource.always.headers["Location"])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(seen.status)
             if resource is None:
                 self.send_header("Content-Length", "0")
@@ -158,12 +170,27 @@ def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
             fault = resource.faults.popleft() if resource.faults else resource.always
             if fault.content is not None:
                 resource.content = fault.content
-            if fault.status:
+            if fault.hang:
+                server.release.wait(20)
+                self.close_connection = True
+            elif fault.raw is not None:
+                self._raw(fault.raw, fault.head_trickle_s)
+            elif fault.status:
                 self._plain(seen, fault.status, b"sorry", fault.headers)
             elif fault.page is not None:
                 self._plain(seen, 200, fault.page, {"Content-Type": fault.content_type})
             else:
                 self._file(seen, resource, fault)
+
+        def _raw(self, data: bytes, trickle_s: float) -> None:
+            self.close_connection = True
+            if not trickle_s:
+                self.wfile.write(data)
+                return
+            for number in range(len(data)):
+                if server.release.wait(trickle_s):
+                    return
+                self.wfile.write(data[number : number + 1])
 
         def _plain(self, seen: Seen, status: int, body: bytes, headers: dict[str, str]) -> None:
             seen.status = status

@@ -115,6 +115,16 @@ def download(
             "--jobs", "-j", min=1, max=32, help="Files fetched at once.", rich_help_panel=options.DEVICE
         ),
     ] = 4,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="N",
+            help="Tries again of an address that fails; the waits double, from 1 s to 30 s.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = 5,
     json: options.Json = False,
 ) -> int:
     """Bring weights and data sets into the data folder.
@@ -131,7 +141,9 @@ def download(
     """
     from darkside_cli.data.mirrors import read_mirrors
 
-    store = open_assets(session, jobs=jobs, mirrors=read_mirrors(mirror or ()), size=size)
+    store = open_assets(
+        session, jobs=jobs, mirrors=read_mirrors(mirror or ()), size=size, attempts=retries + 1
+    )
     wanted = store.select(names or ())
     if sum((list, verify, dry_run)) > 1:
         raise UsageError("--list, --verify and --dry-run exclude each other", hint="choose one")

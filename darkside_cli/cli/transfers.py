@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _DONE = {"download": "fetched", "unpack": "unpacked", "copy": "copied", "verify": "checked"}
+
+
+def _duration(seconds: float) -> str:
+    return f"{math.ceil(seconds)} s" if seconds < 100 else f"{math.ceil(seconds / 60)} min"
 
 
 @dataclass
@@ -51,6 +56,7 @@ class TransferRenderer:
         self._running: dict[str, _Transfer] = {}
         self._ended = [0, 0]  # bytes done and bytes announced by transfers that are no longer running
         self._last_line = time.monotonic()
+        self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> TransferRenderer:
         if not self._quiet and sys.stderr.isatty():
@@ -98,8 +104,7 @@ class TransferRenderer:
         elif isinstance(event, TransferFailed):
             self._end(event.name, 0)
         elif isinstance(event, TransferRetrying):
-            if self._verbose or (not self._quiet and event.wait_s >= PLAIN_LINE_EVERY_S):
-                self._line(f"{event.name}: {event.reason}; trying again in {event.wait_s:.0f} s")
+            self._retry(event)
         elif isinstance(event, Notice) and (not self._quiet or event.level == "warning"):
             self._line(f"{'warning: ' if event.level == 'warning' else ''}{event.message}")
 
@@ -112,6 +117,18 @@ class TransferRenderer:
             if self._sum is None and len(self._running) > 1:
                 self._sum = self._bars.add_task("total")
         self._tell_sum()
+
+    def _retry(self, event: TransferRetrying) -> None:
+        """Say how long it may take at an address's first failure; later only what takes long, unless verbose."""
+        new = (event.name, event.source) not in self._told and event.wait_s > 0
+        self._told.add((event.name, event.source))
+        if self._verbose or (not self._quiet and (new or event.wait_s >= PLAIN_LINE_EVERY_S)):
+            left = event.attempts - event.attempt + 1
+            times = "once more" if left == 1 else f"up to {left} times more"
+            self._line(
+                f"{event.name}: {event.reason}; trying again in {event.wait_s:.0f} s, {times}, "
+                f"within {_duration(event.whole_s)}"
+            )
 
     def _move(self, event: TransferProgress) -> None:
         transfer = self._running.get(event.name)

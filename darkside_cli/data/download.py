@@ -44,22 +44,25 @@ from darkside_cli.units import human_size
 MIB = 1 << 20
 #: A size is worth a short wait only: the download itself will tell it too.
 _PROBE = Timeouts(connect_s=5.0, silence_s=10.0)
+#: So often a server is asked that would most likely fail in the same way for ever.
+_QUICK_TRIES = 3
+_MOST_JITTER = 1.5
 
 
 @dataclass(frozen=True)
 class Options:
     """How to download.
 
-    ``attempts`` failures in a row without a new byte (a third of it where no connection comes about) end
-    the trying of one address. Waits grow from ``backoff_s`` by doubling to ``backoff_cap_s``, with jitter;
-    a server that asks for more than ``patience_s`` is not waited for. ``spare_bytes`` of the disk stay
-    free. ``size`` is that of data sets that are made here ("": the usual one). ``wait`` and ``chance`` are there for
-    tests.
+    ``attempts`` failures in a row without a new byte end the trying of one address: a third of them where no
+    connection comes about, three at most where the server breaks the rules of HTTP or has not what it promises.
+    Waits grow from ``backoff_s`` by doubling to ``backoff_cap_s``, with jitter; a server that asks for more than
+    ``patience_s`` is not waited for. ``spare_bytes`` of the disk stay free. ``size`` is that of data sets that are
+    made here ("": the usual one). ``wait``, ``chance`` and ``clock`` are there for tests.
     """
 
-    attempts: int = 8
+    attempts: int = 6
     backoff_s: float = 1.0
-    backoff_cap_s: float = 60.0
+    backoff_cap_s: float = 30.0
     patience_s: float = 600.0
     timeouts: Timeouts = field(default_factory=Timeouts)
     jobs: int = 4
@@ -69,6 +72,17 @@ class Options:
     size: str = ""
     wait: Callable[[threading.Event, float], object] = threading.Event.wait
     chance: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
+
+    def tries(self, failure: Transient) -> int:
+        """How many failures such as this one, in a row, end the trying."""
+        if failure.lasting:
+            return min(_QUICK_TRIES, self.attempts)
+        return self.attempts if failure.connected else max(1, self.attempts // 3)
+
+    def pause_s(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, without jitter."""
+        return min(self.backoff_cap_s, self.backoff_s * 2.0 ** (failures - 1))
 
 
 @dataclass(frozen=True)
@@ -208,13 +222,16 @@ class Downloader:
         if note is not None and note.url in urls and part.size:
             urls.remove(note.url)  # where the part began is where it can go on
             urls.insert(0, note.url)
+        unheard: set[str] = set()
         with new_session() as session:
             for url in urls:
+                host = url.split("/")[2] if "://" in url else ""
                 try:
-                    self._from_address(session, url, file, part, emit, stop)
+                    self._from_address(session, url, file, part, emit, stop, once=host in unheard)
                     return
                 except Refused as refusal:
                     reasons.append(f"{url}: {refusal.reason}")
+                    unheard |= {host} if refusal.unheard else set()
                 except OSError as error:
                     raise _disk_error(error, file, part) from error
         kept = "what was received is kept, run the same command again to go on; or " if part.size else ""
@@ -231,11 +248,15 @@ class Downloader:
         part: PartFile,
         emit: Emit,
         stop: threading.Event,
+        *,
+        once: bool,
     ) -> None:
+        """Try an address until it gives the file, or raise Refused. ``once``: its host was silent a moment ago."""
         hash_known = bool(file.sha256) or file.path in self.ledger.read().files
         hooks = self._hooks(file, part, emit, stop)
         failures, furthest, joined = 0, part.size, part.size > 0
         while True:
+            begun = self.options.clock()
             try:
                 local = local_path(url)
                 if local is not None:
@@ -258,26 +279,37 @@ class Downloader:
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
                 joined = part.size > 0
-                self._pause(file, failure, failures, emit, stop)
+                if once and not failure.connected:
+                    raise Refused(failure.reason, unheard=True) from failure
+                self._pause(file, url, failure, failures, self.options.clock() - begun, emit, stop)
 
     def _pause(
-        self, file: RemoteFile, failure: Transient, failures: int, emit: Emit, stop: threading.Event
+        self,
+        file: RemoteFile,
+        url: str,
+        failure: Transient,
+        failures: int,
+        took_s: float,
+        emit: Emit,
+        stop: threading.Event,
     ) -> None:
-        """Wait before the next try, or raise Refused when there should be none."""
+        """Wait before the next try, or raise Refused when there should be none. ``took_s``: what the last one took."""
         options = self.options
-        attempts = options.attempts if failure.connected else max(1, options.attempts // 3)
+        attempts = options.tries(failure)
         if failures >= attempts:
             times = f" ({failures} times in a row)" if failures > 1 else ""
-            raise Refused(failure.reason + times)
-        wait_s = 0.0
-        if not failure.at_once:
-            grown = min(options.backoff_cap_s, options.backoff_s * 2.0 ** (failures - 1))
-            wait_s = grown * (0.5 + options.chance())
+            raise Refused(failure.reason + times, unheard=not failure.connected)
+        wait_s = 0.0 if failure.at_once else options.pause_s(failures) * (_MOST_JITTER - 1 + options.chance())
         if failure.wait_s is not None:
             if failure.wait_s > options.patience_s:
                 raise Refused(f"{failure.reason}: the server asks to come back in {failure.wait_s:.0f} s")
             wait_s = max(wait_s, failure.wait_s)
-        emit(TransferRetrying(file.name, failure.reason, wait_s, failures + 1))
+        later = (
+            max(failure.wait_s or 0.0, options.pause_s(n) * _MOST_JITTER)
+            for n in range(failures + 1, attempts)
+        )
+        whole_s = wait_s + sum(later) + (attempts - failures) * took_s
+        emit(TransferRetrying(file.name, failure.reason, wait_s, failures + 1, attempts, whole_s, url))
         options.wait(stop, wait_s)
         if stop.is_set():
             raise Stopped

@@ -8,14 +8,17 @@ all say that it fits.
 
 from __future__ import annotations
 
+import http.client
 import re
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 from darkside_cli import __version__
 from darkside_cli.data.disk import Stopped
@@ -24,34 +27,52 @@ from darkside_cli.remote import RemoteFile
 
 USER_AGENT = f"darkside/{__version__} (+https://arxiv.org/abs/2309.16351)"
 _CHUNK = 1 << 18
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII)
+_POLL_S = 0.1
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TEXT_SUFFIXES = frozenset({".txt", ".csv", ".json"})
+#: What asking a server raises. Besides the library's own errors there are those of what it is built on: an address
+#: to which a server redirects may be such that nothing can be made of it (ValueError), certificates may not be
+#: where the environment says (OSError).
+_FAILURES = (requests.RequestException, HTTPError, http.client.HTTPException, ValueError, OSError)
 
 
 class Transient(Exception):  # noqa: N818 - a verdict on one try, not an error that a caller sees
     """This try failed; another may not.
 
     ``wait_s`` is what the server asked for, ``connected`` whether it answered at all; ``at_once`` says that
-    the failure was one of versions, so that there is nothing to wait for.
+    the failure was one of versions, so that there is nothing to wait for. ``lasting``: the server is there and
+    breaks the rules of HTTP, which it will most likely do again, so that a few quick tries are enough.
     """
 
     def __init__(
-        self, reason: str, *, wait_s: float | None = None, connected: bool = True, at_once: bool = False
+        self,
+        reason: str,
+        *,
+        wait_s: float | None = None,
+        connected: bool = True,
+        at_once: bool = False,
+        lasting: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait_s = wait_s
         self.connected = connected
         self.at_once = at_once
+        self.lasting = lasting
 
 
 class Refused(Exception):  # noqa: N818
-    """This address will not give the file, however often it is asked."""
+    """This address will not give the file, however often it is asked.
 
-    def __init__(self, reason: str) -> None:
+    ``unheard``: nothing at all came from its host.
+    """
+
+    def __init__(self, reason: str, *, unheard: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.unheard = unheard
 
 
 @dataclass(frozen=True)
@@ -59,7 +80,7 @@ class Timeouts:
     """Seconds to wait for a connection, and for the next bytes of an answer."""
 
     connect_s: float = 20.0
-    silence_s: float = 60.0
+    silence_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +106,7 @@ def probe_size(session: requests.Session, url: str, timeouts: Timeouts) -> int |
     """Size in bytes that the server states for ``url``, None if it does not, or cannot be reached."""
     try:
         response = session.head(url, allow_redirects=True, timeout=(timeouts.connect_s, timeouts.silence_s))
-    except requests.RequestException:
+    except _FAILURES:
         return None
     if response.status_code != 200 or "text/html" in response.headers.get("Content-Type", ""):
         return None
@@ -142,13 +163,7 @@ def fetch(
         headers["Range"] = f"bytes={offset}-"
         if note.validator and (note.url == url or not hash_known):
             headers["If-Range"] = note.validator
-    try:
-        response = session.get(
-            url, headers=headers, stream=True, timeout=(timeouts.connect_s, timeouts.silence_s)
-        )
-    except requests.RequestException as error:
-        raise _failed_to_connect(error) from error
-    with response:
+    with _answer(session, url, headers, timeouts, hooks) as response:
         answer = _note(response, url)
         if offset and note is not None and response.status_code == 206:
             total = _check_range(
@@ -165,6 +180,41 @@ def fetch(
             raise _verdict(response)
 
 
+def _answer(
+    session: requests.Session, url: str, headers: dict[str, str], timeouts: Timeouts, hooks: Hooks
+) -> requests.Response:
+    """Ask for ``url`` and wait until its headers are there, but not for ever: they might come byte by byte.
+
+    The sockets know limits for each byte only, so it is another thread that waits for them, and is left behind when
+    it takes too long.
+    """
+    result: list[requests.Response | Exception] = []
+
+    def ask() -> None:
+        limits = (timeouts.connect_s, timeouts.silence_s)
+        try:
+            result.append(session.get(url, headers=headers, stream=True, timeout=limits))
+        except Exception as error:  # it is raised below, in the thread that asked
+            result.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    limit_s = timeouts.connect_s + timeouts.silence_s
+    end = time.monotonic() + limit_s
+    while thread.is_alive():
+        thread.join(_POLL_S)
+        if hooks.stopped():
+            raise Stopped
+        if time.monotonic() > end and not result:
+            raise Transient(f"the server did not answer within {limit_s:.0f} s", connected=False)
+    answer = result[0]
+    if isinstance(answer, _FAILURES):
+        raise _failed_to_connect(answer) from answer
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def _from_start(
     response: requests.Response, answer: PartNote, part: PartFile, file: RemoteFile, hooks: Hooks
 ) -> None:
@@ -176,7 +226,7 @@ def _from_start(
         raise Refused(f"the server's file has {answer.total} bytes, the published one {file.size}")
     start = _read(response)
     if not start:
-        raise Transient("the server sent nothing")
+        raise Transient("the server sent nothing", lasting=True)
     reason = error_page(start, response.headers.get("Content-Type", ""), file.name)
     if reason:  # judged before the part is touched: what it holds may still be good
         raise Refused(reason)
@@ -189,7 +239,16 @@ def _receive(
     response: requests.Response, part: PartFile, total: int | None, start: bytes, hooks: Hooks
 ) -> None:
     done = part.size
-    piece = start or _read(response)
+
+    def read() -> bytes:
+        try:
+            return _read(response)
+        except Transient as failure:
+            if failure.lasting and total is not None:
+                return b""  # said below, with figures
+            raise
+
+    piece = start or read()
     while piece:
         part.append(piece)
         done += len(piece)
@@ -198,17 +257,19 @@ def _receive(
             raise Stopped
         if total is not None and done >= total:
             break
-        piece = _read(response)
+        piece = read()
     if total is not None and done < total:
-        raise Transient(f"the connection ended after {done} of {total} bytes")
+        raise Transient(f"the connection ended after {done} of {total} bytes", lasting=True)
 
 
 def _read(response: requests.Response) -> bytes:
     """Read what has arrived, b"" at the end. Reads are short, so nothing is lost when the line drops."""
     try:
         return bytes(response.raw.read1(_CHUNK, decode_content=False) or b"")
-    except (HTTPError, OSError) as error:
-        raise Transient(_plainly(error)) from error
+    except (HTTPError, OSError, http.client.HTTPException, ValueError) as error:
+        # The server ended the connection in good order, with fewer bytes than it had promised.
+        short = any(isinstance(cause, http.client.IncompleteRead) for cause in _causes(error))
+        raise Transient(_plainly(error), lasting=short) from error
 
 
 def _check_range(
@@ -225,7 +286,7 @@ def _check_range(
         fits = False
     if not fits:
         part.discard()
-        raise Transient("the file changed on the server; starting afresh", at_once=True)
+        raise Transient("the file changed on the server; starting afresh", at_once=True, lasting=True)
     return whole
 
 
@@ -235,8 +296,14 @@ def _beyond_end(response: requests.Response, part: PartFile, offset: int, hooks:
     if match and match.group(3) == str(offset) and note is not None and note.total in (None, offset):
         hooks.begun(offset, offset)
         return
+    fits = match and match.group(3) == str(offset)
     part.discard()
-    raise Transient("the file on the server is shorter than what was received; starting afresh", at_once=True)
+    reason = (
+        f"the server announces {note.total} bytes and has {offset}"
+        if fits and note is not None
+        else "the file on the server is shorter than what was received; starting afresh"
+    )
+    raise Transient(reason, at_once=True, lasting=True)
 
 
 def _note(response: requests.Response, url: str) -> PartNote:
@@ -246,7 +313,7 @@ def _note(response: requests.Response, url: str) -> PartNote:
 
 def _length(response: requests.Response) -> int | None:
     value = response.headers.get("Content-Length", "")
-    if "Transfer-Encoding" in response.headers or not value.isdigit():
+    if "Transfer-Encoding" in response.headers or not _NUMBER.fullmatch(value):
         return None
     return int(value)
 
@@ -262,7 +329,7 @@ def _verdict(response: requests.Response) -> Transient | Refused:
 
 def _retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if _NUMBER.fullmatch(value):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
@@ -275,7 +342,8 @@ def _retry_after(response: requests.Response) -> float | None:
     return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 
 
-def _failed_to_connect(error: requests.RequestException) -> Transient | Refused:
+def _failed_to_connect(error: Exception) -> Transient | Refused:
+    causes = list(_causes(error))
     if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
         return Refused(f"the server's certificate is not trusted: {_plainly(error)}")
     if isinstance(
@@ -284,13 +352,53 @@ def _failed_to_connect(error: requests.RequestException) -> Transient | Refused:
             requests.exceptions.InvalidURL,
             requests.exceptions.InvalidSchema,
             requests.exceptions.MissingSchema,
-            requests.exceptions.TooManyRedirects,
             requests.exceptions.InvalidProxyURL,
+            LocationValueError,
+            http.client.InvalidURL,
         ),
-    ):
-        return Refused(_plainly(error))
-    answered = isinstance(error, requests.exceptions.ReadTimeout) or "aborted" in str(error).lower()
+    ) or not isinstance(error, (OSError, HTTPError, http.client.HTTPException)):
+        return Refused(f"it leads to an address that is none: {_first_line(error)}")
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return Refused("the server redirects without end")
+    if not isinstance(error, (requests.RequestException, HTTPError)) and isinstance(error, OSError):
+        return Refused(
+            _first_line(error)
+        )  # nothing was sent: certificates that the environment names are not there
+    for cause in causes:
+        # RemoteDisconnected is a BadStatusLine too: the server closed the connection without a word.
+        if isinstance(cause, http.client.RemoteDisconnected):
+            return Transient("the server closed the connection without an answer", lasting=True)
+        if isinstance(cause, http.client.BadStatusLine):
+            return Transient(f"the server does not speak HTTP: it sent {_shown(cause.line)}", lasting=True)
+        if isinstance(cause, http.client.HTTPException):
+            return Transient(
+                f"the server's answer breaks the rules of HTTP: {_first_line(cause)}", lasting=True
+            )
+    answered = "aborted" in str(error).lower()
     return Transient(_plainly(error), connected=answered)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and the errors that it was made of, which the libraries keep in various places."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
+
+
+def _shown(text: object) -> str:
+    """What a server sent, so that it can be read: printable, and not too much of it."""
+    shown = ascii(text)
+    return shown if len(shown) <= 60 else f"{shown[:56]}...'"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _plainly(error: BaseException) -> str:
@@ -310,4 +418,4 @@ def _plainly(error: BaseException) -> str:
     ):
         if sign in text:
             return words
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"{type(error).__name__}: {_first_line(error)}"

@@ -458,3 +458,17 @@ def test_a_hostile_pickle_is_refused_and_in_nobodys_way(run_cli: RunCli, home: P
     assert verified.returncode == 1, verified.stderr
     assert b"damaged" in verified.stdout
     assert not (tmp_path / "ran").exists()
+
+
+def test_how_long_it_may_take_is_said_beforehand_and_retries_are_the_users(
+    run: RunCli, server: FaultyServer
+) -> None:
+    server.files["/hedngan_generator_X.pth"].always = Fault(raw=b"220 ready\r\n")
+    done = run("download", "hedngan", "--retries", "1")
+    assert done.returncode == 3
+    first, *_ = lines(done.stderr)
+    assert "does not speak HTTP: it sent '220 ready" in first
+    assert re.search(r"trying again in \d s, once more, within \d s$", first)
+    quiet = run("download", "hedngan", "--retries", "0")
+    assert len(lines(quiet.stderr)) == 1
+    assert len(server.gets("/hedngan_generator_X.pth")) == 3
