@@ -16,10 +16,10 @@ def _generators() -> list[str]:
     return [entry.name for entry in MODELS if entry.kind == "generator"]
 
 
-def _backbones() -> list[str]:
-    from darkside_cli.models.backbones import backbone_names
+def _backbones() -> tuple[str, ...]:
+    from darkside_cli.models.names import BACKBONES
 
-    return list(backbone_names())
+    return BACKBONES
 
 
 def _inits() -> tuple[str, ...]:

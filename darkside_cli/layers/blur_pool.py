@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def binomial_kernel(taps: int) -> Tensor:
-    """Outer product of two rows of Pascal's triangle, ``(taps, taps)``, with sum 1.
+def binomial_kernel(taps: int, *, total: int = 1) -> list[list[float]]:
+    """Outer product of two rows of Pascal's triangle, ``taps`` by ``taps``, with sum ``total``.
 
-    ``taps=3`` is ``[1 2 1]`` in each direction, ``taps=4`` is ``[1 3 3 1]``.
+    ``taps=3`` is ``[1 2 1]`` in each direction, ``taps=4`` is ``[1 3 3 1]``. Plain numbers, exact ones: arithmetic with
+    tensors, even repeat, makes torch load its compiler or its symbolic mathematics on the meta device, for seconds.
     """
-    row = torch.tensor([float(comb(taps - 1, k)) for k in range(taps)])
-    kernel = torch.outer(row, row)
-    return kernel / kernel.sum()
+    row = [comb(taps - 1, k) / 2 ** (taps - 1) for k in range(taps)]
+    return [[total * a * b for b in row] for a in row]
 
 
 class BlurDownsample(nn.Module):
@@ -34,7 +34,7 @@ class BlurDownsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer("filt", binomial_kernel(3).repeat(channels, 1, 1, 1))
+        self.register_buffer("filt", torch.tensor([[binomial_kernel(3)]] * channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C, ceil(H / 2), ceil(W / 2))``; both sides must be at least 2."""
@@ -54,7 +54,7 @@ class BlurUpsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer("filt", (4 * binomial_kernel(4)).repeat(channels, 1, 1, 1))
+        self.register_buffer("filt", torch.tensor([[binomial_kernel(4, total=4)]] * channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C, 2 H, 2 W)``."""

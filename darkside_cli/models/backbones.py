@@ -16,6 +16,7 @@ from torch import nn
 
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.models import mininet
+from darkside_cli.models.names import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,9 @@ _OWN: Mapping[str, Callable[[], nn.Module]] = {mininet.NAME: mininet.MiniNet}
 """Networks that are not torchvision's."""
 
 
-@cache
 def backbone_names() -> tuple[str, ...]:
     """Names of all backbones, torchvision's as it calls the classifiers, in alphabetical order."""
-    import torchvision  # takes a second that only retrieval networks should pay
-
-    known = [*torchvision.models.list_models(module=torchvision.models), *_OWN]
-    return tuple(
-        sorted(name for name in known if any(re.fullmatch(family.pattern, name) for family in _FAMILIES))
-    )
+    return BACKBONES
 
 
 def _family(name: str) -> _Family:
@@ -100,9 +95,9 @@ def features_of_classifier(name: str) -> tuple[nn.Module, nn.Sequential]:
 
     Raises UnknownNameError as :func:`build_features` does.
     """
-    import torchvision
-
     family = _family(name)
+    import torchvision  # takes seconds that only retrieval networks should pay
+
     classifier = _OWN[name]() if name in _OWN else torchvision.models.get_model(name, weights=None)
     return classifier, nn.Sequential(*family.cut(classifier))
 

@@ -62,8 +62,10 @@ class Sobel(EdgeDetector):
     def __init__(self, config: SobelConfig = SobelConfig()) -> None:
         super().__init__(scale=1.0, mean_bgr=(0.0, 0.0, 0.0))
         self.config = config
-        horizontal = torch.outer(torch.tensor(_ALONG), torch.tensor(_ACROSS)) / 8
-        filters = torch.stack([horizontal, horizontal.T])[:, None]
+        # In plain numbers: on the meta device torch.outer loads torch's compiler, for seconds.
+        horizontal = [[a * b / 8 for b in _ACROSS] for a in _ALONG]
+        vertical = [list(column) for column in zip(*horizontal, strict=True)]
+        filters = torch.tensor([horizontal, vertical])[:, None]
         self.luminance = nn.Parameter(torch.tensor(LUMINANCE_BGR).view(1, 3, 1, 1))
         self.gradients = nn.ParameterList(filters.clone() for _ in range(config.scales))
         self.fusion_weight = nn.Parameter(torch.full((1, config.scales, 1, 1), _EDGE_LOGITS / config.scales))

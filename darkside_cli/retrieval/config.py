@@ -199,10 +199,10 @@ class FinetuneConfig:
     backbone: str = option(
         "vgg16",
         help="convolutional part of the network, as torchvision calls it",
-        choices_from="darkside_cli.models.backbones:backbone_names",
+        choices_from="darkside_cli.models.names:BACKBONES",
     )
     pooling: str = option(
-        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.models.retrieval_net:POOLINGS"
+        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.models.names:POOLINGS"
     )
     init: str = option(
         "imagenet",

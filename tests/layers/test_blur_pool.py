@@ -10,9 +10,10 @@ from darkside_cli.layers.blur_pool import BlurDownsample, BlurUpsample, binomial
 
 
 def test_binomial_kernels_by_hand() -> None:
-    assert binomial_kernel(1).tolist() == [[1.0]]
-    assert (binomial_kernel(3) * 16).tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
-    assert (binomial_kernel(4)[1] * 64).tolist() == [3, 9, 9, 3]
+    assert binomial_kernel(1) == [[1.0]]
+    assert binomial_kernel(3, total=16) == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
+    assert binomial_kernel(4, total=64)[1] == [3, 9, 9, 3]
+    assert sum(map(sum, binomial_kernel(4))) == 1
 
 
 def test_downsampling_by_hand() -> None:

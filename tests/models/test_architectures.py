@@ -49,3 +49,25 @@ def test_registry_does_not_import_torch() -> None:
     code = "import sys, darkside_cli.models.architectures; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_shapes_are_told_without_torchs_compiler() -> None:
+    """One tensor operation too many on the meta device loads it, or sympy, and takes seconds in every call."""
+    code = (
+        "import sys\n"
+        "from darkside_cli.models.architectures import ARCHITECTURES\n"
+        "from darkside_cli.models.weights import expected_shapes\n"
+        "from darkside_cli.registry import resolve\n"
+        "for entry in ARCHITECTURES:\n"
+        "    if entry.kind == 'descriptor':\n"
+        "        continue  # torchvision loads the compiler by itself\n"
+        "    config = resolve(entry.config)\n"
+        "    expected_shapes(entry.name, config())\n"
+        "    for setting in ('antialias_down', 'antialias_up'):\n"
+        "        if setting in config.__dataclass_fields__:\n"
+        "            expected_shapes(entry.name, config(**{setting: True}))\n"
+        "    found = [m for m in ('torch._dynamo', 'sympy', 'torchvision') if m in sys.modules]\n"
+        "    assert not found, (entry.name, found)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

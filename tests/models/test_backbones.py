@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from darkside_cli.errors import UnknownNameError
@@ -15,6 +17,7 @@ from darkside_cli.models.backbones import (
     recognise_backbone,
     smallest_side_px,
 )
+from darkside_cli.models.names import OWN_BACKBONES
 
 ONE_OF_EACH_FAMILY = (
     "alexnet", "vgg16", "vgg11_bn", "resnet18", "resnext50_32x4d", "densenet121", "squeezenet1_1",
@@ -36,6 +39,10 @@ def test_names_are_those_of_torchvision() -> None:
     assert {"alexnet", "vgg16", "resnet18", "resnet50", "resnet101", "resnet152"} <= set(names)
     assert set(ONE_OF_EACH_FAMILY) <= set(names)
     assert not {"vit_b_16", "googlenet", "vgg", "quantized_resnet18"} & set(names)
+    of_torchvision = torchvision.models.list_models(module=torchvision.models)
+    fitting = r"vgg\d.*|alexnet|.*resnet\d.*|resnext.*|densenet.*|squeezenet.*|mobilenet.*|efficientnet.*"
+    known = [name for name in of_torchvision if re.fullmatch(fitting, name)]
+    assert names == tuple(sorted([*known, *OWN_BACKBONES]))
 
 
 @pytest.mark.parametrize("name", ALL)
