@@ -208,7 +208,7 @@ def _print_scores(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> Non
 def translate(step: TranslateStep, settings: Settings) -> Outcome:
     """Translate the images that are named on standard input."""
     from darkside_cli.cli.obtain import obtain_model
-    from darkside_cli.data.outputs import plan_outputs
+    from darkside_cli.data.outputs import changed_names, plan_outputs
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.gan.translate import load_generator
     from darkside_cli.gan.translate_files import FileOptions, translate_files
@@ -221,6 +221,8 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
         if not jobs:
             progress.emit(Notice("no image names came in: nothing to do"))
             return Outcome(outputs={"images": []})
+        for line in changed_names(jobs):
+            progress.emit(Notice(line))
         model = generator(step.model, settings.root)
         obtain_model(settings.session, model, kind="generator", download=settings.download)
         translator = load_generator(

@@ -177,6 +177,7 @@ def translate(
     Results go to the folder ./night under the same relative names. What is there already is not made again.
     """
     from darkside_cli.data.listing import expand_inputs, plan_outputs
+    from darkside_cli.data.outputs import changed_names
     from darkside_cli.gan.compare import is_sheet
 
     given = options.input_paths(paths, null=null)
@@ -192,6 +193,8 @@ def translate(
     progress = session.progress()
     if not jobs:
         return _nothing_to_do(given, progress, recursive=recursive)
+    for line in changed_names(jobs, most=len(jobs) if session.verbose else 5):
+        progress.emit(Notice(line))
 
     if model is None:
         model, choice = default_generator(session, download=download)

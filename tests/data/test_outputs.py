@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from darkside_cli.data import outputs
 from darkside_cli.data.formats import IMAGE_SUFFIXES, can_write, format_of_path, suffix_of_format
 from darkside_cli.data.listing import expand_inputs
-from darkside_cli.data.outputs import InputImage, TranslationJob, plan_outputs
+from darkside_cli.data.outputs import InputImage, TranslationJob, changed_names, plan_outputs
 from darkside_cli.errors import UnknownNameError, UsageError
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file names")
@@ -161,38 +162,92 @@ def test_names_do_not_depend_on_the_order():
     assert dict(zip(names[::-1], plan(*names[::-1], format="png"), strict=True)) == targets
 
 
-def test_upper_and_lower_case_collide():
+@pytest.fixture
+def equal_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that takes upper and lower case, and Unicode forms, for the same."""
+    monkeypatch.setattr(outputs, "tried_out", lambda folder: (True, True))
+
+
+composed, decomposed = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.usefixtures("equal_names")
+def test_upper_and_lower_case_and_unicode_forms_collide_where_the_file_system_says_so():
     assert plan("a.jpg", "A.png", format="png") == ["night/a.jpg.png", "night/A.png.png"]
-    # upper case sorts first; the other one is numbered, so that both fit a file system that ignores case
-    assert plan("x/a.jpg", "X/A.JPG") == ["night/x/a.jpg-2.jpg", "night/X/A.JPG.JPG"]
+    assert plan("a.JPG", "a.jpg") == ["night/a.JPG", "night/a-2.jpg"]
+    assert plan("a.jpg", "a.JPG") == ["night/a-2.jpg", "night/a.JPG"]
+    assert plan(f"{composed}.jpg", f"{decomposed}.png", format="png") == [
+        f"night/{composed}.jpg.png",
+        f"night/{decomposed}.png.png",
+    ]
 
 
-def test_unicode_forms_collide():
-    composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.png"
-    assert plan(composed, decomposed, format="png") == [f"night/{composed}.png", f"night/{decomposed}.png"]
+@posix_only
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take such names for the same")
+def test_upper_and_lower_case_and_unicode_forms_keep_their_names_where_they_differ(here: Path):
+    names = ["a.JPG", "a.jpg", "A.jpg", f"{composed}.jpg", f"{decomposed}.jpg", "x/a.jpg", "X/A.JPG"]
+    assert plan(*names) == [f"night/{name}" for name in names]
+    assert plan("a.jpg", "A.png", format="png") == ["night/a.png", "night/A.png"]
+    # What only resembles a result is none: it stays an input.
+    assert plan("a.jpg", "A_n.jpg", out_dir=None, suffix="_n", drop_results=True) == ["a_n.jpg", "A_n_n.jpg"]
+    assert list(here.iterdir()) == []  # nothing is left of trying the file system out
+
+
+@posix_only
+def test_file_systems_are_tried_out_only_for_names_that_resemble_each_other(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+    real = outputs.tried_out
+    monkeypatch.setattr(outputs, "tried_out", lambda folder: (asked.append(folder), real(folder))[1])
+    plan("a.jpg", "b.jpg", "x/a.jpg", ("/far/a.jpg", "a.jpg"))
+    assert asked == []
+    plan("a.jpg", "a.JPG", "b.jpg", "B.jpg")
+    assert asked == [str(here)]  # once, where night/ will be
+    assert real("/nowhere/at/all") == (True, True)
 
 
 @posix_only
 def test_spellings_and_links_of_the_output_folder_collide(here: Path):
-    (here / "real").mkdir()
+    (here / "one").mkdir()
     (here / "night").mkdir()
-    (here / "night" / "link").symlink_to(here / "real")
-    (here / "night" / "real").symlink_to(here / "real")
-    assert plan("link/a.jpg", "real/a.jpg") == ["night/link/a.jpg.jpg", "night/real/a.jpg-2.jpg"]
+    (here / "night" / "link").symlink_to(here / "one")
+    (here / "night" / "real").symlink_to(here / "one")
+    assert plan("link/a.jpg", "real/a.jpg") == ["night/link/a.jpg", "night/real/real/a.jpg"]
+
+
+def test_of_one_name_from_several_folders_one_keeps_it_and_the_others_get_their_folders():
+    # decided in the order of the sources' names, whatever the order they are given in
+    pairs = [("x/a.jpg", "a.jpg"), ("y/a.jpg", "a.jpg"), ("z/a.jpg", "a.jpg")]
+    targets = ["night/a.jpg", "night/y/a.jpg", "night/z/a.jpg"]
+    assert plan(*pairs) == targets
+    assert plan(*reversed(pairs)) == targets[::-1]
+    assert plan("a.jpg", ("p/a.jpg", "a.jpg"), ("q/p/a.jpg", "a.jpg")) == [
+        "night/a.jpg",
+        "night/p/a.jpg",
+        "night/p/a-2.jpg",
+    ]
+    # Never out of the output folder, whatever the path is like.
+    assert plan("a.jpg", ("../x/../q/a.jpg", "a.jpg")) == ["night/a.jpg", "night/q/a.jpg"]
 
 
 def test_collisions_that_extensions_do_not_resolve():
-    # numbered in the order of the sources' names, whatever the order they are given in
-    pairs = [("x/a.jpg", "a.jpg"), ("y/a.jpg", "a.jpg"), ("z/a.jpg", "a.jpg")]
-    targets = ["night/a.jpg.jpg", "night/a.jpg-2.jpg", "night/a.jpg-3.jpg"]
-    assert plan(*pairs) == targets
-    assert plan(*reversed(pairs)) == targets[::-1]
     # a.jpg.png twice
     assert plan("a.jpg", "a.gif", "a.jpg.tif", format="png") == [
         "night/a.jpg.png",
         "night/a.gif.png",
         "night/a.jpg-2.png",
     ]
+
+
+def test_changed_names_are_told():
+    images = [InputImage(Path(name), PurePath("a.jpg")) for name in ("x/a.jpg", "y/a.jpg", "z/a.jpg")]
+    jobs = plan_outputs(images, out_dir=Path("night"), suffix="", format=None)
+    assert changed_names(jobs[:1]) == []
+    assert [job.instead_of for job in jobs] == [None, Path("night/a.jpg"), Path("night/a.jpg")]
+    told = changed_names(jobs, most=1)
+    assert told[0] == "y/a.jpg is written to night/y/a.jpg: night/a.jpg would be another image's too"
+    assert "1 more" in told[1]
 
 
 # Nobody's photograph is overwritten
@@ -211,8 +266,12 @@ def test_another_source():
     assert "a_n.jpg" in error.message
     error = refused("a.jpg", ("night/a.jpg", "b.jpg"))
     assert "night/a.jpg" in error.message
-    assert refused("a.jpg", ("NIGHT/A.jpg", "b.jpg"))
     assert refused("a.gif", "a.png", ("night/a.gif.png", "c.png"))
+
+
+@pytest.mark.usefixtures("equal_names")
+def test_another_source_by_another_spelling():
+    assert refused("a.jpg", ("NIGHT/A.jpg", "b.jpg"))
 
 
 @posix_only
@@ -311,7 +370,7 @@ def test_a_run_overwrites_nothing_and_a_second_run_plans_the_same(
         jobs = plan_folder(root, out_dir, suffix, format)
     except UsageError:
         return
-    targets = [os.path.normcase(job.target).casefold() for job in jobs]
+    targets = [os.path.normcase(job.target) for job in jobs]
     assert len(set(targets)) == len(targets)
     for job in jobs:
         assert job.source.read_bytes() == b"day"
