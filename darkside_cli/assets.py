@@ -30,7 +30,7 @@ def _of_model(model: ModelEntry) -> Asset:
         name=model.name,
         aliases=model.aliases,
         summary=model.summary,
-        groups=_GROUPS.get(model.kind, ("weights",)),
+        groups=() if model.by_name_only else _GROUPS.get(model.kind, ("weights",)),
         files=tuple(
             RemoteFile(path=file.path, urls=file.urls, sha256=file.sha256 or "", size=file.size_bytes)
             for file in model.files

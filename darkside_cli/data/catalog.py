@@ -33,9 +33,6 @@ PARIS = (
     "Large Scale Image Databases, CVPR 2008"
 )
 TOKYO = "Torii, Arandjelović, Sivic, Okutomi, Pajdla: 24/7 Place Recognition by View Synthesis, CVPR 2015"
-NO_FEAR = (
-    "Jenicek, Chum: No Fear of the Dark: Image Retrieval under Varying Illumination Conditions, ICCV 2019"
-)
 DARK_SIDE = "Mohwald, Jenicek, Chum: Dark Side Augmentation, ICCV 2023"
 
 
@@ -70,37 +67,6 @@ def _initial(
         needed_by=needed,
         citation=SFM,
         source=f"{_CIRTORCH}/networks/imagenet/",
-    )
-
-
-def _retrieval_network(name: str, folder: str, summary: str) -> Asset:
-    stem = name.rpartition("-")[0]
-    return Asset(
-        name=stem.lower(),
-        aliases=(stem,) if stem != stem.lower() else (),
-        summary=summary,
-        files=(_network(f"{name}.pth", folder),),
-        needed_by=("evaluate --model PATH", "extract --model PATH"),
-        citation=SFM,
-        source=f"{_CIRTORCH}/networks/{folder}/",
-    )
-
-
-def _earlier_network(name: str, summary: str, *files: str) -> Asset:
-    return Asset(
-        name=name,
-        summary=summary,
-        files=tuple(
-            RemoteFile(
-                path=f"weights/{file}",
-                urls=(f"{_DAYNIGHT}/models/{file}",),
-                sha256=file.rpartition(".")[0].rpartition("-")[2],
-            )
-            for file in files
-        ),
-        needed_by=("evaluate --model PATH", "extract --model PATH"),
-        citation=NO_FEAR,
-        source=f"{_DAYNIGHT}/models/",
     )
 
 
@@ -329,47 +295,5 @@ DATA: Registry[Asset] = Registry(
         _initial("resnet101", "ResNet-101", "10a101d", ("train",), ("finetune --backbone resnet101",)),
         _initial("resnet50", "ResNet-50", "ac468af", (), ("finetune --backbone resnet50",)),
         _initial("resnet152", "ResNet-152", "1011020", (), ("finetune --backbone resnet152",)),
-        _retrieval_network(
-            "retrievalSfM120k-vgg16-gem-b4dcdc6", "retrieval-SfM-120k", "cirtorch's GeM VGG16"
-        ),
-        _retrieval_network(
-            "retrievalSfM120k-resnet101-gem-b80fb85", "retrieval-SfM-120k", "cirtorch's GeM ResNet-101"
-        ),
-        *(
-            _retrieval_network(name, folder, f"cirtorch's GeM ResNet-{depth} with whitening, {trained}")
-            for folder, trained, names in (
-                (
-                    "retrieval-SfM-120k",
-                    "trained on Retrieval-SfM 120k",
-                    (
-                        ("rSfM120k-tl-resnet50-gem-w-97bf910", 50),
-                        ("rSfM120k-tl-resnet101-gem-w-a155e54", 101),
-                        ("rSfM120k-tl-resnet152-gem-w-f39cada", 152),
-                    ),
-                ),
-                (
-                    "gl18",
-                    "trained on Google Landmarks 2018",
-                    (
-                        ("gl18-tl-resnet50-gem-w-83fdc30", 50),
-                        ("gl18-tl-resnet101-gem-w-a4d43db", 101),
-                        ("gl18-tl-resnet152-gem-w-21278d5", 152),
-                    ),
-                ),
-            )
-            for name, depth in names
-        ),
-        _earlier_network(
-            "vgg_clahe_sfmnd",
-            "GeM VGG16 with CLAHE, trained on day and night images (2019), and its whitening",
-            "vgg_clahe_sfmnd0.25-85f6ced3.pth",
-            "vgg_clahe_sfmnd0.25-lw-d706adc9.pkl",
-        ),
-        _earlier_network(
-            "alex_clahe_sfmnd",
-            "GeM AlexNet with CLAHE, trained on day and night images (2019), and its whitening",
-            "alex_clahe_sfmnd0.25-4142b192.pth",
-            "alex_clahe_sfmnd0.25-whit-87d5d095.pkl",
-        ),
     ),
 )

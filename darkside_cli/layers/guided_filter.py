@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.layers.autocast import without_autocast
+
 Columns = tuple[Tensor, Tensor, Tensor]
 
 
@@ -26,8 +28,7 @@ def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, 
     added to the guide's variances: where it varies less, the target is smoothed instead of followed. Computed in
     float32 whatever is given, as variances need it.
     """
-    device = "cpu" if image.is_meta else image.device.type  # for shapes alone, nothing is computed
-    with torch.autocast(device, enabled=False):
+    with without_autocast(image.device.type):
         slopes, offsets = _coefficients(small.float(), target.float(), radius, eps)
         size = image.shape[-2:]
         guide = image.float()

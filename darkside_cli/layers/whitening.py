@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from darkside_cli.layers.autocast import without_autocast
 from darkside_cli.layers.normalise import l2_normalise
 
 
@@ -23,7 +24,7 @@ class LearnedWhitening(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """``(B, in_features)`` to ``(B, out_features)``, in at least float32."""
         dtype = torch.promote_types(self.weight.dtype, torch.float32)
-        with torch.autocast(input.device.type, enabled=False):
+        with without_autocast(input.device.type):
             return F.linear(input.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
 
 
@@ -49,7 +50,7 @@ class WhiteningProjection(nn.Module):
 
     def forward(self, descriptors: Tensor) -> Tensor:
         """Descriptors ``(B, D)`` to whitened ones ``(B, K)`` of unit length, float32."""
-        with torch.autocast(descriptors.device.type, enabled=False):
+        with without_autocast(descriptors.device.type):
             return l2_normalise((descriptors.float() - self.mean) @ self.projection.T)
 
     def extra_repr(self) -> str:

@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from darkside_cli.models.earlier_networks import EARLIER_NETWORKS, EarlierNetwork
 from darkside_cli.registry import Entry, Registry
 
 Triple = tuple[float, float, float]
@@ -61,7 +62,8 @@ class ModelEntry(Entry):
     ``std`` (in ``colour_order``, of channels in [0, 1]) are what the network's input is normalised with.
     ``direction`` is "day2night", "night2day" or None. ``scores`` maps a data set (or "avg") to the published
     mAP in percent. ``record`` is the path, in this package, of a JSON file that says how a model of ours was trained:
-    command, pictures with their sources and terms, time, machine, versions, scores.
+    command, pictures with their sources and terms, time, machine, versions, scores. ``by_name_only`` models are in no
+    group of what can be downloaded.
     """
 
     kind: str
@@ -76,6 +78,7 @@ class ModelEntry(Entry):
     colour_order: str = "rgb"
     record: str = ""
     licence_note: str = ""
+    by_name_only: bool = False
     scores: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def training(self) -> dict[str, Any]:
@@ -139,6 +142,33 @@ def _descriptor(backbone: str, title: str, method: str, method_title: str, *scor
     )
 
 
+def _earlier(network: EarlierNetwork) -> ModelEntry:
+    """As published, the end of a file's name is the beginning of its digest."""
+    return ModelEntry(
+        name=network.name,
+        aliases=network.aliases,
+        summary=network.summary,
+        target="darkside_cli.models.retrieval_net:RetrievalNet",
+        kind="descriptor",
+        method="metric learning",
+        files=tuple(
+            WeightFile(
+                path=f"{network.place}/{file}",
+                urls=(f"{network.source}{file}",),
+                role=role,
+                sha256=file.rpartition(".")[0].rpartition("-")[2],
+            )
+            for file, role in zip(network.files, ("weights", "whitening"), strict=False)
+        ),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        licence="not stated",
+        source=network.source,
+        paper=network.paper,
+        by_name_only=True,
+    )
+
+
 MODELS: Registry[ModelEntry] = Registry(
     "model",
     (
@@ -195,6 +225,7 @@ MODELS: Registry[ModelEntry] = Registry(
             source=_PROJECT,
             paper="https://arxiv.org/abs/1612.02103",
         ),
+        *map(_earlier, EARLIER_NETWORKS),
     ),
 )
 

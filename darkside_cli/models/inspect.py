@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import CheckpointError, DarksideError, UsageError
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.weights import Checkpoint
 from darkside_cli.registry import resolve
+
+# Sides that every network here takes at least one of: multiples of what any of them halves its images to.
+_LARGER_PX = (64, 128, 256, 512, 1024, 2048)
 
 
 @dataclass(frozen=True)
@@ -110,24 +113,46 @@ def run_on_meta(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
     """Run ``module`` in eval mode for shapes alone, on ``inputs`` of the meta device, and give its output.
 
     The module's tensors are replaced during the call, so it must not be used by another thread meanwhile.
-    Raises UsageError if the network cannot take inputs of that size.
+    Raises UsageError if the network cannot take inputs of that size, CheckpointError, with the reason, if it takes
+    none of any size.
     """
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    stand_ins = {name: value.detach().to("meta") for name, value in tensors.items()}
     modes = {each: each.training for each in module.modules()}
     try:
         module.eval()
-        with torch.no_grad():
-            return functional_call(module, stand_ins, inputs)
+        return _shapes(module, inputs)
     except (RuntimeError, ValueError) as error:
-        size = "x".join(map(str, first_tensor(inputs).shape[2:]))
-        raise UsageError(
-            f"{architecture_of(module)} cannot take images of {size} pixels: its layers leave nothing of them",
-            hint="give a larger size",
-        ) from error
+        raise _why_not(module, inputs, error) from error
     finally:
         for each, training in modes.items():
             each.training = training
+
+
+def _shapes(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    stand_ins = {name: value.detach().to("meta") for name, value in tensors.items()}
+    with torch.no_grad():
+        return functional_call(module, stand_ins, inputs)
+
+
+def _why_not(module: nn.Module, inputs: tuple[Any, ...], error: Exception) -> DarksideError:
+    """Images are too small if larger ones can be taken; else something else is wrong, and ``error`` says what."""
+    name, given = architecture_of(module), first_tensor(inputs)
+    if len(inputs) == 1 and given.ndim == 4:
+        size = "x".join(map(str, given.shape[2:]))
+        for side in _LARGER_PX:
+            if side > min(given.shape[2:]):
+                try:
+                    _shapes(module, (given.new_empty((*given.shape[:2], side, side)),))
+                except (RuntimeError, ValueError):
+                    continue
+                return UsageError(
+                    f"{name} cannot take images of {size} pixels: its layers leave nothing of them",
+                    hint="give a larger size",
+                )
+    reason = " ".join(str(error).split())
+    return CheckpointError(
+        f"{name} cannot be followed through its layers: {reason}", hint="see if the file is what it should be"
+    )
 
 
 def example_inputs(module: nn.Module, size_px: int) -> tuple[Any, ...]:

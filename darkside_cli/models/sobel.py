@@ -9,13 +9,13 @@ the local brightness, so that a street has much the same edges by day and in dim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from darkside_cli.layers.autocast import without_autocast
 from darkside_cli.models.checks import require_at_least
 from darkside_cli.models.edge_detector import EdgeDetector
 from darkside_cli.models.initialise import initialise
@@ -92,7 +92,7 @@ class Sobel(EdgeDetector):
 
     def _fused(self, x: Tensor, height: int, width: int) -> Tensor:
         # Differences of nearby values and their squares lose too much in half precision.
-        with _without_autocast(x.device.type):
+        with without_autocast(x.device.type):
             luminance = F.conv2d(x.float(), self.luminance)
             maps: list[Tensor] = []
             seen: list[Tensor] = []
@@ -114,11 +114,6 @@ class Sobel(EdgeDetector):
         if self.correction is not None:
             logits = logits + self.correction(torch.cat([*maps, *seen], dim=1)).float()
         return logits
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[None]:
-    """Context without autocast; shapes alone ("meta") have none to switch off, and torch refuses to."""
-    return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 
 def _surroundings(x: Tensor) -> Tensor:

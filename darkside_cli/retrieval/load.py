@@ -169,9 +169,10 @@ def _in_folder(folder: Path) -> Path:
     return found
 
 
-def _published_whitening(entry: ModelEntry, root: DataRoot) -> Path:
-    path = next(root / file.path for file in entry.files if file.role == "whitening")
-    if not path.is_file():
+def _published_whitening(entry: ModelEntry, root: DataRoot) -> Path | None:
+    """The whitening published beside the weights; None for those that hold their own."""
+    path = next((root / file.path for file in entry.files if file.role == "whitening"), None)
+    if path is not None and not path.is_file():
         raise MissingAssetError(
             f"the whitening of '{entry.name}' is not on this machine",
             hint=f"{how_to_get(entry, root)}; or ask for plain descriptors with --no-whiten",

@@ -19,6 +19,7 @@ from darkside_cli.models.catalog import (
     missing_files,
     state_on_disk,
 )
+from darkside_cli.models.earlier_networks import EARLIER_NETWORKS
 from darkside_cli.registry import resolve
 
 
@@ -47,7 +48,9 @@ def test_published_models() -> None:
     assert [e.name for e in MODELS if e.kind == "generator" and not e.embedded] == ["cyclegan", "hedngan"]
     assert [e.name for e in MODELS if e.kind == "edge-detector"] == ["hed", "rcf"]
     descriptors = [e for e in MODELS if e.kind == "descriptor"]
-    assert len(descriptors) == 4
+    assert len([e for e in descriptors if not e.by_name_only]) == 4
+    assert MODELS.get("rSfM120k-tl-resnet50-gem-w") is MODELS.get("rsfm120k-tl-resnet50-gem-w")
+    assert len(EARLIER_NETWORKS) == len(descriptors) - 4
     assert MODELS.get("gem_r101_hedngan") is MODELS.get("gem_resnet101_hedngan")
     assert MODELS.get("gem_r101_cyclegan").weights.path == "weights/cyclegan_embed_resnet101.pth"
     with pytest.raises(UnknownNameError, match="did you mean hedngan"):
@@ -55,7 +58,7 @@ def test_published_models() -> None:
 
 
 def test_published_scores_are_the_readmes() -> None:
-    scores = {e.name: e.scores for e in MODELS if e.kind == "descriptor"}
+    scores = {e.name: e.scores for e in MODELS if e.kind == "descriptor" and not e.by_name_only}
     assert scores["gem_vgg16_cyclegan"] == {
         "avg": 74.0,
         "tokyo247": 90.2,
@@ -82,17 +85,24 @@ def test_every_entry_is_complete() -> None:
         assert each.paper.startswith("https://")
         assert each.kind in ("generator", "descriptor", "edge-detector")
         assert (each.direction == "day2night") == (each.kind == "generator")
-        assert [file.role for file in each.files] == ["weights", "whitening"][
-            : 1 + (each.kind == "descriptor")
-        ]
+        with_whitening = each.kind == "descriptor" and each.weights.path.startswith("weights/")
+        assert [file.role for file in each.files] == ["weights", "whitening"][: 1 + with_whitening]
         assert re.fullmatch(r"[a-z0-9_-]+", each.name), (
             "locate() tells names from paths by the lack of / and ."
         )
         for file in each.files:
-            assert file.path.startswith("weights/")
+            assert file.path.startswith(("weights/", "data/networks/"))
             assert file.embedded or file.urls[0].endswith(Path(file.path).name)
     assert "GPL-3" in MODELS.get("hed").licence
     assert "not for commercial use" in MODELS.get("rcf").licence_note
+
+
+def test_hash_prefixes_come_from_the_names() -> None:
+    prefixes = {Path(file.path).name: file.sha256 for e in MODELS if e.by_name_only for file in e.files}
+    assert len(prefixes) == 8 + 4
+    assert all(f"-{digest}." in name for name, digest in prefixes.items())
+    assert prefixes["gl18-tl-resnet152-gem-w-21278d5.pth"] == "21278d5"
+    assert prefixes["vgg_clahe_sfmnd0.25-lw-d706adc9.pkl"] == "d706adc9"
 
 
 def test_targets_are_registered_architectures() -> None:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.discriminator import PatchDiscriminator
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.hed import Hed
 from darkside_cli.models.inspect import LayerSummary, describe, first_tensor
 from darkside_cli.models.patch_sample import PatchSampleMlp, PatchSampleMlpConfig
+from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.models.weights import Checkpoint, expected_shapes
 from darkside_cli.registry import resolve
 
@@ -158,6 +159,26 @@ def test_sizes_that_do_not_work() -> None:
     assert not any(each._forward_hooks for each in module.modules()), (
         "hooks are taken off after a failure, too"
     )
+
+
+class Broken(nn.Module):
+    """Fails for images of every size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ torch.zeros(5, 7, 9, device=x.device)
+
+
+def test_what_fails_at_every_size_is_not_called_too_small() -> None:
+    with pytest.raises(CheckpointError, match="Broken cannot be followed through its layers: ") as caught:
+        describe(Broken(), 64)
+    assert "size" in caught.value.message, "torch's own words"
+    assert "leave nothing" not in caught.value.message
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_networks_with_whitening_layers(local: bool) -> None:
+    config = RetrievalNetConfig(backbone="squeezenet1_1", local_whitening=local, whitening=True)
+    assert describe(RetrievalNet(config), 64).layers[-1].output_shape == (1, 512)
 
 
 def test_name_may_be_given() -> None:
