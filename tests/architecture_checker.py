@@ -15,7 +15,7 @@ PACKAGE = "darkside_cli"
 
 RANKS = {
     **dict.fromkeys(("cli", "hub"), 5),
-    "demo": 4,
+    **dict.fromkeys(("demo", "jobs"), 4),
     **dict.fromkeys(("gan", "retrieval", "report", "compat", "assets"), 3),
     **dict.fromkeys(("engine", "models", "losses", "data", "evaluation"), 2),
     "layers": 1,
@@ -49,7 +49,7 @@ HEAVY = {
     "onnx",
     "onnxruntime",
 }
-TORCH_FREE = ("models.catalog", "models.architectures", "data.catalog")
+TORCH_FREE = ("jobs.request", "models.catalog", "models.architectures", "data.catalog")
 TORCH_FREE_UNITS = {"config", "events", "registry", "errors", "remote", "units", "assets", "cli"}
 
 
