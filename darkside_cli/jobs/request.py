@@ -16,6 +16,7 @@ for that.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -88,13 +89,18 @@ class Asked:
     default: Any
 
 
-@cache
 def asked(request: type[Request]) -> Mapping[str, Asked]:
     """Fields of a request type by name: its own first, then those of the types that it builds on."""
+    key: Any = request  # mypy does not see that a type can be hashed
+    return _asked(key)
+
+
+@cache
+def _asked(request: type[Request]) -> Mapping[str, Asked]:
     hints = get_type_hints(request)
     declared = {each.name: each for each in dataclasses.fields(request)}
     order = dict.fromkeys(
-        name for cls in request.__mro__ for name in cls.__dict__.get("__annotations__", {}) if name in declared
+        name for cls in request.__mro__ for name in inspect.get_annotations(cls) if name in declared
     )
     return {
         name: Asked(name, hints[name], declared[name].metadata[_METADATA_KEY], declared[name].default)
@@ -158,7 +164,9 @@ def make(request: type[R], *arguments: Any, **options: Any) -> R:
             raise UnknownNameError("option", name, known)
     if arguments:
         if len(arguments) > 1 or request.positional is None or request.positional in options:
-            raise UsageError(f"{request.__name__} takes its values by name", hint=f"known: {', '.join(known)}")
+            raise UsageError(
+                f"{request.__name__} takes its values by name", hint=f"known: {', '.join(known)}"
+            )
         options[request.positional] = arguments[0]
     return request(**options)
 
