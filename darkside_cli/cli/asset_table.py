@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from darkside_cli.data.inventory import State
 
 COLUMNS = ("name", "groups", "here", "size", "what", "licence", "source", "needed by")
+#: Left out, in this order, where the terminal is narrow.
+SPARE = ("source", "needed by", "licence", "groups")
 
 
 def published_size(asset: Asset) -> int | None:

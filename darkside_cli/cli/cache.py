@@ -148,7 +148,12 @@ def _list(
         ],
         title=f"data folder: {store.root} ({session.root.origin})",
     )
-    if not session.quiet:
+    if not (rows or caches or rest or session.quiet):
+        say(
+            f"the data folder {store.root} ({session.root.origin}) is empty; {human_size(free)} free; "
+            "darkside download --list shows what there is"
+        )
+    elif not session.quiet:
         more = f", {human_size(rest)} of leftovers (darkside cache prune)" if rest else ""
         say(f"{human_size(used)} in {store.root}{more}; {human_size(free)} free")
     return EXIT_DONE

@@ -1,4 +1,4 @@
-"""``darkside doctor``: versions, devices, the data folder, and what each command lacks."""
+"""``darkside doctor``: what works here, devices, versions, the data folder, and last what each command lacks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from darkside_cli.cli.session import Session, command
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from darkside_cli.data.store import AssetStore
 
 LIBRARIES = (
@@ -30,10 +32,34 @@ LIBRARIES = (
     "rich",
     "requests",
     "matplotlib",
+    "onnx",
     "onnxruntime",
     "tensorboard",
     "graphviz",
+    "torch-fidelity",
+    "faiss-cpu",
 )
+NOT_INSTALLED = "not installed"
+#: What needs neither downloads nor anything but what is installed with darkside.
+ALWAYS = (
+    ("samples, sort", "day photographs to try things on; yours told apart by day and night"),
+    ("translate", "photographs to night with darkside-mini, or with a generator of yours"),
+    ("demo", "the whole method on a city that is made here"),
+    ("train-gan", "on photographs of yours; cyclegan, cut, or any method with --edge-detector sobel"),
+    ("finetune, whiten", "on places of yours: a folder a place (finetune with --init random)"),
+    ("extract, search", "with a model of yours"),
+    ("evaluate", "a model of yours, on places of yours"),
+)
+#: Packages that not everybody needs, and what for.
+OPTIONAL = {
+    "onnx": "export to ONNX: pip install 'darkside-cli[onnx]'",
+    "onnxruntime": "export checks its file: pip install 'darkside-cli[onnx]'",
+    "graphviz": "models --graph: pip install 'darkside-cli[graph]'",
+    "dot (draws graphs)": "models --graph: the program dot of graphviz, from your system's packages",
+    "tensorboard": "a training's curves there: pip install 'darkside-cli[tensorboard]'",
+    "torch-fidelity": "train-gan --set samples.fid=true: pip install 'darkside-cli[fid]'",
+    "faiss-cpu": "search --backend faiss: pip install 'darkside-cli[faiss]'",
+}
 VARIABLES = (
     "DARKSIDE_HOME",
     "CIRTORCH_ROOT",
@@ -59,21 +85,67 @@ def doctor(session: Session, json: options.Json = False) -> int:
     if json:
         session.output.json(facts)
         return EXIT_DONE
-    lines: list[str] = []
-    for title in ("versions", "devices", "data", "environment"):
-        pairs: dict[str, Any] = facts[title]
-        width = max(map(len, pairs), default=0)
-        lines += [title, *(f"  {key:<{width}}  {value}" for key, value in pairs.items()), ""]
-    lines.append("assets that commands lack")
-    for name, lacking in _lacking(store).items():
-        what = (
-            f"lacks {', '.join(lacking)}; darkside download {' '.join(lacking)}"
-            if lacking
-            else "has everything"
-        )
-        lines.append(f"  {name}: {what}")
-    session.output.text("\n".join(lines))
+    first, last = _works(store, facts), _lacks(store, facts)
+    for title, pairs in (
+        ("what works now", first),
+        *((title, list(facts[title].items())) for title in ("devices", "versions", "data", "environment")),
+    ):
+        if title == "versions":
+            pairs = [(name, version) for name, version in pairs if version != NOT_INSTALLED]
+        if pairs:
+            session.output.text(title)
+            session.output.facts(pairs, indent="  ")
+            session.output.text("")
+    session.output.text("what is lacking")
+    for title, pairs in last:
+        session.output.text(f"  {title}")
+        session.output.facts(pairs, indent="    ")
+    if not last:
+        session.output.text("  nothing")
     return EXIT_DONE
+
+
+def _works(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What can be done at once: what needs nothing, then what was downloaded, by the option that takes it."""
+    if "usable" not in facts["devices"]:  # torch is broken
+        return [("samples", "the rest needs torch, see below"), ("download", "weights and data can be got")]
+    here = _by_use(store, lambda complete: complete)
+    return [*ALWAYS, *((use, ", ".join(names)) for use, names in here.items())]
+
+
+def _lacks(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What is lacking, in groups with a title each: packages, then weights and data by what uses them."""
+    absent = [(name, why) for name, why in OPTIONAL.items() if facts["versions"].get(name) == NOT_INSTALLED]
+    by_use = _by_use(store, lambda complete: not complete)
+    groups: list[tuple[str, list[tuple[str, str]]]] = []
+    if "usable" not in facts["devices"]:
+        groups.append(("torch, without which nearly nothing works", list(facts["devices"].items())))
+    if absent:
+        groups.append(("packages that some options take", absent))
+    if by_use:
+        wanted = [(use, f"darkside download {' '.join(names)}") for use, names in by_use.items()]
+        groups.append(("weights and data (darkside download --list has sizes)", wanted))
+    return groups
+
+
+def _by_use(store: AssetStore, wanted: Callable[[bool], bool]) -> dict[str, list[str]]:
+    """Names of the assets that are ``wanted`` (told whether they are complete), by command and option that take them.
+
+    What is made here when it is asked for is not among them.
+    """
+    found: dict[str, list[str]] = {}
+    for asset in store.assets:
+        if asset.made_by or not wanted(store.state(asset).status == "complete"):
+            continue
+        for use in asset.needed_by:
+            if use.endswith("PATH"):  # a network that nobody asks for by name is no lack
+                continue
+            words = use.split()
+            key = " ".join(words[:-1]) if len(words) > 1 else use
+            names = found.setdefault(key, [])
+            if asset.name not in names:
+                names.append(asset.name)
+    return dict(sorted(found.items()))
 
 
 def _versions() -> dict[str, str]:
@@ -82,8 +154,8 @@ def _versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    found["dot (draws graphs)"] = shutil.which("dot") or "not installed"
+            found[name] = NOT_INSTALLED
+    found["dot (draws graphs)"] = shutil.which("dot") or NOT_INSTALLED
     return found
 
 

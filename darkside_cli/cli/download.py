@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.asset_table import COLUMNS, as_json, row
+from darkside_cli.cli.asset_table import COLUMNS, SPARE, as_json, row
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_MISSING, EXIT_SOME_FAILED, say
 from darkside_cli.cli.obtain import fetch, open_assets
 from darkside_cli.cli.session import Session, command
@@ -171,7 +171,7 @@ def _list(session: Session, store: AssetStore, wanted: Sequence[Asset], *, json:
         )
     else:
         title = f"data folder: {store.root} ({session.root.origin})"
-        session.output.table(COLUMNS, [row(asset, state) for asset, state in rows], title=title)
+        session.output.table(COLUMNS, [row(asset, state) for asset, state in rows], title=title, spare=SPARE)
     return EXIT_DONE
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
+from darkside_cli.cli.terminal import for_people
 from darkside_cli.errors import DarksideError
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -41,8 +42,8 @@ def one_line(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line for people to stderr; a closed stderr is nobody's problem."""
-    _write(f"darkside: {one_line(text)}\n")
+    """Write one line for people to stderr, folded on a terminal; a closed stderr is nobody's problem."""
+    _write(for_people(f"darkside: {one_line(text)}", sys.stderr) + "\n")
 
 
 def _write(text: str) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from darkside_cli.models.catalog import ModelEntry
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
+#: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
+SPARE = ("source", "licence", "kind")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
 
 
@@ -53,7 +55,7 @@ def _list(session: Session, *, json: bool) -> int:
     for entry, state, size in rows:
         scores = " | ".join(f"{entry.scores[s]:.1f}" for s in SCORES) if entry.scores else "-"
         table.append((entry.name, entry.kind, state, human_size(size), scores, entry.licence, entry.source))
-    session.output.table(COLUMNS, table, title=f"data folder: {root} ({session.root.origin})")
+    session.output.table(COLUMNS, table, title=f"data folder: {root} ({session.root.origin})", spare=SPARE)
     return 0
 
 
@@ -179,12 +181,12 @@ def _print(session: Session, facts: dict[str, Any], *, json: bool) -> int:
     if json:
         session.output.json(facts)
     else:
-        session.output.text(_as_text(facts))
+        session.output.facts(_in_words(facts))
     return 0
 
 
-def _as_text(facts: dict[str, Any]) -> str:
-    """The facts as aligned "name  value" lines, nested ones as "key=value" pairs."""
+def _in_words(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The facts by name, nested ones as "key=value" pairs."""
 
     def show(value: Any) -> str:
         if value is None:
@@ -209,8 +211,7 @@ def _as_text(facts: dict[str, Any]) -> str:
             continue
         text = human_size(value) if key in ("parameter_bytes", "bytes") else show(value)
         rows.append((names.get(key, key.replace("_", " ")), text))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+    return rows
 
 
 def register(app: Any) -> None:

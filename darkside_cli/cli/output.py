@@ -59,20 +59,44 @@ class Output:
         """Write lines of text."""
         self._write(text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Write a table: drawn by rich on a terminal, tab-separated lines with a heading elsewhere."""
-        if not self._stream.isatty():
+    def facts(self, pairs: Sequence[tuple[str, str]], *, indent: str = "") -> None:
+        """Write "name  value" lines, values one below the other, folded on a terminal."""
+        from darkside_cli.cli.tables import facts
+
+        self.text(facts(pairs, self._columns(), indent=indent))
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        title: str = "",
+        spare: Sequence[str] = (),
+    ) -> None:
+        """Write a table: drawn for its width on a terminal, tab-separated lines with a heading elsewhere.
+
+        A terminal that is too narrow does without the columns named ``spare``, in that order, and says so.
+        """
+        width = self._columns()
+        if width is None:
             lines = ["\t".join(columns), *("\t".join(row) for row in rows)]
             self._write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
             return
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+        if not rows:
+            return  # the command says so in words
+        from darkside_cli.cli.errors import one_line
+        from darkside_cli.cli.tables import table
+        from darkside_cli.cli.terminal import fold
 
-        table = Table(title=title or None, box=box.SIMPLE_HEAD)
-        for number, column in enumerate(columns):  # names are never cut: they are what one goes on with
-            table.add_column(column, no_wrap=number == 0, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        Console(file=sys.stdout).print(table)
+        columns, rows = (
+            [one_line(name) for name in columns],
+            [[one_line(cell) for cell in row] for row in rows],
+        )
+        heading = [*fold(title, width, indent="  "), ""] if title else []
+        self.text("\n".join([*heading, table(columns, rows, width, spare=spare)]))
+
+    def _columns(self) -> int | None:
+        """Columns of the terminal that results go to; None if it is none."""
+        from darkside_cli.cli.terminal import columns
+
+        return columns(self._stream) if self._stream.isatty() else None

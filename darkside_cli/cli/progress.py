@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import one_line
+from darkside_cli.cli.terminal import can_move_cursor, console, for_people
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 
 if TYPE_CHECKING:
@@ -78,9 +79,8 @@ class ProgressRenderer:
     def _start(self, event: RunStarted) -> None:
         self._total, self._unit, self._done = event.total, event.unit, 0
         self._started = self._last_line = time.monotonic()
-        if self._quiet or not sys.stderr.isatty():
+        if self._quiet or not can_move_cursor(sys.stderr):
             return
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
@@ -89,7 +89,7 @@ class ProgressRenderer:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
+            console=console(sys.stderr),
             transient=True,
         )
         self._task = self._bar.add_task(event.job, total=event.total, rate="")
@@ -118,7 +118,7 @@ class ProgressRenderer:
         return True
 
     def _line(self, text: str) -> None:
-        line = f"darkside: {text}"
+        line = for_people(f"darkside: {text}", sys.stderr)
         if not self.above_bar(line):
             try:
                 sys.stderr.write(line + "\n")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.cli.scenarios import SFM, descriptor, overrides, under
+from darkside_cli.cli.scenarios import SFM, descriptor, generator, overrides, under
 from darkside_cli.compat.scenario_plan import (
     DownloadStep,
     EvaluateStep,
@@ -46,7 +46,7 @@ def _commands(step: PlannedStep | None, root: Path) -> list[list[Any]]:
             [
                 "translate",
                 "--model",
-                descriptor(step.model, root),
+                generator(step.model, root),
                 "--output",
                 under(root, step.output),
                 *size,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import one_line
+from darkside_cli.cli.terminal import can_move_cursor, console, for_people
 from darkside_cli.cli.training_state import TrainingState
 from darkside_cli.cli.training_words import (
     clock,
@@ -115,14 +116,12 @@ class TrainingRenderer:
             self._line(f"{name}training {what} after epoch {event.epoch}, {clock(event.seconds)}, in {run}")
 
     def _start(self) -> None:
-        from rich.console import Console
-
         from darkside_cli.cli.live_region import LiveRegion, can_be_live
 
-        if self._region is None and sys.stderr.isatty():
-            console = Console(file=sys.stderr)
-            if can_be_live(console):
-                self._region = LiveRegion(console, self._view)
+        if self._region is None and can_move_cursor(sys.stderr):
+            drawn_on = console(sys.stderr)
+            if can_be_live(drawn_on):
+                self._region = LiveRegion(drawn_on, self._view)
                 self._region.start()
 
     def _stop(self) -> None:
@@ -139,7 +138,7 @@ class TrainingRenderer:
             )
 
     def _line(self, text: str) -> None:
-        line = f"darkside: {text}"
+        line = for_people(f"darkside: {text}", sys.stderr)
         if not self.above_bar(line):
             try:
                 sys.stderr.write(line + "\n")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import one_line, say
 from darkside_cli.cli.progress import PLAIN_LINE_EVERY_S
+from darkside_cli.cli.terminal import can_move_cursor, console, for_people
 from darkside_cli.events import (
     Event,
     Notice,
@@ -59,8 +60,7 @@ class TransferRenderer:
         self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> TransferRenderer:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
+        if not self._quiet and can_move_cursor(sys.stderr):
             from rich.progress import (
                 BarColumn,
                 DownloadColumn,
@@ -76,7 +76,7 @@ class TransferRenderer:
                 DownloadColumn(),
                 TransferSpeedColumn(),
                 TimeRemainingColumn(),
-                console=Console(file=sys.stderr),
+                console=console(sys.stderr),
                 transient=True,
             )
             self._bars.start()
@@ -168,6 +168,5 @@ class TransferRenderer:
         if self._bars is None:
             say(text)
         else:
-            self._bars.console.print(
-                f"darkside: {one_line(text)}", markup=False, highlight=False, soft_wrap=True
-            )
+            line = for_people(f"darkside: {one_line(text)}", sys.stderr)
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)

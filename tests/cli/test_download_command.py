@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from archive_makers import tar_bytes, tree, zip_bytes
 from faulty_server import Fault, FaultyServer
-from tests_support import RunCli
+from tests_support import RunCli, RunHere
 
 from darkside_cli.assets import ASSETS
 from darkside_cli.cli.asset_table import markdown
@@ -339,8 +339,42 @@ def test_doctor_tells_versions_devices_and_what_is_lacking(
     assert facts["environment"]["DARKSIDE_MIRROR"] == server.base
     assert "secret" not in done.stdout.decode()
     text = run("doctor").stdout.decode()
-    assert "translate --model hedngan: has everything" in text
-    assert "darkside download tokyo247" in text
+    works, _, rest = text.partition("\n\ndevices\n")
+    assert works.startswith("what works now\n")
+    assert re.search(r"^  translate --model +hedngan$", works, re.MULTILINE)
+    lacking = rest.partition("\nwhat is lacking\n")[2]
+    assert re.search(r"^    translate --model +darkside download cyclegan$", lacking, re.MULTILINE)
+    assert "darkside download tokyo247" in lacking
+    assert "nightfall" not in lacking  # made here when it is asked for
+    assert "lacking" not in rest.partition("\nwhat is lacking\n")[0]
+
+
+def test_doctor_tells_packages_that_are_not_there_last(
+    monkeypatch: pytest.MonkeyPatch, run_here: RunHere
+) -> None:
+    from importlib import metadata
+
+    there = metadata.version
+
+    def version(name: str) -> str:
+        if name == "onnxruntime":
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    said = run_here("doctor").stdout
+    before, _, lacking = said.partition("\nwhat is lacking\n")
+    assert "onnxruntime" not in before
+    assert "not installed" not in said
+    assert re.search(r"^    onnxruntime +export .*pip install", lacking, re.MULTILINE)
+
+
+def test_an_empty_data_folder_is_told(run_here: RunHere) -> None:
+    done = run_here("cache")
+    assert done.returncode == 0
+    assert " is empty; " in done.stderr
+    assert "darkside download --list" in done.stderr
+    assert len(done.stdout.splitlines()) == 1  # the heading, for programs
 
 
 @pytest.fixture

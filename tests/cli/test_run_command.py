@@ -129,6 +129,11 @@ def test_published_scenarios_are_valid_and_print_their_steps(run_here: RunHere, 
         assert "   $ darkside " in shown.stdout
 
 
+def test_images_are_translated_with_what_the_training_left(run_here: RunHere) -> None:
+    shown = run_here("run", "output", "iccv23/train/hedngan.yml", "--print-steps").stdout
+    assert "gan/hedngan/generator_day2night.safetensors --output" in shown
+
+
 def test_what_cannot_be_translated_stops_and_is_named(run_here: RunHere, tmp_path: Path) -> None:
     (tmp_path / "odd.yml").write_text("train:\n  1_train_augment:\n    network:\n      mirror: {kind: big}\n")
     scenario = ("iccv23/train/cut.yml", "odd.yml", "train.1_train_augment.learning.training.epochs=0")
