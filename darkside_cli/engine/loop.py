@@ -235,7 +235,8 @@ class Loop(Generic[Batch]):
                 self.progress.best_score = scores[self._task.decisive[0]]
             seconds = time.monotonic() - started
             self._reported_at += seconds
-            self._emit(EvalDone(epoch, scores, seconds, pictures, best))
+            if scores or pictures:  # else there was nothing to validate with
+                self._emit(EvalDone(epoch, scores, seconds, pictures, best))
         return bool(self._ranks.share(best))
 
     def _scores(self, epoch: int, folder: Path) -> dict[str, float]:

@@ -87,9 +87,10 @@ class TupleDataConfig:
         None,
         help="what to validate on, likewise (none: the part that a database has for it, else places kept back)",
     )
-    validation_share: float = option(
-        0.1,
-        help="share of the places kept back for validation, where nothing else is there; 0: no validation",
+    validation_share: float | None = option(
+        None,
+        help="share of the places kept back for validation, where nothing else is there (none: 0.1, and none of fewer "
+        "than a dozen places); 0: no validation",
         minimum=0,
         maximum=0.9,
     )

@@ -22,7 +22,7 @@ from darkside_cli.models.backbones import smallest_side_px
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.models.weights import save_checkpoint
 from darkside_cli.retrieval.config import CHANGEABLE, FinetuneConfig
-from darkside_cli.retrieval.finetune_data import is_published, night_of, open_sets
+from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
 from darkside_cli.retrieval.finetune_stages import (
     DESCRIPTOR_FILE,
     SCORES_FILE,
@@ -98,7 +98,7 @@ def prepare_finetune(
     rows = ImageRows(images, task.describe, workers=workers, together=together, emit=emit)
     data = TupleData(
         rows,
-        config.mining,
+        mining_of(config.mining, sets.training, emit=emit),
         seed=config.trainer.seed,
         batch_size=config.data.batch_size,
         ranks=ranks,
@@ -113,8 +113,10 @@ def prepare_finetune(
             images.of(sets.validation), task.describe, workers=workers, together=together, emit=emit
         )
 
+        validation_mining = mining_of(config.validation_mining, sets.validation)
+
         def validation_loss() -> float:
-            found = validation_tuples(held_out, config.validation_mining, device=device, emit=emit)
+            found = validation_tuples(held_out, validation_mining, device=device, emit=emit)
             return float(task.losses(*found).mean())
 
         task.validator = validation_loss

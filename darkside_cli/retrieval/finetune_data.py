@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.caches import NIGHT_CACHE
@@ -17,11 +19,16 @@ from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.evaluate import Benchmark, open_benchmark, require_images
+from darkside_cli.retrieval.mining_config import MiningConfig
 from darkside_cli.retrieval.needs import validates, whitening_spec
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight, NightCache
 from darkside_cli.retrieval.tuple_sources import open_tuples
 
+#: Share of the places that is kept back for validation where nobody says, and from how many places on.
+VALIDATION_SHARE, FEWEST_PLACES = 0.1, 12
+#: Places to validate on need not be as many as a tuple shows: with fewer, its tuples have fewer negatives.
+_FEWEST_KEPT = 3
 _MOST_THREADS = 16
 _BLOCK = 1 << 20
 
@@ -59,12 +66,13 @@ def training_sets(
 ) -> tuple[TupleSet, TupleSet | None]:
     """Tuples to train on, and those to validate on, if there are any.
 
-    Without a set of its own, validation has the part that a database has for it; else some places are kept back.
-    Where nothing is validated (``trainer.validate_every`` 0), a set or part for it need not be there.
+    Without a set of its own, validation has the part that a database has for it; else some places are kept back, of
+    small sets none unless a share is asked for. Where nothing is validated (``trainer.validate_every`` 0), a set or
+    part for it need not be there.
     """
     data = config.data
     training = _usable(_open(data.spec, data, root, split="train"), emit)
-    fewest = config.mining.negatives + 1
+    fewest = min(config.mining.negatives + 1, _FEWEST_KEPT)
     if data.validation is not None:
         return training, _validation(data.validation, config, root, emit)
     if is_published(data.spec):
@@ -77,11 +85,19 @@ def training_sets(
                 "/val"
             ):
                 return training, _validation(data.spec, config, root, emit)
-    if not data.validation_share:
+    if data.validation_share == 0:
         return training, None
-    rest, kept_back = split_off(
-        training, data.validation_share, seed=config.trainer.seed, fewest_places=fewest
-    )
+    places = _places_with_pairs(training)
+    if data.validation_share is None and places < FEWEST_PLACES:
+        emit(
+            Notice(
+                f"{training.name} has pairs of {places} place{'s' * (places != 1)}, which are all trained on: with "
+                f"fewer than {FEWEST_PLACES} none are kept back for validation (--validation names other ones)"
+            )
+        )
+        return training, None
+    share = VALIDATION_SHARE if data.validation_share is None else data.validation_share
+    rest, kept_back = split_off(training, share, seed=config.trainer.seed, fewest_places=fewest)
     emit(
         Notice(
             f"{kept_back.pairs} pairs of {kept_back.describe()['places']} places are kept back for validation, "
@@ -89,6 +105,32 @@ def training_sets(
         )
     )
     return rest, kept_back
+
+
+def mining_of(mining: MiningConfig, tuples: TupleSet, *, emit: Emit = ignore) -> MiningConfig:
+    """``mining`` with no more negatives than ``tuples`` has other places, which is told.
+
+    Raises UsageError where there is one place alone.
+    """
+    most = len(np.unique(tuples.clusters)) - 1
+    if mining.negatives <= most:
+        return mining
+    if most < 1:
+        raise UsageError(
+            f"{tuples.name} shows one place: a network learns to tell places apart, which takes two or more",
+            hint="give a folder with a folder of pictures for each place",
+        )
+    emit(
+        Notice(
+            f"{tuples.name} has {most + 1} places: tuples have {most} negative{'s' * (most > 1)}, one a place, not "
+            f"{mining.negatives}"
+        )
+    )
+    return replace(mining, negatives=most)
+
+
+def _places_with_pairs(tuples: TupleSet) -> int:
+    return len(np.unique(tuples.clusters[tuples.query_index]))
 
 
 def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> TupleSet:

@@ -23,9 +23,17 @@ from darkside_cli.retrieval.config import (
     TupleDataConfig,
     WhiteningOptions,
 )
-from darkside_cli.retrieval.finetune_data import file_digest, is_published, night_of, open_sets, training_sets
+from darkside_cli.retrieval.finetune_data import (
+    file_digest,
+    is_published,
+    mining_of,
+    night_of,
+    open_sets,
+    training_sets,
+)
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight
+from darkside_cli.retrieval.tuple_sources import open_tuples
 
 SFM = DATA / "files" / "sfm"
 
@@ -104,6 +112,34 @@ def test_places_are_kept_back_as_a_whole(root: DataRoot, places: Path) -> None:
     assert one | other == {f"p{n:02d}" for n in range(10)}
     assert not one & other
     assert len(other) >= 3  # as many as negatives of other places need
+
+
+@pytest.mark.parametrize(("count", "kept"), [(2, 0), (8, 0), (11, 0), (12, 3), (40, 3)])
+def test_of_a_few_places_none_are_kept_back(count: int, kept: int, root: DataRoot, tmp_path: Path) -> None:
+    """A share of the places where there are a dozen, else none, with one line about it."""
+    write_places(tmp_path / "few", count, 2)
+    events: list[Event] = []
+    wanted = FinetuneConfig(data=TupleDataConfig(database=str(tmp_path / "few")))
+    training, validation = training_sets(wanted, root, emit=events.append)
+    assert len(training) + (len(validation) if validation else 0) == 2 * count
+    assert bool(validation) is bool(kept)
+    if validation:
+        assert kept <= len(validation) // 2 <= count // 4
+    (line,) = [event.message for event in events if isinstance(event, Notice)]
+    assert ("trained on" in line, "none are kept back" in line) == (True, not kept)
+
+
+def test_negatives_are_as_many_as_other_places(tmp_path: Path) -> None:
+    events: list[Event] = []
+    write_places(tmp_path / "few", 4, 2)
+    tuples = open_tuples(str(tmp_path / "few"), DataRoot(tmp_path, "test"))
+    assert mining_of(MiningConfig(), tuples, emit=events.append).negatives == 3
+    assert "4 places" in str(events)
+    assert mining_of(MiningConfig(negatives=2), tuples, emit=events.append).negatives == 2
+    assert len(events) == 1
+    write_places(tmp_path / "one", 1, 2)
+    with pytest.raises(UsageError, match="shows one place"):
+        mining_of(MiningConfig(), open_tuples(str(tmp_path / "one"), DataRoot(tmp_path, "test")))
 
 
 def test_validation_may_be_another_set_or_none(root: DataRoot, places: Path, tmp_path: Path) -> None:

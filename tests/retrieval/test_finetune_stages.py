@@ -18,7 +18,7 @@ from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, StageDone, ignore
+from darkside_cli.events import Emit, EvalDone, Event, ImageReady, ItemFailed, StageDone, ignore
 from darkside_cli.models.whitening import Whitening, save_whitening
 from darkside_cli.retrieval.config import (
     EvaluationOptions,
@@ -298,11 +298,12 @@ class TestWhatCannotBe:
             world.prepare("none", missing)
 
     def test_too_few_places_to_keep_some_back(self, world: World) -> None:
-        def greedy(config: FinetuneConfig) -> FinetuneConfig:
-            return replace(config, mining=replace(config.mining, negatives=5))
+        def few(config: FinetuneConfig) -> FinetuneConfig:
+            return replace(config, data=replace(config.data, database="few"))
 
+        write_places(world.folder / "few", 5, 2, sides=((40, 32),))
         with pytest.raises(UsageError, match="too few to keep some for validation"):
-            world.prepare("none", greedy)
+            world.prepare("none", few)
 
     def test_a_generator_that_is_not_given(self, world: World) -> None:
         with pytest.raises(UsageError, match="no generator"):
@@ -325,3 +326,25 @@ def test_without_validation_the_newest_is_the_result(world: World) -> None:
     assert ready.descriptor.is_file()
     assert ready.evaluate(emit=events.append) == []
     assert "no test set" in str(events)
+
+
+def test_a_few_places_are_trained_on_as_they_are(world: World) -> None:
+    """Four places: no validation, and as many negatives as there are other places."""
+
+    def few(config: FinetuneConfig) -> FinetuneConfig:
+        data = replace(config.data, database="few", validation_share=None)
+        return replace(
+            config,
+            data=data,
+            mining=replace(config.mining, negatives=5),
+            evaluation=EvaluationOptions(datasets=()),
+        )
+
+    write_places(world.folder / "few", 4, 2, sides=((40, 32),))
+    events: list[Event] = []
+    ready = world.prepare("small", few, events.append)
+    result = ready.train()
+    assert (result.complete, result.best_epoch) == (True, None)
+    assert not any(isinstance(event, EvalDone) for event in events)
+    assert "none are kept back for validation" in str(events)
+    assert "tuples have 3 negatives, one a place, not 5" in str(events)
