@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +134,14 @@ def run_name(config: FinetuneConfig) -> str:
 def resolve_finetune(
     *, preset: str | None = None, config: Path | None = None, overrides: Any = (), flags: dict[str, Any]
 ) -> Resolved[FinetuneConfig]:
-    """The configuration of a fine-tuning, from all the places it is given in. Raises ConfigError."""
-    from darkside_cli.config.load import resolve
-    from darkside_cli.retrieval.config import FinetuneConfig
+    """The configuration of a fine-tuning, from all the places it is given in. Raises ConfigError.
 
-    return resolve(
+    Where nobody gives a learning rate, random weights have one of their own.
+    """
+    from darkside_cli.config.load import Resolved, resolve
+    from darkside_cli.retrieval.config import RANDOM_RATE, FinetuneConfig
+
+    resolved = resolve(
         FinetuneConfig,
         preset=preset,
         file=config,
@@ -146,6 +149,12 @@ def resolve_finetune(
         flags={key: value for key, value in flags.items() if value is not None},
         command=COMMAND,
     )
+    value = resolved.value
+    if value.init != "random" or resolved.origins["optim.lr"].kind != "default":
+        return resolved
+    # As if the choice of random weights had said so too.
+    origins = {**resolved.origins, "optim.lr": resolved.origins["init"]}
+    return Resolved(replace(value, optim=replace(value.optim, lr=RANDOM_RATE)), origins)
 
 
 def _prepare(

@@ -22,6 +22,8 @@ INITS = ("imagenet", "torchvision", "random")
 
 _VGG_MARGIN, _RESNET_MARGIN, _TRIPLET_MARGIN = 0.75, 0.85, 0.1
 PUBLISHED_SET = "retrieval-sfm-120k"
+RANDOM_RATE, LEAST_RANDOM_RATE = 1e-4, 1e-5
+"""Learning rate for random weights where nobody gives one, and the least that they learn with in any decent time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,11 @@ class LossOptions:
 class DescriptorOptimOptions:
     """Adam."""
 
-    lr: float = option(5e-7, help="learning rate", minimum=0)
+    lr: float = option(
+        5e-7,
+        help="learning rate, as published for ImageNet features; with --init random it is 1e-4",
+        minimum=0,
+    )
     betas: tuple[float, float] = option((0.9, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
     weight_decay: float = option(5e-4, help="L2 penalty that is added to the gradients", minimum=0)
     pool_factor: float = option(

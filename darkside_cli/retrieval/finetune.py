@@ -16,12 +16,12 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.engine.distributed import Ranks
 from darkside_cli.engine.trainer import Trainer
 from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, Event, TrainingStarted, ignore
+from darkside_cli.events import Emit, Event, Notice, TrainingStarted, ignore
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.backbones import smallest_side_px
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.models.weights import save_checkpoint
-from darkside_cli.retrieval.config import CHANGEABLE, FinetuneConfig
+from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
 from darkside_cli.retrieval.finetune_stages import (
     DESCRIPTOR_FILE,
@@ -69,6 +69,14 @@ def prepare_finetune(
     if ranks.size > 1 and not config.freeze_norms:
         raise UsageError(
             "batch norms that learn statistics need one process", hint="leave freeze_norms on, or --nproc out"
+        )
+    if config.init == "random" and config.optim.lr < LEAST_RANDOM_RATE:
+        emit(
+            Notice(
+                f"a learning rate of {config.optim.lr:g} is for features that are learned already, and random weights "
+                f"learn next to nothing with it: take --set optim.lr={RANDOM_RATE:g}",
+                "warning",
+            )
         )
     sets = open_sets(config, root, emit=emit)
     night = night_of(config, generators, root, emit=emit)

@@ -328,6 +328,24 @@ def test_presets(preset: str, run_here: RunHere) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "rate", "origin"),
+    [
+        ([], 5e-7, "default"),
+        (["--init", "random"], 1e-4, "command line, init"),
+        (["--set", "init=random"], 1e-4, "--set init=random"),
+        (["--init", "random", "--set", "optim.lr=5e-7"], 5e-7, "--set optim.lr=5e-7"),
+        (["--init", "random", "--preset", "demo-base"], 8e-3, "preset finetune/demo-base"),
+    ],
+)
+def test_random_weights_have_a_learning_rate_of_their_own(
+    words: list[str], rate: float, origin: str, run_here: RunHere
+) -> None:
+    """The published one is for features that are learned already."""
+    shown = json.loads(run_here("finetune", *words, "--print-config", "--json").stdout)
+    assert (shown["config"]["optim"]["lr"], shown["origins"]["optim.lr"]) == (rate, origin)
+
+
 def test_a_folder_without_a_descriptor_is_told(places: Path, run_here: RunHere) -> None:
     told = run_here("extract", "places", "--recursive", "--model", ".", "-o", "all.npz")
     assert told.returncode == 2

@@ -21,6 +21,7 @@ from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, EvalDone, Event, ImageReady, ItemFailed, StageDone, ignore
 from darkside_cli.models.whitening import Whitening, save_whitening
 from darkside_cli.retrieval.config import (
+    DescriptorOptimOptions,
     EvaluationOptions,
     FinetuneConfig,
     MiningConfig,
@@ -348,3 +349,10 @@ def test_a_few_places_are_trained_on_as_they_are(world: World) -> None:
     assert not any(isinstance(event, EvalDone) for event in events)
     assert "none are kept back for validation" in str(events)
     assert "tuples have 3 negatives, one a place, not 5" in str(events)
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(5e-7, 1), (1e-4, 0)])
+def test_a_rate_that_random_weights_do_not_learn_with_is_told(rate: float, warned: int, world: World) -> None:
+    events: list[Event] = []
+    world.prepare("new", lambda c: replace(c, optim=DescriptorOptimOptions(lr=rate)), events.append)
+    assert sum("learn next to nothing" in str(event) for event in events) == warned
