@@ -154,7 +154,8 @@ class StepDone(Event):
 
     ``losses`` are means since the last such event; they are gathered without waiting for the device, so they arrive
     a little late. ``rates`` are the learning rates by optimiser. ``memory_bytes`` and ``utilisation`` (0 to 1) are
-    the device's, None where unknown.
+    the device's, None where unknown. ``images_per_s`` counts all images of the batches; where a batch is of ``item``s
+    of several images ("pair", "tuple"), ``items_per_s`` counts these.
     """
 
     epoch: int
@@ -165,6 +166,8 @@ class StepDone(Event):
     images_per_s: float
     memory_bytes: int | None = None
     utilisation: float | None = None
+    items_per_s: float | None = None
+    item: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from darkside_cli.cli.training_words import (
     number,
     rate_words,
     scores_in_words,
+    speed_words,
 )
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -137,9 +138,7 @@ def _facts(state: TrainingState, width: int, now: float) -> Table:
     event = state.newest
     if event is not None:
         device = device_words(event)
-        table.add_row(
-            "speed", Text(f"{number(event.images_per_s)} images/s{f', {device}' if device else ''}")
-        )
+        table.add_row("speed", Text(f"{speed_words(event)}{f', {device}' if device else ''}"))
     if state.rates:
         table.add_row("rate", Text(rate_words(state.rates)))
     if state.scored is not None:

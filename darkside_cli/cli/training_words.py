@@ -67,6 +67,14 @@ def rate_words(rates: Mapping[str, float]) -> str:
     return ", ".join(f"{value} {' & '.join(names)}" for value, names in together.items())
 
 
+def speed_words(event: StepDone) -> str:
+    """Images a second, and pairs or tuples where batches are of these."""
+    images = f"{number(event.images_per_s)} images/s"
+    if not event.item or event.items_per_s is None:
+        return images
+    return f"{number(event.items_per_s)} {one_line(event.item)}s/s ({images})"
+
+
 def device_words(event: StepDone) -> str:
     """The device's memory and how busy it is, as far as they are known."""
     parts = []
@@ -101,7 +109,7 @@ def step_words(state: TrainingState, now: float) -> str:
     losses = [f"{name} {number(track.smoothed)}" for name, track in names.items() if name in event.losses]
     parts.append(", ".join(losses))
     parts.append(f"rate {rate_words(event.rates)}" if event.rates else "")
-    parts.append(f"{number(event.images_per_s)} images/s")
+    parts.append(speed_words(event))
     parts.append(device_words(event))
     epoch, run = left(state.epoch_left_s(now)), left(state.run_left_s(now))
     parts.append(f"left {epoch} in epoch, {run} in all" if epoch else "")

@@ -58,11 +58,13 @@ class Loop(Generic[Batch]):
         self._run, self._device, self._ranks = run, device, ranks
         self._stepper, self._losses, self._state, self._average = stepper, losses, state, average
         self._wants_to_stop, self._batch_size, self._emit = wants_to_stop, batch_size, emit
+        self._own_size = batch_size / ranks.size
         self.progress = Progress()
         self._restored: Restored | None = None
         self._seconds_before = 0.0
         self._started = self._saved_at = self._reported_at = time.monotonic()
         self._unreported = 0
+        self._items = self._images = 0.0
 
     def run(self, restored: Restored) -> str:
         """Train from where ``restored`` says; returns why it ended before the last epoch, or nothing."""
@@ -118,15 +120,23 @@ class Loop(Generic[Batch]):
 
     def _batches(self, steps: int, random: Any) -> bool:
         epoch, step = self.progress.position.epoch, self.progress.position.step
+        waited_from: float | None = time.monotonic()
         batches = cast("Iterator[Batch]", on_device(self._data.epoch(epoch, start=step), self._device))
         with closing(batches):  # type: ignore[type-var]
             for batch in batches:
+                # Whatever comes before an epoch's first batch (mining) says nothing of the speed.
+                if waited_from is not None:
+                    self._reported_at += time.monotonic() - waited_from
+                    waited_from = None
                 # Seeded after the first batch was made, because loaders draw a number from torch when they start.
                 if step == self.progress.position.step and random is not _USED:
                     self._seed(epoch, random)
                     random = _USED
+                items, images = self._task.count(batch) or (self._own_size, self._own_size)
                 logged, flags = self._stepper.train(batch, self._flags)
                 del batch
+                self._items += items
+                self._images += images
                 step += 1
                 self.progress.position = Position(epoch, step)
                 if self._average is not None:
@@ -166,7 +176,7 @@ class Loop(Generic[Batch]):
         if not losses:  # still on their way
             return
         memory, utilisation = device_use(self._device) if self._ranks.is_first else (None, None)
-        seconds = max(now - self._reported_at, 1e-9)
+        seconds = max(now - self._reported_at, 1e-9) / self._ranks.size  # the others have done as much
         position = self.progress.position
         self._emit(
             StepDone(
@@ -175,12 +185,15 @@ class Loop(Generic[Batch]):
                 steps,
                 losses,
                 self._rates(),
-                self._unreported * self._batch_size / seconds,
+                self._images / seconds,
                 memory,
                 utilisation,
+                self._items / seconds if self._task.item else None,
+                self._task.item,
             )
         )
         self._reported_at, self._unreported = now, 0
+        self._items = self._images = 0.0
 
     def _rates(self) -> dict[str, float]:
         return {

@@ -59,12 +59,18 @@ class Task(ABC, Generic[Batch]):
     optimizers: Mapping[str, Optimizer]
     schedulers: Mapping[str, LRScheduler]
     reduction: Literal["mean", "sum"] = "mean"
+    item: str = ""
+    """What a batch has several of, where these are not images: "pair", "tuple"."""
     decisive: tuple[str, Literal["min", "max"]] | None = None
     """Name in what :meth:`validate` returns by which the best epoch is picked; None: the newest is the best."""
 
     @abstractmethod
     def train_step(self, batch: Batch) -> Iterator[Update]:
         """Yield the updates that ``batch``, already on the device, makes. Networks are in train mode."""
+
+    def count(self, batch: Batch) -> tuple[int, int] | None:  # noqa: ARG002
+        """Items of ``batch`` and images in them, for the speed; None: as many of both as the trainer was told."""
+        return None
 
     def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:  # noqa: ARG002
         """Measure the networks after ``epoch`` (counted from 1), pictures going into ``folder``.

@@ -42,6 +42,7 @@ class GanTask(Task[UnpairedBatch]):
     """
 
     validator: Validator | None = None
+    item = "pair"
 
     def __init__(
         self,
@@ -90,6 +91,10 @@ class GanTask(Task[UnpairedBatch]):
     @abstractmethod
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """Yield the updates that a batch of day and night images makes; see :class:`Task`."""
+
+    def count(self, batch: UnpairedBatch) -> tuple[int, int]:
+        """Pairs, and the images in them."""
+        return len(batch), 2 * len(batch)
 
     def images(self, batch: UnpairedBatch) -> tuple[Tensor, Tensor]:
         """Day and night images of a batch in the memory order that the networks are fastest with."""

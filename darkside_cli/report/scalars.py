@@ -52,7 +52,7 @@ _NAMES: dict[str, type[Event]] = {
 }
 _FIELDS = {kind: frozenset(each.name for each in dataclasses.fields(kind)) for kind in _NAMES.values()}
 _PATHS = {"run", "path"}
-_UNKNOWN = {"memory_bytes", "utilisation"}
+_UNKNOWN = {"memory_bytes", "utilisation", "items_per_s"}
 _NUMBERS = {"epochs", "epoch", "step", "steps", "batch_size", "images_per_s", "seconds"} | _UNKNOWN
 _STEP_LINE = b'{"event": "step"'
 _NOT_JSON = {"NaN", "Infinity", "-Infinity"}

@@ -83,6 +83,10 @@ def timings(scalars: Scalars) -> list[tuple[str, str]]:
     speeds = sorted(each.images_per_s for each in steps if each.images_per_s > 0)
     if speeds:
         facts.append(("images per second, median", plain_number(speeds[len(speeds) // 2])))
+    items = [each for each in steps if each.items_per_s]
+    if items:
+        speeds = sorted(each.items_per_s or 0.0 for each in items)
+        facts.append((f"{items[-1].item}s per second, median", plain_number(speeds[len(speeds) // 2])))
     batches = [each.steps for each in starts if each.steps]  # none where nothing was left to train
     if batches:
         facts.append(("batches in an epoch", str(batches[-1])))

@@ -67,6 +67,7 @@ class DescriptorTask(Task[TupleBatch]):
     """
 
     outputs = (NETWORK,)
+    item = "tuple"
     reduction = "sum"
 
     def __init__(
@@ -103,6 +104,10 @@ class DescriptorTask(Task[TupleBatch]):
     def validator(self, validator: Validator | None) -> None:
         self._validator = validator
         self.decisive = None if validator is None else (LOSS, "min")
+
+    def count(self, batch: TupleBatch) -> tuple[int, int]:
+        """Tuples, and the images in them."""
+        return len(batch.tuples), sum(map(len, batch.tuples))
 
     def train_step(self, batch: TupleBatch) -> Iterator[Update]:
         """One update for each tuple, of which the last one steps."""

@@ -22,6 +22,7 @@ from darkside_cli.cli import training_progress as module
 from darkside_cli.cli.training_progress import TrainingRenderer
 from darkside_cli.cli.training_state import TrainingState
 from darkside_cli.cli.training_view import sparkline, training_view
+from darkside_cli.cli.training_words import speed_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
@@ -292,3 +293,9 @@ def test_courses() -> None:
     assert sparkline([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 8) == "▁▂▃▄▅▆▇█"
     assert sparkline([0.0, 0.0, 7.0, 7.0], 2) == "▁█"
     assert sparkline([1e300, -1e300], 2) == "█▁"
+
+
+def test_speeds_name_what_they_count() -> None:
+    step = StepDone(1, 1, 2, {}, {}, 14.0, items_per_s=2.0, item="tuple")
+    assert speed_words(step) == "2.000 tuples/s (14.00 images/s)"
+    assert speed_words(StepDone(1, 1, 2, {}, {}, 14.0)) == "14.00 images/s"

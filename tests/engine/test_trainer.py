@@ -663,3 +663,40 @@ def test_half_precision_on_the_cpu(tmp_path: Path) -> None:
     task = ToyGan()
     assert trainer(tmp_path, task, Pairs(2), epochs=1, precision="bf16").fit().complete
     assert all(value.dtype != torch.bfloat16 for value in weights(task).values())
+
+
+def test_speed_counts_what_is_in_the_batches_and_not_what_comes_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute of mining, then a batch a second: of two tuples of seven images, the last one of one."""
+    now = 0.0
+
+    class Tuples(Line):
+        item = "tuple"
+
+        def count(self, batch: Tensor) -> tuple[int, int]:
+            return int(batch), 7 * int(batch)
+
+        def train_step(self, batch: Tensor) -> Iterator[Update]:
+            nonlocal now
+            now += 1.0
+            yield from super().train_step(batch)
+
+    class Mined(Rows):
+        def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
+            nonlocal now
+            now += 60.0
+            yield from super().epoch(epoch, start=start)
+
+    monkeypatch.setattr("darkside_cli.engine.loop.time.monotonic", lambda: now)
+    events: list[Event] = []
+    line_trainer(
+        tmp_path / "run", Tuples(), Mined([2.0, 2.0, 1.0], [2.0]), events, epochs=2, validate_every=0
+    ).fit()
+    steps = of_kind(events, StepDone)
+    assert [(e.items_per_s, e.images_per_s, e.item) for e in steps] == [
+        (2.0, 14.0, "tuple"),
+        (2.0, 14.0, "tuple"),
+        (1.0, 7.0, "tuple"),
+        (2.0, 14.0, "tuple"),
+    ]

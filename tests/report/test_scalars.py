@@ -62,6 +62,7 @@ def test_a_line_is_what_its_event_says(tmp_path: Path, monkeypatch: pytest.Monke
         {
             "event": "step", "time": 1234.568, "epoch": 1, "step": 2, "steps": 4, "losses": {"edge": 0.25},
             "rates": {"g": 2e-4}, "images_per_s": 3.5, "memory_bytes": 1000, "utilisation": 0.5,
+            "items_per_s": None, "item": "",
         },
         {
             "event": "eval", "time": 1234.568, "epoch": 1, "scores": {"a/b": 0.5}, "seconds": 1.5,
