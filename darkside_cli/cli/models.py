@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 #: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
-SPARE = ("source", "licence", "kind")
+SPARE = ("source", "licence", "size", "kind")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
 
 

@@ -16,6 +16,7 @@ from tests_support import RunHere
 from darkside_cli.cli import help_pages
 from darkside_cli.cli.app import app
 from darkside_cli.cli.help_pages import COMMAND_PANELS, OPTION_PANELS, PANEL_OF
+from darkside_cli.jobs import request
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
@@ -44,6 +45,7 @@ def examples(name: str | None) -> Iterator[list[str]]:
 
 
 def test_every_command_and_option_has_a_panel() -> None:
+    assert (request.MAIN, request.DATA, request.DEVICE, request.ADVANCED) == OPTION_PANELS
     assert set(COMMANDS) == {name for names in COMMAND_PANELS.values() for name in names}
     for name, command in COMMANDS.items():
         assert command.rich_help_panel == PANEL_OF[name]

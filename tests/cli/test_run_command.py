@@ -432,7 +432,7 @@ def test_values_with_odd_characters_reach_our_configuration(run_here: RunHere, t
     assert again.returncode == 0, again.stderr
     values = json.loads(again.stdout)["values"]
     assert values["data.crop_px"]["value"] == [128, 96]
-    assert values["data.scale"]["value"] == [0.25, 0.75]
+    assert values["data.scale"]["value"] == [0.5, 0.8]
     assert values["data.max_size_px"]["value"] == 600
     assert values["data.day"]["value"] == f"{tmp_path}/my day's pictures.txt"
     assert values["optim.lr"]["value"] == 1e-3
