@@ -6,6 +6,7 @@ them): 1 some items failed, 2 wrong usage or configuration, 3 something needed i
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import ClassVar
@@ -64,7 +65,20 @@ class ImageError(DarksideError):
 
 
 class NoSpaceError(ImageError):
-    """The disk is full: what comes after this item would fail as it did, so the run stops."""
+    """There is no room: what comes after this item would fail as it did, so the run stops. ``why`` says why."""
+
+    def __init__(self, message: str, *, hint: str | None = None, why: str = "the disk is full") -> None:
+        super().__init__(message, hint=hint)
+        self.why = why
+
+
+def why_no_space(error: OSError) -> str | None:
+    """Why a file could not be written for want of room, in words; None for errors of another kind."""
+    return {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the quota of this disk is used up",
+        errno.EFBIG: "files may not become that large here (see ulimit -f)",
+    }.get(error.errno or 0)
 
 
 class OutOfDeviceMemoryError(ImageError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import typer
 
 from darkside_cli.cli.terminal import for_people
-from darkside_cli.errors import DarksideError
+from darkside_cli.errors import DarksideError, why_no_space
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -68,6 +68,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"{message.rstrip('.')}; see '{where} --help'", EXIT_USAGE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left on the disk ({error.filename or 'writing output'}); free some and run again", 1
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return f"{error.filename or 'writing output'}: {why_no_space(error)}", EXIT_SOME_FAILED
     if isinstance(error, OSError) and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror}", EXIT_SOME_FAILED
     kind = type(error).__name__

@@ -323,7 +323,7 @@ class Pipeline(Generic[J, L, R]):
     def _stop_if_full(self) -> None:
         if self._no_space is not None:
             raise NoSpaceError(
-                "stopped, because the disk is full",
+                f"stopped, because {self._no_space.why}",
                 hint="free some room and run the same command again: what is done is kept",
             ) from self._no_space
 

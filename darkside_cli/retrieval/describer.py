@@ -30,7 +30,7 @@ from darkside_cli.retrieval.descriptor import DescriptorModel
 
 Rows = NDArray[np.float32]
 MAX_BATCH = 32
-# A CPU is busy with one image of this many pixels; smaller ones are taken together.
+# A CPU is given one image of this many pixels at a time, or several smaller ones.
 _CPU_PIXELS = 512 * 512
 # The widest feature maps of a VGG: 64 channels, about six of them at once, in float32.
 _BYTES_PER_PX = 64 * 4 * 6
@@ -113,6 +113,11 @@ class Describer:
         """Start describing (B, 3, H, W), as :attr:`transform` makes them; on CUDA the device goes on by itself."""
         if self.device.type == "cuda":
             images = images.pin_memory()
+        elif self.device.type == "cpu" and len(images) > 1:
+            # One by one: libraries round otherwise for another number of images, and a descriptor must not depend on
+            # which images are described with it, such as those that an interrupted run had left.
+            with autocast(self._computed_in, self.device):
+                return PendingRows(torch.cat([self._model(image[None].clone()) for image in images]))
         with autocast(self._computed_in, self.device):
             return PendingRows(self._model(images.to(self.device, non_blocking=True)))
 

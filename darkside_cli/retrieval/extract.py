@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 from darkside_cli import __version__
 from darkside_cli.engine.distributed import Ranks
 from darkside_cli.engine.pipeline import Pipeline
-from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.errors import NoSpaceError, UsageError
+from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.retrieval.image_jobs import (
     BatchDescriber,
     Description,
@@ -122,8 +123,12 @@ def extract_files(
     interrupted run are described again. ``metadata`` is recorded beside what the model says of itself. All
     ``ranks`` are given the same jobs; each does its share, emits the events of that, and waits for the others.
 
+    The bytes of the file follow from the images, the model, the settings and ``metadata`` alone where descriptors do
+    (on the CPU, in one number of threads): it does not matter how often a run was stopped.
+
     Raises UsageError for two images of one name, names that the form cannot hold, and a file that is there but was
-    made with another model, other settings or of other images.
+    made with another model, other settings or of other images; NoSpaceError if the disk or a limit is too small,
+    after which the next run goes on as after any other stop.
     """
     started = time.perf_counter()
     options, ranks, label = options or ExtractOptions(), ranks or Ranks(), label or describer.name
@@ -134,6 +139,8 @@ def extract_files(
     present = None if options.overwrite else _present(target, names, record)
     emit(RunStarted(label, len(range(ranks.rank, len(jobs), ranks.size))))
     if present is not None and present.names == tuple(names) and not present.metadata.get("failed"):
+        for job in jobs[ranks.rank :: ranks.size]:
+            emit(ItemSkipped(job.path, target))
         seconds = time.perf_counter() - started
         emit(RunFinished(label, 0, 0, len(jobs), seconds))
         return ExtractSummary(target, 0, len(jobs), (), seconds)
@@ -145,7 +152,8 @@ def extract_files(
         target, digest=record["digest"], dim=describer.dim, part=ranks.rank, parts=ranks.size
     ) as journal:
         if ranks.is_first:
-            _prepare(journal, present, emit)
+            with _kept():
+                _prepare(journal, present, emit)
         ranks.wait()
         if ranks.size > 1:
             journal.refresh()
@@ -166,12 +174,23 @@ def extract_files(
             if ranks.size > 1:
                 journal.refresh()
             if written:
-                _write(target, names, failed, journal, record, options, format)
+                with _kept():
+                    _write(target, names, failed, journal, record, options, format)
             journal.remove()
         ranks.wait()
     seconds = time.perf_counter() - started
     emit(RunFinished(label, counts.done, counts.failed, counts.skipped, seconds))
     return ExtractSummary(target if written else None, counts.done, counts.skipped, failed, seconds)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Say of a disk that is too small that nothing was lost."""
+    try:
+        yield
+    except NoSpaceError as error:
+        hint = "make room and run the same command again: what was described is kept"
+        raise NoSpaceError(error.message, hint=hint, why=error.why) from error
 
 
 def _decisive(describer: BatchDescriber, options: ExtractOptions) -> dict[str, Any]:

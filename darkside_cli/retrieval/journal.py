@@ -26,7 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from darkside_cli.atomic import TEMPORARY_PREFIX
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import NoSpaceError, UsageError, why_no_space
 from darkside_cli.retrieval.descriptor_blocks import Block
 
 _LONGEST_NAME_BYTES = 180
@@ -107,15 +107,15 @@ class Journal:
     def append(self, name: str, stamp: Hashable, row: Block) -> None:
         """Add the row of an image; what is there already is replaced. Safe to call from several threads.
 
-        ``stamp`` is JSON-able and hashable (a tuple of numbers), or None. Raises OSError as the system gives it.
+        ``stamp`` is JSON-able and hashable (a tuple of numbers), or None. What was added before is there whatever
+        happens. Raises NoSpaceError if there is no room for the row, else OSError as the system gives it.
         """
         data = np.ascontiguousarray(row, dtype="<f4").tobytes()
         if len(data) != 4 * self._dim:
             raise ValueError(f"a row of {len(data) // 4} numbers, not {self._dim}")
         with self._lock:
             number = self._rows.tell() // len(data)
-            self._rows.write(data)
-            self._rows.flush()
+            _append(self._rows, data)
             place = _Place(self._own, number, stamp, time.time_ns())
             entry = {
                 "name": name,
@@ -124,8 +124,7 @@ class Journal:
                 "time": place.time_ns,
                 "crc": zlib.crc32(data),
             }
-            self._journal.write(json.dumps(entry).encode() + b"\n")
-            self._journal.flush()
+            _append(self._journal, json.dumps(entry).encode() + b"\n")
             self._places[name] = place
 
     def refresh(self) -> None:
@@ -197,10 +196,10 @@ class Journal:
     def _repaired(self) -> tuple[IO[bytes], IO[bytes]]:
         """Own files, open to be appended to, cut off behind the last whole row and the last whole line."""
         own = [place.row for place in self._places.values() if place.shard == self._own]
-        rows = (self.folder / f"{self._own}{_ROWS}").open("ab")
+        rows = (self.folder / f"{self._own}{_ROWS}").open("ab", buffering=0)
         rows.truncate((max(own) + 1 if own else 0) * 4 * self._dim)
         rows.seek(0, os.SEEK_END)
-        journal = (self.folder / f"{self._own}{_JOURNAL}").open("ab+")
+        journal = (self.folder / f"{self._own}{_JOURNAL}").open("ab+", buffering=0)
         start = max(0, journal.seek(0, os.SEEK_END) - _LONGEST_LINE_BYTES)
         journal.seek(start)
         journal.truncate(start + journal.read().rfind(b"\n") + 1)
@@ -219,6 +218,22 @@ def journal_folder(target: Path) -> Path:
 def remove_journal(target: Path) -> None:
     """Remove the unfinished rows of ``target``, if there are any; nobody must be at work on them."""
     shutil.rmtree(journal_folder(target), ignore_errors=True)
+
+
+def _append(file: IO[bytes], data: bytes) -> None:
+    """Write all of ``data`` to the end of an unbuffered file, or nothing of it."""
+    length, rest = file.tell(), memoryview(data)
+    try:
+        while len(rest):
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        with suppress(OSError):
+            file.truncate(length)
+            file.seek(length)
+        why = why_no_space(error)
+        if why is None:
+            raise
+        raise NoSpaceError(f"cannot write {file.name}: {error.strerror}", why=why) from error
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:

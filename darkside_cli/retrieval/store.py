@@ -5,7 +5,8 @@ Three forms, told by suffix:
 * ``.h5``: for each image a group of its name (slashes make nested groups) with a dataset ``global_descriptor``
   ``(D,)``, which is what hloc's ``pairs_from_retrieval`` reads. There is no other dataset in the file, because hloc
   takes every dataset's parent for an image; the order of the images and the metadata are attributes of the root.
-* ``.npz``: ``descriptors`` ``(N, D)`` float32, ``names`` ``(N,)``, and the metadata as ``metadata.json``.
+* ``.npz``: ``descriptors`` ``(N, D)`` float32, ``names`` ``(N,)``, and ``metadata``, a text ``()`` of JSON; all of
+  them plain arrays. Older files have the metadata as ``metadata.json``, which is no array.
 * ``.npy``: ``(N, D)`` float32, which maps into memory; beside it ``<stem>.names.txt``, a name a line, and
   ``<stem>.metadata.json``.
 """
@@ -23,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from darkside_cli.atomic import temporary_beside, write_bytes_atomic
-from darkside_cli.errors import UnknownNameError, UsageError
+from darkside_cli.errors import NoSpaceError, UnknownNameError, UsageError, why_no_space
 from darkside_cli.retrieval import descriptor_blocks
 from darkside_cli.retrieval.descriptor_blocks import (
     GLOBAL,
@@ -33,6 +34,7 @@ from darkside_cli.retrieval.descriptor_blocks import (
     DescriptorFile,
     DescriptorFileError,
 )
+from darkside_cli.retrieval.h5_writer import write_h5
 
 FORMATS: Mapping[str, tuple[str, ...]] = {"h5": (".h5", ".hdf5"), "npz": (".npz",), "npy": (".npy",)}
 """Forms of descriptor files, and the suffixes they are told by."""
@@ -40,11 +42,9 @@ FORMATS: Mapping[str, tuple[str, ...]] = {"h5": (".h5", ".hdf5"), "npz": (".npz"
 METADATA = "darkside"
 """Attribute of an ``.h5`` file's root that holds the metadata as JSON."""
 
-_METADATA_MEMBER = "metadata.json"
+_METADATA_ARRAY, _METADATA_MEMBER = "metadata", "metadata.json"
+_LONGEST_METADATA_BYTES = 1 << 28
 _NAMES_AT_ONCE = 4096
-# Groups of this version of the format are small, and its attributes may be larger than 64 kB; every HDF5 library
-# since 2008 reads it.
-_H5_VERSION = ("v108", "v108")
 
 
 @dataclass(frozen=True)
@@ -130,19 +130,25 @@ def write_descriptors(
     holds one at a time. ``metadata`` is JSON-able. What is on the disk is there to stay when this returns.
 
     Raises UsageError for names that cannot be written in this form (see :func:`check_names`), ValueError if there
-    are not as many rows as names, and OSError as the system gives it.
+    are not as many rows as names, NoSpaceError if there is no room, and else OSError as the system gives it.
     """
     target = Path(path)
     kind = format_of(target, format)
     check_names(names, kind)
     text = json.dumps(dict(metadata or {}), allow_nan=False, sort_keys=True)
     rows = _checked(blocks, len(names), dim)
-    if kind == "npy":
-        _write_npy(target, names, rows, dim, text)
-        return target
-    write = {"h5": _write_h5, "npz": _write_npz}[kind]
-    with temporary_beside(target, sync=True) as temporary:
-        write(temporary, names, rows, dim, text)
+    try:
+        if kind == "npy":
+            _write_npy(target, names, rows, dim, text)
+            return target
+        write = {"h5": _write_h5, "npz": _write_npz}[kind]
+        with temporary_beside(target, sync=True) as temporary:
+            write(temporary, names, rows, dim, text)
+    except OSError as error:
+        why = why_no_space(error)
+        if why is None:
+            raise
+        raise NoSpaceError(f"cannot write {os.fspath(target)}: {why}", why=why) from error
     return target
 
 
@@ -160,38 +166,22 @@ def _checked(blocks: Iterable[Block], count: int, dim: int) -> Iterator[Block]:
         raise ValueError(f"{written} descriptors for {count} names")
 
 
-def _write_h5(path: Path, names: Sequence[str], rows: Iterator[Block], dim: int, metadata: str) -> None:
-    import h5py
-
-    with h5py.File(path, "w", libver=_H5_VERSION) as file:
-        file.attrs[METADATA] = metadata
-        if names:
-            file.attrs.create(NAMES, np.array([name.encode() for name in names]))
-        links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-        links.set_create_intermediate_group(True)
-        links.set_char_encoding(h5py.h5t.CSET_UTF8)
-        space = h5py.h5s.create_simple((dim,))
-        index = 0
-        # h5py's own create_dataset takes ten times as long, mostly over settings that are the same every time.
-        for block in rows:
-            for row in block:
-                place = f"{names[index]}/{GLOBAL}".encode()
-                dataset = h5py.h5d.create(file.id, place, h5py.h5t.IEEE_F32LE, space, lcpl=links)
-                dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, row)
-                index += 1
+def _write_h5(path: Path, names: Sequence[str], rows: Iterator[Block], _: int, metadata: str) -> None:
+    write_h5(path, names, rows, {METADATA: metadata})
 
 
 def _write_npz(path: Path, names: Sequence[str], rows: Iterator[Block], dim: int, metadata: str) -> None:
     width = max((len(name) for name in names), default=1)
     dtype = np.dtype(f"<U{width}")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open(f"{TABLE}.npy", "w", force_zip64=True) as file:
+        with archive.open(zipfile.ZipInfo(f"{TABLE}.npy"), "w", force_zip64=True) as file:
             _write_table(file, rows, len(names), dim)
         with archive.open(zipfile.ZipInfo(f"{NAMES}.npy"), "w", force_zip64=True) as file:
             _write_header(file, (len(names),), dtype)
             for first in range(0, len(names), _NAMES_AT_ONCE):
                 file.write(np.array(names[first : first + _NAMES_AT_ONCE], dtype).tobytes())
-        archive.writestr(zipfile.ZipInfo(_METADATA_MEMBER), metadata)
+        with archive.open(zipfile.ZipInfo(f"{_METADATA_ARRAY}.npy"), "w") as file:
+            np.lib.format.write_array(file, np.array(metadata), allow_pickle=False)
 
 
 def _write_npy(path: Path, names: Sequence[str], rows: Iterator[Block], dim: int, metadata: str) -> None:
@@ -296,9 +286,25 @@ def _read_own_h5(path: Path, names: Sequence[str], dim: int, rows: int) -> Itera
 
 def _npz_metadata(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
-        if _METADATA_MEMBER not in archive.namelist():
+        there = {member.filename: member for member in archive.infolist()}
+        if _METADATA_MEMBER in there:  # an older file
+            return archive.read(_METADATA_MEMBER).decode("utf-8", "replace")
+        member = there.get(f"{_METADATA_ARRAY}.npy")
+        if member is None or member.file_size > _LONGEST_METADATA_BYTES:
             return "{}"
-        return archive.read(_METADATA_MEMBER).decode("utf-8", "replace")
+        with archive.open(member) as file:
+            return _text_of(file)
+
+
+def _text_of(file: IO[bytes]) -> str:
+    """JSON in an array of one text; an array of that name in another program's file says nothing to us."""
+    try:
+        text = np.lib.format.read_array(file, allow_pickle=False)
+        if text.shape == () and text.dtype.kind == "U" and isinstance(json.loads(text.item()), dict):
+            return str(text.item())
+    except ValueError:
+        pass
+    return "{}"
 
 
 def _read_beside(path: Path, count: int) -> tuple[tuple[str, ...] | None, str]:

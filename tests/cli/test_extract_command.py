@@ -194,6 +194,53 @@ def test_a_stopped_run_goes_on(
 
 
 @pytest.mark.slow
+def test_a_file_size_limit_and_kill_9_change_nothing(
+    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], model: Path
+) -> None:
+    """A file too large for ``ulimit -f`` ended in a segmentation fault, and every run's file had other bytes."""
+    for i in range(8):
+        make_photo(tmp_path / "in" / f"place {i % 3}" / f"{i}.png", 96, 80 + 8 * (i % 2), seed=i)
+
+    def command(target: str) -> list[str]:
+        words = [sys.executable, "-m", "darkside_cli", "extract", "--no-whiten", "in", "-r", "--jsonl"]
+        return [*words, "--model", str(model), "-o", target]
+
+    def run(target: str, *before: str) -> subprocess.CompletedProcess[bytes]:
+        words = [*before, *command(target)]
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=False)
+
+    undisturbed = run("a.h5")
+    assert undisturbed.returncode == 0
+    # 8 x 2 kB of rows fit into 17 kB, the file does not; into 9 kB only some of the rows do.
+    for blocks in (9, 17):
+        limited = run("b.h5", "bash", "-c", f'ulimit -f {blocks}; exec "$@"', "bash")
+        errors = limited.stderr.decode()
+        assert limited.returncode == 1, errors
+        assert "Traceback" not in errors
+        assert "ulimit -f" in errors
+        assert "is kept" in errors
+        assert errors.count("\n") <= 2
+        assert not (tmp_path / "b.h5").exists()
+    assert errors.count("\n") == 1
+    skipped = [json.loads(line).get("skipped", False) for line in limited.stdout.splitlines()]
+    assert skipped.count(True) == 4
+    done = run("b.h5")
+    assert done.returncode == 0
+    assert all(json.loads(line)["skipped"] for line in done.stdout.splitlines())
+    with subprocess.Popen(
+        command("c.h5"), cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    assert run("c.h5").returncode == 0
+    whole = (tmp_path / "a.h5").read_bytes()
+    assert (tmp_path / "b.h5").read_bytes() == whole
+    assert (tmp_path / "c.h5").read_bytes() == whole
+    assert not list(tmp_path.glob(".darkside*"))
+
+
+@pytest.mark.slow
 def test_torchrun_writes_one_ordered_file(
     extract: RunCli, make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], model: Path
 ) -> None:

@@ -133,3 +133,13 @@ def test_bf16_only_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyP
         np.testing.assert_allclose(rows, given(x).numpy(), atol=0.02)
     with pytest.raises(UsageError):
         Describer(given, precision="fp16")
+
+
+def test_a_descriptor_does_not_depend_on_its_neighbours() -> None:
+    """Bit for bit on the CPU: a run that goes on makes other batches than one that was never stopped."""
+    describer = Describer(DescriptorModel(small_network(), whitening=small_whitening()))
+    images = torch.rand(5, 3, 72, 96)
+    alone = np.concatenate([describer.submit(images[i : i + 1]).result() for i in range(5)])
+    for together in (2, 3, 5):
+        parts = [describer.submit(images[i : i + together]).result() for i in range(0, 5, together)]
+        np.testing.assert_array_equal(np.concatenate(parts), alone)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.retrieval.journal import Journal, journal_folder, remove_journal
 
 DIGEST = "0123456789abcdef0123"
@@ -163,3 +164,29 @@ def test_lines_are_json(tmp_path: Path) -> None:
     assert entry["name"] == "ä"
     assert entry["row"] == 0
     assert entry["stamp"] == [12, 34, 1.5]
+
+
+@pytest.mark.parametrize(("size", "fitting"), [(30, 0), (200, 2), (260, 3)])
+def test_a_row_without_room_takes_nothing_with_it(tmp_path: Path, size: int, fitting: int) -> None:
+    """Rows of 16 bytes, lines of some 85: what fits no more is cut off again, and there is more room later."""
+    target = tmp_path / "x.h5"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept: list[str] = []
+
+    def fill(journal: Journal) -> None:
+        for number, name in enumerate("abcdef"):
+            journal.append(name, (number,), row(number))
+            kept.append(name)
+
+    with open_journal(target) as journal:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(NoSpaceError, match="File too large"):
+                fill(journal)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert len(kept) == fitting
+        journal.append("later", (9,), row(9))
+    with open_journal(target) as journal:
+        assert [name for name in (*"abcdef", "later") if name in journal] == [*kept, "later"]
+        assert read(journal, ["later", *kept]) == [9, *range(len(kept))]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
+import resource
+import signal
+import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -13,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.errors import MissingAssetError, NoSpaceError, UnknownNameError, UsageError
 from darkside_cli.retrieval.descriptor_blocks import DescriptorFileError
 from darkside_cli.retrieval.descriptor_blocks import open_descriptors as open_plain
 from darkside_cli.retrieval.store import check_names, format_of, open_descriptors, write_descriptors
@@ -73,6 +79,10 @@ def test_numpy_reads_the_plain_forms(tmp_path: Path) -> None:
     with np.load(tmp_path / "x.npz", allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["descriptors"], rows)
         assert archive["names"].tolist() == NAMES
+        assert {name: type(archive[name]) for name in archive.files} == dict.fromkeys(
+            ("descriptors", "names", "metadata"), np.ndarray
+        )
+        assert json.loads(archive["metadata"].item()) == {"a": 1}
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     np.testing.assert_array_equal(mapped, rows)
     assert (tmp_path / "x.names.txt").read_text(encoding="utf-8").splitlines() == NAMES
@@ -221,9 +231,6 @@ def test_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "y.names.txt").write_text("a\n")
     with pytest.raises(DescriptorFileError, match="2 descriptors, but"):
         open_descriptors(tmp_path / "y.npy")
-    path = write_descriptors(tmp_path / "z.npz", ["a"], [table(1, 3)], 3)
-    with zipfile.ZipFile(path, "a") as archive:
-        assert archive.namelist()[-1] == "metadata.json"
     (tmp_path / "w.npy").write_bytes((tmp_path / "y.npy").read_bytes())
     (tmp_path / "w.metadata.json").write_text("[1]")
     with pytest.raises(DescriptorFileError, match="damaged metadata"):
@@ -237,3 +244,84 @@ def test_a_descriptor_of_another_size_is_noticed(tmp_path: Path) -> None:
         file["b"]["global_descriptor"] = np.zeros(5, dtype=np.float32)
     with pytest.raises(DescriptorFileError, match="b has a descriptor of shape"):
         open_descriptors(path).read()
+
+
+def test_older_and_foreign_metadata_in_npz(tmp_path: Path) -> None:
+    """Before, the metadata were a member of their own that NumPy gives as bytes."""
+    path = tmp_path / "old.npz"
+    np.savez(path, descriptors=table(2, 3), names=np.array(["a", "b"]))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("metadata.json", '{"model": "gem"}')
+    stored = open_descriptors(path)
+    assert (stored.metadata, stored.names) == ({"model": "gem"}, ("a", "b"))
+    for foreign in (np.arange(3), np.array("by hand"), np.array("[1]"), np.array([None])):
+        np.savez(tmp_path / "foreign.npz", descriptors=table(1, 3), metadata=foreign)
+        assert open_descriptors(tmp_path / "foreign.npz").metadata == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_rows_are_equal_bytes(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the time is, and whatever blocks the rows come in."""
+    rows, steps = table(len(NAMES), 7), (1, 5)
+    files = []
+    for step in steps:
+        path = tmp_path / f"{step}.{kind}"
+        blocks = [rows[i : i + step] for i in range(0, len(rows), step)]
+        write_descriptors(path, NAMES, blocks, 7, metadata={"model": "gem"})
+        files.append(path.read_bytes())
+        if step == steps[0]:
+            if kind == "h5":
+                time.sleep(1.1)  # HDF5 asks the system itself, and counts seconds
+            monkeypatch.setattr(time, "time", lambda: 2e9)
+    assert files[0] == files[1]
+
+
+def open_in_hdf5() -> int:
+    gc.collect()
+    kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_GROUP | h5py.h5f.OBJ_DATASET
+    return int(h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, kinds))
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 900, 50_000, 100_000, 163_900])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_room_is_told_once_and_leaves_what_was_there(
+    tmp_path: Path, kind: str, size: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    """HDF5 crashed where a write failed; zip files complained behind it."""
+    path = write_descriptors(tmp_path / f"x.{kind}", ["a"], [table(1, 4)], 4)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    names = [f"place {i}/{i}.jpg" for i in range(80)]
+    with files_of_at_most(size), pytest.raises(NoSpaceError, match="may not become that large") as caught:
+        write_descriptors(path, names, iter(np.split(table(80, 512), 8)), 512)
+    assert str(path) in caught.value.message
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+    assert open_in_hdf5() == 0
+    assert not [str(each.message) for each in recwarn]
+    write_descriptors(path, names, iter(np.split(table(80, 512), 8)), 512)
+    np.testing.assert_array_equal(open_descriptors(path).read(), table(80, 512))
+
+
+def test_ctrl_c_while_an_h5_file_is_written(tmp_path: Path) -> None:
+    """A signal comes to the main thread, and HDF5 works in another: nothing is left open or behind."""
+    rows = table(4, 8)
+
+    def blocks() -> Iterator[np.ndarray]:
+        yield rows[:2]
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        yield rows[2:]
+
+    with pytest.raises(KeyboardInterrupt):
+        write_descriptors(tmp_path / "x.h5", ["a", "b", "c", "d"], blocks(), 8)
+    assert list(tmp_path.iterdir()) == []
+    assert open_in_hdf5() == 0
