@@ -137,7 +137,8 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         from darkside_cli.data.transforms import descriptor_transform
         from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
         from darkside_cli.retrieval.descriptor import DescriptorModel
-        from darkside_cli.retrieval.load import load_model, parse_scales
+        from darkside_cli.retrieval.load import load_model
+        from darkside_cli.retrieval.scales import parse_scales
 
         place = _pick_device(device)
         if isinstance(scales, (int, float)):

@@ -196,7 +196,8 @@ def evaluate(
     from darkside_cli.retrieval import evaluate as core
     from darkside_cli.retrieval.benchmark import score
     from darkside_cli.retrieval.extract import ExtractOptions
-    from darkside_cli.retrieval.load import load_descriptor, parse_scales
+    from darkside_cli.retrieval.load import load_descriptor
+    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import open_descriptors
 
     more = doubts.Distractors(open_descriptors(distractors)) if distractors is not None else None

@@ -229,7 +229,8 @@ def export(
     elif kind == "descriptor":
         _refuse({"--direction": direction}, f"of generators; {name} is a descriptor")
         from darkside_cli.retrieval.export import export_descriptor
-        from darkside_cli.retrieval.load import load_model, parse_scales
+        from darkside_cli.retrieval.load import load_model
+        from darkside_cli.retrieval.scales import parse_scales
 
         loaded = load_model(
             model,

@@ -17,7 +17,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.data.clahe import ClaheSettings
+    from darkside_cli.data.clahe_settings import ClaheSettings
     from darkside_cli.data.outputs import InputImage
     from darkside_cli.retrieval.extract import ExtractSummary, ImageJob
 
@@ -104,7 +104,7 @@ def extract(
     Images are called by their paths from the folder given. On several GPUs: torchrun --nproc-per-node 8 -m
     darkside_cli extract ... A run that was stopped is continued when it is started again.
     """
-    from darkside_cli.retrieval.load import parse_scales
+    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import format_of
 
     if not whiten and whitening is not None:
@@ -212,7 +212,7 @@ def parse_clahe(text: str | None) -> ClaheSettings | bool:
 
     Raises UsageError for anything else, ConfigError for values that cannot be.
     """
-    from darkside_cli.data.clahe import ClaheSettings
+    from darkside_cli.data.clahe_settings import ClaheSettings
 
     if text is None or text == "none":
         return text is None
@@ -248,7 +248,7 @@ def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
     Raises UsageError for a box of an image that is not among them.
     """
     from darkside_cli.data.boxes import read_boxes
-    from darkside_cli.retrieval.extract import ImageJob
+    from darkside_cli.retrieval.image_jobs import ImageJob
 
     of_image = read_boxes(boxes) if boxes is not None else {}
     jobs = []

@@ -251,7 +251,8 @@ def extract(step: ExtractStep, settings: Settings) -> Outcome:
     from darkside_cli.cli.extract import obtain_descriptor
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_files
-    from darkside_cli.retrieval.load import load_descriptor, parse_scales
+    from darkside_cli.retrieval.load import load_descriptor
+    from darkside_cli.retrieval.scales import parse_scales
 
     jobs = [
         ImageJob(image.path, image.relative.as_posix(), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+
+if TYPE_CHECKING:
+    from darkside_cli.gan.translate import Translator
 
 TARGETS = ("night", "day")
 DIRECTIONS = ("day2night", "night2day")
@@ -204,13 +207,17 @@ def translate(
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
     obtain_model(session, model, kind="generator", download=download)
 
-    from darkside_cli.engine.device import usable_cpus
-    from darkside_cli.gan.translate import load_generator
-    from darkside_cli.gan.translate_files import FileOptions, translate_files
+    from darkside_cli.data.threads import default_threads
+    from darkside_cli.gan.translate_files import FileOptions, LoadedWhenNeeded, is_needed, translate_files
+    from darkside_cli.models.catalog import MODELS
 
-    with progress:
+    generator, name = model, MODELS.get(model).name if model in MODELS else model
+
+    def load() -> Translator:
+        from darkside_cli.gan.translate import load_generator
+
         translator = load_generator(
-            model,
+            generator,
             to=to,
             direction=direction,
             device=device,
@@ -220,19 +227,23 @@ def translate(
         )
         if compile and not translator.compiled:
             progress.emit(Notice("--compile is left out: on the CPU the network is faster without"))
+        return translator
+
+    file_options = FileOptions(
+        max_size_px=max_size,
+        quality=quality,
+        overwrite=overwrite,
+        compare=compare,
+        batch_size=batch_size,
+        workers=workers or default_threads(8),
+    )
+    with progress:
         summary = translate_files(
             jobs,
-            translator,
-            options=FileOptions(
-                max_size_px=max_size,
-                quality=quality,
-                overwrite=overwrite,
-                compare=compare,
-                batch_size=batch_size,
-                workers=workers or min(8, usable_cpus()),
-            ),
+            load() if is_needed(jobs, file_options) else LoadedWhenNeeded(load),
+            options=file_options,
             total=len(jobs),
-            label=f"{Path(translator.name).name} to {to}",
+            label=f"{Path(name).name} to {to}",
             emit=_results(session.output, jsonl=jsonl, then=progress.emit),
         )
     return EXIT_SOME_FAILED if summary.failed else EXIT_DONE

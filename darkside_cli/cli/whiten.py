@@ -200,7 +200,8 @@ def whiten(
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.retrieval import whiten as core
     from darkside_cli.retrieval.extract import ExtractOptions
-    from darkside_cli.retrieval.load import load_descriptor, parse_scales
+    from darkside_cli.retrieval.load import load_descriptor
+    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.tuple_sources import open_tuples
 
     started = time.perf_counter()

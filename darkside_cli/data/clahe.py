@@ -6,41 +6,19 @@ ICCV 2019. The steps and roundings are those that published descriptors were tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from darkside_cli.errors import ConfigError
+from darkside_cli.data.clahe_settings import ClaheSettings
+
+__all__ = ["ClaheSettings", "FloatImage", "apply_clahe", "lightness"]
 
 FloatImage = NDArray[np.float32]
 
 _LIGHTEST = np.float32(100)
 _LEVELS = np.float32(255)
-
-
-@dataclass(frozen=True)
-class ClaheSettings:
-    """How much: ``clip_limit`` as OpenCV has it, in ``grid_size`` x ``grid_size`` tiles.
-
-    Raises ConfigError for values that are not positive.
-    """
-
-    clip_limit: float = 1.0
-    grid_size: int = 8
-
-    def __post_init__(self) -> None:
-        if (
-            not self.clip_limit > 0
-            or isinstance(self.grid_size, bool)
-            or self.grid_size != int(self.grid_size)
-        ):
-            raise ConfigError(
-                f"CLAHE with clip limit {self.clip_limit} and grid {self.grid_size!r} is not possible"
-            )
-        if self.grid_size < 1:
-            raise ConfigError(f"CLAHE needs a grid of at least one tile, not {self.grid_size}")
+_USUAL = ClaheSettings()
 
 
 def lightness(image: FloatImage) -> FloatImage:
@@ -48,7 +26,7 @@ def lightness(image: FloatImage) -> FloatImage:
     return np.ascontiguousarray(_to_lab(image)[..., 0] / _LIGHTEST)
 
 
-def apply_clahe(image: FloatImage, settings: ClaheSettings = ClaheSettings()) -> FloatImage:
+def apply_clahe(image: FloatImage, settings: ClaheSettings = _USUAL) -> FloatImage:
     """Equalise the lightness of an RGB image ``(H, W, 3)`` in [0, 1], float32; the colours a and b stay.
 
     The lightness goes through 8 bits, *truncated*, on the way. The result can leave [0, 1] a little: it is

@@ -16,7 +16,8 @@ from darkside_cli.retrieval.benchmark import score
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.evaluate import describe_benchmark, open_benchmark
 from darkside_cli.retrieval.image_jobs import ExtractOptions
-from darkside_cli.retrieval.load import load_descriptor, parse_scales
+from darkside_cli.retrieval.load import load_descriptor
+from darkside_cli.retrieval.scales import parse_scales
 
 SHOWN, TOP = 8, 5
 

@@ -1,7 +1,7 @@
 """Several processes at one job, as ``torchrun`` starts them: who am I, how many are we, waiting for one another.
 
 Processes are told of each other by the environment (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK`` and the address of the
-first one). Without it there is one process, and everything here does nothing.
+first one). Without it there is one process, and everything here does nothing, without loading torch.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
-
-import torch
-import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import DarksideError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 #: How long processes look for one another in the beginning.
 _TO_MEET = timedelta(minutes=5)
@@ -76,12 +75,21 @@ class Ranks:
 
     def device_name(self, name: str) -> str:
         """Device for this process when ``name`` was asked for: each takes another GPU of its machine."""
-        if self.size == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+        if self.size == 1 or name not in ("auto", "cuda"):
+            return name
+        import torch
+
+        if not torch.cuda.is_available():
             return name
         return f"cuda:{self.local_rank % torch.cuda.device_count()}"
 
     def __enter__(self) -> Ranks:
-        if self.size > 1 and not dist.is_initialized():
+        if self.size == 1:
+            return self
+        import torch.distributed as dist
+        from torch.distributed.rendezvous import rendezvous
+
+        if not dist.is_initialized():
             try:
                 store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=_TO_MEET))
                 dist.init_process_group(
@@ -96,7 +104,11 @@ class Ranks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.size > 1 and dist.is_initialized():
+        if self.size == 1:
+            return
+        import torch.distributed as dist
+
+        if dist.is_initialized():
             dist.destroy_process_group()
 
     def gather(self, value: Any) -> list[Any]:
@@ -106,6 +118,8 @@ class Ranks:
         """
         if self.size == 1:
             return [value]
+        import torch.distributed as dist
+
         values: list[Any] = [None] * self.size
         try:
             dist.all_gather_object(values, value)
@@ -117,6 +131,8 @@ class Ranks:
         """Wait for all processes; the first one's value, to each of them. Raises LostProcessError if one has ended."""
         if self.size == 1:
             return value
+        import torch.distributed as dist
+
         values = [value]
         try:
             dist.broadcast_object_list(values, src=0)
@@ -128,6 +144,8 @@ class Ranks:
         """The values of all, by rank, to the first process alone: for large ones. Raises LostProcessError."""
         if self.size == 1:
             return [value]
+        import torch.distributed as dist
+
         values: list[Any] | None = [None] * self.size if self.is_first else None
         try:
             dist.gather_object(value, values, dst=0)
@@ -139,6 +157,8 @@ class Ranks:
         """This process's part of the ``values``, one for each rank, that the first one has. Raises LostProcessError."""
         if self.size == 1:
             return values[0] if values is not None else None
+        import torch.distributed as dist
+
         part: list[Any] = [None]
         try:
             dist.scatter_object_list(
@@ -154,7 +174,11 @@ class Ranks:
 
     def say_last_words(self, error: BaseException) -> None:
         """Leave word for the others of why this process fails; they learn it when they miss it."""
-        if self.size > 1 and dist.is_initialized() and not isinstance(error, LostProcessError):
+        if self.size == 1 or isinstance(error, LostProcessError):
+            return
+        import torch.distributed as dist
+
+        if dist.is_initialized():
             message = (
                 error.message if isinstance(error, DarksideError) else f"{type(error).__name__}: {error}"
             )
@@ -163,6 +187,8 @@ class Ranks:
 
 
 def _store() -> Any:
+    import torch.distributed as dist
+
     return dist.distributed_c10d._get_default_store()
 
 
@@ -179,6 +205,8 @@ def lost_process() -> LostProcessError:
 
 def is_lost_process(error: BaseException) -> bool:
     """Whether ``error``, raised somewhere in a computation that processes share, says that one of them is gone."""
+    import torch.distributed as dist
+
     if isinstance(error, dist.DistError):
         return True
     return isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
@@ -191,4 +219,6 @@ def device_group(ranks: Ranks, device: torch.device) -> Any:
     """
     if ranks.size == 1 or device.type != "cuda":
         return None
+    import torch.distributed as dist
+
     return dist.new_group(backend="nccl", timeout=_TO_WORK)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from darkside_cli.engine.device import is_out_of_memory
 from darkside_cli.errors import DarksideError, NoSpaceError, OutOfDeviceMemoryError
 from darkside_cli.events import Emit, Event, ItemFailed, ItemSkipped, Notice
 
@@ -80,6 +79,14 @@ class Stages(ABC, Generic[J, L, R]):
 
     def release_memory(self) -> None:
         """Give cached device memory back, after the device ran out of it."""
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from darkside_cli.engine.device import (
+        is_out_of_memory,  # with torch, which files that are skipped need not wait for
+    )
+
+    return is_out_of_memory(error)
 
 
 @dataclass(frozen=True)
@@ -255,7 +262,7 @@ class Pipeline(Generic[J, L, R]):
             try:
                 pending = self._stages.submit([item.loaded for item in chunk])
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not _is_out_of_memory(error):
                     raise
             if pending is None:  # not inside the except block: there the failed batch would still be held
                 self._out_of_memory(chunk, items)
@@ -298,7 +305,7 @@ class Pipeline(Generic[J, L, R]):
         try:
             results = pending.result()
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not _is_out_of_memory(error):
                 raise
         if results is None:
             del pending

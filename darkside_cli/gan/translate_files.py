@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from darkside_cli.data.images import Photo, read_photo, write_photo
 from darkside_cli.data.listing import TranslationJob
 from darkside_cli.engine.pipeline import Pending, Pipeline, Stages
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, RunFinished, RunStarted, ignore
 from darkside_cli.gan.compare import sheet_path, side_by_side
-from darkside_cli.gan.translate import Pixels
+
+Pixels = NDArray[np.uint8]
 
 
 class BatchTranslator(Protocol):
@@ -33,6 +37,37 @@ class BatchTranslator(Protocol):
 
     def release_memory(self) -> None:
         """Give cached device memory back."""
+
+
+class LoadedWhenNeeded:
+    """A translator that ``load`` makes for the first photograph that needs it, for jobs that should need none.
+
+    So torch is not loaded where all results are there already, or no photograph is (:func:`is_needed`).
+    """
+
+    def __init__(self, load: Callable[[], BatchTranslator]) -> None:
+        self._load = load
+
+    @cached_property
+    def _translator(self) -> BatchTranslator:
+        return self._load()
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether :meth:`submit` returns before the device is done."""
+        return self._translator.asynchronous
+
+    def submit(self, images: Pixels) -> Pending[Pixels]:
+        """Start a batch, (B, H, W, 3) uint8 RGB."""
+        return self._translator.submit(images)
+
+    def batch_size(self, height: int, width: int) -> int:
+        """How many images of this size go into one batch."""
+        return self._translator.batch_size(height, width)
+
+    def release_memory(self) -> None:
+        """Give cached device memory back."""
+        self._translator.release_memory()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +109,7 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         return job.source
 
     def skip(self, job: TranslationJob) -> ItemSkipped | None:
-        if self._options.overwrite or not job.target.exists():
-            return None
-        if self._options.compare and not sheet_path(job.target).exists():
-            return None
-        return ItemSkipped(job.source, job.target)
+        return ItemSkipped(job.source, job.target) if _is_done(job, self._options) else None
 
     def load(self, job: TranslationJob) -> Photo:
         return read_photo(job.source, max_size_px=self._options.max_size_px or None)
@@ -109,6 +140,18 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
 
     def release_memory(self) -> None:
         self._translator.release_memory()
+
+
+def _is_done(job: TranslationJob, options: FileOptions) -> bool:
+    if options.overwrite or not job.target.exists():
+        return False
+    return not options.compare or sheet_path(job.target).exists()
+
+
+def is_needed(jobs: Iterable[TranslationJob], options: FileOptions) -> bool:
+    """Whether a translator has anything to do: a photograph that is there and has no result yet."""
+    # Not Path.exists, which raises for names that no file system takes; reading will tell.
+    return any(os.path.exists(job.source) and not _is_done(job, options) for job in jobs)  # noqa: PTH110
 
 
 def translate_files(

@@ -20,10 +20,7 @@ from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.models.weights import Checkpoint, build_network
 from darkside_cli.models.whitening import Whitening
-
-SINGLE_SCALE = (1.0,)
-PAPER_SCALES = (1.0, 2**-0.5, 0.5)
-"""Scales of the published results."""
+from darkside_cli.retrieval.scales import PAPER_SCALES, SINGLE_SCALE
 
 
 class DescriptorModel(nn.Module):

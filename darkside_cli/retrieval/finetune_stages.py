@@ -40,7 +40,8 @@ from darkside_cli.retrieval.evaluate import (
 )
 from darkside_cli.retrieval.finetune_data import FinetuneSets, file_digest
 from darkside_cli.retrieval.image_jobs import ExtractOptions
-from darkside_cli.retrieval.load import load_descriptor, parse_scales
+from darkside_cli.retrieval.load import load_descriptor
+from darkside_cli.retrieval.scales import parse_scales
 from darkside_cli.retrieval.task import NETWORK, DescriptorTask, TupleBatch
 from darkside_cli.retrieval.tuple_data import TupleData
 from darkside_cli.retrieval.whiten import in_words, learn, source_from_model

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from darkside_cli.data.boxes import Box
 from darkside_cli.data.images import read_photo
-from darkside_cli.data.transforms import Box, crop_and_shrink
 from darkside_cli.engine.pipeline import Pending, Stages
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Event, ImageReady, ItemSkipped
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Row = NDArray[np.float32]
 
@@ -144,6 +145,8 @@ class Description(Stages[ImageJob, LoadedImage, Row]):
 
     def load(self, job: ImageJob) -> LoadedImage:
         """Decode, crop, shrink and transform an image. Raises ImageError if it is broken or too small."""
+        from darkside_cli.data.transforms import crop_and_shrink
+
         stamp = stamp_of(job)
         image = Image.fromarray(read_photo(job.path, upright=self._options.upright).pixels)
         x = self._describer.transform(crop_and_shrink(image, self._options.image_size_px, job.box))
@@ -162,6 +165,8 @@ class Description(Stages[ImageJob, LoadedImage, Row]):
         """Start describing a batch of one size."""
         if len(items) == 1:
             return self._describer.submit(items[0].image[None])
+        import torch  # loaded long since; naming images needs none
+
         return self._describer.submit(torch.stack([item.image for item in items]))
 
     def store(self, job: ImageJob, loaded: LoadedImage, result: Row) -> None:

@@ -19,10 +19,8 @@ from darkside_cli.models.locate import locate
 from darkside_cli.models.weights import Checkpoint
 from darkside_cli.models.whitening import Whitening
 from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import PAPER_SCALES, SINGLE_SCALE, DescriptorModel
-
-SCALE_NAMES = {"ms": PAPER_SCALES, "ss": SINGLE_SCALE}
-"""Sets of scales by name: the three of the published results, or the image as it is."""
+from darkside_cli.retrieval.descriptor import DescriptorModel
+from darkside_cli.retrieval.scales import PAPER_SCALES, SINGLE_SCALE
 
 WHITENING_SUFFIXES = ("_lw.pkl", "_whitening.safetensors", "_whitening.pkl")
 # What published networks were trained on; their files may hold whitenings of its smaller brother, too.
@@ -42,32 +40,6 @@ class LoadedDescriptor:
     name: str
     entry: ModelEntry | None
     metadata: dict[str, Any] = field(default_factory=dict)
-
-
-def parse_scales(text: str) -> tuple[float, ...]:
-    """Scales from "ms", "ss" or numbers between commas, "1,0.7071,0.5".
-
-    Numbers that are 1/sqrt(2) or 1/2 to as many digits as they have mean just that. Raises ConfigError for anything
-    else and for scales that are not positive.
-    """
-    if text in SCALE_NAMES:
-        return SCALE_NAMES[text]
-    try:
-        scales = tuple(_exact(part.strip()) for part in text.split(","))
-    except ValueError:
-        scales = ()
-    if not scales or not all(0 < scale < float("inf") for scale in scales):
-        raise ConfigError(f"'{text}' are no scales", hint="give ms, ss, or numbers such as 1,0.7071,0.5")
-    return scales
-
-
-def _exact(number: str) -> float:
-    value = float(number)
-    digits = len(number.partition(".")[2])
-    exact = next(
-        (scale for scale in PAPER_SCALES if abs(scale - value) <= 10.0**-digits and digits >= 3), None
-    )
-    return value if exact is None else exact
 
 
 def load_model(

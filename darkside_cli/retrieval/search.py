@@ -13,10 +13,10 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import PAPER_SCALES
 from darkside_cli.retrieval.finite import missing_as_nan
 from darkside_cli.retrieval.index import scan
 from darkside_cli.retrieval.load import load_descriptor
+from darkside_cli.retrieval.scales import PAPER_SCALES
 from darkside_cli.retrieval.store import StoredDescriptors
 
 BACKENDS = ("exact", "faiss")

@@ -32,8 +32,9 @@ from darkside_cli.engine.device import usable_cpus
 from darkside_cli.models.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNet, RetrievalNetConfig
 from darkside_cli.models.whitening import Whitening
 from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import PAPER_SCALES, DescriptorModel
+from darkside_cli.retrieval.descriptor import DescriptorModel
 from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_files
+from darkside_cli.retrieval.scales import PAPER_SCALES
 from darkside_cli.retrieval.store import open_descriptors
 
 

@@ -38,10 +38,11 @@ from darkside_cli.errors import MissingAssetError
 from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.retrieval.benchmark import score
 from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import PAPER_SCALES, DescriptorModel
+from darkside_cli.retrieval.descriptor import DescriptorModel
 from darkside_cli.retrieval.evaluate import BenchmarkRows, describe_benchmark, open_benchmark, require_images
 from darkside_cli.retrieval.extract import ExtractOptions
-from darkside_cli.retrieval.load import load_model, parse_scales
+from darkside_cli.retrieval.load import load_model
+from darkside_cli.retrieval.scales import PAPER_SCALES, parse_scales
 
 Rows = NDArray[np.float32]
 Whiten = Callable[[Rows], Rows]

@@ -19,7 +19,8 @@ from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.models.weights import save_checkpoint
 from darkside_cli.models.whitening import Whitening
-from darkside_cli.retrieval.descriptor import PAPER_SCALES, DescriptorModel
+from darkside_cli.retrieval.descriptor import DescriptorModel
+from darkside_cli.retrieval.scales import PAPER_SCALES
 
 DIM = 256
 

@@ -16,8 +16,8 @@ from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.models import catalog
 from darkside_cli.models.whitening import save_whitening
-from darkside_cli.retrieval.descriptor import PAPER_SCALES
-from darkside_cli.retrieval.load import load_descriptor, load_model, parse_scales
+from darkside_cli.retrieval.load import load_descriptor, load_model
+from darkside_cli.retrieval.scales import PAPER_SCALES, parse_scales
 
 GOLDEN = Path(__file__).parents[1] / "parity" / "data" / "files"
 
