@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
+from darkside_cli.cli.checks import Absences, check_generator
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.obtain import Download, default_generator, obtain_model
 from darkside_cli.cli.output import Output
@@ -183,6 +184,10 @@ def translate(
     from darkside_cli.data.outputs import changed_names
     from darkside_cli.gan.compare import is_sheet
 
+    absences = Absences()
+    if model is not None:
+        with absences:
+            check_generator(session, model, to=to, direction=direction)
     given = options.input_paths(paths, null=null)
     out_dir = output if output is not None or suffix else Path(to)
     if out_dir is not None and out_dir.exists() and not out_dir.is_dir():
@@ -203,7 +208,8 @@ def translate(
         model, choice = default_generator(session, download=download)
         if choice is not None and to == "night":
             progress.emit(choice)
-    check_registered_direction(model, to)
+        check_generator(session, model, to=to, direction=direction)
+    absences.tell()
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
     obtain_model(session, model, kind="generator", download=download)
 
@@ -247,18 +253,6 @@ def translate(
             emit=_results(session.output, jsonl=jsonl, then=progress.emit),
         )
     return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
-
-
-def check_registered_direction(model: str, to: str) -> None:
-    """Raise UsageError before anything is fetched if a published generator is known to go the other way."""
-    from darkside_cli.models.catalog import MODELS
-
-    direction = MODELS.get(model).direction if model in MODELS else None
-    if direction is not None and not direction.endswith(to):
-        raise UsageError(
-            f"'{model}' translates {direction.replace('2', ' to ')}, not to {to}",
-            hint="give a generator that does, such as latest_net_G_B.pth of a CycleGAN run",
-        )
 
 
 def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkside_cli.errors import MissingAssetError, UnknownNameError
 from darkside_cli.registry import Entry, Registry
 
 
@@ -99,3 +100,21 @@ TEST_SETS: Registry[TestSet] = Registry(
         ),
     ),
 )
+
+
+def check_test_set(spec: str) -> None:
+    """See that ``spec`` is a test set by name, or a path that is there.
+
+    Raises UnknownNameError for a misspelt name, MissingAssetError for a path that leads nowhere.
+    """
+    path = Path(spec).expanduser()
+    if spec in TEST_SETS or path.exists():
+        return
+    if path.suffix or len(path.parts) > 1:
+        raise MissingAssetError(f"there is no file or folder {path}", hint="check the path")
+    raise UnknownNameError(
+        "data set",
+        spec,
+        TEST_SETS.names(aliases=True),
+        extra_hint="a folder or a ground truth file will do too",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from darkside_cli.errors import MissingAssetError, UnknownNameError
+
 _SFM = "retrieval-SfM-120k"
 _WHITEN, _WHITEN_30K = "retrieval-SfM-120k-whiten", "retrieval-SfM-30k-whiten"
 _IMAGES = "ims"
@@ -56,3 +58,21 @@ def images_folder(train: Path, name: str) -> Path:
     """Folder of the images of the published set ``name``: beside its database, or with the set they come with."""
     own = database_file(train, name).parent / _IMAGES
     return own if name not in _IMAGES_OF or own.is_dir() else train / _IMAGES_OF[name] / _IMAGES
+
+
+def check_training_data(spec: str | Path) -> None:
+    """See that ``spec`` is a published set by name, or a path that is there.
+
+    Raises UnknownNameError for what is neither a name nor a path, MissingAssetError for a path that leads nowhere.
+    """
+    path = Path(spec)
+    if published_name(spec) is not None or path.exists():
+        return
+    if path.suffix or len(path.parts) > 1:
+        raise MissingAssetError(f"there is no file or folder {path}", hint="check the path")
+    raise UnknownNameError(
+        "training data",
+        str(spec),
+        PUBLISHED,
+        extra_hint="or name a folder of places, a .csv, .json or .pkl file",
+    )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
-from darkside_cli.gan.methods import EDGE_DETECTORS
+from darkside_cli.errors import CheckpointError, MissingAssetError
+from darkside_cli.gan.methods import EDGE_DETECTORS, is_detector_name
 from darkside_cli.models.edge_detector import EdgeDetector
 from darkside_cli.models.hed import Hed
 from darkside_cli.models.locate import locate
@@ -46,7 +46,7 @@ def load_edge_detector(name_or_file: str | Path, root: DataRoot | Path) -> EdgeD
     """
     name = str(name_or_file)
     path = Path(name_or_file)
-    if not isinstance(name_or_file, Path) and name in EDGE_DETECTORS:
+    if not isinstance(name_or_file, Path) and is_detector_name(name):
         entry = EDGE_DETECTORS.get(name)
         if not entry.needs_weights:
             return _frozen(Sobel())
@@ -57,12 +57,8 @@ def load_edge_detector(name_or_file: str | Path, root: DataRoot | Path) -> EdgeD
                 error.message,
                 hint=f"{error.hint}; or --edge-detector {_WITHOUT_WEIGHTS}, which needs none",
             ) from error
-    elif isinstance(name_or_file, Path) or path.suffix or len(path.parts) > 1 or path.exists():
-        _, path = locate(path, root)
     else:
-        raise UnknownNameError(
-            "edge detector", name, EDGE_DETECTORS.names(), extra_hint="a path to a weights file is taken too"
-        )
+        _, path = locate(path, root)
     checkpoint = open_checkpoint(path)
     network = build_network(checkpoint)
     if not isinstance(network, EdgeDetector):

@@ -6,7 +6,9 @@ Choices on the command line, help pages and completions read these registries; c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from darkside_cli.errors import UnknownNameError
 from darkside_cli.models.catalog import MODELS
 from darkside_cli.registry import Entry, Registry
 
@@ -116,3 +118,18 @@ EDGE_DETECTORS: Registry[EdgeDetectorEntry] = Registry(
         ),
     ),
 )
+
+
+def is_detector_name(spec: str) -> bool:
+    """Whether ``spec`` is the name of an edge detector, and not a path.
+
+    Raises UnknownNameError for what can be neither.
+    """
+    path = Path(spec)
+    if spec in EDGE_DETECTORS:
+        return True
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return False
+    raise UnknownNameError(
+        "edge detector", spec, EDGE_DETECTORS.names(), extra_hint="a path to a weights file is taken too"
+    )

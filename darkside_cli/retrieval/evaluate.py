@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from darkside_cli.compat.ground_truth import read_ground_truth
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.test_sets import TEST_SETS, TestSet
+from darkside_cli.data.test_sets import TEST_SETS, TestSet, check_test_set
 from darkside_cli.data.transforms import Box
-from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.evaluation.ground_truth import GroundTruth
 from darkside_cli.events import Emit, ignore
 from darkside_cli.retrieval.benchmark import EvaluationResult
@@ -101,6 +101,7 @@ def open_benchmark(
     Raises MissingAssetError when the ground truth is not on this machine, UnknownNameError for a name that is none,
     GroundTruthError for files that are no ground truth.
     """
+    check_test_set(spec)
     if spec in TEST_SETS:
         entry = TEST_SETS.get(spec)
         path = entry.ground_truth(root.path)
@@ -125,16 +126,11 @@ def open_benchmark(
             path, queries=queries, database=database, distractors=distractor_folders
         )
         return Benchmark(truth, places=True)
-    if path.is_file():
-        return Benchmark(read_ground_truth(path, images=images), upright=path.suffix.lower() == ".json")
-    if path.suffix or len(path.parts) > 1:
-        raise MissingAssetError(f"there is no file or folder {path}", hint="check the path")
-    raise UnknownNameError(
-        "data set",
-        spec,
-        TEST_SETS.names(aliases=True),
-        extra_hint="a folder or a ground truth file will do too",
-    )
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is neither a file nor a folder", hint="give a ground truth or a folder of places"
+        )
+    return Benchmark(read_ground_truth(path, images=images), upright=path.suffix.lower() == ".json")
 
 
 def require_images(benchmark: Benchmark) -> None:

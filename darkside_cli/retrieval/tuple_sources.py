@@ -8,7 +8,13 @@ from darkside_cli.compat.training_db import SPLITS, read_training_db
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.tuple_folders import tuples_of_folder
 from darkside_cli.data.tuple_lists import SUFFIXES, tuples_of_list
-from darkside_cli.data.tuple_sets import PUBLISHED, asset_of, database_file, images_folder, published_name
+from darkside_cli.data.tuple_sets import (
+    asset_of,
+    check_training_data,
+    database_file,
+    images_folder,
+    published_name,
+)
 from darkside_cli.data.tuples import POSITIVES, TupleSet
 from darkside_cli.errors import MissingAssetError, UnknownNameError
 
@@ -33,6 +39,7 @@ def open_tuples(
     """
     if split is not None and split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
+    check_training_data(spec)
     path = Path(spec)
     name = published_name(spec)
     if name is not None and not path.exists():
@@ -47,11 +54,4 @@ def open_tuples(
         return tuples_of_folder(path, positives=positives)
     if path.suffix.lower() in SUFFIXES:
         return tuples_of_list(path, images=images, positives=positives)
-    if path.exists() or path.suffix:
-        return read_training_db(path, split=split, images=images)
-    raise UnknownNameError(
-        "training data",
-        str(spec),
-        PUBLISHED,
-        extra_hint="or name a folder of places, a .csv, .json or .pkl file",
-    )
+    return read_training_db(path, split=split, images=images)

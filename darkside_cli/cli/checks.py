@@ -1,0 +1,111 @@
+"""What a command is asked for, judged before anything heavy is loaded: wrong usage first, then what is not there.
+
+Every function here needs names and paths only, so that a slip of the keyboard is told in a moment. What files hold is
+found out when they are opened.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from darkside_cli.cli.session import Session
+from darkside_cli.errors import MissingAssetError, UsageError
+
+
+class Absences:
+    """Holds back what is said of missing things until all has been looked at, since wrong usage is told first.
+
+    Each look is a block ``with absences:``; :meth:`tell` then raises the first MissingAssetError of them, if any.
+    """
+
+    def __init__(self) -> None:
+        self._first: MissingAssetError | None = None
+
+    def __enter__(self) -> Absences:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, MissingAssetError):
+            return False
+        self._first = self._first or error
+        return True
+
+    def tell(self) -> None:
+        """Raise the first thing that is missing."""
+        if self._first is not None:
+            raise self._first
+
+
+def check_model(session: Session, model: str | Path, *, kind: str | None = None) -> None:
+    """See that ``model`` is a registered name of the ``kind``, or a path that is there.
+
+    Published models that are not on this machine pass: they can be got. Raises UnknownNameError for misspelt names,
+    UsageError for those of another kind, MissingAssetError for paths that lead nowhere.
+    """
+    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.models.locate import locate
+
+    try:
+        locate(model, session.root, kind=kind)
+    except MissingAssetError:
+        if str(model) not in MODELS:
+            raise
+
+
+def check_generator(session: Session, model: str, *, to: str, direction: str | None = None) -> None:
+    """See that ``model`` may be a generator to ``to`` ("night", "day"); ``direction`` is what the user says it does.
+
+    Raises UsageError if it is known to go the other way, by the registry or by its file's name, and MissingAssetError
+    for a folder without a generator; else what :func:`check_model` raises.
+    """
+    from darkside_cli.compat.folders import direction_of, find_network
+    from darkside_cli.models.catalog import MODELS
+
+    wanted = {"night": "day2night", "day": "night2day"}[to]
+    if direction is not None and direction != wanted:
+        raise UsageError(
+            f"a {direction} generator does not translate to {to}",
+            hint=f"use --to {'day' if to == 'night' else 'night'} with it",
+        )
+    if model in MODELS:
+        known = MODELS.get(model).direction
+        if known is not None and known != wanted:
+            raise UsageError(
+                f"'{model}' translates {known.replace('2', ' to ')}, not to {to}",
+                hint="give a generator that does, such as latest_net_G_B.pth of a CycleGAN run",
+            )
+    check_model(session, model, kind="generator")
+    if model in MODELS:
+        return
+    path = Path(model).expanduser()
+    if path.is_dir():
+        find_network(path, wanted)
+    # A file of ours says itself what it does, whatever it is called.
+    elif direction is None and path.suffix != ".safetensors" and direction_of(path) not in (None, wanted):
+        raise UsageError(
+            f"'{model}' translates {'day to night' if to == 'day' else 'night to day'}, not to {to}",
+            hint="CycleGAN's other half does: generator_Y.pth or latest_net_G_B.pth of the same run"
+            if to == "day"
+            else "use --to day with it, or the run's generator_X.pth or latest_net_G_A.pth",
+        )
+
+
+def check_edge_detector(session: Session, spec: str) -> None:
+    """See that ``spec`` is an edge detector by name, or a path that is there.
+
+    Raises UnknownNameError for misspelt names, MissingAssetError for paths that lead nowhere.
+    """
+    from darkside_cli.gan.methods import is_detector_name
+
+    if not is_detector_name(spec):
+        check_model(session, Path(spec))
+
+
+def check_path(path: Path | None) -> None:
+    """See that a file or folder that is named is there, if one is. Raises MissingAssetError."""
+    if path is not None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for names too long
+        raise MissingAssetError(f"there is no file or folder {os.fsdecode(path)}", hint="check the path")
