@@ -95,8 +95,8 @@ def whiten(
         int | None,
         typer.Option(
             metavar="K",
-            min=1,
-            help="Of pca: pull eigenvalues towards 1 by the K-th.",
+            min=0,
+            help="Of pca: pull eigenvalues towards 1 by the K-th. 0: not even lw of too few pairs is shrunk.",
             show_default=False,
             rich_help_panel=options.ADVANCED,
         ),
@@ -235,7 +235,7 @@ def whiten(
         core.write(target, whitening)
         progress.emit(Notice(core.in_words(whitening)))
     if json:
-        told = ("method", "pairs", "images", "added_to_diagonal", "learned_from")
+        told = ("method", "pairs", "images", "added_to_diagonal", "shrunk", "learned_from")
         session.output.json(
             {
                 "file": target,
@@ -280,8 +280,10 @@ def _check(
             "there is nothing to learn from",
             hint="name a folder of places, a list, or retrieval-sfm-120k-whiten",
         )
-    if shrink is not None and method != "pca":
-        raise UsageError("--shrink is of --method pca", hint="leave one of them out")
+    if shrink and method != "pca":
+        raise UsageError(
+            "--shrink K is of --method pca", hint="leave one of them out; --shrink 0 is for lw, too"
+        )
 
 
 def _target(output: Path | None, format: str | None, model: str | None) -> Path:

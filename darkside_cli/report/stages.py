@@ -108,6 +108,11 @@ def _whitening_in_words(whitening: Whitening) -> WhiteningShown:
             f"The pairs' covariance was not positive definite: {added:.0e} was added to its diagonal, as the original "
             "does. Several times as many pairs as dimensions spare that."
         )
+    if shrunk := metadata.get("shrunk") or 0.0:
+        notes.append(
+            f"The pairs were fewer than the dimensions: their covariance was shrunk by {shrunk:.0%} to make up for it. "
+            "Several times as many pairs as dimensions are better."
+        )
     if whitening.out_dim < whitening.in_dim:
         notes.append(
             f"The descriptors differ in {whitening.out_dim} of {whitening.in_dim} dimensions only; the whitening "

@@ -185,7 +185,12 @@ class WhiteningOptions:
     images: Path | None = option(None, help="folder that names in a list or database start from")
     image_size_px: int = option(1024, help="shrink images to this longest side", unit="px", minimum=8)
     scales: str = option("ms", help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers between commas")
-    shrink: int | None = option(None, help="of pca: pull eigenvalues towards 1 by the k-th", minimum=1)
+    shrink: int | None = option(
+        None,
+        help="of pca: pull eigenvalues towards 1 by the k-th; 0: learn lw from fewer pairs than dimensions without "
+        "shrinking their covariance",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

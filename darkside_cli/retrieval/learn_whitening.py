@@ -3,7 +3,8 @@
 Lw is Mikolajczyk and Matas, ICCV 2007, as in Radenović et al., TPAMI 2019, section 3.4: ``C_S`` is the mean of
 ``(f_i - f_j)(f_i - f_j)^T`` over matching pairs; its inverse square root takes the variation within places away, and a
 rotation orders what is left by how much descriptors differ in it. PCA whitening is Jégou and Chum, ECCV 2012; its
-shrinkage as in cirtorch. Everything is computed in float64, blocks of descriptors at a time.
+shrinkage as in cirtorch. The shrinkage of few pairs' covariance is Chen et al., IEEE TSP 2010. Everything is computed
+in float64, blocks of descriptors at a time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ _BLOCK_VALUES = 1 << 22
 
 
 def learn_whitening(
-    descriptors: Rows, query_index: IntArray, positive_index: IntArray, *, emit: Emit = ignore
+    descriptors: Rows,
+    query_index: IntArray,
+    positive_index: IntArray,
+    *,
+    shrink: bool = False,
+    emit: Emit = ignore,
 ) -> Whitening:
     """Learn Lw from ``descriptors`` (N, D) and pairs of them that match, (P,) each.
 
@@ -40,9 +46,10 @@ def learn_whitening(
     decreasing eigenvalue, each with its largest component positive. Rows of ``descriptors`` that are not finite are
     images without one: they and their pairs are passed over, which is told.
 
-    With fewer pairs than dimensions the covariance of the differences has no Cholesky factor; then 1e-10 is added to
-    its diagonal, or 1e-9, …, whatever suffices, and told: what such a whitening does in the dimensions in which no pair
-    differs is up to chance.
+    With fewer pairs than dimensions the covariance of the differences has no Cholesky factor; then, as published, 1e-10
+    is added to its diagonal, or 1e-9, …, whatever suffices, and told: what such a whitening does in the dimensions in
+    which no pair differs is up to chance. ``shrink`` brings the covariance of so few pairs nearer to one that is the
+    same in all directions instead, by as much as :func:`shrinkage` says.
 
     Raises UsageError if there are no pairs, an index is out of range, or descriptors are no table of numbers.
     """
@@ -63,21 +70,26 @@ def learn_whitening(
             hint="whitening needs matching pairs",
         )
     queries, positives = queries[usable], positives[usable]
-    if len(queries) < descriptors.shape[1]:
-        emit(
-            Notice(
-                f"{len(queries)} pairs are few for {descriptors.shape[1]} dimensions: a whitening needs several times "
-                "as many pairs as dimensions",
-                level="warning",
-            )
-        )
+    few = len(queries) < descriptors.shape[1]
     mean = _mean(descriptors, queries)
     within = np.zeros((descriptors.shape[1],) * 2)
     for start in range(0, len(queries), _height(descriptors)):
         here = slice(start, start + _height(descriptors))
         difference = _float64(descriptors[queries[here]]) - _float64(descriptors[positives[here]])
         within += difference.T @ difference
-    factor, added = _cholesky(within / len(queries), emit)
+    within /= len(queries)
+    shrunk = shrinkage(within, len(queries)) if few and shrink else 0.0
+    if few:
+        done = f"; their covariance was shrunk by {shrunk:.0%} to make up for it" if shrunk else ""
+        emit(
+            Notice(
+                f"{len(queries)} pairs are few for {descriptors.shape[1]} dimensions: a whitening needs several times "
+                f"as many pairs as dimensions{done}",
+                level="warning",
+            )
+        )
+    within += shrunk * (np.trace(within) / len(within) * np.eye(len(within)) - within)
+    factor, added = _cholesky(within, emit)
     unmix = solve_triangular(factor, np.eye(len(factor)), lower=True)
     between = np.zeros_like(within)
     for part in _blocks(descriptors, np.flatnonzero(finite)):
@@ -89,8 +101,25 @@ def learn_whitening(
         "pairs": len(queries),
         "images": int(finite.sum()),
         "added_to_diagonal": added,
+        **({"shrunk": shrunk} if shrunk else {}),
     }
     return Whitening(mean, _with_signs(vectors.T @ unmix), metadata)
+
+
+def shrinkage(covariance: Matrix, samples: int) -> float:
+    """How far, 0 to 1, to bring a covariance (D, D) of few ``samples`` towards ``trace / D`` on the diagonal alone.
+
+    The oracle approximating shrinkage, equation 23 of Chen, Wiesel, Eldar and Hero, "Shrinkage Algorithms for MMSE
+    Covariance Estimation", IEEE TSP 2010. 0 where nothing varies.
+    """
+    dim = len(covariance)
+    squares, trace = float((covariance**2).sum()), float(np.trace(covariance))
+    apart = squares - trace**2 / dim
+    if not trace > 0:
+        return 0.0
+    if apart <= 0:
+        return 1.0
+    return min(1.0, ((1 - 2 / dim) * squares + trace**2) / ((samples + 1 - 2 / dim) * apart))
 
 
 def pca_whitening(descriptors: Rows, *, shrink: int | None = None, emit: Emit = ignore) -> Whitening:

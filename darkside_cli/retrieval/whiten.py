@@ -80,17 +80,22 @@ def learn(
 ) -> Whitening:
     """Learn a whitening by ``method`` ("lw", which needs pairs, or "pca"); its metadata says of what.
 
+    ``shrink`` is the eigenvalue that PCA shrinks by. A covariance of fewer pairs than dimensions is shrunk by itself;
+    0 leaves it as it is, as published whitenings do.
+
     Raises UsageError as :mod:`darkside_cli.retrieval.learn_whitening` does.
     """
     tuples = source.tuples
     if method == "pca":
-        whitening = pca_whitening(source.rows, shrink=shrink, emit=emit)
+        whitening = pca_whitening(source.rows, shrink=shrink or None, emit=emit)
     elif tuples is None:
         raise UsageError(
             "lw is learned from pairs, and there are none", hint="name them, or take --method pca"
         )
     else:
-        whitening = learn_whitening(source.rows, tuples.query_index, tuples.positive_index, emit=emit)
+        whitening = learn_whitening(
+            source.rows, tuples.query_index, tuples.positive_index, shrink=shrink != 0, emit=emit
+        )
     learned_from = {"name": source.name, "images": len(source.rows)} if tuples is None else tuples.describe()
     metadata = {**whitening.metadata, "learned_from": learned_from, "descriptors": dict(source.facts)}
     return replace(whitening, metadata=metadata)

@@ -54,7 +54,7 @@ def test_a_model_learns_its_whitening_and_extract_finds_it(
     assert done.stdout == "net_whitening.safetensors\n"
     said = done.stderr
     assert "darkside: places/p0/bad.jpg: it is not an image" in said
-    assert "not positive definite" in said
+    assert "their covariance was shrunk by" in said
     assert said.splitlines()[-1] == (
         f"darkside: whitening of {DIM} to 6 dimensions, learned from 8 pairs and 8 images of places"
     )
@@ -71,6 +71,9 @@ def test_a_model_learns_its_whitening_and_extract_finds_it(
         done = run_here("extract", "places", "-r", "-m", "net.safetensors", "-o", f"{number}.npz", *options)
         assert done.returncode == 0, done.stderr
         np.testing.assert_allclose(open_descriptors(tmp_path / f"{number}.npz").read(), expected, atol=2e-4)
+
+    plain = run_here("whiten", "places", "--model", "net.safetensors", "--shrink", "0", "-o", "plain.pkl")
+    assert "not positive definite" in plain.stderr  # as published
 
     again = run_here("whiten", "places", "--model", "net.safetensors")
     assert again.returncode == 2
@@ -128,7 +131,7 @@ def test_pca_needs_no_pairs(run_here: RunHere, plain: Path, tmp_path: Path) -> N
         (("pairs.csv", "--descriptors", "plain.h5", "-o", "w.pkl", "--format", "safetensors"), "is no name"),
         (
             ("pairs.csv", "--descriptors", "plain.h5", "-o", "w.pkl", "--shrink", "3"),
-            "--shrink is of --method pca",
+            "--shrink K is of --method pca",
         ),
         (
             ("pairs.csv", "--descriptors", "plain.h5", "-o", "w.pkl", "--dim", "9"),

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, Notice
+from darkside_cli.models.whitening import Whitening
 from darkside_cli.retrieval import learn_whitening as module
-from darkside_cli.retrieval.learn_whitening import learn_whitening, pca_whitening
+from darkside_cli.retrieval.learn_whitening import learn_whitening, pca_whitening, shrinkage
 
 
 def messages(told: list[Event]) -> list[str]:
@@ -101,6 +102,52 @@ def test_pairs_too_few_for_a_factor() -> None:
     assert whitening.metadata["added_to_diagonal"] == 1e-10
     # The directions in which no pair differs are those blown up: by 1e5.
     assert np.linalg.norm(whitening.projection, 2) == pytest.approx(1e5, rel=1e-3)
+
+
+def places(rng: np.random.Generator, count: int, spread: np.ndarray) -> np.ndarray:
+    """Two unit descriptors (2, count, D) of each of ``count`` places; views of one differ along ``spread`` (D,)."""
+    centres = rng.normal(size=(count, len(spread)))
+    views = centres + rng.normal(size=(2, count, len(spread))) * spread
+    return views / np.linalg.norm(views, axis=2, keepdims=True)
+
+
+def found(views: np.ndarray, whitening: Whitening | None) -> float:
+    """Share of the first views whose nearest second view is of the same place."""
+    one, other = views if whitening is None else (views - whitening.mean) @ whitening.projection.T
+    one, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (one, other))
+    return float(((one @ other.T).argmax(axis=1) == np.arange(len(one))).mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_covariance_of_few_pairs_is_shrunk(seed: int) -> None:
+    """60 pairs in 64 dimensions: as published hardly any place is found again, shrunk nearly all are."""
+    rng = np.random.default_rng(seed)
+    spread = 4 / np.sqrt(1 + np.arange(64))
+    few, test = places(rng, 60, spread), places(rng, 300, spread)
+    rows, pairs = few.reshape(120, 64), (np.arange(60), np.arange(60, 120))
+    told: list[Event] = []
+    shrunk = learn_whitening(rows, *pairs, shrink=True, emit=told.append)
+    (message,) = messages(told)
+    assert "their covariance was shrunk by" in message
+    assert 0 < shrunk.metadata["shrunk"] < 1
+    assert shrunk.metadata["added_to_diagonal"] == 0
+    plain, published = found(test, None), found(test, learn_whitening(rows, *pairs))
+    assert published < 0.3 < plain < 0.8 < found(test, shrunk)
+
+
+def test_enough_pairs_are_not_shrunk() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 6))
+    pairs = np.arange(30), np.arange(30, 60)
+    shrunk, plain = (learn_whitening(rows, *pairs, shrink=shrink) for shrink in (True, False))
+    np.testing.assert_array_equal(shrunk.projection, plain.projection)
+    assert "shrunk" not in shrunk.metadata
+
+
+def test_how_far_to_shrink() -> None:
+    assert shrinkage(np.zeros((3, 3)), 2) == 0
+    assert shrinkage(np.eye(3), 2) == 1
+    # By hand, D = 2, diag(3, 1): squares 10, trace 4, apart 2; ((1 - 1) * 10 + 16) / ((n + 1 - 1) * 2) = 8 / n.
+    assert shrinkage(np.diag([3.0, 1.0]), 16) == pytest.approx(0.5)
 
 
 def test_as_much_is_added_as_it_takes() -> None:

@@ -22,7 +22,14 @@ from darkside_cli.retrieval.learn_whitening import learn_whitening
 from darkside_cli.retrieval.store import open_descriptors, write_descriptors
 from darkside_cli.retrieval.tuple_rows import describe_tuples, tuple_rows_of_file
 from darkside_cli.retrieval.tuple_sources import open_tuples
-from darkside_cli.retrieval.whiten import in_words, learn, source_from_file, source_from_model, write
+from darkside_cli.retrieval.whiten import (
+    WhiteningSource,
+    in_words,
+    learn,
+    source_from_file,
+    source_from_model,
+    write,
+)
 
 MakePhoto = Callable[..., Path]
 
@@ -159,3 +166,16 @@ def test_whitening_of_a_file(tmp_path: Path) -> None:
     assert "pairs" not in in_words(whitening)
     with pytest.raises(UsageError, match="learned from pairs"):
         learn(source)
+
+
+def test_few_pairs_are_shrunk_unless_told_otherwise() -> None:
+    """The default of people's whitenings; 0 is the published way."""
+    rows = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
+    names = tuple(f"{n}.png" for n in range(8))
+    tuples = TupleSet(
+        "few", names, tuple(map(Path, names)), np.arange(8) // 2, np.arange(0, 8, 2), np.arange(1, 8, 2)
+    )
+    source = WhiteningSource("few", rows, tuples)
+    default, plain = learn(source), learn(source, shrink=0)
+    assert (default.metadata["shrunk"] > 0, default.metadata["added_to_diagonal"]) == (True, 0)
+    assert ("shrunk" in plain.metadata, plain.metadata["added_to_diagonal"]) == (False, 1e-10)
