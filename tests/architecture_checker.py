@@ -19,7 +19,21 @@ RANKS = {
     **dict.fromkeys(("gan", "retrieval", "report", "compat", "assets"), 3),
     **dict.fromkeys(("engine", "models", "losses", "data", "evaluation"), 2),
     "layers": 1,
-    **dict.fromkeys(("atomic", "config", "events", "photometry", "registry", "errors", "remote", "units"), 0),
+    **dict.fromkeys(
+        (
+            "atomic",
+            "config",
+            "events",
+            "photometry",
+            "registry",
+            "regular_file",
+            "errors",
+            "remote",
+            "stated_size",
+            "units",
+        ),
+        0,
+    ),
 }
 # Imports between packages of one rank, each with its reason.
 SIDEWAYS = {
@@ -27,6 +41,7 @@ SIDEWAYS = {
     ("retrieval", "compat"): "descriptors and whitenings are opened from foreign files too",
     ("assets", "compat"): "ground truths say which images a set must have",
     ("config", "errors"): "wrong configuration is an error",
+    ("config", "regular_file"): "a configuration is a regular file",
     ("config", "registry"): "choices of options are registry entries",
     ("registry", "errors"): "an unknown name is an error",
 }
@@ -50,7 +65,18 @@ HEAVY = {
     "onnxruntime",
 }
 TORCH_FREE = ("jobs.request", "models.catalog", "models.architectures", "data.catalog")
-TORCH_FREE_UNITS = {"config", "events", "registry", "errors", "remote", "units", "assets", "cli"}
+TORCH_FREE_UNITS = {
+    "config",
+    "events",
+    "registry",
+    "regular_file",
+    "errors",
+    "remote",
+    "stated_size",
+    "units",
+    "assets",
+    "cli",
+}
 
 
 @dataclass(frozen=True)

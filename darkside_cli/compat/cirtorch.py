@@ -8,7 +8,6 @@ letting a file call anything of NumPy's: names of NumPy stand for classes of our
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from darkside_cli.compat.plain_values import plain_copy
 from darkside_cli.errors import CheckpointError, ConfigError, DarksideError
 from darkside_cli.models.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNetConfig
 from darkside_cli.models.weights import Checkpoint, check_fit, normalise_state, shapes_of
@@ -129,9 +129,9 @@ def parse(content: Mapping[str, Any], path: Path) -> CirtorchNetwork:
     stored = dict(content["meta"])
     whitenings = dict(_whitenings(stored.pop("Lw", None) or {}, path))
     try:
-        meta: dict[str, Any] = json.loads(json.dumps(stored, allow_nan=False))
+        meta = plain_copy(stored)
         config = config_of(meta)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a meta that is no plain values: {error}") from error
     except DarksideError as error:
         raise CheckpointError(f"{path} describes a network that is not known here: {error}") from error
@@ -169,6 +169,8 @@ def _whitenings(stored: Any, path: Path) -> Iterator[tuple[str, Whitening]]:
 
 def _array(value: Any) -> NDArray[np.float64]:
     if isinstance(value, Tensor):
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise ValueError(f"an array of shape {tuple(value.shape)} states more numbers than it has")
         return np.asarray(value.detach().double().cpu().numpy())
     if isinstance(value, _StoredArray):
         return value.numpy()

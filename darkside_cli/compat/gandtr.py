@@ -6,7 +6,6 @@ Read into a :class:`GandtrNetwork`, turned into a :class:`~darkside_cli.models.w
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.compat.key_maps import config_from_reference
+from darkside_cli.compat.plain_values import plain_copy
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.models.weights import Checkpoint, check_fit, expected_shapes, normalise_state, shapes_of
 
@@ -102,10 +102,9 @@ def parse(content: Mapping[str, Any], path: Path) -> GandtrNetwork:
 
 def _jsonable(value: Mapping[str, Any], path: Path) -> dict[str, Any]:
     try:
-        copy: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
+        return plain_copy(value)
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has network parameters that are no plain values: {error}") from error
-    return copy
 
 
 def identify(network: GandtrNetwork, recognised: tuple[str, Any] | None, path: Path) -> tuple[str, Any]:

@@ -23,7 +23,9 @@ from darkside_cli.errors import MissingAssetError
 from darkside_cli.evaluation import ground_truth_json, revisited, tokyo247
 from darkside_cli.evaluation.ground_truth import GroundTruth, GroundTruthError, Query
 from darkside_cli.evaluation.ground_truth_json import parse_box
+from darkside_cli.regular_file import read_regular
 
+_MAX_BYTES = 1 << 30
 _PREFIX = "gnd_"
 _IMAGES = "jpg"
 _KEYS = ("imlist", "qimlist", "gnd")
@@ -120,12 +122,13 @@ def _is_own(document: Any) -> bool:
 
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin files with a mark
+        # Some editors begin files with a mark.
+        return json.loads(read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
     except OSError as error:
         raise GroundTruthError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested thousands of levels deep
         raise GroundTruthError(f"{path} is no JSON: {error}", hint="correct the file") from error
 
 

@@ -26,10 +26,10 @@ def find_scenario(name: str) -> Path:
     Raises UnknownNameError, which names near matches among the shipped ones.
     """
     path = Path(name).expanduser()
-    if path.is_file():
-        return path
     if path.is_dir():
         raise ConfigError(f"{name} is a folder, not a scenario file")
+    if path.exists():  # whoever reads it tells a pipe
+        return path
     known = published_scenarios()
     if name in known:
         return published_root() / name

@@ -20,6 +20,7 @@ import numpy as np
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
 from darkside_cli.models.state_file import kind_of
+from darkside_cli.regular_file import open_regular
 
 _TRUST = "get the file from a source you trust; other programs may run what is in it"
 _AGAIN = "get the file again: it may be an interrupted or failed download"
@@ -41,7 +42,8 @@ def load_pickle(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
     except OSError as error:

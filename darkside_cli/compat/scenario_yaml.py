@@ -28,6 +28,7 @@ from darkside_cli.compat.scenario_tree import (
     split_key,
 )
 from darkside_cli.errors import ConfigError
+from darkside_cli.regular_file import TooLargeError, read_regular
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -73,14 +74,13 @@ def read_scenario_file(path: Path, *, name: str | None = None, rank: int = 0) ->
     """
     name = name or str(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_regular(path, limit_bytes=MAX_BYTES)
     except FileNotFoundError:
         raise
+    except TooLargeError:
+        raise ConfigError(f"{name} is larger than {MAX_BYTES:,} bytes, which no scenario is") from None
     except OSError as error:
         raise ConfigError(f"cannot read the scenario {name}: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{name} is larger than {MAX_BYTES:,} bytes, which no scenario is")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

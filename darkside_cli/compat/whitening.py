@@ -15,6 +15,7 @@ from darkside_cli.errors import CheckpointError
 from darkside_cli.models import whitening as ours
 from darkside_cli.models.state_file import looks_like_safetensors, read_state_file
 from darkside_cli.models.whitening import Whitening
+from darkside_cli.regular_file import open_regular
 
 
 def read_whitening(path: str | Path, *, which: str | None = None) -> Whitening:
@@ -40,7 +41,7 @@ def read_whitening(path: str | Path, *, which: str | None = None) -> Whitening:
 
 def _is_pickle(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(16)
     except OSError:
         return False  # read_state_file says what is wrong

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from darkside_cli.errors import ConfigError, UnknownNameError
+from darkside_cli.regular_file import read_regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +29,11 @@ else:
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+MAX_BYTES = 1 << 20
+"""Of a configuration file; real ones have a few kilobytes."""
+MAX_DEPTH = 64
+"""Of tables and lists inside one another; what a configuration can hold has a few levels."""
 
 Kind = Literal["default", "preset", "file", "set", "flag"]
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -77,6 +83,28 @@ class Table:
         }
 
 
+class _TooDeepError(ValueError):
+    """Tables and lists are nested beyond ``MAX_DEPTH``."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested more than {MAX_DEPTH} levels deep")
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """Parse TOML. Raises ValueError: TOMLDecodeError, or another for what no configuration holds."""
+    try:
+        parsed = tomllib.loads(text)
+    except RecursionError:
+        raise _TooDeepError from None
+    level: list[Any] = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [value for each in inner for value in each if isinstance(value, (dict, list))]
+    if level:
+        raise _TooDeepError
+    return parsed
+
+
 def as_table(mapping: Mapping[Any, Any], origin: Origin) -> Table:
     """Make a table of ``mapping``, everything in it ascribed to ``origin``."""
     entries = {
@@ -113,7 +141,7 @@ def parse_key(text: str) -> tuple[str, ...]:
     path: list[str] = []
     if "\n" in text:
         raise ValueError(text)
-    table: Any = tomllib.loads(f"{text} = 0")  # TOMLDecodeError is a ValueError
+    table: Any = _loads(f"{text} = 0")
     while isinstance(table, dict):
         ((key, table),) = table.items()
         path.append(key)
@@ -153,7 +181,7 @@ def parse_override(text: str) -> Table:
 def _parse_value(typed: str, origin: Origin) -> Given | Table:
     structured = typed[0] in "[{\"'"
     try:
-        parsed = tomllib.loads(f"value = {typed}")
+        parsed = _loads(f"value = {typed}")
         if parsed.keys() != {"value"}:  # a line break and more TOML after it
             raise ValueError("more than one value")
     except ValueError as error:
@@ -183,13 +211,19 @@ def flag_table(key: str, value: Any) -> Table:
 
 
 def read_toml(path: Path, *, kind: Kind = "file") -> Table:
-    """Read a TOML file. Raises ConfigError, with file and line where the TOML is at fault."""
+    """Read a TOML file, a regular one of at most 1 MB.
+
+    Raises ConfigError, with file and line where the TOML is at fault.
+    """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit_bytes=MAX_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"there is no configuration file '{path}'", hint="check the path") from None
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration file '{path}': {error.strerror}") from None
+        raise ConfigError(
+            f"cannot read the configuration file '{path}': {error.strerror}",
+            hint=f"a configuration is a regular file of at most {MAX_BYTES >> 20} MB",
+        ) from None
     return _parse_toml(content, str(path), Origin(kind, str(path)))
 
 
@@ -200,7 +234,7 @@ def _parse_toml(content: bytes, name: str, origin: Origin) -> Table:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(f"{name}:{line}: not valid TOML: not UTF-8", hint="save it as UTF-8") from None
     try:
-        return as_table(tomllib.loads(text), origin)
+        return as_table(_loads(text), origin)
     except tomllib.TOMLDecodeError as error:
         lines = text.rstrip().split("\n")
         position = _POSITION.search(str(error))
@@ -211,6 +245,8 @@ def _parse_toml(content: bytes, name: str, origin: Origin) -> Table:
         raise ConfigError(
             f"{name}:{number}: not valid TOML: {reason}", hint=f"the line reads: {shown}{advice}"
         ) from None
+    except ValueError as error:  # nested too deeply, or a number of thousands of digits
+        raise ConfigError(f"{name}: no configuration: {error}") from None
 
 
 def _presets_root() -> Traversable:

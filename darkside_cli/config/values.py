@@ -129,10 +129,16 @@ def _one_of(names: Iterable[str]) -> str:
 def _limits(option: Option) -> str:
     low, high = option.minimum, option.maximum
     if low is not None and high is not None:
-        return f" from {low} to {high}"
+        return f" from {_bound(low)} to {_bound(high)}"
     if low is not None:
-        return f" of at least {low}"
-    return f" of at most {high}" if high is not None else ""
+        return f" of at least {_bound(low)}"
+    return f" of at most {_bound(high)}" if high is not None else ""
+
+
+def _bound(number: float) -> str:
+    if number != int(number):
+        return f"{number:g}"
+    return f"{int(number):,}" if abs(number) >= 10_000 else f"{int(number)}"
 
 
 def is_table(annotation: Any) -> bool:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.regular_file import read_regular
 
 Box = tuple[float, float, float, float]
+_MAX_BYTES = 1 << 28  # a million boxes have a third of that
 _FORMS = 'JSON {"name": [x1, y1, x2, y2], …} or CSV lines name,x1,y1,x2,y2'
 
 
@@ -23,10 +25,12 @@ def read_boxes(path: str | Path) -> dict[str, Box]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=f"boxes are {_FORMS}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read {path}: {error}", hint=f"boxes are {_FORMS}") from error
     entries = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text)
     boxes: dict[str, Box] = {}
@@ -40,7 +44,7 @@ def read_boxes(path: str | Path) -> dict[str, Box]:
 def _from_json(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}", hint=f"boxes are {_FORMS}") from error
     if not isinstance(content, Mapping):
         raise UsageError(f"{path} holds no boxes", hint=f"boxes are {_FORMS}")

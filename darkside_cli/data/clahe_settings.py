@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darkside_cli.errors import ConfigError
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_CLAHE_GRID, MAX_CLIP_LIMIT
+from darkside_cli.config.schema import option
 
 
 @dataclass(frozen=True)
 class ClaheSettings:
     """How much: ``clip_limit`` as OpenCV has it, in ``grid_size`` x ``grid_size`` tiles.
 
-    Raises ConfigError for values that are not positive.
+    Raises ConfigError for values that are out of bounds.
     """
 
-    clip_limit: float = 1.0
-    grid_size: int = 8
+    clip_limit: float = option(1.0, minimum=1e-6, maximum=MAX_CLIP_LIMIT)
+    grid_size: int = option(8, minimum=1, maximum=MAX_CLAHE_GRID)
 
     def __post_init__(self) -> None:
-        if (
-            not self.clip_limit > 0
-            or isinstance(self.grid_size, bool)
-            or self.grid_size != int(self.grid_size)
-        ):
-            raise ConfigError(
-                f"CLAHE with clip limit {self.clip_limit} and grid {self.grid_size!r} is not possible"
-            )
-        if self.grid_size < 1:
-            raise ConfigError(f"CLAHE needs a grid of at least one tile, not {self.grid_size}")
+        if isinstance(self.grid_size, float) and self.grid_size.is_integer():
+            object.__setattr__(self, "grid_size", int(self.grid_size))
+        check_itself(self, "clahe")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import struct
 from pathlib import Path
 from typing import IO
@@ -12,6 +11,7 @@ from typing import IO
 from PIL import Image, ImageFile
 
 from darkside_cli.errors import ImageError
+from darkside_cli.regular_file import NotRegularError, open_regular
 
 #: Images of more pixels than this are refused before they are decoded (at three bytes a pixel: 1.5 GB).
 MAX_PIXELS = 500_000_000
@@ -48,21 +48,17 @@ def reason_of(error: OSError) -> str:
 def open_regular_file(path: Path) -> IO[bytes]:
     """Open ``path``, but no folder, and nothing that could block or change by being opened."""
     try:
-        mode = path.stat().st_mode
+        return open_regular(path)
     except FileNotFoundError:
         if path.is_symlink():
             raise ImageError("it is a symbolic link to a file that does not exist") from None
         raise
-    except ValueError as error:  # a NUL byte
-        raise ImageError("no file can have this name") from error
-    if stat.S_ISDIR(mode):
-        if not os.access(path, os.R_OK | os.X_OK):
-            raise ImageError("the folder cannot be read: permission denied")
-        raise ImageError("it is a folder, not an image")
-    if not stat.S_ISREG(mode):
-        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
-        raise ImageError(f"it is {kind}, not a file")
-    return path.open("rb")
+    except NotRegularError as error:
+        if error.errno != errno.EISDIR:
+            raise ImageError(error.strerror) from error
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ImageError("the folder cannot be read: permission denied")
+    raise ImageError("it is a folder, not an image")
 
 
 def identify(stream: IO[bytes]) -> ImageFile.ImageFile:

@@ -22,6 +22,11 @@ __all__ = [
     "plan_outputs",
 ]
 
+MAX_NAME_BYTES = 1 << 16
+"""Of a name in a list: systems take 4,096 for a path, and long ones elsewhere eight times that."""
+MAX_NAMES = 5_000_000
+"""Of a list: held in memory, those take a gigabyte."""
+
 _CHUNK_BYTES = 1 << 16
 _DIGITS = re.compile("([0-9]+)")
 # Stands in the output tree for a path that has no name of its own ("missing/.."); such a path is never an
@@ -36,17 +41,28 @@ def iter_path_tokens(stream: BinaryIO, null: bool) -> Iterator[Path]:
     to it, and with ``null`` so do line breaks. Lines may end in CR LF. Empty lines, and those of nothing but
     white space, are passed over.
 
-    Raises UsageError when a line holds a NUL byte: that list was made with ``find -print0``.
+    Raises UsageError when a line holds a NUL byte (that list was made with ``find -print0``), for a name that is
+    longer than any file's, and when there are more names than a list can have: neither is read to its end.
     """
+    for number, path in enumerate(_path_tokens(stream, null=null)):
+        if number == MAX_NAMES:
+            raise UsageError(
+                f"more than {MAX_NAMES:,} names are no list of images", hint="give them in parts"
+            )
+        yield path
+
+
+def _path_tokens(stream: BinaryIO, *, null: bool) -> Iterator[Path]:
     if null:
         yield from (Path(os.fsdecode(token)) for token in _null_separated(stream) if token)
         return
-    for line in stream:
+    while line := stream.readline(MAX_NAME_BYTES + 2):
         name = line.removesuffix(b"\n").removesuffix(b"\r")
         if b"\0" in name:
             raise UsageError(
                 "the names are separated by NUL bytes, not by line ends", hint="read them with -0"
             )
+        _require_name(name)
         if name.strip():
             yield Path(os.fsdecode(name))
 
@@ -57,8 +73,18 @@ def _null_separated(stream: BinaryIO) -> Iterator[bytes]:
     rest = b""
     while chunk := read(_CHUNK_BYTES):
         *tokens, rest = (rest + chunk).split(b"\0")
+        for token in (*tokens, rest):
+            _require_name(token)
         yield from tokens
     yield rest
+
+
+def _require_name(name: bytes) -> None:
+    if len(name) > MAX_NAME_BYTES:
+        raise UsageError(
+            f"no file has a name of more than {MAX_NAME_BYTES:,} bytes",
+            hint="give names, one a line, or separated by NUL bytes with -0",
+        )
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:

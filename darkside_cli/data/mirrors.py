@@ -11,11 +11,13 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from darkside_cli.errors import ConfigError
+from darkside_cli.regular_file import read_regular
 from darkside_cli.remote import RemoteFile
 
 #: Mirrors, separated by blanks, or one list file.
 VARIABLE = "DARKSIDE_MIRROR"
 
+_MAX_BYTES = 1 << 24  # of a list of them
 _SCHEMES = ("http", "https", "file")
 
 
@@ -69,7 +71,7 @@ def local_path(address: str) -> Path | None:
 
 def _read_list(path: Path) -> list[Mirror]:
     result = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8").splitlines(), 1):
         words = line.split("#", 1)[0].split()
         where = f"{path}, line {number}"
         if len(words) > 2:

@@ -24,11 +24,13 @@ import numpy as np
 
 from darkside_cli.data.tuples import POSITIVES, IntArray, TupleSet, spread_pairs
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.regular_file import read_regular
 
 LARGEST_TURN_DEG = 60.0
 """Cameras that look further apart than this see different sides of a place."""
 
 SUFFIXES = (".csv", ".json")
+_MAX_BYTES = 1 << 30
 _FORMS = "columns image,place[,x,y,z,heading][,covisible], or query,positive"
 
 
@@ -101,17 +103,19 @@ def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is no list by its name", hint=f"known: {', '.join(SUFFIXES)}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=_FORMS) from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read {path}: {error}", hint=_FORMS) from error
     if path.suffix.lower() == ".csv":
         yield from _csv_rows(text, path)
         return
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}", hint=_FORMS) from error
     if isinstance(content, Mapping):
         content = content.get("images", content.get("pairs"))

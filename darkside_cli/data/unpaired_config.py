@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from darkside_cli.config.limits import MAX_BATCH, MAX_COUNT, MAX_CROP_PX, MAX_IMAGE_PX, MAX_MEGABYTES
 from darkside_cli.config.schema import option
 from darkside_cli.data.augment_config import AugmentConfig
 
@@ -35,10 +36,15 @@ class UnpairedConfig:
     )
     recursive: bool = option(False, help="take the pictures of sub-folders too")
     size: int | None = option(
-        10_000, help="pairs drawn for each epoch (none: as many as the smaller set has)", minimum=1
+        10_000,
+        help="pairs drawn for each epoch (none: as many as the smaller set has)",
+        minimum=1,
+        maximum=MAX_COUNT,
     )
-    batch_size: int = option(1, help="pairs of a batch in each process", minimum=1)
-    crop_px: int | tuple[int, int] = option(256, help="side, or width and height", unit="px", minimum=4)
+    batch_size: int = option(1, help="pairs of a batch in each process", minimum=1, maximum=MAX_BATCH)
+    crop_px: int | tuple[int, int] = option(
+        256, help="side, or width and height", unit="px", minimum=4, maximum=MAX_CROP_PX
+    )
     scale: tuple[float, float] = option(
         (0.8, 1.0), help="lowest and highest scale of crops", minimum=0.01, maximum=8
     )
@@ -50,6 +56,7 @@ class UnpairedConfig:
         help="shrink pictures to this longest side first, as the published ones are",
         unit="px",
         minimum=4,
+        maximum=MAX_IMAGE_PX,
     )
     too_small: Literal["upscale", "refuse", "skip"] = option(
         "upscale", help="what is done about pictures smaller than the crop"
@@ -64,6 +71,7 @@ class UnpairedConfig:
         help="memory for decoded pictures, which spares small sets most of the work",
         unit="MB",
         minimum=0,
+        maximum=MAX_MEGABYTES,
     )
 
     def __post_init__(self) -> None:

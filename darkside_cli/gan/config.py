@@ -9,6 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from darkside_cli.config.limits import (
+    MAX_COUNT,
+    MAX_CROP_PX,
+    MAX_EPOCHS,
+    MAX_LAYERS,
+    MAX_POOL,
+    MAX_RATE,
+    MAX_VECTOR,
+    MAX_WEIGHT,
+)
 from darkside_cli.config.schema import option
 from darkside_cli.data.unpaired_config import UnpairedConfig
 from darkside_cli.engine.trainer_config import TrainerConfig
@@ -31,9 +41,11 @@ def _method(name: str) -> Any:
 class AdamOptions:
     """Adam, one optimiser per network."""
 
-    lr: float = option(2e-4, help="learning rate", minimum=0)
+    lr: float = option(2e-4, help="learning rate", minimum=0, maximum=MAX_RATE)
     betas: tuple[float, float] = option((0.5, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
-    weight_decay: float = option(0.0, help="L2 penalty that is added to the gradients", minimum=0)
+    weight_decay: float = option(
+        0.0, help="L2 penalty that is added to the gradients", minimum=0, maximum=MAX_WEIGHT
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +53,10 @@ class ScheduleOptions:
     """The learning rate over the epochs (``trainer.epochs`` says how many there are)."""
 
     decay_epochs: int | None = option(
-        None, help="epochs at the end over which the rate falls to zero (none: half of all)", minimum=0
+        None,
+        help="epochs at the end over which the rate falls to zero (none: half of all)",
+        minimum=0,
+        maximum=MAX_EPOCHS,
     )
 
     def decay_of(self, epochs: int) -> int:
@@ -53,14 +68,20 @@ class ScheduleOptions:
 class SampleOptions:
     """Pictures of the progress."""
 
-    every: int = option(5, help="epochs between sample grids, 0: none", minimum=0, unit="epochs")
+    every: int = option(
+        5, help="epochs between sample grids, 0: none", minimum=0, maximum=MAX_EPOCHS, unit="epochs"
+    )
     count: int = option(4, help="validation pictures in a grid", minimum=1, maximum=64)
-    size_px: int = option(362, help="longest side of those pictures", minimum=16, unit="px")
+    size_px: int = option(
+        362, help="longest side of those pictures", minimum=16, maximum=MAX_CROP_PX, unit="px"
+    )
     pictures: Path | None = option(
         None, help="list or folder of day pictures to validate with (none: some of those trained on)"
     )
     fid: bool = option(False, help="measure the Fréchet inception distance too, with an optional library")
-    measured: int = option(16, help="day pictures that the scores are measured on", minimum=1)
+    measured: int = option(
+        16, help="day pictures that the scores are measured on", minimum=1, maximum=MAX_COUNT
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +109,11 @@ _NORMAL = InitialisationOptions(kind="normal")
 class CycleGanWeights:
     """Weights of the terms of CycleGAN's generators."""
 
-    adversarial: float = option(1.0, help="to look like the other domain", minimum=0)
-    cycle: float = option(10.0, help="to come back as they were", minimum=0)
-    identity: float = option(0.0, help="to leave the other domain's pictures alone (paper: 5)", minimum=0)
+    adversarial: float = option(1.0, help="to look like the other domain", minimum=0, maximum=MAX_WEIGHT)
+    cycle: float = option(10.0, help="to come back as they were", minimum=0, maximum=MAX_WEIGHT)
+    identity: float = option(
+        0.0, help="to leave the other domain's pictures alone (paper: 5)", minimum=0, maximum=MAX_WEIGHT
+    )
 
     def normalised(self) -> CycleGanWeights:
         """The same weights divided by their sum."""
@@ -116,7 +139,9 @@ class CycleGanConfig(GanConfig):
         DiscriminatorOptions(initialisation=_NORMAL), help="the networks that tell real from made"
     )
     weights: CycleGanWeights = option(CycleGanWeights(), help="weights of the generators' losses")
-    pool_size: int = option(50, help="generated pictures that each discriminator is reminded of", minimum=0)
+    pool_size: int = option(
+        50, help="generated pictures that each discriminator is reminded of", minimum=0, maximum=MAX_POOL
+    )
     trainer: TrainerConfig = option(TrainerConfig(epochs=100), help="how long and how exactly to train")
 
 
@@ -124,10 +149,15 @@ class CycleGanConfig(GanConfig):
 class CutWeights:
     """Weights of the terms of CUT's generator; "none" is what the variant says."""
 
-    adversarial: float = option(1.0, help="to look like night", minimum=0)
-    nce: float | None = option(None, help="to keep what is where (none: 1, FastCUT 10)", minimum=0)
+    adversarial: float = option(1.0, help="to look like night", minimum=0, maximum=MAX_WEIGHT)
+    nce: float | None = option(
+        None, help="to keep what is where (none: 1, FastCUT 10)", minimum=0, maximum=MAX_WEIGHT
+    )
     identity: float | None = option(
-        None, help="to keep what is where in night pictures (none: 10, FastCUT 0)", minimum=0
+        None,
+        help="to keep what is where in night pictures (none: 10, FastCUT 0)",
+        minimum=0,
+        maximum=MAX_WEIGHT,
     )
 
 
@@ -135,10 +165,17 @@ class CutWeights:
 class NceOptions:
     """PatchNCE, and the head that makes vectors of patches."""
 
-    layers: tuple[int, ...] = option((4, 8, 12, 16), help="modules of the generator whose output is compared")
-    num_patches: int = option(256, help="patches compared per layer and picture", minimum=2)
-    dim: int = option(256, help="length of a patch's vector", minimum=1)
-    temperature: float = option(0.07, help="of the softmax over the patches", minimum=1e-4)
+    layers: tuple[int, ...] = option(
+        (4, 8, 12, 16),
+        help="modules of the generator whose output is compared",
+        minimum=0,
+        maximum=MAX_LAYERS,
+    )
+    num_patches: int = option(
+        256, help="patches compared per layer and picture", minimum=2, maximum=MAX_VECTOR
+    )
+    dim: int = option(256, help="length of a patch's vector", minimum=1, maximum=MAX_VECTOR)
+    temperature: float = option(0.07, help="of the softmax over the patches", minimum=1e-4, maximum=MAX_RATE)
     negatives: Literal["batch", "image"] = option(
         "batch", help="other patches are taken from the whole batch, as published, or from the picture alone"
     )
@@ -187,10 +224,13 @@ class CutConfig(GanConfig):
 class EdgeWeights:
     """Weights of the terms of the generator of the edge methods."""
 
-    adversarial: float = option(1.0, help="to look like night", minimum=0)
-    edge: float = option(5.0, help="to keep the edges", minimum=0)
+    adversarial: float = option(1.0, help="to look like night", minimum=0, maximum=MAX_WEIGHT)
+    edge: float = option(5.0, help="to keep the edges", minimum=0, maximum=MAX_WEIGHT)
     identity: float = option(
-        0.0, help="to leave night pictures alone: dark stays dark and colours true (not published)", minimum=0
+        0.0,
+        help="to leave night pictures alone: dark stays dark and colours true (not published)",
+        minimum=0,
+        maximum=MAX_WEIGHT,
     )
 
 
@@ -226,7 +266,7 @@ class HedNGanConfig(HedGanConfig):
         AdamOptions(lr=1e-6, betas=(0.9, 0.999), weight_decay=2e-4),
         help="optimiser of the student; its layers have factors of their own",
     )
-    distillation: float = option(1.0, help="weight of the student's loss", minimum=0)
+    distillation: float = option(1.0, help="weight of the student's loss", minimum=0, maximum=MAX_WEIGHT)
 
 
 @dataclass(frozen=True, kw_only=True)

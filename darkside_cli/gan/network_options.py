@@ -6,6 +6,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from darkside_cli.config.limits import (
+    MAX_BLOCKS,
+    MAX_CROP_PX,
+    MAX_GAIN,
+    MAX_GUIDE_EPS,
+    MAX_HALVINGS,
+    MAX_RADIUS_PX,
+    MAX_SEED,
+    MAX_WIDTH,
+)
 from darkside_cli.config.schema import option
 
 NormName = Literal["instance", "batch"]
@@ -20,9 +30,11 @@ class InitialisationOptions:
 
     kind: InitialisationName = option("kaiming", help="normal: all weights alike, kaiming: by fan-in")
     gain: float = option(
-        0.2, help="standard deviation of normal weights and of batch norms' scales", minimum=0
+        0.2, help="standard deviation of normal weights and of batch norms' scales", minimum=0, maximum=100
     )
-    seed: int = option(0, help="seed; equal networks with equal seeds begin equal", minimum=0)
+    seed: int = option(
+        0, help="seed; equal networks with equal seeds begin equal", minimum=0, maximum=MAX_SEED
+    )
     weights: Path | None = option(
         None, help="checkpoint or run folder to begin with instead: a trained network of the same form"
     )
@@ -32,8 +44,8 @@ class InitialisationOptions:
 class GeneratorOptions:
     """The ResNet generator."""
 
-    ngf: int = option(64, help="channels of the first convolution", minimum=1)
-    n_blocks: int = option(9, help="residual blocks", minimum=1)
+    ngf: int = option(64, help="channels of the first convolution", minimum=1, maximum=MAX_WIDTH)
+    n_blocks: int = option(9, help="residual blocks", minimum=1, maximum=MAX_BLOCKS)
     norm: NormName = option("instance", help="normalisation of features")
     antialias_down: bool = option(False, help="blur before subsampling, as CUT's own generators do")
     antialias_up: bool = option(
@@ -45,6 +57,7 @@ class GeneratorOptions:
         None,
         help="translate whole pictures at this longer side and bring that to full size by a guided filter",
         minimum=16,
+        maximum=MAX_CROP_PX,
         unit="px",
     )
     output: OutputName = option(
@@ -55,13 +68,22 @@ class GeneratorOptions:
         2.0,
         help="the highest gain there can be, also on the way back from night to day (CycleGAN)",
         minimum=0.1,
+        maximum=MAX_GAIN,
     )
-    guide_radius_px: int = option(4, help="radius of the filter's windows, at the working size", minimum=1)
+    guide_radius_px: int = option(
+        4, help="radius of the filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
+    )
     training_radius_px: int | None = option(
-        None, help="radius while the network learns, such as a narrower one (none: the same)", minimum=1
+        None,
+        help="radius while the network learns, such as a narrower one (none: the same)",
+        minimum=1,
+        maximum=MAX_RADIUS_PX,
     )
     guide_eps: float = option(
-        2e-3, help="variance of the day picture, in [-1, 1], below which texture is smoothed", minimum=1e-6
+        2e-3,
+        help="variance of the day picture, in [-1, 1], below which texture is smoothed",
+        minimum=1e-6,
+        maximum=MAX_GUIDE_EPS,
     )
     initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
 
@@ -81,8 +103,8 @@ class GeneratorOptions:
 class DiscriminatorOptions:
     """The patch discriminator."""
 
-    ndf: int = option(64, help="channels of the first convolution", minimum=1)
-    n_layers: int = option(3, help="halvings; 3 judges patches of 70 pixels", minimum=1)
+    ndf: int = option(64, help="channels of the first convolution", minimum=1, maximum=MAX_WIDTH)
+    n_layers: int = option(3, help="halvings; 3 judges patches of 70 pixels", minimum=1, maximum=MAX_HALVINGS)
     norm: NormName = option("instance", help="normalisation of features")
     antialias: bool = option(False, help="blur before subsampling, as CUT's own discriminators do")
     initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")

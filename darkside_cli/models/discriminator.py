@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_CHANNELS, MAX_HALVINGS, MAX_WIDTH
+from darkside_cli.config.schema import option
 from darkside_cli.layers.blur_pool import BlurDownsample
 from darkside_cli.layers.norm import NORMS, bias_before_norm, make_norm
-from darkside_cli.models.checks import require_at_least, require_choice
+from darkside_cli.models.checks import require_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +28,14 @@ class PatchDiscriminatorConfig:
     patch of 70x70 pixels), ``norm`` "instance" or "batch"; ``antialias`` blurs before subsampling, like CUT.
     """
 
-    in_channels: int = 3
-    ndf: int = 64
-    n_layers: int = 3
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
+    n_layers: int = option(3, minimum=1, maximum=MAX_HALVINGS)
     norm: str = "instance"
     antialias: bool = False
 
     def __post_init__(self) -> None:
-        require_at_least(1, in_channels=self.in_channels, ndf=self.ndf, n_layers=self.n_layers)
+        check_itself(self)
         require_choice(NORMS, norm=self.norm)
 
 
@@ -82,12 +85,12 @@ class PatchDiscriminator(nn.Module):
 class PixelDiscriminatorConfig:
     """What determines the pixel discriminator's parameters; see :class:`PatchDiscriminatorConfig`."""
 
-    in_channels: int = 3
-    ndf: int = 64
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
     norm: str = "instance"
 
     def __post_init__(self) -> None:
-        require_at_least(1, in_channels=self.in_channels, ndf=self.ndf)
+        check_itself(self)
         require_choice(NORMS, norm=self.norm)
 
 

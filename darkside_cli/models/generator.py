@@ -14,10 +14,13 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_WIDTH
+from darkside_cli.config.schema import option
 from darkside_cli.errors import ConfigError
 from darkside_cli.layers.blur_pool import BlurDownsample, BlurUpsample
 from darkside_cli.layers.norm import NORMS, bias_before_norm, make_norm
-from darkside_cli.models.checks import require_at_least, require_choice
+from darkside_cli.models.checks import require_choice
 
 N_RESAMPLINGS = 2
 """Number of halvings, and of doublings: output sides are the input's rounded up to a multiple of 4."""
@@ -34,10 +37,10 @@ class ResnetGeneratorConfig:
     every residual block, ``padding`` ("reflect", "replicate", "zero") is the border in the residual blocks.
     """
 
-    in_channels: int = 3
-    out_channels: int = 3
-    ngf: int = 64
-    n_blocks: int = 9
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    out_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    ngf: int = option(64, minimum=1, maximum=MAX_WIDTH)
+    n_blocks: int = option(9, minimum=1, maximum=MAX_BLOCKS)
     norm: str = "instance"
     antialias_down: bool = False
     antialias_up: bool = False
@@ -45,13 +48,7 @@ class ResnetGeneratorConfig:
     padding: str = "reflect"
 
     def __post_init__(self) -> None:
-        require_at_least(
-            1,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            ngf=self.ngf,
-            n_blocks=self.n_blocks,
-        )
+        check_itself(self)
         require_choice(NORMS, norm=self.norm)
         require_choice(PADDINGS, padding=self.padding)
 

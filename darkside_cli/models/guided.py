@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.config.limits import MAX_CROP_PX, MAX_GAIN, MAX_GUIDE_EPS, MAX_RADIUS_PX
+from darkside_cli.config.schema import option
 from darkside_cli.errors import ConfigError
 from darkside_cli.layers.guided_filter import guided_filter
-from darkside_cli.models.checks import require_at_least, require_choice
+from darkside_cli.models.checks import require_choice
 from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
 
 #: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
@@ -45,23 +47,15 @@ class GuidedGeneratorConfig(ResnetGeneratorConfig):
     """
 
     output: str = "picture"
-    max_gain: float = 2.0
-    working_px: int = 256
-    guide_radius_px: int = 4
-    training_radius_px: int | None = None
-    guide_eps: float = 2e-3
+    max_gain: float = option(2.0, minimum=1e-6, maximum=MAX_GAIN)
+    working_px: int = option(256, minimum=ResnetGenerator.input_minimum_px, maximum=MAX_CROP_PX)
+    guide_radius_px: int = option(4, minimum=1, maximum=MAX_RADIUS_PX)
+    training_radius_px: int | None = option(None, minimum=1, maximum=MAX_RADIUS_PX)
+    guide_eps: float = option(2e-3, minimum=1e-12, maximum=MAX_GUIDE_EPS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(ResnetGenerator.input_minimum_px, working_px=self.working_px)
         require_choice(OUTPUTS, output=self.output)
-        if not self.max_gain > 0:
-            raise ConfigError(f"max_gain must be above 0, not {self.max_gain}")
-        require_at_least(
-            1, guide_radius_px=self.guide_radius_px, training_radius_px=self.radius_px(training=True)
-        )
-        if not self.guide_eps > 0:
-            raise ConfigError(f"guide_eps must be above 0, not {self.guide_eps}")
         if self.in_channels != 3:
             raise ConfigError(
                 f"a guided generator sees colours, in_channels must be 3, not {self.in_channels}"

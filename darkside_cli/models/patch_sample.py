@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_LAYERS, MAX_VECTOR
+from darkside_cli.config.schema import option
 from darkside_cli.errors import ConfigError
-from darkside_cli.models.checks import require_at_least
 from darkside_cli.models.generator import ResnetGeneratorConfig, feature_channels
 
 _NORM_EPS = 1e-7
@@ -26,16 +28,17 @@ class PatchSampleMlpConfig:
     The default is CUT's: layers 4, 8, 12 and 16 of the plain generator with ngf 64.
     """
 
-    channels: tuple[int, ...] = (128, 256, 256, 256)
-    dim: int = 256
+    channels: tuple[int, ...] = option((128, 256, 256, 256), minimum=1, maximum=MAX_VECTOR)
+    dim: int = option(256, minimum=1, maximum=MAX_VECTOR)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists
+        check_itself(self)
         if not self.channels:
             raise ConfigError("a patch-sampling head needs at least one feature layer")
-        require_at_least(
-            1, dim=self.dim, **{f"channels[{i}]": count for i, count in enumerate(self.channels)}
-        )
+        if len(self.channels) > MAX_LAYERS:
+            raise ConfigError(
+                f"a patch-sampling head has 1 to {MAX_LAYERS} feature layers, not {len(self.channels)}"
+            )
 
     @classmethod
     def for_generator(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from darkside_cli.errors import CheckpointError
 from darkside_cli.models.backbones import feature_shapes, features_of_classifier
+from darkside_cli.models.checks import require_finite
 from darkside_cli.models.state_file import read_state_file
 from darkside_cli.models.weights import normalise_state, shapes_of
 
@@ -38,7 +39,9 @@ def load_features(features: nn.Module, backbone: str, path: Path) -> None:
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no weights")
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    features.load_state_dict(features_state(normalise_state(state, path), backbone, path))
+    found = features_state(normalise_state(state, path), backbone, path)
+    require_finite(found, path)
+    features.load_state_dict(found)
 
 
 def features_state(state: Mapping[str, Tensor], backbone: str, path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_WEIGHT
+from darkside_cli.config.schema import option
 from darkside_cli.errors import ConfigError, ImageError, UnknownNameError
 from darkside_cli.layers.gem import GeM
 from darkside_cli.layers.normalise import L2Normalise
@@ -56,17 +59,16 @@ class RetrievalNetConfig:
     regional_whitening: bool = True
     local_whitening: bool = False
     whitening: bool = False
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] = option(IMAGENET_MEAN, minimum=-MAX_WEIGHT, maximum=MAX_WEIGHT)
+    std: tuple[float, ...] = option(IMAGENET_STD, minimum=1e-6, maximum=MAX_WEIGHT)
 
     def __post_init__(self) -> None:
+        check_itself(self)
         if self.backbone not in backbone_names():
             raise UnknownNameError("backbone", self.backbone, backbone_names())
         if self.pooling not in POOLINGS:
             raise UnknownNameError("pooling", self.pooling, POOLINGS)
-        for name in ("mean", "std"):  # JSON knows no tuples
-            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError(f"mean {self.mean} and std {self.std} are not those of three channels")
 
     @property

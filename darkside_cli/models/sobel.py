@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_HALVINGS, MAX_WIDTH
+from darkside_cli.config.schema import option
 from darkside_cli.layers.autocast import without_autocast
-from darkside_cli.models.checks import require_at_least
 from darkside_cli.models.edge_detector import EdgeDetector
 from darkside_cli.models.initialise import initialise
 
@@ -42,12 +44,11 @@ class SobelConfig:
     ``width`` is that of a small network which corrects the formula's logits; 0: there is none.
     """
 
-    scales: int = 3
-    width: int = 0
+    scales: int = option(3, minimum=1, maximum=MAX_HALVINGS)
+    width: int = option(0, minimum=0, maximum=MAX_WIDTH)
 
     def __post_init__(self) -> None:
-        require_at_least(1, scales=self.scales)
-        require_at_least(0, width=self.width)
+        check_itself(self)
 
 
 class Sobel(EdgeDetector):

@@ -6,6 +6,7 @@ what it does not accept is refused. Every failure is one error that says what th
 
 from __future__ import annotations
 
+import os
 import pickletools
 import warnings
 import zipfile
@@ -19,17 +20,17 @@ import torch
 from safetensors import safe_open
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
+from darkside_cli.models.state_limits import PICKLES_IN_LEGACY, TRUST, check_description, check_sizes
+from darkside_cli.regular_file import NotRegularError, open_regular
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
 #: The number that torch's old container begins with, as a pickled integer.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_PICKLES_IN_LEGACY = 5
 _CHUNK_BYTES = 1 << 20
 _LONGEST_TEXT_PICKLE = 1 << 24
 
 _AGAIN = "get the file again: it may be an interrupted or failed download"
-_TRUST = "get the weights from a source you trust; other programs may run what is in this file"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ def read_state_file(path: str | Path) -> StateFile:
     """
     path = Path(path)
     try:
-        if not path.exists():
-            raise MissingAssetError(f"there is no file {path}", hint="check the path")
-        if not path.is_file():
-            raise CheckpointError(f"{path} is not a file", hint="name a weights file")
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             head = file.read(512)
+    except FileNotFoundError as error:
+        raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
+    except NotRegularError as error:
+        kind = error.strerror.removesuffix(", not a file")
+        raise CheckpointError(f"{path} is not a file: {kind}", hint="name a weights file") from error
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror or error}", hint="check its permissions"
@@ -123,6 +125,7 @@ def _check_zip(path: Path) -> None:
                     f"{path} is a zip archive, but no checkpoint: it holds {shown}",
                     hint="if the weights are inside, unpack it first",
                 )
+            check_sizes(path, members)
             for member in members:
                 if member.CRC == 0:  # torch can be told not to compute checksums
                     continue
@@ -140,6 +143,7 @@ def _check_zip(path: Path) -> None:
 def _check_legacy(path: Path) -> None:
     """See that a file that begins as a pickle is torch's old container, and not any pickle."""
     data = path.read_bytes()
+    check_description(path, data)
     if not _ends(data):
         raise CheckpointError(f"{path} is damaged or incomplete: it ends too early", hint=_AGAIN)
     if any(argument == _LEGACY_MAGIC for _, argument, _ in pickletools.genops(data)):
@@ -214,7 +218,7 @@ def pickle_globals(data: bytes) -> list[str]:
     stream = BytesIO(data)
     names: dict[str, None] = {}
     try:
-        for _ in range(_PICKLES_IN_LEGACY):
+        for _ in range(PICKLES_IN_LEGACY):
             for name in _globals_of_one(stream):
                 names[name] = None
     except Exception:  # the end, or damage: what was found until here counts
@@ -273,7 +277,7 @@ def _unsafe(path: Path, names: list[str]) -> CheckpointError:
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return CheckpointError(
         f"{path} was refused as unsafe: it asks Python for {shown}, which weights have no use for",
-        hint=_TRUST,
+        hint=TRUST,
     )
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_CHANNELS, MAX_HALVINGS, MAX_WIDTH
+from darkside_cli.config.schema import option
 from darkside_cli.errors import UsageError
 from darkside_cli.layers.norm import NORMS, bias_before_norm, make_norm
-from darkside_cli.models.checks import require_at_least, require_choice
+from darkside_cli.models.checks import require_choice
 
 _PREFIX = "model.model."
 _DEEPER_OUTERMOST = "1.model."
@@ -26,16 +29,15 @@ class UnetGeneratorConfig:
     but the innermost.
     """
 
-    in_channels: int = 3
-    out_channels: int = 3
-    num_downs: int = 8
-    ngf: int = 64
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    out_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    num_downs: int = option(8, minimum=5, maximum=MAX_HALVINGS)
+    ngf: int = option(64, minimum=1, maximum=MAX_WIDTH)
     norm: str = "batch"
     dropout: bool = False
 
     def __post_init__(self) -> None:
-        require_at_least(1, in_channels=self.in_channels, out_channels=self.out_channels, ngf=self.ngf)
-        require_at_least(5, num_downs=self.num_downs)
+        check_itself(self)
         require_choice(NORMS, norm=self.norm)
 
 

@@ -27,7 +27,9 @@ from torch.overrides import TorchFunctionMode
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, ConfigError, UnknownNameError
 from darkside_cli.models.architectures import ARCHITECTURES
+from darkside_cli.models.checks import require_finite, require_normalisation
 from darkside_cli.models.state_file import StateFile, read_state_file
+from darkside_cli.models.state_limits import read_header
 from darkside_cli.registry import resolve
 
 __all__ = [
@@ -58,7 +60,7 @@ class Checkpoint:
     ``format`` is the file's: "darkside", "gandtr", "cirtorch" or "state-dict"; ``architecture`` a name in
     ``ARCHITECTURES`` and ``config`` an object of its configuration class. ``state`` maps the network's own
     keys (no ``module.``) to tensors on the CPU, in the types they are stored in. ``metadata`` is JSON-able;
-    see the module's docstring.
+    see the module's docstring. Raises CheckpointError for a mean or std that no input can have.
     """
 
     path: Path
@@ -67,6 +69,9 @@ class Checkpoint:
     config: Any
     state: dict[str, Tensor] = field(repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_normalisation(self.metadata, self.path)
 
     @property
     def kind(self) -> str:
@@ -131,8 +136,8 @@ def from_state_file(file: StateFile) -> Checkpoint | None:
         return None
     path = file.path
     try:
-        description = json.loads(file.header[HEADER_KEY])
-        version, architecture = description["version"], description["architecture"]
+        description = read_header(file.header[HEADER_KEY])
+        version, architecture = description["version"], str(description["architecture"])
         values, metadata = dict(description["config"]), dict(description["metadata"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has a damaged description: {error!r}") from error
@@ -142,10 +147,12 @@ def from_state_file(file: StateFile) -> Checkpoint | None:
             hint="update darkside",
         )
     try:
+        # Its values are held against their bounds: nothing is built that no network can be.
         config = _config_from_json(architecture, values)
     except (ConfigError, UnknownNameError) as error:
         raise CheckpointError(
-            f"{path} describes a network that this darkside does not have: {error}", hint="update darkside"
+            f"{path} describes a network that this darkside does not have: {error}",
+            hint="update darkside if a later one wrote it",
         ) from error
     check_fit(shapes_of(file.content), architecture, config, path)
     return Checkpoint(path, "darkside", architecture, config, file.content, metadata)
@@ -156,15 +163,15 @@ def _config_from_json(architecture: str, values: Mapping[str, Any]) -> Any:
     unknown = sorted(set(values) - {each.name for each in fields(config_class)})
     if unknown:
         raise ConfigError(f"{architecture} has no setting {', '.join(unknown)}")
-    # JSON knows no tuples.
-    return config_class(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    return config_class(**values)
 
 
 def build_network(checkpoint: Checkpoint) -> nn.Module:
     """Build the checkpoint's network on the CPU, in float32 and eval mode.
 
     Weights stored in other types are converted. torch's random stream is left as it was. Raises
-    CheckpointError that names the first missing, unexpected and misshapen keys if the weights do not fit.
+    CheckpointError that names the first missing, unexpected and misshapen keys if the weights do not fit, and the
+    tensor that has numbers which are not finite.
     """
     entry = ARCHITECTURES.get(checkpoint.architecture)
     with torch.random.fork_rng(devices=[]), _Uninitialised():
@@ -172,6 +179,7 @@ def build_network(checkpoint: Checkpoint) -> nn.Module:
     _raise_differences(
         shapes_of(network.state_dict()), shapes_of(checkpoint.state), checkpoint.architecture, checkpoint.path
     )
+    require_finite(checkpoint.state, checkpoint.path)
     network.load_state_dict(checkpoint.state)
     return network.eval()
 

@@ -22,6 +22,7 @@ from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.layers.whitening import WhiteningProjection
 from darkside_cli.models.state_file import StateFile
+from darkside_cli.models.state_limits import read_header
 
 HEADER_KEY = "darkside-whitening"
 FORMAT_VERSION = 1
@@ -103,7 +104,7 @@ def from_state_file(file: StateFile) -> Whitening | None:
     if HEADER_KEY not in file.header:
         return None
     try:
-        description = json.loads(file.header[HEADER_KEY])
+        description = read_header(file.header[HEADER_KEY])
         version, metadata = description["version"], dict(description["metadata"])
         if version != FORMAT_VERSION:
             raise CheckpointError(

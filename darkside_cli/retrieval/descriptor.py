@@ -20,7 +20,7 @@ from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.models.weights import Checkpoint, build_network
 from darkside_cli.models.whitening import Whitening
-from darkside_cli.retrieval.scales import PAPER_SCALES, SINGLE_SCALE
+from darkside_cli.retrieval.scales import PAPER_SCALES, SINGLE_SCALE, require_scales
 
 
 class DescriptorModel(nn.Module):
@@ -45,8 +45,7 @@ class DescriptorModel(nn.Module):
         transform: Compose | None = None,
     ) -> None:
         super().__init__()
-        if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
-            raise ConfigError(f"scales must be positive numbers, not {list(scales)}")
+        require_scales(scales)
         if whitening is None and dim not in (None, network.config.dim):
             raise ConfigError(
                 f"without a whitening descriptors have {network.config.dim} dimensions, not {dim}",

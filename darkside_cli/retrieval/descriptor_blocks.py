@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
+from darkside_cli.regular_file import require_regular
+from darkside_cli.stated_size import DEFLATE_RATIO, require_possible_size
 
 #: Name of the table in files that have names for things.
 TABLE = "descriptors"
@@ -83,6 +86,8 @@ def open_descriptors(path: str | Path) -> DescriptorFile:
             f"{path} is no descriptor file by its name", hint=f"known: {', '.join(kinds)}"
         )
     with _explained(path):
+        if path.exists():
+            require_regular(path, path.stat().st_mode)
         return opener(path)
 
 
@@ -96,7 +101,7 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DescriptorFileError(
             f"cannot read {path}: {reason}", hint="make or get the file again"
         ) from error
@@ -104,15 +109,29 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether columns are contiguous, and type of the .npy data that ``file`` begins with."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    shape, fortran, dtype = _read_header(file)
     _check_table(path, shape, dtype)
     return shape, fortran, dtype
 
 
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def require_whole(archive: zipfile.ZipFile, name: str, path: Path) -> None:
+    """See that array ``name`` of an ``.npz`` has as many bytes as it states; only its beginning is read."""
+    member = archive.getinfo(f"{name}.npy")
+    require_possible_size(member)
+    with archive.open(member) as file:
+        shape, _, dtype = _read_header(file)
+        if member.file_size < file.tell() + prod(shape) * dtype.itemsize:
+            raise DescriptorFileError(f"{path} ends too early", hint="make or get the file again")
+
+
 def _check_table(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-    if len(shape) != 2 or not np.issubdtype(dtype, np.floating):
+    if len(shape) != 2 or min(shape) < 0 or not np.issubdtype(dtype, np.floating):
         raise DescriptorFileError(
             f"{path} holds an array of shape {tuple(shape)} and type {dtype}, no descriptors",
             hint="descriptors are a table of floating-point numbers, one row an image",
@@ -140,6 +159,7 @@ def _open_npz(path: Path) -> DescriptorFile:
         members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         names = None
         if NAMES in members:
+            require_whole(archive, NAMES, path)
             with np.load(path, allow_pickle=False) as arrays:
                 names = tuple(str(name) for name in arrays[NAMES].reshape(-1))
         tables = [name for name in members if name != NAMES]
@@ -151,6 +171,7 @@ def _open_npz(path: Path) -> DescriptorFile:
             )
         with archive.open(f"{table}.npy") as file:
             shape, fortran, dtype = _header(file, path)
+        require_whole(archive, table, path)
     if fortran and min(shape) > 1:
         raise DescriptorFileError(f"{path} holds its table column by column", hint=_TRANSPOSE)
     _check_names(path, names, shape[0])
@@ -189,6 +210,10 @@ def _open_h5(path: Path) -> DescriptorFile:
             )
         shape = tuple(int(side) for side in found[table].shape)
         _check_table(path, shape, found[table].dtype)
+        # Rows that were never written take no room in the file, however many it states.
+        stored = found[table].id.get_storage_size()
+        if prod(shape) * found[table].dtype.itemsize > DEFLATE_RATIO * stored:
+            raise DescriptorFileError(f"{path} ends too early", hint="make or get the file again")
         labels = tuple(found[NAMES].asstr()[:].tolist()) if NAMES in found else None
     _check_names(path, labels, shape[0])
 

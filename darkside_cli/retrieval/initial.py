@@ -16,6 +16,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.catalog import DATA
 from darkside_cli.engine.randomness import random_state_kept
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UsageError
+from darkside_cli.models.checks import require_finite
 from darkside_cli.models.locate import locate
 from darkside_cli.models.pretrained import load_features
 from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
@@ -116,6 +117,7 @@ def _load_model(network: RetrievalNet, config: FinetuneConfig, root: DataRoot) -
             own = network.state_dict()
             state = {key: value for key, value in checkpoint.state.items() if key in own}
             if all(own[key].shape == value.shape for key, value in state.items()):
+                require_finite(state, path)
                 network.load_state_dict({**own, **state})
                 return
     try:

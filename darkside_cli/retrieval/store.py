@@ -288,10 +288,13 @@ def _npz_metadata(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         there = {member.filename: member for member in archive.infolist()}
         if _METADATA_MEMBER in there:  # an older file
+            if there[_METADATA_MEMBER].file_size > _LONGEST_METADATA_BYTES:
+                return "{}"
             return archive.read(_METADATA_MEMBER).decode("utf-8", "replace")
         member = there.get(f"{_METADATA_ARRAY}.npy")
         if member is None or member.file_size > _LONGEST_METADATA_BYTES:
             return "{}"
+        descriptor_blocks.require_whole(archive, _METADATA_ARRAY, path)
         with archive.open(member) as file:
             return _text_of(file)
 
@@ -323,7 +326,7 @@ def _read_beside(path: Path, count: int) -> tuple[tuple[str, ...] | None, str]:
 def _parsed(text: str, path: Path) -> Mapping[str, Any]:
     try:
         metadata = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         metadata = None
     if not isinstance(metadata, dict):
         raise DescriptorFileError(f"{path} has damaged metadata", hint="make the file again")

@@ -183,7 +183,7 @@ def test_weights_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
             {"network_params": {"model": {**MODEL, "architecture": "official_resnet_generater"}}},
             "not known here: .*did you mean official_resnet_generator",
         ),
-        ({"network_params": {"model": {**MODEL, "n_blocks": "x"}}}, "n_blocks must be an integer"),
+        ({"network_params": {"model": {**MODEL, "n_blocks": "x"}}}, "n_blocks must be a whole number"),
         ({"network_params": {"model": {**MODEL, "colour": 1}}}, "has no model parameter colour"),
         ({"network_params": {"model": {**MODEL, "ngf": torch.zeros(1)}}}, "no plain values"),
         ({"network_params": {"model": {**MODEL, "ngf": math.nan}}}, "no plain values"),

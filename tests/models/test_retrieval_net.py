@@ -133,8 +133,11 @@ def test_configuration() -> None:
         RetrievalNetConfig(backbone="vgg61")
     with pytest.raises(UnknownNameError, match="unknown pooling 'gme'"):
         RetrievalNetConfig(pooling="gme")
-    for wrong in ((0.5, 0.5), (0.5, 0.5, 0.0)):
-        with pytest.raises(ConfigError, match="three channels"):
+    for wrong, says in (
+        ((0.5, 0.5), "three channels"),
+        ((0.5, 0.5, 0.0), r"std\[2\] must be a number from 1e-06"),
+    ):
+        with pytest.raises(ConfigError, match=says):
             RetrievalNetConfig(std=wrong)
 
 

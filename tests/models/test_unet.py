@@ -99,5 +99,5 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 def test_too_few_levels_are_refused() -> None:
-    with pytest.raises(ConfigError, match="num_downs must be an integer of at least 5"):
+    with pytest.raises(ConfigError, match="num_downs must be a whole number from 5 to 12"):
         UnetGeneratorConfig(num_downs=4)

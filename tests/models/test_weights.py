@@ -210,7 +210,7 @@ def changed_header(path: Path, **changes: Any) -> Path:
         ({"version": 2}, "has format version 2, this darkside reads 1 .update darkside"),
         ({"architecture": "resnet_generater"}, "did you mean resnet_generator"),
         ({"config": {**asdict(TINY), "colour": 1}}, "resnet_generator has no setting colour"),
-        ({"config": {"ngf": "many"}}, "ngf must be an integer"),
+        ({"config": {"ngf": "many"}}, 'ngf must be a whole number from 1 to 1024, not "many"'),
         ({"config": 5}, "damaged description"),
         ({"metadata": [1]}, "damaged description"),
         ({"config": {**asdict(TINY), "ngf": 3}}, "expected 3x3x7x7"),

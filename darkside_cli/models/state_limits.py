@@ -1,0 +1,91 @@
+"""What a file of weights may state of itself, looked at before anything is unpacked or built.
+
+A file of a few megabytes can unpack to gigabytes, and a pickle or a JSON text to a hundred times its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from darkside_cli.errors import CheckpointError
+from darkside_cli.stated_size import require_possible_size
+from darkside_cli.units import human_size
+
+TRUST = "get the weights from a source you trust; other programs may run what is in this file"
+"""What to do about a file that was refused as hostile."""
+
+PICKLES_IN_LEGACY = 5
+"""Pickles in a row that torch's old container begins with."""
+
+#: Of what describes the tensors of a file. A network of a thousand tensors has a tenth of a megabyte; read, a pickle
+#: may take a hundred times its bytes.
+_MAX_DESCRIPTION_BYTES = 1 << 23
+_MAX_HEADER = 1 << 24
+#: Weights are hardly packed smaller than they are. What unpacks to more than so many times its bytes was made to fill
+#: the memory, small files apart.
+_MOST_UNPACKED, _SMALL_BYTES = 8, 1 << 26
+
+
+def check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """See that a zip file states no sizes that checkpoints do not have, before anything is unpacked.
+
+    Raises CheckpointError, or BadZipFile for sizes that the packed bytes cannot have.
+    """
+    for member in members:
+        require_possible_size(member)
+        described_by = "/data/" not in member.filename
+        if described_by and member.file_size > _MAX_DESCRIPTION_BYTES:
+            raise _oversized(
+                path, f"{member.filename}, which describes its tensors, has {human_size(member.file_size)}"
+            )
+    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    if unpacked > max(_SMALL_BYTES, _MOST_UNPACKED * size):
+        raise _oversized(path, f"its {human_size(size)} unpack to {human_size(unpacked)}")
+
+
+def _oversized(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path} was refused, since no weights are like that: {what}", hint=TRUST)
+
+
+def check_description(path: Path, data: bytes) -> None:
+    """See that the pickles that ``data`` begins with, in torch's old container, are not too long to be read.
+
+    Raises CheckpointError.
+    """
+    if _description_bytes(data) > _MAX_DESCRIPTION_BYTES:
+        raise _oversized(path, f"more than {human_size(_MAX_DESCRIPTION_BYTES)} describe its tensors")
+
+
+def _description_bytes(data: bytes) -> int:
+    """Length of the pickles that ``data`` begins with; counting ends at damage, and where there are too many."""
+    stream = BytesIO(data)
+    try:
+        for _ in range(PICKLES_IN_LEGACY):
+            for _, _, position in pickletools.genops(stream):
+                if (position or 0) > _MAX_DESCRIPTION_BYTES:
+                    return position or 0
+    except Exception:  # the end, or damage
+        return stream.tell()
+    return stream.tell()
+
+
+def read_header(text: str) -> Mapping[str, Any]:
+    """What a header of ours says, a JSON object.
+
+    Raises ValueError if it is none, or larger or more deeply nested than any that darkside writes.
+    """
+    if len(text) > _MAX_HEADER:
+        raise ValueError(f"it has more than {_MAX_HEADER:,} characters")
+    try:
+        description = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(description, dict):
+        raise ValueError("it is no JSON object")
+    return description
