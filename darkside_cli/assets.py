@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.data.catalog import DATA
 from darkside_cli.data.entries import Asset
+from darkside_cli.errors import DarksideError
 from darkside_cli.models.catalog import MODELS, ModelEntry
 from darkside_cli.registry import Registry
 from darkside_cli.remote import RemoteFile
@@ -51,7 +52,7 @@ def open_store(root: str | PathLike[str], options: Options | None = None) -> Ass
     """Open the assets under the data root ``root``; nothing is created or fetched by that."""
     from darkside_cli.data.store import AssetStore
 
-    return AssetStore(Path(root), ASSETS, options, read_names)
+    return AssetStore(Path(root), ASSETS, options, read_names, wrong_content)
 
 
 def read_names(path: Path) -> Iterable[str]:
@@ -64,6 +65,42 @@ def read_names(path: Path) -> Iterable[str]:
     from darkside_cli.compat.safe_pickle import load_pickle
 
     return list(_names_in(load_pickle(path)))
+
+
+def wrong_content(path: Path, name: str) -> str | None:
+    """Say why the pickle ``name``, at ``path``, is not what is published under that name; None if it may be.
+
+    A ground truth has names and answers, a training database tuples, a whitening a mean and a projection. Files of
+    other kinds, which are judged by their form, are not looked into. Nothing in the file can run.
+    """
+    name = name.rpartition("/")[2]
+    if not name.endswith(".pkl"):
+        return None
+    from darkside_cli.compat.safe_pickle import load_pickle
+
+    try:
+        data = load_pickle(path)
+    except DarksideError as error:
+        return f"is refused: {error.message}"
+    if name.startswith("gnd_"):
+        what, keys = "ground truth", ("imlist", "qimlist", "gnd")
+        parts = [data]
+    elif name.startswith("retrieval-"):
+        what, keys = "database of training tuples", ("cids", "qidxs", "pidxs")
+        parts = [data]
+        if isinstance(data, dict) and "cids" not in data:  # one for each split
+            parts = [part for part in data.values() if isinstance(part, dict)]
+    else:
+        what, keys = "whitening", ("m", "P")
+        parts = [data]
+    whole = parts and all(isinstance(part, dict) and all(key in part for key in keys) for part in parts)
+    if not whole:
+        return f"is a pickle, but no {what}: it has no {', '.join(keys)}"
+    return None if all(_filled(part[keys[0]]) for part in parts) else f"is an empty {what}"
+
+
+def _filled(value: Any) -> bool:
+    return hasattr(value, "__len__") and len(value) > 0
 
 
 def _names_in(data: Any) -> Iterable[str]:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-JPEG = b"\xff\xd8\xff\xe0 not really a photograph \xff\xd9"
+from PIL import Image
+
+
+def _smallest_jpeg() -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (1, 1)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+JPEG = _smallest_jpeg()
+
+
+def jpeg_bytes(seed: int, size: int = 2000) -> bytes:
+    """A JPEG of exactly ``size`` bytes, most of them a comment of random ones."""
+    comment = random.Random(seed).randbytes(size - len(JPEG) - 4)
+    return JPEG[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + JPEG[2:]
 
 
 def tar_bytes(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from archive_makers import tar_bytes
+from archive_makers import jpeg_bytes, tar_bytes
 from faulty_server import FaultyServer
 
 from darkside_cli.data.download import Options
@@ -20,7 +19,7 @@ from darkside_cli.remote import RemoteFile
 QUICK = Options(
     timeouts=Timeouts(2.0, 0.5), wait=lambda stop, seconds: None, spare_bytes=0, attempts=3, jobs=3
 )
-IMAGES = {f"paris_x_{n:06}.jpg": random.Random(n).randbytes(3000) for n in range(8)}
+IMAGES = {f"paris_x_{n:06}.jpg": jpeg_bytes(n, 3000) for n in range(8)}
 NAMES = sorted(IMAGES)
 FIRST = {f"paris/x/{name}": IMAGES[name] for name in NAMES[:5]} | {"paris/x/paris_x_000099.jpg": b"302 Found"}
 SECOND = {f"paris/x/{name}": IMAGES[name] for name in NAMES[5:]}
@@ -98,4 +97,4 @@ def fill(server: FaultyServer) -> None:
     server.add("/rgnd.txt", GND)
     server.add("/p1.tgz", tar_bytes(FIRST))
     server.add("/p2.tgz", tar_bytes(SECOND))
-    server.add("/ims", tar_bytes({f"{shard_path(cid)}": cid.encode() for cid in CIDS}))
+    server.add("/ims", tar_bytes({f"{shard_path(cid)}": jpeg_bytes(int(cid[:2], 16)) for cid in CIDS}))

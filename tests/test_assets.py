@@ -6,8 +6,11 @@ import json
 import pickle
 from pathlib import Path
 
-from darkside_cli.assets import ASSETS, open_store, read_names
+import pytest
+
+from darkside_cli.assets import ASSETS, open_store, read_names, wrong_content
 from darkside_cli.data.catalog import DATA
+from darkside_cli.data.soundness import wrong_form
 from darkside_cli.models.catalog import MODELS
 
 FILES = Path(__file__).parent / "parity" / "data" / "files"
@@ -71,5 +74,42 @@ def test_a_hostile_ground_truth_runs_nothing(tmp_path: Path) -> None:
     gnd.write_bytes(pickle.dumps({"imlist": Payload(witness), "qimlist": []}))
     store = open_store(tmp_path / "root")
     assert store.state(ASSETS.get("tokyo247")).status == "partial"  # it names nothing, and blocks nothing
-    assert "unsafe" in (store.inventory.unsafe(gnd, gnd.name) or "")
+    assert "unsafe" in (store.inventory.wrong(gnd, gnd.name) or "")
     assert not witness.exists()
+
+
+def _pickled(content: object) -> bytes:
+    return pickle.dumps(content, protocol=2)
+
+
+TRUTH = {"imlist": ["a"], "qimlist": ["b"], "gnd": [{"ok": [0], "junk": []}]}
+TUPLES = {"cids": ["a", "b"], "cluster": [0, 0], "qidxs": [0], "pidxs": [1]}
+#: Names, what is served under them, and what is said of it; None where it is right.
+CONTENTS = [
+    ("gnd_roxford5k.pkl", TRUTH, None),
+    ("gnd_roxford5k.pkl", None, "no ground truth: it has no imlist, qimlist, gnd"),
+    ("gnd_roxford5k.pkl", TUPLES, "no ground truth"),
+    ("gnd_roxford5k.pkl", {**TRUTH, "imlist": []}, "an empty ground truth"),
+    ("retrieval-SfM-120k.pkl", {"train": TUPLES, "val": TUPLES, "version": 1}, None),
+    ("retrieval-SfM-120k-whiten.pkl", TUPLES, None),
+    ("retrieval-SfM-120k.pkl", TRUTH, "no database of training tuples"),
+    ("retrieval-SfM-120k.pkl", {}, "no database of training tuples"),
+    ("hedngan_embed_vgg16_lw.pkl", {"m": [0.0], "P": [[1.0]]}, None),
+    ("hedngan_embed_vgg16_lw.pkl", TRUTH, "no whitening: it has no m, P"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), CONTENTS)
+def test_pickles_are_judged_by_what_is_published_under_their_name(
+    tmp_path: Path, name: str, content: object, reason: str | None
+) -> None:
+    (tmp_path / "served").write_bytes(_pickled(content))
+    found = wrong_content(tmp_path / "served", f"weights/{name}")
+    assert (found is None) if reason is None else reason in str(found)
+
+
+def test_published_files_pass_the_judge() -> None:
+    for path in [*FILES.rglob("gnd_*.pkl"), *FILES.rglob("retrieval-*.pkl"), *FILES.rglob("whitening_*.pkl")]:
+        assert wrong_content(path, path.name) is None, path
+    for path in FILES.rglob("*.pth"):
+        assert wrong_form(path) is None, path

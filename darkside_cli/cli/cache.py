@@ -223,12 +223,25 @@ def _remove(
             say(f"warning: {', '.join(users)} will no longer work without {asset.name}")
     removed = [each.name for each in (*assets, *caches)]
     question = f"Delete {', '.join(removed)} ({human_size(total)})?"
-    if not removed or dry_run or not _confirmed(question, yes=yes):
-        freed = 0
-    else:
+    agreed = not dry_run and (not removed or _confirmed(question, yes=yes))
+    freed = 0
+    if agreed:
+        _forget_gone(store, [asset for asset in store.assets if asset.name in chosen and asset not in assets])
         freed = sum(remove(store, asset) for asset in assets)
         freed += sum(clear_cache(store.root, cache) for cache in caches)
     return _tell_freed(session, removed, freed if freed else total, done=bool(freed), json=json)
+
+
+def _forget_gone(store: AssetStore, assets: Sequence[Asset]) -> None:
+    """Drop the recorded digests of files that somebody else has deleted: they would be held against the next ones."""
+    from darkside_cli.data.upkeep import recorded_paths
+
+    known = store.ledger.read().files
+    recorded = [path for asset in assets for path in recorded_paths(asset) if path in known]
+    gone = [path for path in recorded if not (store.root / path).exists()]
+    if gone:
+        store.ledger.forget(*gone)
+        say(f"forgot the digests of {len(gone)} files that are gone: {', '.join(gone)}")
 
 
 def _prune(session: Session, store: AssetStore, *, yes: bool, dry_run: bool, json: bool) -> int:
@@ -264,6 +277,8 @@ def _confirmed(question: str, *, yes: bool) -> bool:
 
 def _forget(store: AssetStore, names: Sequence[str]) -> int:
     """Drop the recorded digests of assets, or of single files by their path in the data folder."""
+    from darkside_cli.data.upkeep import recorded_paths
+
     known = store.ledger.read().files
     paths: list[str] = []
     for name in names:
@@ -273,8 +288,7 @@ def _forget(store: AssetStore, names: Sequence[str]) -> int:
             asset = store.assets.get(
                 name, extra_hint="or a path as darkside download --verify --json tells it"
             )
-            archives = asset.images.archives if asset.images is not None else ()
-            paths += [path for file in (*asset.files, *archives) for path in (file.path, *file.also_at)]
+            paths += recorded_paths(asset)
     gone = [path for path in paths if path in known]
     store.ledger.forget(*gone)
     say(f"forgot the digests of {len(gone)} files: {', '.join(gone) or 'none were recorded'}")

@@ -258,7 +258,14 @@ def _import(session: Session, store: AssetStore, sources: Sequence[Path]) -> lis
     with TransferRenderer(quiet=session.quiet, verbose=session.verbose) as renderer:
         for source in sources:
             for item in import_local(store, source.expanduser(), renderer.emit):
-                result.append({"asset": item.asset, "path": item.path, "files": item.files})
+                result.append(
+                    {
+                        "asset": item.asset,
+                        "path": item.path,
+                        "files": item.files,
+                        "left_out": item.left_out,
+                    }
+                )
     return result
 
 
@@ -289,7 +296,9 @@ def _get(
     for name, error in failed.items():
         say(f"{name}: {error.message}{f'; {error.hint}' if error.hint else ''}")
     _tell_incomplete(session, store, imported)
-    return EXIT_MISSING if failed else EXIT_DONE
+    if failed:
+        return EXIT_MISSING
+    return EXIT_SOME_FAILED if any(item["left_out"] for item in imported) else EXIT_DONE
 
 
 def _paths(store: AssetStore, assets: Sequence[Asset]) -> list[Path]:

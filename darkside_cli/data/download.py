@@ -206,7 +206,7 @@ class Downloader:
                 f"(SHA-256 {digest[:12]}… instead of {record.sha256[:12]}…)",
                 hint="move it away to have it downloaded anew, or accept it: darkside cache forget " + name,
             )
-        reason = wrong_digest(file, digest) or wrong_form(path)
+        reason = wrong_digest(file, digest) or wrong_form(path) or self.judge(path, file.name)
         if reason:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
@@ -361,7 +361,7 @@ class Downloader:
             # Pieces of two tries may have been joined wrongly, and without a length nobody notices that the line
             # dropped; but a file that came whole in one go will not be another one next time.
             if joined or note is None or note.total is None:
-                raise Transient(reason, at_once=joined)
+                raise Transient(reason, at_once=joined, lasting=True)
             raise Refused(f"what it sent {reason}")
         part.finish()
         self.ledger.record(file.path, part.target, digest, url)

@@ -14,11 +14,15 @@ from pathlib import Path
 from darkside_cli.data.entries import Archive, Asset, ImageSet, Link, shard_path
 from darkside_cli.data.ledger import Ledger
 from darkside_cli.data.making import maker_of
+from darkside_cli.data.soundness import SMALLEST_IMAGE
 from darkside_cli.errors import DarksideError
 from darkside_cli.remote import RemoteFile
 
 #: Reads the names of images out of a ground truth, a training database or a list, without folders.
 NameReader = Callable[[Path], Iterable[str]]
+
+#: Says why the file (path, published name) does not hold what it should; None if it may.
+Judge = Callable[[Path, str], "str | None"]
 
 COMPLETE, PARTIAL, MISSING = "complete", "partial", "missing"
 
@@ -57,16 +61,31 @@ def find_images(root: Path, images: ImageSet) -> Path:
     return next((place for place in places if place.is_dir()), places[0])
 
 
+def _may_be_image(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size >= SMALLEST_IMAGE
+    except OSError:
+        return False
+
+
 class Inventory:
     """What is under ``root``. ``read_names`` reads the files that say which images a set must have.
 
-    Without it only text lists are read, and other sets are judged by the number of their images.
+    Without it only text lists are read, and other sets are judged by the number of their images. ``judge`` looks
+    into files whose form alone does not tell whether they are the right ones: see :meth:`wrong`.
     """
 
-    def __init__(self, root: Path, ledger: Ledger, read_names: NameReader = read_list) -> None:
+    def __init__(
+        self,
+        root: Path,
+        ledger: Ledger,
+        read_names: NameReader = read_list,
+        judge: Judge | None = None,
+    ) -> None:
         self.root = root
         self.ledger = ledger
         self._read_names = read_names
+        self._judge = judge
         self._names: dict[tuple[Path, int], tuple[str, ...]] = {}
 
     def state(self, asset: Asset) -> State:
@@ -135,9 +154,10 @@ class Inventory:
         records = self.ledger.read().archives.get(images.folder, {})
         with os.scandir(folder) as entries:
             sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        sizes = {name: size for name, size in sizes.items() if size >= SMALLEST_IMAGE}
         ours = [name for name in sizes if images.holds(name) and name not in images.broken]
         wanted = self._wanted(images)
-        lacking = [name for name in wanted if not sizes.get(name)]
+        lacking = [name for name in wanted if name not in sizes]
         if wanted:
             some = len(lacking) < len(wanted)
             status = COMPLETE if not lacking else PARTIAL if some else MISSING
@@ -150,7 +170,7 @@ class Inventory:
     def _sharded(self, images: ImageSet, folder: Path, deep: bool) -> State:
         # Counting would walk 65,536 folders, so what is wanted is asked for one by one.
         records = self.ledger.read().archives.get(images.folder, {})
-        lacking = [name for name in self._wanted(images, deep) if not (folder / name).is_file()]
+        lacking = [name for name in self._wanted(images, deep) if not _may_be_image(folder / name)]
         unpacked = all(archive.name in records for archive in images.archives)
         whole = not lacking and (unpacked or sum(1 for _ in folder.iterdir()) >= _SHARDS)
         return State(
@@ -160,11 +180,14 @@ class Inventory:
             tuple(lacking[:5]),
         )
 
-    def unsafe(self, path: Path, name: str) -> str | None:
-        """Say how the pickle ``name``, at ``path``, is damaged or would run something; None if it is fine.
+    def wrong(self, path: Path, name: str) -> str | None:
+        """Say why the contents of the file ``name``, at ``path``, are not what it should hold; None if they may be.
 
-        Reads it all, with what this inventory reads names with; files of other kinds are always fine.
+        Reads what the judge of this inventory knows. Without one, pickles are read as names are, so that those which
+        are damaged or would run something are found.
         """
+        if self._judge is not None:
+            return self._judge(path, name)
         if not name.endswith(".pkl"):
             return None
         try:

@@ -28,11 +28,15 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Imported:
-    """What was taken over: the asset it belongs to, where it is now, and how many files it is."""
+    """What was taken over: the asset it belongs to, where it is now, and how many files it is.
+
+    ``left_out`` counts those that are named as images and are none.
+    """
 
     asset: str
     path: Path
     files: int
+    left_out: int = 0
 
 
 def import_local(
@@ -126,7 +130,7 @@ def _unpack(
             f"{source} is where the images of {asset} belong", hint="nothing needs to be imported"
         )
     unpacked = store.add_archive(images, archive, source, emit, stop)
-    return Imported(asset, folder, len(unpacked.digests))
+    return Imported(asset, folder, len(unpacked.digests), len(unpacked.spoiled))
 
 
 def _import_nested(
@@ -156,7 +160,7 @@ def _import_single(
 ) -> Imported:
     target = store.root / file.path
     digest = hashed(source, emit, stop)
-    reason = wrong_digest(file, digest) or wrong_form(source) or store.inventory.unsafe(source, file.path)
+    reason = wrong_digest(file, digest) or wrong_form(source) or store.inventory.wrong(source, file.path)
     size = source.stat().st_size
     if reason is None and file.size is not None and size != file.size:
         reason = f"has {size} bytes instead of {file.size}"

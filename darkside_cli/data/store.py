@@ -14,7 +14,7 @@ from darkside_cli.data.archives import ArchiveError
 from darkside_cli.data.disk import free_bytes, locked, not_enough_space
 from darkside_cli.data.download import Downloader, Options, Planned
 from darkside_cli.data.entries import Archive, Asset, ImageSet, select
-from darkside_cli.data.inventory import COMPLETE, Inventory, NameReader, State, find_images, read_list
+from darkside_cli.data.inventory import COMPLETE, Inventory, Judge, NameReader, State, find_images, read_list
 from darkside_cli.data.jobs import Job, run_jobs
 from darkside_cli.data.ledger import ArchiveRecord, now, sha256_of
 from darkside_cli.data.making import Maker, maker_of
@@ -47,7 +47,7 @@ class Got:
 
 
 class AssetStore:
-    """The assets of the registry ``assets`` under ``root``; Inventory tells of ``read_names``."""
+    """The assets of the registry ``assets`` under ``root``; Inventory tells of ``read_names`` and ``judge``."""
 
     def __init__(
         self,
@@ -55,13 +55,14 @@ class AssetStore:
         assets: Registry[Asset],
         options: Options | None = None,
         read_names: NameReader = read_list,
+        judge: Judge | None = None,
     ) -> None:
         self.root = Path(root)
         self.assets = assets
         self.downloads = Downloader(self.root, options)
         self.ledger = self.downloads.ledger
-        self.inventory = Inventory(self.root, self.ledger, read_names)
-        self.downloads.judge = self.inventory.unsafe
+        self.inventory = Inventory(self.root, self.ledger, read_names, judge)
+        self.downloads.judge = self.inventory.wrong
 
     def select(self, names: Iterable[str]) -> list[Asset]:
         """Assets called ``names``, groups and aliases too, and what they require. Raises UnknownNameError."""
@@ -217,7 +218,7 @@ class AssetStore:
             path = self.inventory.local_archive(archive) or self.downloads.fetch(archive, emit, stop)
             ours = path == self.root / archive.path
             try:
-                self.add_archive(images, archive.name, path, emit, stop)
+                result = self.add_archive(images, archive.name, path, emit, stop)
             except ArchiveError as error:
                 if ours and not error.hostile:  # what was fetched is not whole, whatever its length said
                     path.unlink(missing_ok=True)
@@ -225,6 +226,8 @@ class AssetStore:
                 raise
             if ours and not keep:
                 path.unlink(missing_ok=True)
+            if ours and result.spoiled:  # a better one must not be held against this one
+                self.ledger.forget(archive.path)
 
     def _link(self, path: Path, target: Path, emit: Emit) -> None:
         if path == target or path.exists() or not target.exists():
@@ -294,6 +297,15 @@ def flat_of(images: ImageSet) -> Callable[[tuple[str, ...]], str | None]:
 def _tell(source: Path, result: Unpacked, emit: Emit) -> None:
     if result.skipped:
         emit(Notice(f"{source.name}: {len(result.skipped)} files that are known to be broken were left out"))
+    if result.spoiled:
+        shown = ", ".join(f"{name}: {reason}" for name, reason in result.spoiled[:3])
+        more = ", …" if len(result.spoiled) > 3 else ""
+        emit(
+            Notice(
+                f"{source.name}: {len(result.spoiled)} files are no images and were left out ({shown}{more})",
+                level="warning",
+            )
+        )
     if result.kept:
         shown = ", ".join(result.kept[:3]) + (", …" if len(result.kept) > 3 else "")
         emit(

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from darkside_cli.data.archives import ArchiveError, Limits, Member, members
 from darkside_cli.data.disk import Stopped
 from darkside_cli.data.entries import shard_path
-from darkside_cli.data.soundness import EVERY_S
+from darkside_cli.data.soundness import EVERY_S, not_an_image
 from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted, ignore
 
 #: Where a member goes, relative to the folder of the set; None if it does not belong to it.
@@ -35,6 +35,7 @@ class Unpacked:
 
     ``digests`` maps each placed file (relative to its folder) to its SHA-256; ``kept`` are files that were
     there before with another content and stayed, ``skipped`` the known-broken ones that were left out,
+    ``spoiled`` those that are named as images and are none, each with the reason; they were left out too.
     ``ignored`` counts members that do not belong to the set.
     """
 
@@ -43,6 +44,7 @@ class Unpacked:
     kept: tuple[str, ...]
     skipped: tuple[str, ...]
     ignored: int
+    spoiled: tuple[tuple[str, str], ...] = ()
 
 
 def flat(parts: tuple[str, ...]) -> str | None:
@@ -77,6 +79,7 @@ def unpack(
     ``broken`` names files that are known to be no images and are left out. Raises ArchiveError when the
     archive is refused, damaged, or holds nothing for this folder, OSError when the disk refuses, Stopped
     when ``stop`` is set; ``folder`` is then as it was.
+    Files that are no images are left out, and none of them keeps an image from its place.
     """
     stop = stop or threading.Event()
     total = source.stat().st_size if source.is_file() else None
@@ -100,7 +103,7 @@ def unpack(
     )
     try:
         work.mkdir(parents=True)
-        placed, ignored, skipped = _write(content, source, work, place, broken)
+        placed, ignored, skipped, spoiled = _write(content, source, work, place, broken)
         kept = _move(work, folder, placed)
     finally:
         _remove(work)
@@ -112,18 +115,23 @@ def unpack(
     )
     stayed = set(kept)
     digests = {name: digest for name, (digest, _) in placed.items() if name not in stayed}
-    return Unpacked(digests, size, tuple(kept), tuple(skipped), ignored)
+    return Unpacked(digests, size, tuple(kept), tuple(skipped), ignored, tuple(spoiled.items()))
 
 
 def _write(
     content: Iterator[Member], source: Path, work: Path, place: Placement, broken: frozenset[str]
-) -> tuple[dict[str, tuple[str, int]], int, list[str]]:
-    """Write all members that belong to the set below ``work``; digest and size of each, by its place."""
+) -> tuple[dict[str, tuple[str, int]], int, list[str], dict[str, str]]:
+    """Write all members that belong to the set below ``work``.
+
+    Gives digest and size of each by its place, how many did not belong to the set, the known-broken ones, and why
+    others are no images.
+    """
     placed: dict[str, tuple[str, int]] = {}
     origins: dict[str, str] = {}
     by_name: dict[tuple[str, ...], str] = {}
     links: list[Member] = []
     ignored, skipped = 0, []
+    spoiled: dict[str, str] = {}
     for member in content:
         if member.link is not None:
             links.append(member)
@@ -141,6 +149,11 @@ def _write(
         _claim(origins, target, member, source)
         placed[target] = _write_one(member, work / target)
         by_name[member.parts] = target
+        reason = not_an_image(work / target)
+        if reason is not None:
+            (work / target).unlink()
+            del placed[target]
+            spoiled[target] = reason
     for link in links:
         target = place(link.parts)
         if target is None:
@@ -154,12 +167,21 @@ def _write(
                 hostile=True,
             )
         _claim(origins, target, link, source)
+        if original in spoiled:
+            spoiled[target] = spoiled[original]
+            continue
         (work / target).parent.mkdir(parents=True, exist_ok=True)
         _same(work / original, work / target)
         placed[target] = placed[original]
+    if not placed and spoiled:
+        name, reason = next(iter(spoiled.items()))
+        raise ArchiveError(
+            f"{source.name} holds no image: {len(spoiled)} files are named so and are none ({name}: {reason})",
+            hint="is it the right archive, and whole?",
+        )
     if not placed:
         raise ArchiveError(f"{source.name} holds no image of this set", hint="is it the right archive?")
-    return placed, ignored, skipped
+    return placed, ignored, skipped, spoiled
 
 
 def _claim(origins: dict[str, str], target: str, member: Member, source: Path) -> None:
@@ -195,7 +217,7 @@ def _same(original: Path, path: Path) -> None:
 
 
 def _move(work: Path, folder: Path, placed: dict[str, tuple[str, int]]) -> list[str]:
-    """Move everything to its place; names of files that were there before with another size, and stayed."""
+    """Move everything to its place; names of images that were there before with another size, and stayed."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         work.replace(folder)
@@ -203,7 +225,7 @@ def _move(work: Path, folder: Path, placed: dict[str, tuple[str, int]]) -> list[
     kept = []
     for name, (_, size) in placed.items():
         target = folder / name
-        if target.exists():
+        if target.exists() and not_an_image(target) is None:
             if target.stat().st_size != size:
                 kept.append(name)
             continue

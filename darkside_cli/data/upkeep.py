@@ -18,7 +18,7 @@ from darkside_cli.data.entries import Asset, ImageSet
 from darkside_cli.data.inventory import COMPLETE, find_file, find_images
 from darkside_cli.data.ledger import ArchiveRecord, now, sha256_of
 from darkside_cli.data.making import maker_of
-from darkside_cli.data.soundness import EVERY_S, hashed, wrong_digest, wrong_form
+from darkside_cli.data.soundness import EVERY_S, hashed, not_an_image, wrong_digest, wrong_form
 from darkside_cli.data.store import AssetStore
 from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted, ignore
 from darkside_cli.remote import RemoteFile
@@ -98,11 +98,11 @@ def removable(store: AssetStore, asset: Asset) -> int:
     return size
 
 
-def remove(store: AssetStore, asset: Asset, *, forget: bool = False) -> int:
+def remove(store: AssetStore, asset: Asset) -> int:
     """Delete what belongs to ``asset`` and return the number of bytes freed; links are removed, not followed.
 
-    Images in the folder of an earlier program (``also_at``) stay, see :func:`kept_images`. Recorded digests stay
-    and are enforced when the files come again, unless ``forget``.
+    Images in the folder of an earlier program (``also_at``) stay, see :func:`kept_images`. Recorded digests
+    go as well: who deletes a file because it is wrong must be able to get the right one.
     """
     freed = removable(store, asset)
     maker = maker_of(asset)
@@ -120,10 +120,15 @@ def remove(store: AssetStore, asset: Asset, *, forget: bool = False) -> int:
     with store.ledger.change() as contents:
         if asset.images is not None:
             contents.archives.pop(asset.images.folder, None)
-        for file in (*asset.files, *(asset.images.archives if asset.images is not None else ())):
-            if forget:
-                contents.files.pop(file.path, None)
+        for path in recorded_paths(asset):
+            contents.files.pop(path, None)
     return freed
+
+
+def recorded_paths(asset: Asset) -> list[str]:
+    """Where the files and archives of ``asset`` may lie below the data root, as the ledger knows them."""
+    archives = asset.images.archives if asset.images is not None else ()
+    return [path for file in (*asset.files, *archives) for path in (file.path, *file.also_at)]
 
 
 def leftovers(store: AssetStore) -> list[Leftover]:
@@ -183,7 +188,7 @@ def _verify_file(
     name = path.relative_to(store.root).as_posix()
     record = store.ledger.read().files.get(name)
     digest = hashed(path, emit, stop)
-    reason = wrong_digest(file, digest) or wrong_form(path) or store.inventory.unsafe(path, path.name)
+    reason = wrong_digest(file, digest) or wrong_form(path) or store.inventory.wrong(path, path.name)
     if record is not None and record.sha256 != digest:
         reason = f"has SHA-256 {digest[:12]}… instead of the recorded {record.sha256[:12]}…"
     if reason:
@@ -218,7 +223,11 @@ def _verify_images(
     known = dict(line for path in manifests for line in _lines(path))
     files = sorted(known) or sorted(_images_in(folder, images))
     digests = _hash_all(folder, files, asset.name, emit, stop)
-    bad = [name for name in files if digests.get(name) != known.get(name, digests.get(name))]
+    bad = [
+        name
+        for name in files
+        if digests.get(name) != known.get(name, digests.get(name)) or not_an_image(folder / name) is not None
+    ]
     state = store.inventory.images(images, deep=True)
     if bad or state.status != COMPLETE:
         words = [f"{len(bad)} images are damaged or gone ({', '.join(bad[:3])})"] if bad else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -15,17 +16,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from archive_makers import tar_bytes, tree, zip_bytes
+from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 from faulty_server import Fault, FaultyServer
 from tests_support import RunCli, RunHere
 
 from darkside_cli.assets import ASSETS
 from darkside_cli.cli.asset_table import markdown
+from darkside_cli.data.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"PK" + random.Random(1).randbytes(100)
 DAY, NIGHT = b"id1\nid2\n", b"id3\n"
-OXFORD = {f"all_souls_{n:06}.jpg": random.Random(n).randbytes(2000) for n in range(6)}
+OXFORD = {f"all_souls_{n:06}.jpg": jpeg_bytes(n) for n in range(6)}
 GENERATOR = "weights/hedngan_generator_X.pth"
 
 
@@ -506,3 +508,50 @@ def test_how_long_it_may_take_is_said_beforehand_and_retries_are_the_users(
     quiet = run("download", "hedngan", "--retries", "0")
     assert len(lines(quiet.stderr)) == 1
     assert len(server.gets("/hedngan_generator_X.pth")) == 3
+
+
+def test_a_wrong_file_is_refused_and_the_right_one_comes_later(
+    run: RunCli, server: FaultyServer, home: Path
+) -> None:
+    right = server.files["/hedngan_generator_X.pth"].content
+    for wrong in (random.Random(5).randbytes(5000), b"<html>quota exceeded</html>", zip_bytes({"a": b"b"})):
+        server.files["/hedngan_generator_X.pth"].content = wrong
+        done = run("download", "hedngan", "--retries", "0")
+        assert done.returncode == 3
+        assert not (home / GENERATOR).exists()
+        assert Ledger(home).read().files == {}
+    # One that an earlier release took for weights: it is found, and does not lock the right one out.
+    (home / GENERATOR).parent.mkdir(exist_ok=True, parents=True)
+    (home / GENERATOR).write_bytes(wrong)
+    Ledger(home).record(GENERATOR, home / GENERATOR, hashlib.sha256(wrong).hexdigest())
+    checked = run("download", "--verify", "hedngan")
+    assert checked.returncode == 1
+    assert b"no file of weights" in checked.stdout
+    assert run("cache", "rm", "hedngan", "--yes").returncode == 0
+    server.files["/hedngan_generator_X.pth"].content = right
+    assert run("download", "hedngan").returncode == 0
+    assert (home / GENERATOR).read_bytes() == right
+    # The same where somebody has deleted it by hand.
+    (home / GENERATOR).unlink()
+    other = (ROOT / "tests/parity/data/files/checkpoints/generator_batch.pth").read_bytes()
+    server.files["/hedngan_generator_X.pth"].content = other
+    assert run("download", "hedngan").returncode == 3
+    forgotten = run("cache", "rm", "hedngan", stdin=b"")
+    assert (forgotten.returncode, b"forgot the digests of 1 files" in forgotten.stderr) == (0, True)
+    assert run("download", "hedngan").returncode == 0
+
+
+def test_files_that_are_no_images_are_told_and_the_code_says_so(
+    run: RunCli, tmp_path: Path, home: Path
+) -> None:
+    bad = {
+        "all_souls_000007.jpg": b"",
+        "all_souls_000008.jpg": b"x",
+        "all_souls_000009.jpg": b"<html></html>",
+    }
+    (tmp_path / "oxbuild_images.tgz").write_bytes(tar_bytes({**OXFORD, **bad}))
+    done = run("download", "--from", tmp_path / "oxbuild_images.tgz", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["imported"][0]["left_out"] == 3
+    assert b"3 files are no images and were left out (all_souls_000007.jpg: it is empty" in done.stderr
+    assert tree(home / "data/test/oxford5k/jpg") == OXFORD

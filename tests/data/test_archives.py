@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archive_makers import JPEG, tar_bytes, tar_header, tree, zip_bytes
+from archive_makers import JPEG, jpeg_bytes, tar_bytes, tar_header, tree, zip_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -189,8 +189,8 @@ def test_special_files_are_refused(place: tuple[Path, Path], kind: bytes) -> Non
     if kind == tarfile.CONTTYPE:  # a contiguous file is a file
         archive, folder = place
         archive.write_bytes(content)
-        unpack(archive, folder, flat)
-        assert stat.S_ISREG((folder / "node.jpg").lstat().st_mode)
+        # It is left out for what is in it, nothing, and not for its kind.
+        assert unpack(archive, folder, flat).spoiled == (("node.jpg", "it is empty"),)
     else:
         assert refused(place, content).hostile
 
@@ -424,13 +424,14 @@ def test_known_broken_files_are_left_out_and_named(place: tuple[Path, Path]) -> 
 def test_what_is_there_is_neither_overwritten_nor_deleted(place: tuple[Path, Path]) -> None:
     archive, folder = place
     folder.mkdir(parents=True)
-    (folder / "a.jpg").write_bytes(b"the user's own")
+    own = jpeg_bytes(1)
+    (folder / "a.jpg").write_bytes(own)
     (folder / "bad.jpg").write_bytes(b"the user's broken one")
     (folder / "b.jpg").write_bytes(JPEG)
     archive.write_bytes(tar_bytes({"a.jpg": JPEG, "b.jpg": JPEG, "c.jpg": JPEG, "bad.jpg": b"x"}))
     result = unpack(archive, folder, flat, broken=frozenset({"bad.jpg"}))
     assert tree(folder) == {
-        "a.jpg": b"the user's own",
+        "a.jpg": own,
         "b.jpg": JPEG,
         "bad.jpg": b"the user's broken one",
         "c.jpg": JPEG,
@@ -524,3 +525,49 @@ def test_a_stream_of_members_does_not_keep_their_headers(tmp_path: Path) -> None
         finally:
             tracemalloc.stop()
     assert (peaks[1] - peaks[0]) / 1000 < 400  # bytes a member: 200 for its name, 630 with its header
+
+
+#: What servers and people put in the place of photographs.
+NO_IMAGES = {
+    "empty.jpg": b"",
+    "one.jpg": b"x",
+    "page.jpg": b"<html><body>302 Found: please log in first</body></html>",
+    "cut.jpg": JPEG[:30],
+    "noise.jpg": bytes(range(256)) * 8,
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_are_no_images_are_left_out_and_named(place: tuple[Path, Path], packed: bool) -> None:
+    archive, folder = place
+    files = {"good.jpg": JPEG, **NO_IMAGES}
+    if packed:
+        archive.write_bytes(zip_bytes(files, ("link.jpg", "page.jpg")))
+    else:
+        archive.mkdir()
+        for name, content in files.items():
+            (archive / name).write_bytes(content)
+    result = unpack(archive, folder, flat)
+    assert tree(folder) == {"good.jpg": JPEG}
+    assert list(result.digests) == ["good.jpg"]
+    assert result.size == len(JPEG)
+    told = dict(result.spoiled)
+    assert set(told) == set(NO_IMAGES) | ({"link.jpg"} if packed else set())
+    assert (told["empty.jpg"], told["one.jpg"]) == ("it is empty", "it has 1 bytes")
+
+
+def test_an_archive_of_nothing_but_pages_is_refused(place: tuple[Path, Path]) -> None:
+    error = refused(place, tar_bytes(NO_IMAGES))
+    assert "holds no image: 5 files are named so and are none (empty.jpg: it is empty)" in error.message
+    assert not error.hostile
+
+
+def test_what_is_no_image_does_not_keep_one_from_its_place(place: tuple[Path, Path]) -> None:
+    archive, folder = place
+    folder.mkdir(parents=True)
+    for name, content in NO_IMAGES.items():
+        (folder / name).write_bytes(content)
+    archive.write_bytes(tar_bytes(dict.fromkeys(NO_IMAGES, JPEG)))
+    result = unpack(archive, folder, flat)
+    assert tree(folder) == dict.fromkeys(NO_IMAGES, JPEG)
+    assert result.kept == ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import random
@@ -13,6 +15,7 @@ import sys
 import textwrap
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,9 +252,10 @@ def test_an_encoding_that_nobody_asked_for_is_refused_but_for_archives(
     server.add(PATH, BODY, encoding="gzip")
     with pytest.raises(MissingAssetError, match="insists on sending it gzip-encoded"):
         Downloader(tmp_path, options()).fetch(remote(server))
-    url = server.add("/ims.tar.gz", BODY, Fault(drop_after=1000), encoding="x-gzip")  # Apache calls them so
+    packed = gzip.compress(BODY)
+    url = server.add("/ims.tar.gz", packed, Fault(drop_after=1000), encoding="x-gzip")  # Apache calls them so
     path = Downloader(tmp_path, options()).fetch(RemoteFile(path="ims.tar.gz", urls=(url,)))
-    assert path.read_bytes() == BODY
+    assert path.read_bytes() == packed
 
 
 def test_redirections_are_followed_and_resumed(server: FaultyServer, tmp_path: Path) -> None:
@@ -750,20 +754,46 @@ def test_the_ledger_survives_many_writers(tmp_path: Path) -> None:
     assert len(ledger.read().files) == 40
 
 
+def stored(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    return stored(members, zipfile.ZIP_DEFLATED)
+
+
 def test_forms(tmp_path: Path) -> None:
     cases = {
         "a.pth": (b"PK\x03\x04 but no end", "cut short"),
         "b.zip": (b"PK\x03\x04 but no end", "cut short"),
-        "c.tgz": (b"read through when it is unpacked", None),
+        "c.tgz": (gzip.compress(b"read through when it is unpacked"), None),
+        "c2.tgz": (b"\x00\x01 no archive at all", "is no archive"),
         "d.pkl": (b"\x80\x04 no stop", "cut short"),
         "h.pkl": (b"(dp0\nno stop", "cut short"),
         "i.pkl": (b"\x1f\x8b somebody's own idea of a pickle", None),
         "e.bin": (b"", "is empty"),
         "f.pkl": (b"\x80\x04N.", None),
-        "g.pth": (b"\x80\x02 an old one", None),
+        "g.pth": (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19. an old one", None),
+        "g2.pth": (b"\x80\x02 some other pickle.", "no file of weights"),
+        "g3.pth": (OTHER[:5000], "no file of weights"),
+        "g4.pth": (stored({"a.txt": b"x"}), "zip archive, but no file of weights"),
+        "g5.pth": (stored({"net/data.pkl": b"\x80\x02N.", "net/data/0": bytes(8)}), None),
+        "g6.pth": (
+            stored({"net/data.pkl": b"\x80\x02N.", "net/data/0": b"12345"}).replace(b"345", b"354", 1),
+            "damaged",
+        ),
+        "g7.pth": (packed({"net/data.pkl": bytes(100_000)}), "unpacks to more than"),
         "j.pth": (b"Too many requests, try later\n", "is text"),
         "k.pkl": (b"Too many requests, try later.", "is text"),
-        "l.txt": (b"two words", None),
+        "l.txt": (b"two words", "one a line"),
+        "m.txt": (b"<html></html>", "one a line"),
+        "n.txt": (b"\n\n", "without names"),
+        "o.txt": (b"\xff\xfe\x00", "no list"),
+        "p.txt": (b"0a1b2c\r\nab/cd/ef\r\n", None),
     }
     for name, (content, reason) in cases.items():
         (tmp_path / name).write_bytes(content)

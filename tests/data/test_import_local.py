@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import random
 import zipfile
 from pathlib import Path
 
 import pytest
-from archive_makers import tar_bytes, tree, zip_bytes
+from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 
 from darkside_cli.data.archives import ArchiveError
 from darkside_cli.data.catalog import DATA
@@ -19,9 +18,9 @@ from darkside_cli.data.store import AssetStore
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Event, TransferFinished
 
-OXFORD = {f"all_souls_{n:06}.jpg": random.Random(n).randbytes(2000) for n in range(6)}
-PARIS = {f"paris_louvre_{n:06}.jpg": random.Random(n).randbytes(2000) for n in range(10, 16)}
-TOKYO = {f"{n:05}.jpg": random.Random(n).randbytes(2000) for n in range(20, 25)}
+OXFORD = {f"all_souls_{n:06}.jpg": jpeg_bytes(n) for n in range(6)}
+PARIS = {f"paris_louvre_{n:06}.jpg": jpeg_bytes(n) for n in range(10, 16)}
+TOKYO = {f"{n:05}.jpg": jpeg_bytes(n) for n in range(20, 25)}
 BROKEN = {"paris_louvre_000136.jpg": b"302 Found"}
 
 
@@ -134,7 +133,7 @@ def test_a_single_file_is_copied_checked_and_recorded(store: AssetStore, tmp_pat
     name = target.relative_to(store.root).as_posix()
     assert store.ledger.read().files[name].sha256 == hashlib.sha256(content).hexdigest()
     assert any(isinstance(event, TransferFinished) and event.activity == "copy" for event in events)
-    put(tmp_path, "train_day.txt", b"other ids\n")
+    put(tmp_path, "train_day.txt", b"other\n")
     with pytest.raises(UsageError, match="differs from the file recorded"):
         import_local(store, source)
     assert target.read_bytes() == content

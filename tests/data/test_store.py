@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from archive_makers import tar_bytes, tree, zip_bytes
+from archive_makers import JPEG, jpeg_bytes, tar_bytes, tree, zip_bytes
 from asset_world import CIDS, FIRST, GND, IMAGES, JPG, NAMES, open_store, registry
 from faulty_server import Fault, FaultyServer
 
@@ -181,7 +181,7 @@ def test_a_sharded_set_is_judged_by_lists_databases_and_folders(full: FaultyServ
     state = store.state(asset)
     assert (state.status, state.lacking) == ("partial", (shard_path(CIDS[0]), shard_path(CIDS[1])))
     assert store.get([asset]).complete == ("sfm",)
-    assert tree(folder) == {shard_path(cid): cid.encode() for cid in CIDS}
+    assert tree(folder) == {shard_path(cid): jpeg_bytes(int(cid[:2], 16)) for cid in CIDS}
     assert store.state(asset).images == 3
     (tmp_path / "data/train/sfm/db.pkl").write_text("ab" * 16)
     assert store.inventory.images(images).status == "complete"
@@ -251,11 +251,11 @@ def test_where_links_cannot_be_made_the_files_get_second_names(
 def test_images_that_the_user_has_in_another_form_stay(full: FaultyServer, tmp_path: Path) -> None:
     own = tmp_path / JPG / NAMES[0]
     own.parent.mkdir(parents=True)
-    own.write_bytes(b"not blurred")
+    own.write_bytes(JPEG)  # not blurred, say
     events: list[Event] = []
     store = open_store(full, tmp_path)
     assert store.get(store.select(["paris"]), events.append).failed == {}
-    assert own.read_bytes() == b"not blurred"
+    assert own.read_bytes() == JPEG
     assert any(isinstance(e, Notice) and e.level == "warning" and NAMES[0] in e.message for e in events)
 
 
@@ -311,7 +311,7 @@ def test_two_processes_at_once_fetch_and_unpack_once(full: FaultyServer, tmp_pat
 
 
 def test_killed_while_unpacking_a_rerun_completes(full: FaultyServer, tmp_path: Path) -> None:
-    many = {f"paris/paris_y_{n:06}.jpg": b"x" * 100 for n in range(3_000)}
+    many = {f"paris/paris_y_{n:06}.jpg": JPEG for n in range(3_000)}
     full.add("/p1.tgz", tar_bytes(FIRST | many))
     process = start(tmp_path, full.base)
     go(process)

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from archive_makers import tree
+from archive_makers import JPEG, tree
 from asset_world import IMAGES, JPG, NAMES, open_store
 from faulty_server import FaultyServer
 from filelock import FileLock
@@ -123,7 +123,7 @@ def test_checking_tells_its_progress_and_stops(
         verify(store, store.select(["paris"]), stop=stop)
 
 
-def test_removing_frees_and_digests_stay_unless_forgotten(full: FaultyServer, tmp_path: Path) -> None:
+def test_removing_frees_and_forgets_digests(full: FaultyServer, tmp_path: Path) -> None:
     store = open_store(full, tmp_path)
     store.get(store.select(["rparis", "net"]))
     paris, rparis, net = (store.assets.get(name) for name in ("paris", "rparis", "net"))
@@ -138,9 +138,8 @@ def test_removing_frees_and_digests_stay_unless_forgotten(full: FaultyServer, tm
     assert not (tmp_path / JPG).exists()
     assert store.state(paris).status == "missing"
     assert list((tmp_path / ".darkside" / "manifests").iterdir()) == []
-    remove(store, net)
     assert "w/net.bin" in store.ledger.read().files
-    remove(store, net, forget=True)
+    remove(store, net)
     assert "w/net.bin" not in store.ledger.read().files
     assert store.get(store.select(["paris"])).failed == {}
 
@@ -150,17 +149,17 @@ def test_images_of_an_earlier_program_stay_and_are_not_counted_as_freed(
 ) -> None:
     earlier = tmp_path / "data" / "test" / "rparis" / "jpg"
     earlier.mkdir(parents=True)
-    (earlier / NAMES[0]).write_bytes(b"12345")
+    (earlier / NAMES[0]).write_bytes(JPEG)
     store = open_store(full, tmp_path)
     paris = store.assets.get("paris")
-    assert store.state(paris).size == 5
+    assert store.state(paris).size == len(JPEG)
     assert kept_images(store, paris) == earlier
     assert removable(store, paris) == 0
     names = tmp_path / "data" / "test" / "paris" / "gnd.txt"
     names.parent.mkdir(parents=True)
     names.write_bytes(b"123")
     assert removable(store, paris) == remove(store, paris) == 3
-    assert tree(earlier) == {NAMES[0]: b"12345"}
+    assert tree(earlier) == {NAMES[0]: JPEG}
     assert not names.exists()
 
 
@@ -218,3 +217,23 @@ def test_when_an_asset_was_last_used(full: FaultyServer, tmp_path: Path) -> None
     assert last_used(store, net) == "2020-09-13T12:26:40+00:00"
     store.ledger.touch("net")
     assert str(last_used(store, net)) > "2025"
+
+
+def test_what_is_no_image_is_damage_and_does_not_count(full: FaultyServer, tmp_path: Path) -> None:
+    (tmp_path / JPG).mkdir(parents=True)
+    for name in NAMES[:-1]:
+        (tmp_path / JPG / name).write_bytes(IMAGES[name])
+    (tmp_path / JPG / NAMES[-1]).write_bytes(b"x")
+    store = open_store(full, tmp_path)
+    paris = store.assets.get("paris")
+    assert paris.images is not None
+    assert store.inventory.images(paris.images).images == 7
+    assert store.inventory.images(paris.images).status == "partial"
+    (tmp_path / JPG / NAMES[-1]).write_bytes(b"<html>please log in, and come back</html>")
+    found = verify(store, [paris])[-1]
+    assert (found.verdict, found.files) == ("damaged", 8)
+    assert NAMES[-1] in found.reason
+    assert store.ledger.read().archives == {}  # nothing of it was recorded
+    (tmp_path / JPG / NAMES[-1]).write_bytes(b"x")
+    assert store.get(store.select(["paris"])).failed == {}  # nothing stands in the way of the right one
+    assert tree(tmp_path / JPG) == IMAGES
