@@ -27,12 +27,16 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class ImageReady(Event):
-    """One image was written. ``size_px`` is (width, height) of the output; ``seconds`` its share of the work."""
+    """One image was written. ``size_px`` is (width, height) of the output; ``seconds`` its share of the work.
+
+    ``animated``: the source moves, and only its first frame was taken.
+    """
 
     source: Path
     target: Path
     size_px: tuple[int, int]
     seconds: float
+    animated: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -220,13 +222,39 @@ Paths = Annotated[
 ]
 
 
+#: Stands for the image whose bytes came in on standard input.
+STDIN_IMAGE = Path("-")
+# As a path has it: with one slash of two.
+_ADDRESS = re.compile(r"(https?|ftps?|sftp|s3|gs|file):/", re.IGNORECASE)
+
+
 def input_paths(paths: list[str] | None, *, null: bool) -> list[Path]:
     """Resolve the PATHS argument: the given ones, or the names piped into standard input.
 
     ``-`` stands for the names on standard input, wherever it appears. Raises UsageError when nothing is given and
-    standard input is a terminal.
+    standard input is a terminal, when an image came in where names belong, and for URLs.
     """
+    given, image = _read_inputs(paths, null=null, advice="curl -LO URL gets it")
+    if image is not None:
+        raise UsageError(
+            "an image came in on standard input, where names of images belong",
+            hint="name its file; darkside translate alone reads images from a pipe",
+        )
+    return given
+
+
+def inputs_or_image(paths: list[str] | None, *, null: bool) -> tuple[list[Path], bytes | None]:
+    """:func:`input_paths`, but that standard input may also be an image, the only one given: its bytes.
+
+    Raises UsageError, besides, for a video, and for an image where other images are named beside it.
+    """
+    return _read_inputs(paths, null=null, advice="curl -L URL | darkside translate - -o - > night.jpg")
+
+
+def _read_inputs(paths: list[str] | None, *, null: bool, advice: str) -> tuple[list[Path], bytes | None]:
+    """:func:`inputs_or_image`, with ``advice`` for those who give a URL."""
     from darkside_cli.data.listing import iter_path_tokens
+    from darkside_cli.data.piped import image_or_names
 
     if not paths:
         if sys.stdin is None or sys.stdin.isatty():
@@ -236,8 +264,28 @@ def input_paths(paths: list[str] | None, *, null: bool) -> list[Path]:
         paths = ["-"]
     result: list[Path] = []
     for token in paths:
-        if token == "-":  # noqa: S105 - a file name, not a secret
-            result.extend(iter_path_tokens(sys.stdin.buffer, null))
+        if token != "-":  # noqa: S105 - a file name, not a secret
+            result.append(_no_address(Path(token), advice))
+            continue
+        # With --null these are names: the bytes that tell an image from them could be of any list.
+        image, names = (None, sys.stdin.buffer) if null else image_or_names(sys.stdin.buffer)
+        if image is None:
+            result.extend(_no_address(path, advice) for path in iter_path_tokens(names, null))
+        elif len(paths) == 1:
+            return [STDIN_IMAGE], image
         else:
-            result.append(Path(token))
-    return result
+            raise UsageError(
+                "an image came in on standard input, and others are named beside it",
+                hint="give the one or the others",
+            )
+    return result, None
+
+
+def _no_address(path: Path, advice: str) -> Path:
+    """``path``. Raises UsageError for a URL."""
+    if (found := _ADDRESS.match(str(path))) and not os.path.lexists(path):
+        raise UsageError(
+            f"{str(path).replace(':/', '://', 1)} is a URL, and darkside reads files only",
+            hint="give the path alone" if found[1].lower() == "file" else advice,
+        )
+    return path

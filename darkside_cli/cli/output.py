@@ -55,6 +55,16 @@ class Output:
         """Write one object on a line of its own, for ``--jsonl``."""
         self._write(json.dumps(value, default=_plain).encode() + b"\n")
 
+    def data(self, data: bytes | memoryview) -> None:
+        """Write the contents of a file."""
+        self._stream.write(data)
+        self._stream.flush()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at the results."""
+        return self._stream.isatty()
+
     def text(self, text: str) -> None:
         """Write lines of text."""
         self._write(text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")

@@ -27,7 +27,8 @@ def _duration(seconds: float) -> str:
 
 
 def _name(path: Any) -> str:
-    return one_line(os.fsdecode(path))
+    name = os.fsdecode(path)
+    return "standard input" if name == "-" else one_line(name)
 
 
 class ProgressRenderer:
@@ -63,8 +64,12 @@ class ProgressRenderer:
             self._line(f"{_name(event.source)}: {one_line(event.reason)}")
             self._advance()
         elif isinstance(event, ImageReady):
+            if event.animated:
+                self._line(f"warning: {_name(event.source)} is animated: only its first frame was taken")
             if self._verbose:
-                self._line(f"{_name(event.source)} -> {_name(event.target)} ({event.seconds:.2f} s)")
+                self._line(
+                    f"{_name(event.source)} -> {one_line(os.fsdecode(event.target))} ({event.seconds:.2f} s)"
+                )
             self._advance()
         elif isinstance(event, ItemSkipped):
             if self._verbose:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,11 +14,13 @@ from darkside_cli.cli import options
 from darkside_cli.cli.checks import Absences, check_generator
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.obtain import Download, default_generator, obtain_model
-from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
-from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+from darkside_cli.cli.translate_results import STDOUT, Results, check_stdout
+from darkside_cli.data.formats import WRITABLE_SUFFIXES, suffix_of_format
+from darkside_cli.data.signatures import START_BYTES, image_suffix
+from darkside_cli.errors import NoSpaceError, UsageError
+from darkside_cli.events import Notice
 
 if TYPE_CHECKING:
     from darkside_cli.gan.translate import Translator
@@ -24,57 +28,6 @@ if TYPE_CHECKING:
 TARGETS = ("night", "day")
 DIRECTIONS = ("day2night", "night2day")
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "avif")
-
-
-def _results(output: Output, *, jsonl: bool, then: Emit) -> Emit:
-    """Write each image's result to stdout and hand every event on to ``then``.
-
-    Skipped images count as results too: what is piped on from a second run is the same list.
-    """
-
-    def emit(event: Event) -> None:
-        then(event)
-        if isinstance(event, ImageReady):
-            if jsonl:
-                output.jsonl(
-                    {
-                        "input": event.source,
-                        "output": event.target,
-                        "size": list(event.size_px),
-                        "seconds": round(event.seconds, 4),
-                    }
-                )
-            else:
-                output.path(event.target)
-        elif isinstance(event, ItemSkipped) and event.target is not None:
-            if jsonl:
-                size = _size_of(event.target)
-                output.jsonl(
-                    {
-                        "input": event.source,
-                        "output": event.target,
-                        "size": size,
-                        "seconds": 0,
-                        "skipped": True,
-                    }
-                )
-            else:
-                output.path(event.target)
-        elif isinstance(event, ItemFailed) and jsonl:
-            output.jsonl({"input": event.source, "error": event.reason})
-
-    return emit
-
-
-def _size_of(path: Path) -> list[int] | None:
-    """[width, height] of an image as its header has it; None for what is no image."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return list(image.size)
-    except (OSError, Image.DecompressionBombError):
-        return None
 
 
 def translate(
@@ -106,7 +59,8 @@ def translate(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix).",
+            help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix); - writes one "
+            "image to standard output.",
             rich_help_panel=options.MAIN,
         ),
     ] = None,
@@ -157,6 +111,7 @@ def translate(
             rich_help_panel=options.MAIN,
         ),
     ] = False,
+    json: options.Json = False,
     jsonl: options.Jsonl = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -178,29 +133,50 @@ def translate(
 
         ls *.jpg | darkside translate --to night
 
-    Results go to the folder ./night under the same relative names. What is there already is not made again.
+    Results go to the folder ./night under the same relative names. What is there already is not made again. An image
+    itself may be piped in too, and out:
+
+        curl -L URL | darkside translate - -o - > night.jpg
     """
     from darkside_cli.data.listing import expand_inputs, plan_outputs
-    from darkside_cli.data.outputs import changed_names
+    from darkside_cli.data.outputs import InputImage, TranslationJob, changed_names
+    from darkside_cli.data.piped import is_followed
     from darkside_cli.gan.compare import is_sheet
 
+    if json and jsonl:
+        raise UsageError("--json and --jsonl contradict each other", hint="give one of them")
     absences = Absences()
     if model is not None:
         with absences:
             check_generator(session, model, to=to, direction=direction)
-    given = options.input_paths(paths, null=null)
-    out_dir = output if output is not None or suffix else Path(to)
+    given, piped = options.inputs_or_image(paths, null=null)
+    to_stdout = output == STDOUT
+    out_dir = None if to_stdout else output if output is not None or suffix else Path(to)
     if out_dir is not None and out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{os.fsdecode(out_dir)} is not a folder", hint="name a folder with --output")
-    inputs = [
-        image
-        for image in expand_inputs(given, recursive=recursive, exclude=out_dir)
-        if not is_sheet(image.path)
-    ]
-    jobs = plan_outputs(inputs, out_dir=out_dir, suffix=suffix, format=format, drop_results=True)
+    form = WRITABLE_SUFFIXES[suffix_of_format(format)] if format is not None else None
+    if piped is not None:
+        inputs = [InputImage(options.STDIN_IMAGE, name_of_piped(piped))]
+    else:
+        expanded = expand_inputs(given, recursive=recursive, exclude=out_dir)
+        inputs = [image for image in expanded if not is_sheet(image.path)]
+    if to_stdout:
+        check_stdout(
+            session.output, len(inputs), json=json, jsonl=jsonl, compare=compare, suffix=bool(suffix)
+        )
+        jobs = [TranslationJob(inputs[0].path, STDOUT)]
+    else:
+        where = Path() if piped is not None and out_dir is None else out_dir
+        jobs = plan_outputs(inputs, out_dir=where, suffix=suffix, format=format, drop_results=True)
     progress = session.progress()
     if not jobs:
-        return _nothing_to_do(given, progress, recursive=recursive)
+        _nothing_to_do(given, progress, recursive=recursive)
+        Results(session.output, model=None, json=json, jsonl=jsonl, then=progress.emit).finish(None)
+        return EXIT_DONE
+    if piped is not None:
+        jobs = [replace(jobs[0], content=piped)]
+        if is_followed(piped):
+            progress.emit(Notice("several images came in at once: only the first is translated", "warning"))
     for line in changed_names(jobs, most=len(jobs) if session.verbose else 5):
         progress.emit(Notice(line))
 
@@ -214,7 +190,13 @@ def translate(
     obtain_model(session, model, kind="generator", download=download)
 
     from darkside_cli.data.threads import default_threads
-    from darkside_cli.gan.translate_files import FileOptions, LoadedWhenNeeded, is_needed, translate_files
+    from darkside_cli.gan.translate_files import (
+        FileOptions,
+        LoadedWhenNeeded,
+        is_needed,
+        translate_files,
+        translate_to_memory,
+    )
     from darkside_cli.models.catalog import MODELS
 
     generator, name = model, MODELS.get(model).name if model in MODELS else model
@@ -243,19 +225,35 @@ def translate(
         batch_size=batch_size,
         workers=workers or default_threads(8),
     )
+    label = f"{Path(name).name} to {to}"
+    results = Results(session.output, model=name, json=json, jsonl=jsonl, then=progress.emit)
     with progress:
-        summary = translate_files(
-            jobs,
-            load() if is_needed(jobs, file_options) else LoadedWhenNeeded(load),
-            options=file_options,
-            total=len(jobs),
-            label=f"{Path(name).name} to {to}",
-            emit=_results(session.output, jsonl=jsonl, then=progress.emit),
-        )
+        translator = load() if is_needed(jobs, file_options) else LoadedWhenNeeded(load)
+        if to_stdout:
+            encoded, summary = translate_to_memory(
+                jobs[0], translator, format=form, options=file_options, label=label, emit=progress.emit
+            )
+            if encoded is not None:
+                session.output.data(encoded)
+            return EXIT_DONE if encoded is not None else EXIT_SOME_FAILED
+        try:
+            summary = translate_files(
+                jobs, translator, options=file_options, total=len(jobs), label=label, emit=results.emit
+            )
+        except NoSpaceError:
+            results.finish(None)
+            raise
+    results.finish(summary)
     return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
 
 
-def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: bool) -> int:
+def name_of_piped(image: bytes) -> PurePath:
+    """What an image without a name is called: another one is never taken for it, and the same one is not made anew."""
+    suffix = image_suffix(image[:START_BYTES]) or ""
+    return PurePath(f"stdin-{hashlib.sha256(image).hexdigest()[:8]}{suffix}")
+
+
+def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: bool) -> None:
     """No image: an empty pipe is nothing to do, a folder without images is a mistake."""
     folders = [os.fsdecode(path) for path in given if path.is_dir()]
     if folders:
@@ -264,7 +262,6 @@ def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: 
             hint=None if recursive else "--recursive takes sub-folders too",
         )
     progress.emit(Notice("no image names came in: nothing to do"))
-    return EXIT_DONE
 
 
 def register(app: Any) -> None:

@@ -10,6 +10,7 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
+from darkside_cli.data.signatures import is_video
 from darkside_cli.errors import ImageError
 from darkside_cli.regular_file import NotRegularError, open_regular
 
@@ -43,6 +44,17 @@ _REASONS = {
 def reason_of(error: OSError) -> str:
     """Say in a few words, and without the path, what the system had against it."""
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Whether a loaded ``image`` moves, so that its first frame is not all of it.
+
+    Pages of a TIFF, layers, and the second pictures of telephones' JPEGs do not count.
+    """
+    try:
+        return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))
+    except Exception:  # a damaged second frame may raise anything; the first one is what counts
+        return False
 
 
 def open_regular_file(path: Path) -> IO[bytes]:
@@ -93,6 +105,10 @@ def identify(stream: IO[bytes]) -> ImageFile.ImageFile:
             else:
                 if image is not None:
                     return image
+    if damaged is None and is_video(start):
+        raise ImageError(
+            "it is a video, not a photograph", hint="take frames out first: ffmpeg -i VIDEO frame-%05d.png"
+        )
     if damaged is None and len(start) >= 12 and start[4:8] == b"ftyp":
         raise ImageError(
             "HEIF or AVIF of its kind cannot be read here", hint="convert it to JPEG or PNG first"

@@ -25,6 +25,7 @@ from darkside_cli.data.identify import (
     check_codestream_end,
     decoding_failure,
     identify,
+    is_animated,
     load_whole,
     open_regular_file,
     reason_of,
@@ -66,7 +67,8 @@ class Photo:
     ``pixels`` (H, W, 3) uint8 RGB, upright. ``alpha`` (H, W) uint8 where the file has transparency. ``exif``
     is what a translation may carry on (orientation 1, no previews; with GPS and date), ``icc_profile`` the
     RGB profile that ``pixels`` are meant in (None: sRGB). ``format`` is Pillow's name of the source's format
-    ("JPEG", also for the multi-picture JPEGs of telephones, which Pillow calls MPO).
+    ("JPEG", also for the multi-picture JPEGs of telephones, which Pillow calls MPO). ``animated``: it is only the first
+    frame of a file that moves.
     """
 
     pixels: Pixels
@@ -74,12 +76,15 @@ class Photo:
     exif: bytes | None = None
     icc_profile: bytes | None = None
     format: str | None = None
+    animated: bool = False
 
 
 def read_photo(
-    path: str | os.PathLike[str], *, max_size_px: int | None = None, upright: bool = True
+    path: str | os.PathLike[str] | bytes, *, max_size_px: int | None = None, upright: bool = True
 ) -> Photo:
     """Decode an image file: its first frame, upright, as 8-bit RGB (:func:`darkside_cli.data.colour.to_rgb`).
+
+    ``path`` may also be the file's contents themselves, as ``bytes``.
 
     ``upright`` False leaves the pixels as they are stored, whatever the EXIF orientation says: benchmarks are
     described like that, and their boxes count stored pixels.
@@ -100,6 +105,7 @@ def read_photo(
             exif=carried_exif(image, layers[0].size),
             icc_profile=icc_profile,
             format="JPEG" if image.format == "MPO" else image.format,
+            animated=is_animated(image),
         )
 
 
@@ -123,11 +129,11 @@ def read_rgb(
 
 
 @contextmanager
-def _reading(path: str | os.PathLike[str], max_size_px: int | None) -> Iterator[IO[bytes]]:
+def _reading(path: str | os.PathLike[str] | bytes, max_size_px: int | None) -> Iterator[IO[bytes]]:
     if max_size_px is not None and max_size_px < 1:
         raise ValueError(f"max_size_px must be at least 1, not {max_size_px}")
     try:
-        with open_regular_file(Path(path)) as stream:
+        with io.BytesIO(path) if isinstance(path, bytes) else open_regular_file(Path(path)) as stream:
             yield stream
     except OSError as error:
         raise ImageError(reason_of(error)) from error
@@ -203,28 +209,46 @@ def write_photo(
         raise ImageError(
             f"cannot write {target}: no image format that can be written has the suffix '{target.suffix}'"
         )
+    try:
+        data = encode_photo(pixels, name, like=like, quality=quality, compress_level=compress_level)
+    except ImageError as error:
+        raise ImageError(f"cannot write {target}: {error.message}", hint=error.hint) from error
+    try:
+        write_bytes_atomic(target, data)
+    except OSError as error:
+        kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else ImageError
+        raise kind(f"cannot write {target}: {reason_of(error)}") from error
+
+
+def encode_photo(
+    pixels: Pixels,
+    format: str,
+    *,
+    like: Photo | None = None,
+    quality: int = 95,
+    compress_level: int | None = None,
+) -> memoryview:
+    """Encode (H, W, 3) uint8 RGB ``pixels`` as :func:`write_photo` does, into memory.
+
+    Raises ImageError when encoding fails, ValueError for arrays of another kind.
+    """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise ValueError(f"pixels must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be 1 to 100, not {quality}")
-    image = _with_alpha(pixels, like.alpha if like is not None and name not in ("JPEG", "BMP") else None)
+    image = _with_alpha(pixels, like.alpha if like is not None and format not in ("JPEG", "BMP") else None)
     buffer = io.BytesIO()
     try:
         # Into memory first: Pillow's own errors hide why the disk refused.
-        image.save(buffer, format=name, **_save_options(name, like, quality, compress_level))
+        image.save(buffer, format=format, **_save_options(format, like, quality, compress_level))
     except MemoryError as error:
-        raise ImageError(f"cannot write {target}: not enough memory to encode it") from error
+        raise ImageError("not enough memory to encode it") from error
     except Exception as error:  # encoders, too, raise whatever they come upon; mostly it is a size limit
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise ImageError(
-            f"cannot write {target}: {name} does not take this image of {size} ({error})",
-            hint="use --format png",
+            f"{format} does not take this image of {size} ({error})", hint="use --format png"
         ) from error
-    try:
-        write_bytes_atomic(target, buffer.getbuffer())
-    except OSError as error:
-        kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else ImageError
-        raise kind(f"cannot write {target}: {reason_of(error)}") from error
+    return buffer.getbuffer()
 
 
 def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:

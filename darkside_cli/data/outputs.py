@@ -7,7 +7,7 @@ import secrets
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from darkside_cli.atomic import TEMPORARY_PREFIX
@@ -28,11 +28,15 @@ class InputImage:
 
 @dataclass(frozen=True)
 class TranslationJob:
-    """One file to read and the one to write; ``instead_of`` is the target it would have had without other inputs."""
+    """One file to read and the one to write; ``instead_of`` is the target it would have had without other inputs.
+
+    ``content`` is what the source holds where that is no file, such as an image on standard input.
+    """
 
     source: Path
     target: Path
     instead_of: Path | None = None
+    content: bytes | None = field(default=None, repr=False)
 
 
 class Locations:

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from darkside_cli.data.images import Photo, read_photo, write_photo
+from darkside_cli.data.formats import can_write
+from darkside_cli.data.images import Photo, encode_photo, read_photo, write_photo
 from darkside_cli.data.listing import TranslationJob
 from darkside_cli.engine.pipeline import Pending, Pipeline, Stages
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, RunFinished, RunStarted, ignore
@@ -112,7 +113,10 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         return ItemSkipped(job.source, job.target) if _is_done(job, self._options) else None
 
     def load(self, job: TranslationJob) -> Photo:
-        return read_photo(job.source, max_size_px=self._options.max_size_px or None)
+        return read_photo(
+            job.content if job.content is not None else job.source,
+            max_size_px=self._options.max_size_px or None,
+        )
 
     def size(self, loaded: Photo) -> tuple[int, int]:
         height, width, _ = loaded.pixels.shape
@@ -136,7 +140,7 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
 
     def finished(self, job: TranslationJob, loaded: Photo, seconds: float) -> Event:
         height, width = self.size(loaded)
-        return ImageReady(job.source, job.target, (width, height), seconds)
+        return ImageReady(job.source, job.target, (width, height), seconds, loaded.animated)
 
     def release_memory(self) -> None:
         self._translator.release_memory()
@@ -151,7 +155,43 @@ def _is_done(job: TranslationJob, options: FileOptions) -> bool:
 def is_needed(jobs: Iterable[TranslationJob], options: FileOptions) -> bool:
     """Whether a translator has anything to do: a photograph that is there and has no result yet."""
     # Not Path.exists, which raises for names that no file system takes; reading will tell.
-    return any(os.path.exists(job.source) and not _is_done(job, options) for job in jobs)  # noqa: PTH110
+    there = (job for job in jobs if job.content is not None or os.path.exists(job.source))  # noqa: PTH110
+    return any(not _is_done(job, options) for job in there)
+
+
+class _ToMemory(_Translation):
+    """Encodes the result instead of writing it."""
+
+    def __init__(self, translator: BatchTranslator, options: FileOptions, format: str | None) -> None:
+        super().__init__(translator, options)
+        self._format = format
+        self.encoded: memoryview | None = None
+
+    def skip(self, job: TranslationJob) -> ItemSkipped | None:  # noqa: ARG002
+        return None
+
+    def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:  # noqa: ARG002
+        own = loaded.format if loaded.format is not None and can_write(loaded.format) else "PNG"
+        self.encoded = encode_photo(result, self._format or own, like=loaded, quality=self._options.quality)
+
+
+def translate_to_memory(
+    job: TranslationJob,
+    translator: BatchTranslator,
+    *,
+    format: str | None = None,
+    options: FileOptions | None = None,
+    label: str = "translate",
+    emit: Emit = ignore,
+) -> tuple[memoryview | None, Summary]:
+    """Translate one image and give the file's contents instead of writing them; None if that failed.
+
+    ``format`` is Pillow's name of the format, by default the source's own, or PNG where that cannot be written. Of
+    ``options``, ``overwrite`` and ``compare`` do not count. What is told is as :func:`translate_files` tells it.
+    """
+    stages = _ToMemory(translator, options or FileOptions(), format)
+    summary = _run(stages, [job], 1, label, emit, workers=1, batch_size=1)
+    return stages.encoded, summary
 
 
 def translate_files(
@@ -169,10 +209,23 @@ def translate_files(
     written whole or not at all. A KeyboardInterrupt waits for the files being written, tells of them, and goes on up.
     """
     options = options or FileOptions()
+    stages = _Translation(translator, options)
+    return _run(stages, jobs, total, label, emit, workers=options.workers, batch_size=options.batch_size)
+
+
+def _run(
+    stages: _Translation,
+    jobs: Iterable[TranslationJob],
+    total: int | None,
+    label: str,
+    emit: Emit,
+    *,
+    workers: int,
+    batch_size: int,
+) -> Summary:
     started = time.perf_counter()
     emit(RunStarted(label, total))
-    stages = _Translation(translator, options)
-    counts = Pipeline(stages, workers=options.workers, batch_size=options.batch_size, emit=emit).run(jobs)
+    counts = Pipeline(stages, workers=workers, batch_size=batch_size, emit=emit).run(jobs)
     summary = Summary(counts.done, counts.failed, counts.skipped, time.perf_counter() - started)
     emit(RunFinished(label, summary.done, summary.failed, summary.skipped, summary.seconds))
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,9 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests_support import RunCli
+from tests_support import RunCli, RunHere
+
+from darkside_cli.cli.output import Output
+from darkside_cli.cli.translate_results import check_stdout
+from darkside_cli.errors import UsageError
 
 MakePhoto = Callable[..., Path]
+RunPiped = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -444,3 +450,145 @@ def test_unreadable_files_and_folders_are_named(
     assert done.returncode == 1
     assert done.stdout == b"night/ok.png\n"
     assert b"secret.png: permission denied" in done.stderr
+
+
+def test_an_image_goes_in_and_out_by_pipes(
+    translate: RunCli, run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+) -> None:
+    """``cat street.jpg | darkside translate - -o - > night.jpg`` gives what a file would hold."""
+    street = make_photo(tmp_path / "street.jpg", 51, 38)
+    done = translate("-", "-o", "-", stdin=street.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "night").exists()
+    assert run_here("translate", "-m", generator_file, "street.jpg").returncode == 0
+    assert done.stdout == (tmp_path / "night" / "street.jpg").read_bytes()
+    assert b"1 images done" in done.stderr
+
+
+@pytest.fixture
+def piped_in(run_here: RunHere, generator_file: Path, monkeypatch: pytest.MonkeyPatch) -> RunPiped:
+    """``darkside translate --model <tiny generator> ...`` with bytes on standard input."""
+
+    def run(data: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return run_here("translate", "--model", generator_file, *arguments)
+
+    return run
+
+
+def test_a_piped_image_gets_a_name_of_its_own(
+    piped_in: RunPiped, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    """Another image is never taken for it, and the same one is not made anew."""
+    one, two = (make_photo(tmp_path / f"{i}.png", seed=i).read_bytes() for i in range(2))
+    done = piped_in(one, "-", "--jsonl")
+    assert done.returncode == 0, done.stderr
+    item = json.loads(done.stdout)
+    assert item["input"] == "-"
+    assert item["output"].startswith("night/stdin-")
+    assert item["output"].endswith(".png")
+    other = piped_in(two, "-")
+    assert other.stdout.strip() != item["output"]
+    again = piped_in(one)  # without the dash, too
+    assert again.stdout.strip() == item["output"]
+    assert "1 skipped" in again.stderr
+    beside = piped_in(one, "--suffix", "_n", "--format", "webp", "-q")
+    assert beside.stdout.strip() == Path(item["output"]).stem + "_n.webp"
+    assert (tmp_path / beside.stdout.strip()).is_file()
+    both = piped_in(one + two, "-")
+    assert "several images came in at once" in both.stderr
+    cut = piped_in(one[:-30], "-")
+    assert cut.returncode == 1
+    assert "standard input: the PNG file is cut short" in cut.stderr
+
+
+def test_what_cannot_go_through_pipes_is_told_before_anything_is_loaded(
+    piped_in: RunPiped,
+    run_here: RunHere,
+    make_photo: MakePhoto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = make_photo(tmp_path / "a.jpg").read_bytes()
+    make_photo(tmp_path / "b.jpg")
+    monkeypatch.setattr("darkside_cli.cli.translate.obtain_model", None)  # nothing comes so far
+
+    def refused(data: bytes, *arguments: str) -> str:
+        done = piped_in(data, *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    assert "2 came in" in refused(b"", "a.jpg", "b.jpg", "-o", "-")
+    assert "none came in" in refused(b"", "-o", "-")
+    assert "others are named beside it" in refused(photo, "-", "b.jpg")
+    for option in ("--compare", "--json", "--jsonl", "--suffix=_n"):
+        assert "does not go with -o -" in refused(photo, "-o", "-", option)
+    assert "did you mean png" in refused(photo, "-o", "-", "--format", "pgn")
+    assert "--json and --jsonl" in refused(b"a.jpg\n", "--json", "--jsonl")
+    assert "a video" in refused(b"\0\0\0\x18ftypisom" + bytes(60), "-", "-o", "-")
+    told = refused(b"", "https://example.org/street.jpg")
+    assert "https://example.org/street.jpg is a URL" in told
+    assert "curl -L URL | darkside translate -" in told
+    assert "is a URL" in refused(b"a.jpg\nhttp://example.org/b.jpg\n")
+    assert "separated by NUL" in refused(b"a.jpg\0b.jpg\0")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo)))
+    sort = run_here("sort", "-", "-o", "sorted")
+    assert sort.returncode == 2
+    assert "an image came in on standard input, where names of images belong" in sort.stderr
+
+
+def test_an_image_is_not_written_to_a_terminal() -> None:
+    class Terminal(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    check_stdout(Output(stream=io.BytesIO()), 1)
+    with pytest.raises(UsageError, match="standard output is a terminal"):
+        check_stdout(Output(stream=Terminal()), 1)
+
+
+def test_json_is_one_object_that_names_the_model(
+    run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+) -> None:
+    make_photo(tmp_path / "a.jpg", 20, 16)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    done = run_here("translate", "a.jpg", "broken.jpg", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["model"] == "darkside-mini"  # not hedngan, which is not there
+    assert (found["done"], found["skipped"], found["failed"]) == (1, 0, 1)
+    assert found["images"][0] | {"seconds": 0} == {
+        "input": "a.jpg",
+        "output": "night/a.jpg",
+        "size": [20, 16],
+        "seconds": 0,
+    }
+    assert found["images"][1]["input"] == "broken.jpg"
+    assert "not an image" in found["images"][1]["error"]
+    again = json.loads(run_here("translate", "a.jpg", "--json").stdout)
+    assert (again["done"], again["skipped"], again["images"][0]["skipped"]) == (0, 1, True)
+    lines = run_here("translate", "a.jpg", "--jsonl", "--overwrite", "-m", generator_file).stdout
+    assert json.loads(lines)["model"] == str(generator_file)
+
+
+def test_animations_and_changed_names_are_told(
+    run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+) -> None:
+    frames = [Image.new("RGB", (20, 16), (50 * i, 0, 0)) for i in range(3)]
+    for name in ("moves.gif", "moves.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "still.gif")
+    frames[0].save(tmp_path / "pages.tif", save_all=True, append_images=frames[1:])
+    names = ("moves.gif", "moves.webp", "still.gif", "pages.tif")
+    done = run_here("translate", "-m", generator_file, *names, "--jsonl", "-q")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        f"darkside: warning: {name} is animated: only its first frame was taken" for name in names[:2]
+    ]
+    assert [json.loads(line).get("animated") for line in done.stdout.splitlines()] == [True, True, None, None]
+    make_photo(tmp_path / "a.jpg")
+    make_photo(tmp_path / "p" / "a.jpg")
+    both = run_here("translate", "-m", generator_file, "a.jpg", "p", "-o", "both")
+    assert both.stdout.split() == ["both/a.jpg", "both/p/a.jpg"]
+    assert "p/a.jpg is written to both/p/a.jpg: both/a.jpg would be another image's too" in both.stderr
