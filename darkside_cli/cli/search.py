@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,22 +12,28 @@ import typer
 
 from darkside_cli.cli import obtain, options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
-from darkside_cli.cli.extract import list_images, make_jobs, obtain_descriptor, refuse_folder
+from darkside_cli.cli.extract import list_images, make_jobs, obtain_descriptor, parse_clahe, refuse_folder
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describer import Describer
-    from darkside_cli.retrieval.extract import ImageJob
+    from darkside_cli.retrieval.extract import ExtractOptions, ImageJob
     from darkside_cli.retrieval.search import Indices, Scores
     from darkside_cli.retrieval.store import StoredDescriptors
 
 BACKENDS = ("exact", "faiss")
 COLUMNS = ("query", "rank", "score", "image")
 
-Found = list[tuple["ImageJob", list[tuple[float, str]]]]
-"""For each query its job, and scores and names of what was found, best first."""
+
+@dataclass(frozen=True)
+class Answer:
+    """A query, the scores and names of what was found, best first, and its own name, if that was left out."""
+
+    job: ImageJob
+    results: list[tuple[float, str]]
+    left_out: str | None = None
 
 
 def search(
@@ -72,6 +79,14 @@ def search(
             "--top", "-k", min=1, help="How many images to name for each query.", rich_help_panel=options.MAIN
         ),
     ] = 10,
+    with_self: Annotated[
+        bool,
+        typer.Option(
+            "--with-self/--without-self",
+            help="Also name the query itself, if it is in the index.",
+            rich_help_panel=options.MAIN,
+        ),
+    ] = False,
     backend: Annotated[
         str,
         options.choice(
@@ -94,7 +109,7 @@ def search(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder that the names in the index start from, for the page (default: as recorded).",
+            help="Folder that the names in the index start from (default: as recorded).",
             show_default=False,
             rich_help_panel=options.DATA,
         ),
@@ -108,6 +123,37 @@ def search(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Shrink queries to this longest side first (default: as recorded, else 1024).",
+            show_default=False,
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCALES",
+            help="ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).",
+            show_default=False,
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = None,
+    whiten: Annotated[
+        bool | None,
+        typer.Option(
+            "--whiten/--no-whiten",
+            help="Whether queries are whitened (default: as recorded, else they are).",
+            show_default=False,
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = None,
+    whitening: options.Whitening = None,
+    dim: options.Dim = None,
+    clahe: options.Clahe = None,
     recursive: options.Recursive = False,
     null: options.Null = False,
     json: options.Json = False,
@@ -123,32 +169,48 @@ def search(
 
         darkside search --index photos.h5 night.jpg
 
-    The score is the cosine of the angle between two descriptors. The index is a file of 'darkside extract'.
+    The score is the cosine of the angle between two descriptors. The index is a file of 'darkside extract', or one
+    that hloc wrote: that does not say how it was made, so name --model, and --no-whiten or others as it was made
+    with.
     """
     from darkside_cli.retrieval.store import open_descriptors
 
     if gallery is not None:
         refuse_folder(gallery)
+    if whiten is not None and not whiten and whitening is not None:
+        raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
+    equalise = None if clahe is None else parse_clahe(clahe)
     stored = open_descriptors(index)
     given = list_images(options.input_paths(queries, null=null), recursive=recursive)
     jobs = make_jobs(given, boxes)
     wanted = model if model is not None else stored.metadata.get("model")
     if isinstance(wanted, str):
-        needed = stored.metadata.get("whiten", True) is True
+        whitens = stored.metadata.get("whiten", True) if whiten is None else whiten
+        needed = whitens is True and whitening is None
         obtain_descriptor(session, wanted, whitening=needed, download=download)
 
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.retrieval.doubts import doubts_of_index
-    from darkside_cli.retrieval.search import describer_for, require_backend
+    from darkside_cli.retrieval.load import parse_scales
+    from darkside_cli.retrieval.search import QuerySettings, describer_for, own_names, require_backend
 
     require_backend(backend)
+    settings = QuerySettings(
+        scales=None if scales is None else parse_scales(scales),
+        whiten=whitening if whitening is not None else whiten,
+        dim=dim,
+        clahe=equalise,
+    )
+    read = _reading(stored, image_size)
     with lost_if_interrupted("nothing is kept of a search"), session.progress() as progress:
         if not jobs:
             progress.emit(Notice("no image names came in: nothing to do"))
             if json:
                 session.output.json({"index": stored.path, "model": wanted, "queries": [], "failed": []})
             return EXIT_DONE
-        describer = describer_for(stored, model, root=session.root, device=device, precision=precision)
+        describer = describer_for(
+            stored, model, settings=settings, root=session.root, device=device, precision=precision
+        )
         threads = workers or min(8, usable_cpus())
         failed: list[ItemFailed] = []
 
@@ -157,12 +219,20 @@ def search(
             if isinstance(event, ItemFailed):
                 failed.append(event)
 
-        found = _look_up(stored, jobs, describer, top, backend, threads, emit)
+        own: list[str | None] = [None] * len(jobs)
+        if not with_self:
+            own = own_names(stored, [job.path for job in jobs], image_root=images)
+        read = replace(read, workers=threads)
+        found = _look_up(stored, jobs, own, describer, top, backend, read, emit)
         for notice in doubts_of_index(stored):
             progress.emit(notice)
-        if found and not any(results for _, results in found):
+        left_out = sum(answer.left_out is not None for answer in found)
+        if left_out:
+            some = "1 query is" if left_out == 1 else f"{left_out} queries are"
+            progress.emit(Notice(f"{some} in the index and not named as found; --with-self names them too"))
+        if found and not any(answer.results or answer.left_out for answer in found):
             progress.emit(Notice(f"{index} has no descriptors: there is nothing to find", level="warning"))
-        _print(session, stored, describer, found, failed, json=json, jsonl=jsonl)
+        _print(session, stored, describer, jobs, found, failed, json=json, jsonl=jsonl)
         if gallery is not None:
             absent = _write_gallery(gallery, stored, describer, found, images, threads)
             if absent:
@@ -176,41 +246,51 @@ def search(
     return EXIT_SOME_FAILED if len(found) < len(jobs) else EXIT_DONE
 
 
-def _look_up(
-    stored: StoredDescriptors,
-    jobs: Sequence[ImageJob],
-    describer: Describer,
-    top: int,
-    backend: str,
-    workers: int,
-    emit: Any,
-) -> Found:
-    """Describe the queries and find their nearest images; broken queries are left out."""
-    import numpy as np
-
-    from darkside_cli.retrieval.extract import ExtractOptions, extract_array
-    from darkside_cli.retrieval.search import nearest
+def _reading(stored: StoredDescriptors, image_size: int | None) -> ExtractOptions:
+    """How queries are read: as the index says its images were, else as extraction reads them."""
+    from darkside_cli.retrieval.extract import ExtractOptions
 
     size = stored.metadata.get("image_size", 1024)
     if size is not None and not (isinstance(size, int) and size > 0):
         raise UsageError(f"{stored.path} records an image size of {size!r}", hint="make the file again")
-    rows = extract_array(
-        jobs,
-        describer,
-        options=ExtractOptions(
-            image_size_px=size, upright=bool(stored.metadata.get("upright", True)), workers=workers
-        ),
-        label=f"search {stored.path.name}",
-        emit=emit,
-    )
+    if image_size is not None:
+        wanted = image_size or None
+        if "image_size" in stored.metadata and wanted != size:
+            raise UsageError(
+                f"{stored.path} was made with an image size of {size or 0}, not {image_size}",
+                hint="leave --image-size out",
+            )
+        size = wanted
+    return ExtractOptions(image_size_px=size, upright=bool(stored.metadata.get("upright", True)))
+
+
+def _look_up(
+    stored: StoredDescriptors,
+    jobs: Sequence[ImageJob],
+    own: Sequence[str | None],
+    describer: Describer,
+    top: int,
+    backend: str,
+    read: ExtractOptions,
+    emit: Any,
+) -> list[Answer]:
+    """Describe the queries and find their nearest images but for their ``own``; broken queries are left out."""
+    import numpy as np
+
+    from darkside_cli.retrieval.extract import extract_array
+    from darkside_cli.retrieval.search import nearest
+
+    rows = extract_array(jobs, describer, options=read, label=f"search {stored.path.name}", emit=emit)
     there = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if not len(there):
         return []
-    indices, scores = nearest(stored, rows[there], top, backend=backend, device=str(describer.device))
-    return [
-        (jobs[number], _named(stored, own, values))
-        for number, own, values in zip(there.tolist(), indices, scores, strict=True)
-    ]
+    more = top + any(own[number] is not None for number in there)
+    indices, scores = nearest(stored, rows[there], more, backend=backend, device=str(describer.device))
+    answers = []
+    for number, found, values in zip(there.tolist(), indices, scores, strict=True):
+        results = [each for each in _named(stored, found, values) if each[1] != own[number]]
+        answers.append(Answer(jobs[number], results[:top], own[number]))
+    return answers
 
 
 def _named(stored: StoredDescriptors, indices: Indices, scores: Scores) -> list[tuple[float, str]]:
@@ -226,42 +306,45 @@ def _print(
     session: Session,
     stored: StoredDescriptors,
     describer: Describer,
-    found: Found,
+    jobs: Sequence[ImageJob],
+    found: Sequence[Answer],
     failed: Sequence[ItemFailed],
     *,
     json: bool,
     jsonl: bool,
 ) -> None:
-    documents = [
-        {
-            "query": job.path,
+    documents = {
+        answer.job.path: {
+            "query": answer.job.path,
+            "left_out": answer.left_out,
             "results": [
                 {"rank": rank, "score": round(score, 6), "image": name}
-                for rank, (score, name) in enumerate(own, 1)
+                for rank, (score, name) in enumerate(answer.results, 1)
             ],
         }
-        for job, own in found
-    ]
+        for answer in found
+    }
     if json:
         session.output.json(
             {
                 "index": stored.path,
                 "model": describer.name,
-                "queries": documents,
+                "queries": list(documents.values()),
                 "failed": [event.source for event in failed],
             }
         )
         return
     if jsonl:
-        for document in documents:
-            session.output.jsonl(document)
-        for event in failed:
-            session.output.jsonl({"query": event.source, "error": event.reason})
+        reasons = {event.source: {"query": event.source, "error": event.reason} for event in failed}
+        for job in jobs:
+            document = documents.get(job.path) or reasons.get(job.path)
+            if document is not None:
+                session.output.jsonl({**document, "model": describer.name})
         return
     rows = [
-        (str(job.path), str(rank), f"{score:.6f}", name)
-        for job, own in found
-        for rank, (score, name) in enumerate(own, 1)
+        (str(answer.job.path), str(rank), f"{score:.6f}", name)
+        for answer in found
+        for rank, (score, name) in enumerate(answer.results, 1)
     ]
     if sys.stdout.isatty():
         session.output.table(COLUMNS, rows)
@@ -274,7 +357,7 @@ def _write_gallery(
     path: Path,
     stored: StoredDescriptors,
     describer: Describer,
-    found: Found,
+    found: Sequence[Answer],
     images: Path | None,
     workers: int,
 ) -> int:
@@ -285,13 +368,13 @@ def _write_gallery(
     root = images if images is not None else Path(recorded) if isinstance(recorded, str) else None
     rows = [
         GalleryRow(
-            query=GalleryImage(name=str(job.path), path=job.path, box=job.box),
+            query=GalleryImage(name=str(answer.job.path), path=answer.job.path, box=answer.job.box),
             results=[
                 GalleryImage(name=name, path=None if root is None else root / name, score=score)
-                for score, name in own
+                for score, name in answer.results
             ],
         )
-        for job, own in found
+        for answer in found
     ]
     facts = [("index", f"{stored.path.name}, {stored.count} images"), ("model", describer.name)]
     title = f"{len(rows)} {'query' if len(rows) == 1 else 'queries'} in {stored.path.name}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +27,44 @@ Indices = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 
+@dataclass(frozen=True, kw_only=True)
+class QuerySettings:
+    """How queries are described, for indexes of other programs; None is as recorded, else as extraction does it."""
+
+    scales: tuple[float, ...] | None = None
+    whiten: bool | Path | None = None
+    dim: int | None = None
+    clahe: ClaheSettings | bool | None = None
+
+    def flags(self) -> str:
+        """Options that were given, as people write them."""
+        flags = {
+            "--scales": self.scales is not None,
+            "--no-whiten": self.whiten is False,
+            "--whiten": self.whiten is True,
+            "--whitening": isinstance(self.whiten, Path),
+            "--dim": self.dim is not None,
+            "--clahe": self.clahe is not None,
+        }
+        return " and ".join(flag for flag, given in flags.items() if given)
+
+
 def describer_for(
     index: StoredDescriptors,
     model: str | Path | None = None,
     *,
+    settings: QuerySettings | None = None,
     root: DataRoot | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Describer:
     """Load the model that queries to ``index`` are described with: the one recorded there, set up as recorded.
 
-    ``model`` is for a file that says nothing of its model, or a model that has moved. Raises UsageError if the model
-    is not known or gives other descriptors than those of the file, and as
+    ``model`` and ``settings`` are for a file that says nothing of them, or files that have moved. Raises UsageError
+    if the model is not known or gives other descriptors than those of the file, and as
     :func:`darkside_cli.retrieval.load.load_descriptor`.
     """
+    settings = settings or QuerySettings()
     recorded = index.metadata
     wanted = model if model is not None else recorded.get("model")
     if wanted is None:
@@ -51,10 +77,10 @@ def describer_for(
             root=root,
             device=device,
             precision=precision,
-            scales=recorded.get("scales") or PAPER_SCALES,
-            whiten=recorded.get("whiten", True),
-            dim=recorded.get("reduced_to"),
-            clahe=_clahe(recorded),
+            scales=settings.scales or recorded.get("scales") or PAPER_SCALES,
+            whiten=recorded.get("whiten", True) if settings.whiten is None else settings.whiten,
+            dim=recorded.get("reduced_to") if settings.dim is None else settings.dim,
+            clahe=_clahe(recorded) if settings.clahe is None else settings.clahe,
         )
     except MissingAssetError as error:
         if model is None and "model" in recorded:
@@ -63,16 +89,20 @@ def describer_for(
                 f"{index.path} was made with {wanted}: {error.message}", hint=hint
             ) from error
         raise
+    known = "fingerprint" in recorded
+    hint = "name the model it was made with, or extract it again"
+    if known and settings.flags():
+        hint = f"leave {settings.flags()} out: the file says how it was made"
+    elif not known:
+        hint = "name its model, and --no-whiten, --whitening or --dim as it was made with"
     if describer.dim != index.dim:
         raise UsageError(
             f"{index.path} has descriptors of {index.dim} dimensions, {describer.name} gives {describer.dim}",
-            hint="name the model it was made with, or extract it again",
+            hint=hint,
         )
     if recorded.get("fingerprint") not in (None, describer.fingerprint):
-        raise UsageError(
-            f"{index.path} was made with another model or other weights than {describer.name}",
-            hint="name the model it was made with, or extract it again",
-        )
+        other = "in another way" if settings.flags() else "with another model or other weights"
+        raise UsageError(f"{index.path} was made {other} than {describer.name}", hint=hint)
     return describer
 
 
@@ -97,6 +127,32 @@ def nearest(
     found = scan(queries, np.empty((0, index.dim), dtype=np.float32), k=k, more=blocks, device=device)
     there = np.isfinite(found.top_scores)
     return np.where(there, found.top_indices, -1), np.where(there, found.top_scores, np.float32(np.nan))
+
+
+def own_names(
+    index: StoredDescriptors, paths: Sequence[Path], *, image_root: Path | None = None
+) -> list[str | None]:
+    """For each photograph its own name in ``index``; None for those that are not in it.
+
+    Names start from ``image_root``, else from the folder recorded with the file, links aside. Where that is not known
+    or not there, a path means the image of that name.
+    """
+    recorded = index.metadata.get("image_root")
+    root = image_root if image_root is not None else Path(recorded) if isinstance(recorded, str) else None
+    names = set(index.names or ())
+    found: list[str | None] = []
+    for path in paths:
+        if root is None or not root.is_dir():
+            candidates = {path.as_posix()}
+        else:
+            pairs = ((path.absolute(), root.absolute()), (Path(os.path.realpath(path)), root.resolve()))
+            candidates = {
+                image.relative_to(folder).as_posix()
+                for image, folder in pairs
+                if image.is_relative_to(folder)
+            }
+        found.append(next((name for name in sorted(candidates) if name in names), None))
+    return found
 
 
 def require_backend(backend: str) -> None:

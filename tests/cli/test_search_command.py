@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from small_descriptor import write_small_descriptor
@@ -66,12 +68,16 @@ def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePh
 
 @pytest.mark.slow
 def test_queries_that_fail_are_in_the_answers(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
-    arguments = ("search", "-i", index, "photos/copy.png", "missing.png", "-k", "1")
+    arguments = ("search", "-i", index, "missing.png", "photos/copy.png", "-k", "1")
     answer = json.loads(run_cli(*arguments, "--json").stdout)
     assert answer["failed"] == ["missing.png"]
     assert [query["query"] for query in answer["queries"]] == ["photos/copy.png"]
+    model = answer["model"]
     lines = [json.loads(line) for line in run_cli(*arguments, "--jsonl").stdout.splitlines()]
-    assert lines[1] == {"query": "missing.png", "error": "no such file"}
+    # In the order that they were given in, whatever became of them.
+    assert lines[0] == {"query": "missing.png", "error": "no such file", "model": model}
+    assert (lines[1]["query"], lines[1]["model"]) == ("photos/copy.png", model)
+    assert model.endswith("net.safetensors")
 
 
 def test_names_through_a_pipe_and_pictures_elsewhere(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
@@ -170,3 +176,79 @@ def test_faiss(run_cli: RunCli, index: Path) -> None:
         )
         assert done.stdout.split(b"\t")[3] in (b"copy.png\n", b"day/2.png\n")
         assert done.stdout.split(b"\t")[2] == exact.stdout.split(b"\t")[2]
+
+
+def written_by_hloc(path: Path, rows: dict[str, np.ndarray]) -> Path:
+    """As hloc's extract_features leaves it: half precision, and each image's size beside its descriptor."""
+    with h5py.File(path, "w", libver="latest") as file:
+        for name, row in rows.items():
+            group = file.create_group(name)
+            group.create_dataset("global_descriptor", data=row.astype(np.float16))
+            group.create_dataset("image_size", data=np.array([128, 96]))
+    return path
+
+
+def test_an_index_that_hloc_wrote(run_here: RunHere, make_photo: MakePhoto, tmp_path: Path) -> None:
+    """It says nothing of a model or a whitening, and search had no --no-whiten, which its own hint named."""
+    model = write_small_descriptor(tmp_path / "net.safetensors", whitened=False)
+    for i in range(3):
+        make_photo(tmp_path / "images" / "db" / f"{i}.png", 128, 96, seed=i)
+    made = run_here("extract", "images", "-r", "-m", model, "-o", "ours.h5", "--no-whiten", "--scales", "ss")
+    assert made.returncode == 0, made.stderr
+    ours = open_descriptors(tmp_path / "ours.h5")
+    written_by_hloc(tmp_path / "theirs.h5", dict(zip(ours.names or (), ours.read(), strict=True)))
+    common = ("search", "-i", "theirs.h5", "-m", model, "images/db/1.png", "--scales", "ss")
+    refused = run_here(*common)
+    assert refused.returncode == 3
+    offered = set(re.findall(r"--[a-z-]+", refused.stderr))
+    assert "--no-whiten" in offered
+    help_page = run_here("search", "--help").stdout
+    assert all(option in help_page for option in offered)
+    found = run_here(*common, "--no-whiten", "--json")
+    assert (found.returncode, found.stderr.count("\n")) == (0, 1), found.stderr
+    results = json.loads(found.stdout)["queries"][0]["results"]
+    assert results[0]["image"] == "db/1.png"
+    assert results[0]["score"] == pytest.approx(1, abs=1e-3)
+    # Where names start is not recorded, so that the query's own can only be told if it is said.
+    told = run_here(*common, "--no-whiten", "--json", "--images", "images")
+    query = json.loads(told.stdout)["queries"][0]
+    assert query["left_out"] == "db/1.png"
+    assert {each["image"] for each in query["results"]} == {"db/0.png", "db/2.png"}
+    both = run_here(*common, "--no-whiten", "--whitening", "w.pkl")
+    assert (both.returncode, "contradict" in both.stderr) == (2, True)
+    # An index of ours says how it was made: another way is refused, with the option that is wrong.
+    other = run_here("search", "-i", "ours.h5", "images/db/1.png", "--scales", "ms")
+    assert other.returncode == 2
+    assert "leave --scales out: the file says how it was made" in other.stderr
+    size = run_here("search", "-i", "ours.h5", "images/db/1.png", "--image-size", "64")
+    assert (
+        size.stderr
+        == "darkside: ours.h5 was made with an image size of 1024, not 64; leave --image-size out\n"
+    )
+
+
+def test_the_query_itself_is_not_found(run_here: RunHere, make_photo: MakePhoto, tmp_path: Path) -> None:
+    model = write_small_descriptor(tmp_path / "net.safetensors")
+    for i in range(4):
+        make_photo(tmp_path / "photos" / "day" / f"{i}.png", 128, 96, seed=i)
+    made = run_here("extract", "photos", "-r", "-m", model, "-o", "x.npz", "--json")
+    assert made.returncode == 0, made.stderr
+    shutil.copy(tmp_path / "photos" / "day" / "2.png", tmp_path / "outside.png")
+    (tmp_path / "link.png").symlink_to("photos/day/3.png")
+    queries = ("photos/day/1.png", "outside.png", "link.png")
+    done = run_here("search", "-i", "x.npz", *queries, "-k", "3", "--jsonl")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["left_out"] for line in lines] == ["day/1.png", None, "day/3.png"]
+    assert [len(line["results"]) for line in lines] == [3, 3, 3]
+    assert [[each["rank"] for each in line["results"]] for line in lines] == [[1, 2, 3]] * 3
+    assert lines[1]["results"][0]["image"] == "day/2.png"
+    for line in lines:
+        assert line["left_out"] not in [each["image"] for each in line["results"]]
+    assert "2 queries are in the index and not named as found; --with-self names them too" in done.stderr
+    kept = run_here("search", "-i", "x.npz", "photos/day/1.png", "-k", "1", "--with-self")
+    assert kept.stdout.split("\t")[3] == "day/1.png\n"
+    assert "--with-self" not in kept.stderr
+    # The folder has moved: the name that it is called by from there is enough.
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    moved = run_here("search", "-i", "x.npz", "moved/day/1.png", "-k", "1", "--images", "moved")
+    assert moved.stdout.split("\t")[3] != "day/1.png\n"
