@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DarksideError(Exception):
@@ -86,6 +86,17 @@ class OutOfDeviceMemoryError(ImageError):
 
 
 class MissingAssetError(DarksideError):
-    """Weights, a data set or a program that the job needs is not on this machine."""
+    """Weights, a data set or a program that the job needs is not on this machine.
+
+    ``assets`` are those that a download would bring.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, assets: Iterable[Any] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.assets = tuple(assets)
+
+    def advised(self, advice: str) -> MissingAssetError:
+        """The same with another way out added to the hint."""
+        return MissingAssetError(self.message, hint=f"{self.hint}; or {advice}", assets=self.assets)

@@ -1,0 +1,178 @@
+"""What a job has to have on this machine: looked for, made, and downloaded where that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import DarksideError, MissingAssetError
+from darkside_cli.events import Emit, Notice
+from darkside_cli.jobs.request import Getting, Request
+from darkside_cli.units import human_size
+
+if TYPE_CHECKING:
+    from darkside_cli.data.entries import Asset
+    from darkside_cli.data.store import AssetStore, Got
+    from darkside_cli.retrieval.needs import TupleNeed
+
+
+def open_assets(request: Request, **changes: Any) -> AssetStore:
+    """Open the asset store of a request: its data root, its ``offline``, the mirrors of the environment."""
+    from darkside_cli.assets import open_store
+    from darkside_cli.data.download import Options
+    from darkside_cli.data.mirrors import read_mirrors
+
+    changes.setdefault("mirrors", read_mirrors())
+    return open_store(request.root, Options(offline=request.offline, **changes))
+
+
+def obtain(request: Getting, names: Sequence[str], *, emit: Emit, size: str = "") -> None:
+    """Make sure that the assets called ``names`` are on this machine.
+
+    What is missing is fetched with ``request.download``; what is made here is made without asking, in the ``size`` of
+    that name where nothing of it is here yet. Raises MissingAssetError, which names what is missing, its size as far
+    as it is known, and the command that gets it.
+    """
+    store = open_assets(request)
+    obtain_assets(request, store, store.select(names), emit=emit, size=size)
+
+
+def obtain_assets(
+    request: Getting, store: AssetStore, assets: Sequence[Asset], *, emit: Emit, size: str = ""
+) -> None:
+    """:func:`obtain` for ``assets`` themselves, which may be parts of those that have names."""
+    missing = [asset for asset in assets if store.state(asset).status != "complete"]
+    for asset in [each for each in missing if each.made_by]:
+        # What is here keeps its size: only a city that is not begun is made in the one that is wanted.
+        new = size and not store.state(asset).images
+        _raise_first((open_assets(request, size=size) if new else store).get([asset], emit))
+    missing = [asset for asset in missing if not asset.made_by]
+    if missing:
+        if request.offline or not request.download:
+            raise missing_error(store, missing, offline=request.offline)
+        _raise_first(store.get(missing, emit))
+    store.ledger.touch(*(asset.name for asset in assets))
+
+
+def obtain_model(request: Getting, model: str, *, kind: str, emit: Emit) -> None:
+    """Make sure that the model called ``model``, which may also be a path, is on this machine: see :func:`obtain`.
+
+    Raises what :func:`~darkside_cli.models.locate.locate` raises for misspelt names, paths that lead
+    nowhere and models of another kind.
+    """
+    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.models.locate import locate
+
+    try:
+        locate(model, request.root, kind=kind)
+    except MissingAssetError:
+        if model not in MODELS:
+            raise
+    if model in MODELS and not MODELS.get(model).embedded:
+        obtain(request, [model], emit=emit)
+
+
+def default_generator(request: Getting) -> tuple[str, Notice | None]:
+    """The generator where none is named, and what to say of the choice.
+
+    See :func:`darkside_cli.models.catalog.default_generator`; with ``download`` the published one may be got.
+    """
+    from darkside_cli.models import catalog
+
+    if request.download:
+        return catalog.PUBLISHED_GENERATOR, None
+    name, said = catalog.default_generator(request.root)
+    return name, Notice(said) if said is not None else None
+
+
+def obtain_tuples(request: Getting, needs: Sequence[TupleNeed], *, emit: Emit) -> None:
+    """Make sure that the databases of ``needs`` are on this machine, and most of the images that they name.
+
+    Of an asset only these are asked for: no other databases, and its images not if the needed ones are there, whoever
+    brought them, or are in a folder of the user's. Single images that are missing are told when sets are opened.
+    Raises what :func:`obtain` raises.
+    """
+    from darkside_cli.data.tuple_sets import asset_of, image_asset_of
+
+    store = open_assets(request)
+    made = {asset_of(need.name) for need in needs if store.assets.get(asset_of(need.name)).made_by}
+    published = [need for need in needs if asset_of(need.name) not in made]
+    if made:
+        obtain(request, sorted(made), emit=emit)
+    # Once more when the databases are there: they say which images are needed.
+    for _ in range(2):
+        parts = _missing_parts(request, store, published)
+        if parts:
+            obtain_assets(request, store, parts, emit=emit)
+    used = {asset_of(need.name) for need in published}
+    used |= {image_asset_of(need.name) for need in published if need.with_images}
+    if used:
+        store.ledger.touch(*sorted(used))
+
+
+def _missing_parts(request: Request, store: AssetStore, needs: Sequence[TupleNeed]) -> list[Asset]:
+    """What is missing, as assets that are nothing else."""
+    from darkside_cli.data.tuple_sets import asset_of, image_asset_of
+
+    parts: dict[str, Asset] = {}
+    for need in needs:
+        asset = store.assets.get(asset_of(need.name))
+        files = tuple(file for file in asset.files if store.inventory.file(file).status != "complete")
+        if files:
+            found = parts.get(asset.name, _nothing_of(asset))
+            parts[asset.name] = replace(found, files=tuple(dict.fromkeys((*found.files, *files))))
+        asset = store.assets.get(image_asset_of(need.name))
+        if asset.images is not None and need.with_images and _lacks_images(request, store, need, asset):
+            parts[asset.name] = replace(parts.get(asset.name, _nothing_of(asset)), images=asset.images)
+    return list(parts.values())
+
+
+def _nothing_of(asset: Asset) -> Asset:
+    return replace(asset, files=(), images=None, links=(), requires=())
+
+
+def _lacks_images(request: Request, store: AssetStore, need: TupleNeed, asset: Asset) -> bool:
+    """Whether the set of images of ``asset`` is not complete, and lacks more than half of those that are needed."""
+    from darkside_cli.data.tuple_sets import asset_of, database_file
+    from darkside_cli.retrieval.tuple_sources import open_tuples
+
+    if store.state(replace(_nothing_of(asset), images=asset.images)).status == "complete":
+        return False
+    if not database_file(request.root.train(""), need.name).is_file():
+        # Which ones are needed is not known. A database alone is small; so it comes first where others know images.
+        return asset_of(need.name) == asset.name
+    try:
+        sets = [open_tuples(need.name, request.root, split=split) for split in need.splits]
+    except DarksideError:
+        return False  # told when the set is opened
+    return any(sum(path.is_file() for path in each.paths) * 2 < len(each) for each in sets)
+
+
+def published_size(asset: Asset) -> int | None:
+    """Bytes that ``asset`` is published with, None as long as one of its files has no known size."""
+    files = [*asset.files, *(asset.images.archives if asset.images is not None else ())]
+    sizes = [file.size for file in files]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def missing_error(store: AssetStore, missing: Sequence[Asset], *, offline: bool) -> MissingAssetError:
+    """What is said of ``missing``: their files, their sizes, and the command that gets them."""
+    parts = []
+    for asset in missing:
+        size = published_size(asset)
+        lacking = ", ".join(path.rpartition("/")[2] for path in store.state(asset).lacking[:3])
+        parts.append(f"{asset.name} ({lacking}; {human_size(size) if size else 'size unknown'})")
+    names = " ".join(asset.name for asset in missing)
+    return MissingAssetError(
+        f"not in {store.root}: {', '.join(parts)}",
+        hint=f"darkside download {names}"
+        + ("" if offline else ", or run this command again with --download"),
+        assets=missing,
+    )
+
+
+def _raise_first(got: Got) -> None:
+    failed = next(iter(got.failed.values()), None)
+    if failed is not None:
+        raise failed
