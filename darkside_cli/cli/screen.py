@@ -60,9 +60,7 @@ class Screen:
             self._show("transfers")
         elif isinstance(event, _TRAINING):
             self._show("training")
-        elif self._renderer is None or (isinstance(event, _ITEMS) and self._shown == "transfers"):
-            self._show("items")
-        elif isinstance(event, RunStarted):
+        elif self._renderer is None or (isinstance(event, _ITEMS) and self._shown == "transfers") or isinstance(event, RunStarted):
             self._show("items")
         self._renderer.emit(event)
 

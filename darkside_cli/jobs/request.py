@@ -152,7 +152,10 @@ class Getting(Request):
     """A request of a job that may get what it lacks."""
 
     download: bool = ask(
-        False, help="Get published weights and data first if they are missing.", flags=("--download",)
+        False,
+        help="Get published weights and data first if they are missing.",
+        flags=("--download",),
+        group=DATA,
     )
 
 

@@ -1,0 +1,241 @@
+"""Fields that mean the same in several requests: devices, models, how images are described, how a training is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkside_cli.errors import UnknownNameError
+from darkside_cli.jobs.request import ADVANCED, DEVICE, Getting, ask
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+LAYOUTS = ("darkside", "gandtr")
+
+
+def generator_names() -> list[str]:
+    """Names of the registered generators."""
+    from darkside_cli.models.catalog import MODELS
+
+    return [entry.name for entry in MODELS if entry.kind == "generator"]
+
+
+def descriptor_names() -> list[str]:
+    """Names of the registered descriptors, aliases included."""
+    from darkside_cli.models.catalog import MODELS
+
+    return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
+
+
+def model_names() -> list[str]:
+    """Every registered model name, aliases included."""
+    from darkside_cli.models.catalog import MODELS
+
+    return MODELS.names(aliases=True)
+
+
+def test_set_names() -> list[str]:
+    """Names of the test sets, aliases included."""
+    from darkside_cli.data.test_sets import TEST_SETS
+
+    return TEST_SETS.names(aliases=True)
+
+
+def check_device(device: str) -> None:
+    """Raise UnknownNameError if ``device`` is none: "cuda:1" is one, too."""
+    if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise UnknownNameError("device", device, [*DEVICES, "cuda:0"])
+
+
+def generator(default: str | None, **changes: object) -> object:
+    """Declare a field for a generator, by name or by path."""
+    return ask(
+        default,
+        flags=("--model", "-m"),
+        help="A published generator by name, or the path of a checkpoint or run folder "
+        "(ours, gandtr's, CycleGAN's, CUT's).",
+        metavar="NAME|PATH",
+        kind="model",
+        choices_from=f"{__name__}:generator_names",
+        open_ended=True,
+        **changes,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDevice(Getting):
+    """A request of a job that computes."""
+
+    device: str = ask(
+        "auto",
+        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        kind="device",
+        choices_from=f"{__name__}:DEVICES",
+        open_ended=True,
+        group=DEVICE,
+    )
+    precision: str = ask(
+        "auto",
+        help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
+        kind="precision",
+        choices_from=f"{__name__}:PRECISIONS",
+        group=DEVICE,
+    )
+
+    def check(self) -> None:
+        """Raise UnknownNameError if the device is none."""
+        super().check()
+        check_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnImages(OnDevice):
+    """A request of a job that reads many images."""
+
+    batch_size: int = ask(
+        0,
+        help="Images of one size run at once (0: chosen by size and memory).",
+        minimum=0,
+        maximum=1024,
+        group=DEVICE,
+    )
+    workers: int | None = ask(
+        None,
+        help="Threads that decode and encode images (default: by CPU count).",
+        minimum=1,
+        maximum=256,
+        group=DEVICE,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing(OnImages):
+    """A request of a job that describes images."""
+
+    image_size: int = ask(1024, help="Shrink to this longest side in pixels first (0: never).", minimum=0)
+    scales: str = ask(
+        "ms",
+        help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+        metavar="SCALES",
+        group=ADVANCED,
+    )
+    whiten: bool = ask(
+        True,
+        help="Apply the whitening that belongs to the model.",
+        flags=("--whiten/--no-whiten",),
+        group=ADVANCED,
+    )
+    whitening: Path | None = ask(
+        None, help="Apply this whitening instead.", metavar="FILE", show_default=False, group=ADVANCED
+    )
+    dim: int | None = ask(
+        None,
+        help="Keep only so many dimensions of the whitening.",
+        minimum=1,
+        show_default=False,
+        group=ADVANCED,
+    )
+    clahe: str | None = ask(
+        None,
+        help="Contrast equalisation before the network, or none (default: as recorded with the model).",
+        metavar="CLIP[:GRID]",
+        show_default=False,
+        group=ADVANCED,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Getting):
+    """A request of a job that trains. Fields with a ``setting`` stand for keys of the configuration."""
+
+    output: Path | None = ask(
+        None,
+        help="Folder of the run (default: experiments/… in the data folder).",
+        flags=("--output", "-o"),
+        metavar="RUN",
+        show_default=False,
+    )
+    preset: str | None = ask(
+        None,
+        help="Settings to begin with, by name or from a .toml.",
+        metavar="NAME|FILE",
+        show_default=False,
+    )
+    config: Path | None = ask(
+        None,
+        help="Settings, such as another run's config.toml.",
+        metavar="FILE.toml",
+        show_default=False,
+        group=ADVANCED,
+    )
+    overrides: tuple[str, ...] = ask(
+        (),
+        help="One setting, may be repeated: --set optim.lr=1e-4.",
+        flags=("--set",),
+        metavar="KEY=VALUE",
+        show_default=False,
+        group=ADVANCED,
+    )
+    epochs: int | None = ask(
+        None, help="Epochs in all.", minimum=1, show_default=False, setting="trainer.epochs"
+    )
+    seed: int | None = ask(
+        None,
+        help="Seed of all that is drawn at random.",
+        minimum=0,
+        show_default=False,
+        setting="trainer.seed",
+        group=ADVANCED,
+    )
+    resume: bool = ask(
+        True,
+        help="Go on where an earlier run in the folder stopped, or start over.",
+        flags=("--resume/--no-resume",),
+    )
+    device: str = ask(
+        "auto",
+        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        kind="device",
+        choices_from=f"{__name__}:DEVICES",
+        open_ended=True,
+        group=DEVICE,
+    )
+    precision: str | None = ask(
+        None,
+        help="auto, fp32 (exact), bf16 or fp16.",
+        kind="precision",
+        choices_from=f"{__name__}:PRECISIONS",
+        show_default=False,
+        setting="trainer.precision",
+        group=DEVICE,
+    )
+    compile: bool | None = ask(
+        None,
+        help="Compile the networks first; pays on GPUs.",
+        flags=("--compile/--no-compile",),
+        show_default=False,
+        setting="trainer.compile",
+        group=DEVICE,
+    )
+    workers: int | None = ask(
+        None,
+        help="Threads that decode and encode images (default: by CPU count).",
+        minimum=1,
+        maximum=256,
+        setting="data.workers",
+        group=DEVICE,
+    )
+    layout: str = ask(
+        "darkside",
+        help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
+        kind="layout",
+        choices_from=f"{__name__}:LAYOUTS",
+        group=ADVANCED,
+    )
+
+    def check(self) -> None:
+        """Raise UnknownNameError if the device is none."""
+        super().check()
+        check_device(self.device)
