@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def with_offer(request: R, run: Callable[[R], T]) -> T:
-    """``run(request)``, and once more with ``download`` if something was missing and a person says yes to getting it."""
+    """``run(request)``; once more with ``download`` if something was missing and a person says yes to getting it."""
     try:
         return run(request)
     except MissingAssetError as error:

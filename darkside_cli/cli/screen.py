@@ -60,9 +60,12 @@ class Screen:
             self._show("transfers")
         elif isinstance(event, _TRAINING):
             self._show("training")
-        elif self._renderer is None or (isinstance(event, _ITEMS) and self._shown == "transfers") or isinstance(event, RunStarted):
+        elif self._renderer is None or isinstance(event, RunStarted) or self._leaves_transfers(event):
             self._show("items")
         self._renderer.emit(event)
+
+    def _leaves_transfers(self, event: Event) -> bool:
+        return self._shown == "transfers" and isinstance(event, _ITEMS)
 
     def above_bar(self, text: str) -> bool:
         """Write ``text`` above what is drawn; False if nothing is, or if it cannot."""
