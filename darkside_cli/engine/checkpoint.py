@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -220,12 +221,15 @@ class CheckpointFolder:
 
 
 def save_plain(path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write a network as plain safetensors, ``metadata`` as JSON in the header."""
+    """Write a network as plain safetensors, ``name`` and ``metadata`` as JSON in the header.
+
+    One entry, because safetensors writes several in an order that is up to chance.
+    """
     tensors = {
         key: value.detach().to("cpu").clone(memory_format=torch.contiguous_format)
         for key, value in module.state_dict().items()
     }
-    save_file(tensors, path, metadata={"name": name, "metadata": json.dumps(dict(metadata))})
+    save_file(tensors, path, metadata={"metadata": json.dumps({"name": name, **metadata})})
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -247,8 +251,24 @@ def put_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write ``state.pt``; it must be made of what ``torch.load(weights_only=True)`` takes."""
-    torch.save(dict(state), path)
+    """Write ``state.pt``; it must be made of what ``torch.load(weights_only=True)`` takes.
+
+    The same state gives the same bytes, wherever its parts come from: see :func:`_plain`.
+    """
+    torch.save(_plain(dict(state)), path)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with new containers, and each text one object.
+
+    Pickle writes an object that it meets again as a reference, so that what was read from a file would otherwise give
+    other bytes than what was made here.
+    """
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(_plain(each) for each in value)
+    return sys.intern(value) if type(value) is str else value
 
 
 def _described(path: Path) -> dict[str, Any]:

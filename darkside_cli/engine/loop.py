@@ -132,7 +132,7 @@ class Loop(Generic[Batch]):
                 if step == self.progress.position.step and random is not _USED:
                     self._seed(epoch, random)
                     random = _USED
-                items, images = self._task.count(batch) or (self._own_size, self._own_size)
+                items, images = self._task.counted(batch) or (self._own_size, self._own_size)
                 logged, flags = self._stepper.train(batch, self._flags)
                 del batch
                 self._items += items

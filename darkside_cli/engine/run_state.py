@@ -61,7 +61,7 @@ class SaveNetwork(Protocol):
 
 @dataclass
 class Progress:
-    """How far a run is, and what it has reached. ``seconds`` is the time of all its sessions."""
+    """How far a run is, and what it has reached. ``seconds`` is the time of all its sessions, to milliseconds."""
 
     position: Position = field(default_factory=Position)
     best_epoch: int | None = None
@@ -160,7 +160,6 @@ class RunState(Generic[Batch]):
                 "best_epoch": progress.best_epoch,
                 "best_score": progress.best_score,
                 "scores": dict(progress.scores),
-                "seconds": progress.seconds,
             },
         }
         save_state(folder / STATE, {**on_cpu(state), "processes": parts})
@@ -181,8 +180,11 @@ class RunState(Generic[Batch]):
             "scores": finite_only(progress.scores),
             "losses": finite_only({n: total / count for n, (total, count) in self._losses.sums().items()}),
             "best": {"epoch": progress.best_epoch, "score": progress.best_score},
-            "seconds": round(progress.seconds, 3),
-            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            # All that two runs of the same do not have in common; nothing of it is in the other files.
+            "clock": {
+                "seconds": round(progress.seconds, 3),
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            },
         }
 
     def _metadata(self, name: str, progress: Progress) -> dict[str, Any]:
@@ -266,6 +268,8 @@ class RunState(Generic[Batch]):
             for name, (path, tensors) in weights.items():
                 put_weights(self._task.networks[name], tensors, path)
             self._restore_average(position, state)
+            if "clock" in meta:  # earlier versions had it in the state
+                state["progress"]["seconds"] = meta["clock"]["seconds"]
             parts = state.pop("processes")
             return {**state, "position": (position.epoch, position.step)}, parts
         if damaged is not None:

@@ -68,7 +68,7 @@ class Task(ABC, Generic[Batch]):
     def train_step(self, batch: Batch) -> Iterator[Update]:
         """Yield the updates that ``batch``, already on the device, makes. Networks are in train mode."""
 
-    def count(self, batch: Batch) -> tuple[int, int] | None:  # noqa: ARG002
+    def counted(self, batch: Batch) -> tuple[int, int] | None:  # noqa: ARG002
         """Items of ``batch`` and images in them, for the speed; None: as many of both as the trainer was told."""
         return None
 

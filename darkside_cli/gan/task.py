@@ -92,7 +92,7 @@ class GanTask(Task[UnpairedBatch]):
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """Yield the updates that a batch of day and night images makes; see :class:`Task`."""
 
-    def count(self, batch: UnpairedBatch) -> tuple[int, int]:
+    def counted(self, batch: UnpairedBatch) -> tuple[int, int]:
         """Pairs, and the images in them."""
         return len(batch), 2 * len(batch)
 

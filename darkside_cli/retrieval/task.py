@@ -105,7 +105,7 @@ class DescriptorTask(Task[TupleBatch]):
         self._validator = validator
         self.decisive = None if validator is None else (LOSS, "min")
 
-    def count(self, batch: TupleBatch) -> tuple[int, int]:
+    def counted(self, batch: TupleBatch) -> tuple[int, int]:
         """Tuples, and the images in them."""
         return len(batch.tuples), sum(map(len, batch.tuples))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 import signal
@@ -41,14 +43,28 @@ def final_state(run: Path, task: ToyGan) -> dict[str, Any]:
     """All that two runs must have in common in the end."""
     newest = max(run.glob("checkpoints/epoch_????"))
     state = torch.load(newest / "state.pt", weights_only=True)
-    state["progress"].pop("seconds")
     return {
         "weights": weights(task),
         "outputs": load_file(run / "generator.safetensors"),
         "average": load_file(newest / "generator.averaged.safetensors"),
         "state": state,
         "pool": task.pool,
+        "files": reproducible_files(run),
     }
+
+
+def reproducible_files(run: Path) -> dict[str, str]:
+    """Digests of all files of a run; times have a place of their own, in ``meta.json``, that is left out."""
+    digests = {}
+    for path in sorted(run.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        if path.name == "meta.json":
+            meta = json.loads(content)
+            assert meta.pop("clock").keys() == {"seconds", "time"}
+            del meta["config"]  # how often to save differs here
+            content = json.dumps(meta).encode()
+        digests[path.relative_to(run).as_posix()] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
 def assert_same(first: Any, second: Any) -> None:

@@ -624,7 +624,7 @@ def test_what_a_checkpoint_says(tmp_path: Path) -> None:
     assert meta["scores"]["distance"] > 0
     assert set(meta["losses"]) == {"discriminator", "adversarial", "edges"}
     assert meta["best"]["epoch"] in (1, 2)
-    assert meta["seconds"] > 0
+    assert meta["clock"]["seconds"] > 0
     with safe_open(tmp_path / "generator.safetensors", "pt") as file:
         metadata = json.loads(file.metadata()["metadata"])
     assert (metadata["method"], metadata["network"], metadata["seed"]) == ("toy", "generator", 3)
@@ -674,7 +674,7 @@ def test_speed_counts_what_is_in_the_batches_and_not_what_comes_before_them(
     class Tuples(Line):
         item = "tuple"
 
-        def count(self, batch: Tensor) -> tuple[int, int]:
+        def counted(self, batch: Tensor) -> tuple[int, int]:
             return int(batch), 7 * int(batch)
 
         def train_step(self, batch: Tensor) -> Iterator[Update]:

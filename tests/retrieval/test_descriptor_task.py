@@ -59,7 +59,7 @@ def test_losses_by_hand() -> None:
     assert second.logs["positive_distance"].item() == pytest.approx(2**0.5, rel=1e-4)
     assert second.logs["negative_distance"].item() == pytest.approx((0.4**0.5 + 2**0.5) / 2, rel=1e-4)
     assert [first.optimizers, second.optimizers] == [(), ("descriptor",)]
-    assert (make().item, make().count(batch)) == ("tuple", (2, 8))
+    assert (make().item, make().counted(batch)) == ("tuple", (2, 8))
 
 
 def test_the_triplet_loss() -> None:
