@@ -199,7 +199,7 @@ def _finish(
     json: bool,
 ) -> int:
     """Print what a run left, and return the exit code."""
-    from darkside_cli.cli.evaluate import HEADING, _cells
+    from darkside_cli.cli.evaluate import HEADING, SPARE, _cells
     from darkside_cli.retrieval.finetune import WHITENING_FILE
 
     whitening = ready.run / WHITENING_FILE
@@ -223,7 +223,7 @@ def _finish(
         for path in (*result.outputs.values(), *extra):
             session.output.path(path)
         if lines:
-            session.output.table(HEADING, [_cells(line) for line in lines])
+            session.output.table(HEADING, [_cells(line) for line in lines], spare=SPARE)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
 
 

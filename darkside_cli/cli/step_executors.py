@@ -198,11 +198,11 @@ def print_scores(step: PrintScoresStep, settings: Settings) -> Outcome:
 
 
 def _print_scores(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> None:
-    from darkside_cli.cli.evaluate import HEADING, _cells
+    from darkside_cli.cli.evaluate import HEADING, SPARE, _cells
     from darkside_cli.retrieval.evaluate import ScoreLine
 
     made = [ScoreLine(**{k: v for k, v in line.items() if k != "difference"}) for line in lines]
-    settings.session.output.table(HEADING, [_cells(line) for line in made])
+    settings.session.output.table(HEADING, [_cells(line) for line in made], spare=SPARE)
 
 
 def translate(step: TranslateStep, settings: Settings) -> Outcome:

@@ -19,7 +19,7 @@ def table(
     """``rows`` under ``columns`` in ``width`` columns of text.
 
     Where they do not fit, the ``spare`` columns are left out, one after another, and a last line says which. Where
-    that is not enough, each row becomes a paragraph that begins with its first cell.
+    that is not enough, each row becomes a paragraph of all its cells that begins with the first.
     """
     left_out: list[str] = []
     while True:
@@ -32,8 +32,7 @@ def table(
             text = _drawn(names, cut, widths)
             break
         if last:
-            text = _paragraphs(names, cut, width)
-            break
+            return _paragraphs(columns, rows, width)
         left_out.append(spare[len(left_out)])
     if left_out:
         note = f"(not shown for want of room: {', '.join(left_out)}; a wider terminal or --json has them)"

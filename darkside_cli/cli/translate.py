@@ -40,6 +40,7 @@ def translate(
             lambda: TARGETS,
             "--to",
             help="Translate to night or to day.",
+            metavar="TIME",
             rich_help_panel=options.MAIN,
         ),
     ] = "night",

@@ -3,6 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darkside_cli.cli.evaluate import HEADING
+from darkside_cli.cli.evaluate import SPARE as EVALUATION_SPARE
 from darkside_cli.cli.models import COLUMNS, SPARE
 from darkside_cli.cli.tables import facts, table
 from darkside_cli.models.catalog import MODELS
@@ -44,6 +46,14 @@ def test_rows_become_paragraphs_where_no_table_fits() -> None:
         "  R@4 92.0, R@5 92.0, R@6 92.0, R@7 92.0, R@8 92.0, R@9",
         "  92.0, R@10 92.0",
     ]
+
+
+def test_paragraphs_leave_nothing_out() -> None:
+    rows = [("gem_resnet101_cyclegan", "roxford5k", "medium", *(f"{n}.0" for n in range(11)))]
+    text = table(HEADING, rows, 50, spare=EVALUATION_SPARE)
+    assert all(name in text for name in HEADING[1:])
+    assert "not shown" not in text
+    assert "published" in table(HEADING, rows, 80, spare=EVALUATION_SPARE).splitlines()[0]
 
 
 @settings(max_examples=200, deadline=None)
