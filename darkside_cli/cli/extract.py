@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,6 +57,26 @@ def extract(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--image-root",
+            metavar="DIR",
+            help="Call images by their paths from here; without PATHS or a list: all images below it.",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    image_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--image-list",
+            metavar="FILE",
+            help="Names of images from --image-root, one a line, as hloc reads them ('-': standard input).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         options.choice(
@@ -101,8 +122,9 @@ def extract(
 
         darkside extract photos -r --model gem_resnet101_hedngan -o photos.h5
 
-    Images are called by their paths from the folder given. On several GPUs: torchrun --nproc-per-node 8 -m
-    darkside_cli extract ... A run that was stopped is continued when it is started again.
+    Images are called by their paths from the folder given, or from --image-root, whatever else is given. On several
+    GPUs: torchrun --nproc-per-node 8 -m darkside_cli extract ... A run that was stopped is continued when it is
+    started again.
     """
     from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import format_of
@@ -120,8 +142,16 @@ def extract(
 
     with Ranks.from_environment() as ranks:
         # One process reads standard input for all: each would get another part of it.
-        given = ranks.gather(options.input_paths(paths, null=null) if ranks.is_first else None)[0]
-        images = list_images(given, recursive=recursive)
+        given, listed = ranks.gather(
+            _given(paths, image_root, image_list, null=null) if ranks.is_first else None
+        )[0]
+        if image_root is None and image_list is None:
+            images = list_images(given, recursive=recursive)
+            names_from = _names_from(images)
+        else:
+            top = image_root if image_root is not None else Path()
+            images = _rooted(top, given, listed, recursive=recursive or not (paths or image_list))
+            names_from = str(top.resolve() if ".." in top.parts else top.absolute())
         jobs = make_jobs(images, boxes)
         if ranks.is_first:
             obtain_descriptor(session, model, whitening=whiten and whitening is None, download=download)
@@ -133,6 +163,13 @@ def extract(
                     nothing = {"done": 0, "skipped": 0, "failed": [], "seconds": 0.0}
                     session.output.json({"file": None, "model": model, "dim": None, "images": 0, **nothing})
                 return EXIT_DONE
+            if image_root is None and image_list is None and _depend_on_each_other(given):
+                progress.emit(
+                    Notice(
+                        f"images are called by their paths from {names_from or 'several folders'}; "
+                        "with --image-root names stay the same, whatever else is given"
+                    )
+                )
             describer = load_descriptor(
                 model,
                 root=session.root,
@@ -155,11 +192,11 @@ def extract(
                     resume=resume,
                     overwrite=overwrite,
                 ),
-                metadata={"image_root": image_root(images)},
+                metadata={"image_root": names_from},
                 format=format,
                 ranks=ranks,
                 label=f"{describer.name} to {target.name}",
-                emit=_results(session.output, jobs, jsonl=jsonl, then=progress.emit),
+                emit=_results(session.output, jobs, describer.name, jsonl=jsonl, then=progress.emit),
             )
         if not ranks.is_first:
             return EXIT_DONE  # the first process answers for all
@@ -242,6 +279,38 @@ def list_images(given: list[Path], *, recursive: bool) -> list[InputImage]:
     return images
 
 
+def _given(
+    paths: list[str] | None, root: Path | None, image_list: Path | None, *, null: bool
+) -> tuple[list[Path], list[str]]:
+    """Paths that were given, and names from ``root`` that were listed; reads standard input if that is asked for."""
+    from darkside_cli.data.rooted import listed_names, read_image_list
+
+    top, listed = root if root is not None else Path(), []
+    if image_list is not None and os.fspath(image_list) == "-":
+        if "-" in (paths or ()):
+            raise UsageError("standard input is given twice", hint="as PATHS or as --image-list, not both")
+        listed = listed_names(sys.stdin.buffer, top, null=null)
+    elif image_list is not None:
+        listed = read_image_list(image_list, top, null=null)
+    if not paths and (root is not None or image_list is not None):
+        return ([] if image_list is not None else [top]), listed
+    return options.input_paths(paths, null=null), listed
+
+
+def _rooted(root: Path, given: list[Path], listed: list[str], *, recursive: bool) -> list[InputImage]:
+    """Images called by their paths from ``root``. Raises UsageError if folders were given and have none."""
+    from darkside_cli.data.rooted import rooted_images
+
+    images = rooted_images(root, given, listed, recursive=recursive)
+    folders = [os.fsdecode(path) for path in given if path.is_dir()]
+    if not images and folders:
+        raise UsageError(
+            f"no images in {', '.join(folders)}",
+            hint=None if recursive else "--recursive takes sub-folders too",
+        )
+    return images
+
+
 def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
     """Jobs for images, with their boxes, which a file gives by name or by path.
 
@@ -267,7 +336,7 @@ def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
     return jobs
 
 
-def image_root(images: list[InputImage]) -> str | None:
+def _names_from(images: list[InputImage]) -> str | None:
     """Folder from which all images have their names, so that they can be found again; None if there is none."""
     roots = {
         str(path.parents[len(image.relative.parts) - 1])
@@ -277,6 +346,17 @@ def image_root(images: list[InputImage]) -> str | None:
     return roots.pop() if len(roots) == 1 else None
 
 
+def _depend_on_each_other(given: list[Path]) -> bool:
+    """Whether names would be others if less had been given: their start is found from several folders."""
+    here = Path.cwd()
+    folders = {
+        path.absolute() if path.is_dir() else path.absolute().parent
+        for path in given
+        if path.is_dir() or not path.absolute().is_relative_to(here)
+    }
+    return len(folders) > 1
+
+
 def _rows(summary: ExtractSummary, images: int, on_error: str) -> int:
     """How many rows the file has."""
     if summary.path is None:
@@ -284,7 +364,7 @@ def _rows(summary: ExtractSummary, images: int, on_error: str) -> int:
     return images - (len(summary.failed) if on_error == "skip" else 0)
 
 
-def _results(output: Output, jobs: list[ImageJob], *, jsonl: bool, then: Emit) -> Emit:
+def _results(output: Output, jobs: list[ImageJob], model: str, *, jsonl: bool, then: Emit) -> Emit:
     """Write each image's result to stdout as JSON, if that is wanted, and hand every event on to ``then``."""
     if not jsonl:
         return then
@@ -292,19 +372,16 @@ def _results(output: Output, jobs: list[ImageJob], *, jsonl: bool, then: Emit) -
 
     def emit(event: Event) -> None:
         then(event)
+        facts: dict[str, Any]
         if isinstance(event, ImageReady):
-            output.jsonl(
-                {
-                    "input": event.source,
-                    "name": names[event.source],
-                    "size": list(event.size_px),
-                    "seconds": round(event.seconds, 4),
-                }
-            )
+            facts = {"size": list(event.size_px), "seconds": round(event.seconds, 4)}
         elif isinstance(event, ItemSkipped):
-            output.jsonl({"input": event.source, "name": names[event.source], "skipped": True})
+            facts = {"skipped": True}
         elif isinstance(event, ItemFailed):
-            output.jsonl({"input": event.source, "name": names[event.source], "error": event.reason})
+            facts = {"error": event.reason}
+        else:
+            return
+        output.jsonl({"input": event.source, "name": names[event.source], **facts, "model": model})
 
     return emit
 

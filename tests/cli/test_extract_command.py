@@ -288,3 +288,60 @@ def test_json_of_nothing(
     assert (
         wrong.stderr == "darkside: x.txt is no name for a file of descriptors; end it in .h5, .npz or .npy\n"
     )
+
+
+def test_names_from_a_root_and_a_list(
+    run_here: RunHere,
+    model: Path,
+    make_photo: MakePhoto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As hloc calls images: by their paths from one folder, whatever else is given."""
+    for i, name in enumerate(("db/a.jpg", "query/a.jpg", "query/b.jpg")):
+        make_photo(tmp_path / "images" / name, 96, 80, seed=i)
+    (tmp_path / "list.txt").write_text("# queries\nquery/b.jpg PINHOLE 96 80 90 90 48 40\nquery/a.jpg\n")
+    root = ("--image-root", "images")
+    common = ("extract", "-m", model, "--no-whiten", "--scales", "ss", "--jsonl", "--overwrite", "-o", "x.h5")
+
+    def extracted(*arguments: str) -> list[str]:
+        done = run_here(*common, *arguments)
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {line["model"] for line in lines} == {str(model)}
+        stored = open_descriptors(tmp_path / "x.h5")
+        assert stored.metadata["image_root"] == str(tmp_path / "images")
+        assert [line["name"] for line in lines] == list(stored.names or ())
+        return list(stored.names or ())
+
+    everything = ["db/a.jpg", "query/a.jpg", "query/b.jpg"]
+    assert extracted(*root) == everything
+    assert extracted(*root, "images/query/a.jpg") == ["query/a.jpg"]
+    assert extracted(*root, "images/query/a.jpg", "images/db/a.jpg") == ["query/a.jpg", "db/a.jpg"]
+    assert extracted(*root, "--image-list", "list.txt") == ["query/b.jpg", "query/a.jpg"]
+    assert extracted(*root, "--image-list", "list.txt", "images/db") == [
+        "db/a.jpg",
+        "query/b.jpg",
+        "query/a.jpg",
+    ]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"db/a.jpg\n")))
+    assert extracted(*root, "--image-list", "-") == ["db/a.jpg"]
+    outside = run_here(*common, *root, "x.h5")
+    assert (outside.returncode, "x.h5 is not in images" in outside.stderr) == (2, True)
+    # Without a root, names that come from several folders are told to.
+    told = run_here(*common, "images/db", "images/query")
+    assert f"images are called by their paths from {tmp_path / 'images'}; with --image-root" in told.stderr
+    assert "--image-root" not in run_here(*common, "images/db").stderr
+
+
+def test_a_file_that_is_complete_answers_for_every_image(
+    run_here: RunHere, model: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    for i in range(2):
+        make_photo(tmp_path / "in" / f"{i}.png", 96, 80, seed=i)
+    arguments = ("extract", "-m", model, "in", "-o", "x.npz", "--jsonl")
+    assert run_here(*arguments).returncode == 0
+    again = [json.loads(line) for line in run_here(*arguments).stdout.splitlines()]
+    assert again == [
+        {"input": f"in/{i}.png", "name": f"{i}.png", "skipped": True, "model": str(model)} for i in range(2)
+    ]
