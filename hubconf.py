@@ -1,6 +1,8 @@
-"""Entry points of torch.hub: ``torch.hub.load(<this repository>, "gem_vgg16_hedngan")``.
+"""Entry points of torch.hub: ``torch.hub.load(<this folder>, "gem_vgg16_hedngan", source="local")``.
 
-``torch.hub.list`` names them, ``torch.hub.help`` explains each. The package need not be installed.
+``__all__`` names them, and each has a docstring: ``import hubconf; help(hubconf.hedngan)`` in this folder shows one.
+``torch.hub.list`` and ``torch.hub.help`` take repositories at GitHub only ("owner/name"), no folders. The package need
+not be installed.
 """
 
 from darkside_cli.hub import (

@@ -399,3 +399,15 @@ def test_missing_dependencies_are_named_by_torch_hub(hubconf: ModuleType) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"RuntimeError: Missing dependencies: {', '.join(hidden)}" in done.stderr
+
+
+def test_of_a_folder_torch_hub_lists_nothing_and_the_docstring_says_what_does(hubconf: ModuleType) -> None:
+    import torch.hub
+
+    for function in (torch.hub.list, lambda repo: torch.hub.help(repo, "hedngan")):
+        with pytest.raises(ValueError, match="unpack"):
+            function(str(ROOT))
+    told = hubconf.__doc__ or ""
+    assert "``__all__`` names them" in told
+    assert "take repositories at GitHub only" in told
+    assert all((getattr(hubconf, name).__doc__ or "").strip() for name in hubconf.__all__)

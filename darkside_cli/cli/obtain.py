@@ -37,7 +37,9 @@ def open_assets(session: Session, **changes: Any) -> AssetStore:
     from darkside_cli.data.mirrors import read_mirrors
 
     changes.setdefault("mirrors", read_mirrors())
-    return open_store(session.root, Options(offline=session.offline, **changes))
+    return open_store(
+        session.root, Options(offline=session.offline, why_offline=session.why_offline, **changes)
+    )
 
 
 def obtain(session: Session, names: Sequence[str], *, download: bool = False, size: str = "") -> None:
@@ -150,5 +152,5 @@ def _missing(session: Session, store: AssetStore, missing: Sequence[Asset]) -> M
     return MissingAssetError(
         f"not in {store.root}: {', '.join(parts)}",
         hint=f"darkside download {names}"
-        + ("" if session.offline else ", or run this command again with --download"),
+        + (f" ({session.why_offline})" if session.offline else ", or run this command again with --download"),
     )

@@ -298,7 +298,19 @@ def _carry_out(scenario: Scenario, plan: TargetPlan, settings: Settings, order: 
         if not session.quiet:
             say(f"[{number}/{len(plan.steps)}] {name}: {describe(step)}")
         began = time.monotonic()
-        outcome = execute(step, replace(settings, printed_later=any(prints[number:])))
+        try:
+            outcome = execute(step, replace(settings, printed_later=any(prints[number:])))
+        except DarksideError as error:
+            if settings.json:  # what the steps before it gave is not lost, and programs read what is missing
+                failed = {"name": name, **_as_json(error, session)}
+                document = {
+                    "scenario": scenario.name,
+                    "target": plan.target,
+                    "steps": answer,
+                    "failed": failed,
+                }
+                session.output.json(document)
+            raise
         resolver.finish(name, outcome.outputs)
         answer.append(
             {
@@ -315,6 +327,17 @@ def _carry_out(scenario: Scenario, plan: TargetPlan, settings: Settings, order: 
     if settings.json:
         session.output.json({"scenario": scenario.name, "target": plan.target, "steps": answer})
     return worst
+
+
+def _as_json(error: DarksideError, session: Session) -> dict[str, Any]:
+    from darkside_cli.cli.evaluation_needs import LackingError
+
+    facts: dict[str, Any] = {"exit_code": error.exit_code, "reason": error.message, "hint": error.hint}
+    if isinstance(error, LackingError):
+        facts |= {"missing": {"sets": error.sets, "weights": error.weights}}
+    if session.offline:
+        facts |= {"offline": session.why_offline}
+    return facts
 
 
 def register(app: Any) -> None:

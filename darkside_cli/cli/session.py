@@ -89,6 +89,13 @@ class Session:
         return renderer
 
     @property
+    def why_offline(self) -> str:
+        """What keeps this call from the network: the option, or the variable that is set; "" if nothing does."""
+        if not self.offline:
+            return ""
+        return "--offline was given" if "--offline" in sys.argv else "DARKSIDE_OFFLINE is set"
+
+    @property
     def root(self) -> DataRoot:
         """Where weights and data sets live for this call."""
         return data_root(self.data_dir)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, say
+from darkside_cli.cli.evaluation_needs import needs_of, require
 from darkside_cli.cli.scenario_commands import whitening_data, whitening_file
 from darkside_cli.cli.scenario_images import named_images
 from darkside_cli.cli.scenarios import (
@@ -32,7 +33,7 @@ from darkside_cli.compat.scenario_plan import (
     TranslateStep,
     WhitenStep,
 )
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
 
 if TYPE_CHECKING:
@@ -44,12 +45,17 @@ def download(step: DownloadStep, settings: Settings) -> Outcome:
     from darkside_cli.cli.download import download as command
     from darkside_cli.cli.obtain import open_assets
 
-    if not settings.download:
+    offline = settings.session.offline
+    if offline or not settings.download:
         store = open_assets(settings.session)
         lacking = [a.name for a in store.select(step.names) if store.state(a).status != "complete"]
         if lacking:
-            say(f"{step.name}: not here, and not downloaded: {', '.join(lacking)}")
-        return Outcome(outputs={"missing": lacking})
+            why = (
+                f"the network is off limits ({settings.session.why_offline})" if offline else "not downloaded"
+            )
+            say(f"{step.name}: not here, and {why}: {', '.join(lacking)}")
+        code = EXIT_SOME_FAILED if lacking and offline else EXIT_DONE
+        return Outcome(code=code, outputs={"missing": lacking})
     _, answer = captured(settings, command, names=list(step.names))
     missing = sorted(answer.get("failed", {}))
     return Outcome(code=EXIT_SOME_FAILED if missing else EXIT_DONE, outputs={"missing": missing})
@@ -129,13 +135,9 @@ def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:
     """Score a descriptor on the sets that are here; those that are not are told and left out."""
     from darkside_cli.cli.evaluate import evaluate as command
 
-    specs = {each.name: _benchmark(each.name, settings.root) for each in step.sets}
-    missing = [name for name, spec in specs.items() if spec is None]
-    if len(missing) == len(specs):
-        raise MissingAssetError(
-            f"{step.path}: none of the test sets {', '.join(specs)} is in {settings.root}",
-            hint=f"darkside download {' '.join(specs)}",
-        )
+    needs = needs_of(step, settings.root)
+    require(step, needs, settings)
+    specs, missing = needs.sets, needs.missing_sets
     for name in missing:
         say(f"{step.path}: {name} is not in {settings.root} and is left out; darkside download {name}")
     own = step.whitening == step.model and isinstance(step.whitening, str)
@@ -169,18 +171,6 @@ def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:
     if not (settings.printed_later or settings.json):
         _print_scores(settings, lines)
     return Outcome(code=max(codes), outputs=outputs)
-
-
-def _benchmark(name: str, root: Path) -> str | None:
-    """What ``evaluate --dataset`` takes for the set ``name``; None if it is not on this machine."""
-    from darkside_cli.data.test_sets import TEST_SETS
-
-    if name in TEST_SETS:
-        entry = TEST_SETS.get(name)
-        here = entry.ground_truth(root).is_file() and entry.images(root).is_dir()
-        return entry.name if here else None
-    own = root / "data" / "test" / name / f"gnd_{name}.pkl"
-    return str(own) if own.is_file() else None
 
 
 def print_scores(step: PrintScoresStep, settings: Settings) -> Outcome:

@@ -57,7 +57,8 @@ class Options:
     connection comes about, three at most where the server breaks the rules of HTTP or has not what it promises.
     Waits grow from ``backoff_s`` by doubling to ``backoff_cap_s``, with jitter; a server that asks for more than
     ``patience_s`` is not waited for. ``spare_bytes`` of the disk stay free. ``size`` is that of data sets that are
-    made here ("": the usual one). ``wait``, ``chance`` and ``clock`` are there for tests.
+    made here ("": the usual one). ``why_offline`` says what to undo where the network is off limits.
+    ``wait``, ``chance`` and ``clock`` are there for tests.
     """
 
     attempts: int = 6
@@ -68,6 +69,7 @@ class Options:
     jobs: int = 4
     mirrors: tuple[Mirror, ...] = ()
     offline: bool = False
+    why_offline: str = "as it was asked for"
     spare_bytes: int = 64 * MIB
     size: str = ""
     wait: Callable[[threading.Event, float], object] = threading.Event.wait
@@ -148,8 +150,8 @@ class Downloader:
                 return found
             if self.options.offline:
                 raise MissingAssetError(
-                    f"{file.name} is not here and the network is off limits",
-                    hint=f"run again without --offline, or put it at {self.root / file.path}",
+                    f"{file.name} is not here and the network is off limits ({self.options.why_offline})",
+                    hint=f"run again without that, or put it at {self.root / file.path}",
                 )
             started = time.monotonic()
             with PartFile(self.root / file.path) as part:

@@ -481,3 +481,45 @@ def test_shrunken_trainings_run_and_are_used_at_once(
         "extract", "--model", folder, "--no-whiten", FILES / "resize" / "im0.png", "-o", tmp_path / "d.h5"
     )
     assert extracted.returncode == 0, extracted.stderr
+
+
+@pytest.mark.parametrize("by", ["--offline", "DARKSIDE_OFFLINE", "--no-download"])
+@pytest.mark.parametrize("json_", [False, True])
+def test_what_an_evaluation_lacks_is_named_whole_with_what_forbids_to_get_it(
+    run_here: RunHere, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, by: str, json_: bool
+) -> None:
+    if by == "DARKSIDE_OFFLINE":
+        monkeypatch.setenv(by, "1")
+    given = [by] * by.startswith("--") + ["--json"] * json_
+    done = run_here("run", "eval", "iccv23/eval/hedngan.yml", *given)
+    assert done.returncode == 3
+    told = done.stderr.splitlines()[-1]
+    assert "none of the test sets roxford5k, rparis6k, 247tokyo1k is in" in told
+    assert f"{environment['DARKSIDE_HOME']} (DARKSIDE_HOME)" in told
+    assert "gem_vgg16_hedngan (hedngan_embed_vgg16.pth, hedngan_embed_vgg16_lw.pkl)" in told
+    assert "darkside download roxford5k rparis6k 247tokyo1k gem_vgg16_hedngan" in told
+    assert by in told
+    if not json_:
+        assert done.stdout == ""
+        return
+    answer = json.loads(done.stdout)
+    assert [step["name"] for step in answer["steps"]] == ["0_download_retrieval_test"]
+    assert answer["steps"][0]["outputs"]["missing"] == [
+        "oxford5k", "roxford5k", "paris6k", "rparis6k", "tokyo247",
+    ]  # fmt: skip
+    failed = answer["failed"]
+    assert (failed["name"], failed["exit_code"]) == ("1_evaluate", 3)
+    assert failed["missing"] == {
+        "sets": ["roxford5k", "rparis6k", "247tokyo1k"],
+        "weights": ["gem_vgg16_hedngan"],
+    }
+    assert failed.get("offline", "") == (
+        "" if by == "--no-download" else f"{by} {'was given' if by[0] == '-' else 'is set'}"
+    )
+
+
+def test_sets_that_are_here_do_not_hide_weights_that_are_not(run_here: RunHere, root: Path) -> None:
+    done = run_here("run", "eval", "iccv23/eval/hedngan.yml", "--offline")
+    assert done.returncode == 3
+    assert "weights that are not" in done.stderr
+    assert "none of the test sets" not in done.stderr

@@ -1,0 +1,112 @@
+"""What an evaluation of a scenario needs, and what of that is not on this machine: all of it named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkside_cli.cli.scenario_commands import whitening_file
+from darkside_cli.cli.scenarios import descriptor
+from darkside_cli.errors import MissingAssetError
+
+if TYPE_CHECKING:
+    from darkside_cli.cli.step_settings import Settings
+    from darkside_cli.compat.scenario_plan import EvaluateStep
+
+
+class LackingError(MissingAssetError):
+    """Test ``sets`` and ``weights``, by the names that ``darkside download`` takes (or paths), are not here."""
+
+    def __init__(self, message: str, *, hint: str, sets: Sequence[str], weights: Sequence[str]) -> None:
+        super().__init__(message, hint=hint)
+        self.sets = list(sets)
+        self.weights = list(weights)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What ``evaluate --dataset`` takes for each test set, None where it is not here; and weights that are not.
+
+    ``weights`` maps a model's name, or the path of a file, to those of its files that are missing.
+    """
+
+    sets: dict[str, str | None]
+    weights: dict[str, list[str]]
+
+    @property
+    def missing_sets(self) -> list[str]:
+        """Names of test sets that are not here."""
+        return [name for name, spec in self.sets.items() if spec is None]
+
+
+def needs_of(step: EvaluateStep, root: Path) -> Needs:
+    """Look for everything that ``step`` needs below the data root ``root``."""
+    own = step.whitening == step.model and isinstance(step.whitening, str)
+    weights = _missing_weights(step.model, descriptor(step.model, root), root, whitening=own)
+    if step.whitening is not None and not own:
+        path = whitening_file(step.whitening, root)
+        if not path.exists():
+            weights[str(path)] = [path.name]
+    return Needs({each.name: _benchmark(each.name, root) for each in step.sets}, weights)
+
+
+def require(step: EvaluateStep, needs: Needs, settings: Settings) -> None:
+    """Raise LackingError, which names every missing test set and weight, if the step can have no result.
+
+    Weights may be fetched later, unless the call forbids it.
+    """
+    off = _forbidden(settings)
+    sets, weights = needs.missing_sets, needs.weights if off else {}
+    if len(sets) < len(needs.sets) and not weights:
+        return
+    root = settings.session.root
+    where = f"{root} ({root.origin})"
+    parts = []
+    if len(sets) == len(needs.sets):
+        parts.append(f"none of the test sets {', '.join(sets)} is in {where}")
+    elif sets:
+        parts.append(f"test sets that are not in {where}: {', '.join(sets)}")
+    if weights:
+        shown = ", ".join(f"{name} ({', '.join(files)})" for name, files in weights.items())
+        parts.append(
+            f"weights that are not there: {shown}" if parts else f"weights that are not in {where}: {shown}"
+        )
+    names = [*sets, *(name for name in weights if "/" not in name)]
+    get = f"darkside download {' '.join(names)}" if names else "check the paths"
+    raise LackingError(
+        f"{step.path}: {'; '.join(parts)}",
+        hint=f"{get}; {off}" if off else get,
+        sets=sets,
+        weights=list(weights),
+    )
+
+
+def _forbidden(settings: Settings) -> str:
+    """Why nothing may be downloaded, "" if it may."""
+    if settings.session.offline:
+        return f"the network is off limits: {settings.session.why_offline}"
+    return "" if settings.download else "--no-download was given"
+
+
+def _missing_weights(model: object, place: str, root: Path, *, whitening: bool) -> dict[str, list[str]]:
+    if isinstance(model, str):
+        from darkside_cli.models.catalog import MODELS, missing_files
+
+        wanted = ("weights", "whitening") if whitening else ("weights",)
+        files = [file for file in missing_files(MODELS.get(model), root) if file.role in wanted]
+        return {model: [Path(file.path).name for file in files]} if files else {}
+    return {} if Path(place).exists() else {place: [Path(place).name]}
+
+
+def _benchmark(name: str, root: Path) -> str | None:
+    """What ``evaluate --dataset`` takes for the set ``name``; None if it is not on this machine."""
+    from darkside_cli.data.test_sets import TEST_SETS
+
+    if name in TEST_SETS:
+        entry = TEST_SETS.get(name)
+        here = entry.ground_truth(root).is_file() and entry.images(root).is_dir()
+        return entry.name if here else None
+    own = root / "data" / "test" / name / f"gnd_{name}.pkl"
+    return str(own) if own.is_file() else None
