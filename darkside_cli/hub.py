@@ -1,8 +1,8 @@
 """The functions behind ``hubconf.py``: published models as torch.hub gives them.
 
 They take ``pretrained`` and ``device`` as the published entry points do, and options of our own by keyword. What
-a function's docstring says is what ``torch.hub.help`` shows of a repository at GitHub, and ``help`` of a folder. Nothing
-heavy is imported before one is called, so that torch.hub can say which dependency is missing.
+a function's docstring says is what ``torch.hub.help`` shows of a repository at GitHub, and ``help`` of a folder.
+Nothing heavy is imported before one is called, so that torch.hub can say which dependency is missing.
 """
 
 from __future__ import annotations

@@ -56,8 +56,19 @@ def plan_target(scenario: Scenario, target: str, root: Path, *, order: Order = "
     resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
     steps = [translate_step(resolver.resolve(name)) for name in resolver.order]
     checked = [replace(each, problems=(*each.problems, *check(each, root))) for each in steps]
-    notes = (*scenario.notes, *resolver.notes(), *plan_notes(checked))
+    notes = (*scenario.notes, *resolver.notes(), *plan_notes(checked), *_outside(checked, root))
     return TargetPlan(target, tuple(checked), notes)
+
+
+def _outside(steps: list[TranslatedStep], root: Path) -> list[str]:
+    """What is to be known of steps that write outside the data folder, which a scenario does by a whole path only."""
+    notes = []
+    for each in steps:
+        for key in ("run", "output"):
+            path = getattr(each.step, key, None)
+            if isinstance(path, PurePosixPath) and not under(root, path).is_relative_to(root):
+                notes.append(f"{each.source.name} writes outside the data folder: {under(root, path)}")
+    return notes
 
 
 def check(step: TranslatedStep, root: Path) -> list[Finding]:

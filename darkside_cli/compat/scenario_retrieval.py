@@ -32,6 +32,7 @@ from darkside_cli.compat.scenario_values import (
     database,
     downscaled,
     file_path,
+    image_pattern,
     scales,
     weights,
     whitening,
@@ -43,7 +44,7 @@ _ASYNC = "darkside always writes while it computes"
 
 _IMAGES = [
     must_be("data.test.dataset.name", "CirImageList"),
-    to("data.test.dataset.image_dir", "images"),
+    to("data.test.dataset.image_dir", "images", image_pattern),
     to("data.test.dataset.image_size", "image_size_px", whole),
     must_be("data.test.transforms", CLAHE_TRANSFORMS),
     must_be("data.test.mean_std", IMAGENET),
@@ -174,7 +175,7 @@ def _test_sets(validation: Any, result: Translated, step: ResolvedStep) -> list[
             continue
         name, size = criterion.get("dataset"), criterion.get("image_size")
         try:
-            if not isinstance(name, str):
+            if not isinstance(name, str) or "/" in name:
                 raise ValueError("this is not the name of a test set")
             sets.append(TestSetOptions(name=name, image_size_px=None if size is None else whole(size)))
         except ValueError as error:
@@ -195,7 +196,7 @@ def translate_inference(step: ResolvedStep) -> tuple[TranslateStep | ExtractStep
         to("network.path", "model", weights),
         must_be("network.runtime.wrappers", "", None),
         must_be("data.test.dataset.name", "ImageList"),
-        to("data.test.dataset.image_dir", "images"),
+        to("data.test.dataset.image_dir", "images", image_pattern),
         to("data.test.transforms", "max_size_px", downscaled),
         must_be("data.test.mean_std", HALF),
         no_matter("data.test.loader.*", LOADERS),
@@ -225,7 +226,8 @@ def _translate_extraction(step: ResolvedStep) -> tuple[ExtractStep | None, Trans
     if not _complete(result, step, {"model": "network.path"}):
         return None, result
     values = {"whitening": None, "dim": None, "scales": "ss", "image_size_px": None, **result.values}
-    output = PurePosixPath("outputs", f"{dotted(step.path)}.h5")
+    # The names of steps are anybody's: they must not become folders.
+    output = PurePosixPath("outputs", f"{dotted(step.path).replace('/', '_')}.h5")
     return ExtractStep(**_names(step), **{"images": "*", **values, "output": output}), result
 
 

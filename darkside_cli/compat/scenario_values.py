@@ -5,6 +5,7 @@ Every function raises ValueError, with the reason, for what it cannot translate.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -79,14 +80,30 @@ def file_path(value: Any) -> PurePosixPath:
         raise ValueError("this is no path")
     if "://" in value:
         raise ValueError("darkside does not fetch this by itself: get it, and give its path")
-    return PurePosixPath(value)
+    return PurePosixPath(_inside(value))
+
+
+def _inside(path: str) -> str:
+    """``path``, if it is absolute, or stays below the data folder: a scenario may come from anybody."""
+    if not posixpath.isabs(path) and posixpath.normpath(path).split("/")[0] == "..":
+        raise ValueError("this leads out of the data folder: where that is meant, write the whole path")
+    return path
+
+
+def image_pattern(value: Any) -> str | None:
+    """Folder or pattern in which images are found by name; None for null."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("this is no folder and no pattern")
+    return _inside(value)
 
 
 def image_folder(value: Any) -> PurePosixPath:
     """Folder of the pattern ``folder/*``."""
     if not isinstance(value, str) or not value.endswith("/*") or "*" in value[:-1]:
         raise ValueError("darkside takes names as they are: only a folder and /* behind it is translated")
-    return PurePosixPath(value[:-2])
+    return PurePosixPath(_inside(value[:-2]))
 
 
 def weights(value: Any) -> Weights:

@@ -523,3 +523,18 @@ def test_sets_that_are_here_do_not_hide_weights_that_are_not(run_here: RunHere, 
     assert done.returncode == 3
     assert "weights that are not" in done.stderr
     assert "none of the test sets" not in done.stderr
+
+
+def test_what_is_written_outside_the_data_folder_is_told_or_refused(
+    run_here: RunHere, tmp_path: Path, say_names: object
+) -> None:
+    key = "output.1_output.output.inference.image_dir"
+    say_names("one.png")  # type: ignore[operator]
+    refused = run_here("run", "output", "iccv23/train/cyclegan.yml", f"{key}=../../..")
+    assert refused.returncode == 2
+    assert "image_dir" in refused.stderr
+    assert "leads out of the data folder" in refused.stderr
+    told = run_here("run", "output", "iccv23/train/cyclegan.yml", f"{key}={tmp_path / 'night'}")
+    assert f"1_output writes outside the data folder: {tmp_path / 'night'}" in told.stderr
+    inside = run_here("run", "output", "iccv23/train/cyclegan.yml", f"{key}=night")
+    assert "outside the data folder" not in inside.stderr

@@ -376,3 +376,42 @@ def test_no_path_of_this_machine_in_the_published_files() -> None:
         text = path.read_text()
         assert str(Path.home()) not in text
         assert "/tmp" not in text
+
+
+@pytest.mark.parametrize("path", ["../../..", "../x/*", "a/../../b/*", "*/../../../x.jpg", "./../*"])
+def test_paths_that_climb_out_of_the_data_folder_are_refused_unless_they_are_whole(path: str) -> None:
+    for key in ("data__test__dataset__image_dir", "output__inference__image_dir"):
+        step = translate_step(step_of("train/cyclegan", "output", "1_output", **{key: path}))
+        assert [problem.path for problem in step.problems] == [f"output.1_output.{key.replace('__', '.')}"]
+        assert "leads out of the data folder" in step.problems[0].reason
+        assert "write the whole path" in step.problems[0].reason
+    for key in ("data__train__dataset__dataset_X", "learning__checkpoints__directory"):
+        problems = training("hedngan", **{key: path}).problems
+        assert any("leads out of the data folder" in problem.reason for problem in problems)
+    if path.endswith("/*"):
+        problems = training("hedngan", data__train__dataset__image_dir=path).problems
+        assert any("leads out of the data folder" in problem.reason for problem in problems)
+    whole = translate_step(
+        step_of("train/cyclegan", "output", "1_output", data__test__dataset__image_dir=f"/photos/{path}")
+    )
+    assert whole.problems == ()
+
+
+def test_names_in_a_scenario_make_no_folders() -> None:
+    table = from_plain(
+        {
+            "network": {"path": "my.pth"},
+            "output": {"inference": {"name": "embedding"}},
+            "data": {"test": {"dataset": {"name": "CirImageList", "image_dir": "ims/*", "image_size": 64}}},
+        },
+        Place("x.yml", 1),
+    )
+    assert isinstance(table, Table)
+    name = "../../../etc/x"
+    source = ResolvedStep(name, ("t", name), "mdir.stages.infer.infer", table, Place("x.yml", 1))
+    described = translate_step(source).step
+    assert isinstance(described, ExtractStep)
+    assert described.output == PurePosixPath("outputs/t..._.._.._etc_x.h5")
+    scored = {"network": {"path": "my.pth"}, "validation": {"type": "SingleValidation", "criterion": {
+        "type": "cirdatasetap", "dataset": "../../x", "image_size": 64}}}  # fmt: skip
+    assert "not the name of a test set" in made("mdir.stages.validate.validate", scored).problems[0].reason
