@@ -188,7 +188,9 @@ def evaluate(
                     f"{flag} says how a model describes images, but the descriptors are there already",
                     hint="leave it out, or give --model in place of --descriptors",
                 )
-    equalise = parse_clahe(clahe)
+    from darkside_cli.retrieval.scales import parse_scales
+
+    wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
     if gallery is not None:
         refuse_folder(gallery)
 
@@ -199,7 +201,6 @@ def evaluate(
     from darkside_cli.retrieval.benchmark import score
     from darkside_cli.retrieval.extract import ExtractOptions
     from darkside_cli.retrieval.load import load_descriptor
-    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import open_descriptors
 
     more = doubts.Distractors(open_descriptors(distractors)) if distractors is not None else None
@@ -247,7 +248,7 @@ def evaluate(
                     root=session.root,
                     device=device,
                     precision=precision,
-                    scales=parse_scales(scales),
+                    scales=wanted_scales,
                     whiten=whitening if whitening is not None else whiten,
                     dim=dim,
                     clahe=equalise,

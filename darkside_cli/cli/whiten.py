@@ -187,11 +187,13 @@ def whiten(
 
     'extract' and 'evaluate' take the file with --whitening.
     """
+    from darkside_cli.retrieval.scales import parse_scales
+
     _check(data, model, descriptors, method, shrink)
     target = _target(output, format, model)
     if target.exists() and not overwrite:
         raise UsageError(f"{target} is there already", hint="--overwrite makes it anew; or name another file")
-    equalise = parse_clahe(clahe)
+    wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
     if data is not None:
         with_images = images is None and descriptors is None
         _obtain(session, data, model, with_images=with_images, download=download)
@@ -201,7 +203,6 @@ def whiten(
     from darkside_cli.retrieval import whiten as core
     from darkside_cli.retrieval.extract import ExtractOptions
     from darkside_cli.retrieval.load import load_descriptor
-    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.tuple_sources import open_tuples
 
     started = time.perf_counter()
@@ -219,7 +220,7 @@ def whiten(
                 root=session.root,
                 device=device,
                 precision=precision,
-                scales=parse_scales(scales),
+                scales=wanted_scales,
                 whiten=False,
                 clahe=equalise,
             )

@@ -269,19 +269,24 @@ def _cast_number(
         raise mismatch(None)
     if kind is int:
         if isinstance(value, float):
-            raise mismatch(f"write {int(value)}" if value.is_integer() else None)
+            meant = int(value) if value.is_integer() else None
+            raise mismatch(None if meant is None or not _within(meant, option) else f"write {meant}")
         number = value
     else:
         try:
             number = float(value)
         except OverflowError:
             raise mismatch(None) from None
-    # Written so that nan, which compares false with everything, is refused wherever there is a bound.
-    if option.minimum is not None and not number >= option.minimum:
-        raise mismatch(None)
-    if option.maximum is not None and not number <= option.maximum:
+    if not _within(number, option):
         raise mismatch(None)
     return number
+
+
+def _within(number: float, option: Option) -> bool:
+    # Written so that nan, which compares false with everything, is refused wherever there is a bound.
+    return (option.minimum is None or number >= option.minimum) and (
+        option.maximum is None or number <= option.maximum
+    )
 
 
 def _cast_path(value: Any, mismatch: Callable[[str | None], MismatchError]) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from darkside_cli.config.check import check_values
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.listing import expand_inputs, iter_path_tokens
 from darkside_cli.data.unpaired import UnpairedImages
@@ -94,8 +95,10 @@ def prepare_gan(
     """Open the pictures, build the task of ``config.method`` and its trainer, which will write to the folder ``run``.
 
     ``resolved`` is the whole configuration as it is stored with checkpoints. Raises MissingAssetError where pictures
-    or an edge detector's weights are not on this machine, UsageError where the pictures cannot be trained on.
+    or an edge detector's weights are not on this machine, UsageError where the pictures cannot be trained on,
+    ConfigError for settings that are out of their bounds.
     """
+    check_values(config)
     ranks = ranks or Ranks()
     if ranks.is_first and (idle := config.generator.idle()):
         needed = "working_px" if config.generator.working_px is None else "output = gain"

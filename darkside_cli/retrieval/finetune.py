@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from darkside_cli.config.check import check_values
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.engine.distributed import Ranks
 from darkside_cli.engine.trainer import Trainer
@@ -63,8 +64,10 @@ def prepare_finetune(
     make night where ``config.augment.kind`` is "generator". ``resolved`` is the whole configuration as it is stored
     with checkpoints. All that will be needed is looked for now, not after days of training.
 
-    Raises MissingAssetError where data is not on this machine, UsageError where it cannot be learned from.
+    Raises MissingAssetError where data is not on this machine, UsageError where it cannot be learned from, ConfigError
+    for settings that are out of their bounds.
     """
+    check_values(config)
     ranks = ranks or Ranks()
     if ranks.size > 1 and not config.freeze_norms:
         raise UsageError(

@@ -45,9 +45,9 @@ def require_scales(scales: Sequence[float], text: str | None = None) -> None:
     if not scales or len(scales) > MOST:
         raise ConfigError(f"{shown}: there are 1 to {MOST}, not {len(scales)}", hint=_HINT)
     for scale in scales:
-        if not SMALLEST <= scale <= LARGEST:  # nan is neither
+        if not isinstance(scale, (int, float)) or not SMALLEST <= scale <= LARGEST:  # nan is neither
             raise ConfigError(
-                f"{shown}: each is from {SMALLEST:g} to {LARGEST:g}, and {scale:g} is not", hint=_HINT
+                f"{shown}: each is from {SMALLEST:g} to {LARGEST:g}, and {scale} is not", hint=_HINT
             )
 
 

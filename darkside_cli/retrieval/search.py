@@ -108,7 +108,14 @@ def describer_for(
 
 def _clahe(recorded: Mapping[str, Any]) -> ClaheSettings | bool:
     clahe = recorded.get("clahe", True)
-    return ClaheSettings(**clahe) if isinstance(clahe, Mapping) else bool(clahe)
+    if not isinstance(clahe, Mapping):
+        return bool(clahe)
+    try:
+        return ClaheSettings(**clahe)
+    except TypeError as error:
+        raise UsageError(
+            f"the file records {dict(clahe)}, which are no settings of CLAHE", hint="extract it again"
+        ) from error
 
 
 def nearest(

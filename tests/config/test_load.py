@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import textwrap
 from dataclasses import dataclass, field
 from enum import Enum
@@ -633,3 +635,50 @@ def test_what_is_written_is_read_back(configuration: Train, tmp_path_factory: py
     assert again.origins.keys() == resolved.origins.keys()
     assert {origin.kind for origin in again.origins.values()} == {"file"}
     assert again.to_toml() == resolved.to_toml()
+
+
+# Files that are none
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and devices")
+def test_configuration_files_are_regular_and_small(tmp_path: Path) -> None:
+    """A pipe hung, and /dev/zero filled the memory."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert "it is a pipe, not a file" in message(file=tmp_path / "pipe.toml")
+    assert "it is a device, not a file" in message(file=Path("/dev/zero"))
+    assert "it is a pipe, not a file" in message(preset=tmp_path / "pipe.toml")
+    (tmp_path / "large.toml").touch()
+    os.truncate(tmp_path / "large.toml", 1 << 34)
+    told = message(file=tmp_path / "large.toml")
+    assert "large.toml': it has more than 1 MB" in told
+    assert "a configuration is a regular file of at most 1 MB" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "batch = " + "[" * 5000 + "]" * 5000,
+        "batch = " + "[" * 100 + "1" + "]" * 100,
+        "batch = " + "{a = " * 300 + "1" + "}" * 300,
+        ".".join("a" * 5000) + " = 1",
+        "[" + ".".join("a" * 5000) + "]\nx = 1",
+    ],
+    ids=["lists", "a hundred lists", "tables", "dotted key", "dotted table"],
+)
+def test_deep_nesting(text: str, tmp_path: Path) -> None:
+    """It ended as RecursionError, at one level or another."""
+    told = message(file=written(tmp_path, text))
+    assert "nested more than 64 levels deep" in told
+    if text.startswith("batch"):
+        assert "nested more than 64 levels deep" in message(overrides=[text.replace(" ", "")])
+    else:
+        assert "is not a key" in message(overrides=[f"{'.'.join('a' * 5000)}=1"])
+
+
+def test_numbers_of_thousands_of_digits(tmp_path: Path) -> None:
+    assert "no configuration" in message(file=written(tmp_path, f"batch = {'1' * 5000}"))
+
+
+def test_what_a_configuration_can_hold_is_not_too_deep(tmp_path: Path) -> None:
+    told = message(file=written(tmp_path, "batch = " + "[" * 60 + "]" * 60))
+    assert "is not a whole number" in told

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darkside_cli.data import listing
 from darkside_cli.data.listing import IMAGE_SUFFIXES, InputImage, expand_inputs, iter_path_tokens, natural_key
 from darkside_cli.errors import UsageError
 
@@ -466,3 +467,48 @@ def test_any_tree_of_any_names(tmp_path_factory: pytest.TempPathFactory, tree, s
     places = {image.path: image.relative for image in named}
     again = expand_inputs(sorted(made), recursive=False, exclude=None)
     assert {image.path: image.relative for image in again} == places
+
+
+# Lists that are none
+
+
+class WithoutEnd(io.RawIOBase):
+    """Gives ``data`` again and again, and counts the bytes that were asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.given = data * 1000, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        count = min(len(buffer), len(self.data))
+        buffer[:count] = self.data[:count]
+        self.given += count
+        return count
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_a_name_without_end(null: bool) -> None:
+    """It filled the memory."""
+    endless = WithoutEnd(b"a")
+    with pytest.raises(UsageError, match="no file has a name of more than 65,536 bytes"):
+        list(iter_path_tokens(io.BufferedReader(endless), null))
+    assert endless.given < 1 << 20
+
+
+@pytest.mark.parametrize(("null", "line"), [(False, b"y\n"), (True, b"y\0")])
+def test_names_without_end(null: bool, line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_NAMES", 5000)
+    with pytest.raises(UsageError, match="more than 5,000 names"):
+        list(iter_path_tokens(io.BufferedReader(WithoutEnd(line)), null))
+    assert names_in(line * 5000, null=null) == [b"y"] * 5000
+
+
+def test_the_longest_name() -> None:
+    longest = b"a" * listing.MAX_NAME_BYTES
+    for ending in (b"\n", b"\r\n", b""):
+        assert names_in(longest + ending) == [longest]
+    assert names_in(longest + b"\0" + longest, null=True) == [longest] * 2
+    with pytest.raises(UsageError, match="65,536"):
+        names_in(longest + b"a\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -132,4 +134,66 @@ def test_missing_files(name: str, tmp_path: Path) -> None:
 def test_h5py_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingAssetError, match="pip install h5py"):
+        open_descriptors(tmp_path / "d.h5")
+
+
+# What files state of their size
+
+
+def stated_npz(path: Path, **headers: tuple[tuple[int, ...], str]) -> Path:
+    """An archive whose arrays state a shape and type, and have sixteen bytes each."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, (shape, descr) in headers.items():
+            member = io.BytesIO()
+            np.lib.format.write_array_header_2_0(
+                member, {"descr": descr, "fortran_order": False, "shape": shape}
+            )
+            archive.writestr(f"{name}.npy", member.getvalue() + bytes(16))
+    return path
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"descriptors": ((10**12, 8), "<f4")},
+        {"descriptors": ((2, 2), "<f4"), "names": ((10**12,), "<U9")},
+        {"descriptors": ((2, 2), "<f4"), "names": ((2,), "<U100000000")},
+        {"descriptors": ((5, 1), "<f4")},
+    ],
+    ids=["rows", "names", "length of names", "one row too many"],
+)
+def test_npz_that_states_more_than_it_has(
+    arrays: dict[str, tuple[tuple[int, ...], str]], tmp_path: Path
+) -> None:
+    """A trillion rows were gone through, and their names made, as far as the memory reached."""
+    with pytest.raises(DescriptorFileError, match="ends too early"):
+        open_descriptors(stated_npz(tmp_path / "d.npz", **arrays))
+
+
+def test_npz_whose_directory_lies_too(tmp_path: Path) -> None:
+    path = stated_npz(tmp_path / "d.npz", descriptors=((10**8, 4), "<f4"))
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = (16 * 10**8 + 500).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(DescriptorFileError, match=r"states 1,600,000,500 bytes, which its \d+ cannot hold"):
+        open_descriptors(path)
+
+
+def test_negative_shapes(tmp_path: Path) -> None:
+    with pytest.raises(DescriptorFileError, match="no descriptors"):
+        open_descriptors(stated_npz(tmp_path / "d.npz", descriptors=((-1, 4), "<f4")))
+
+
+def test_packed_files_are_read(tmp_path: Path) -> None:
+    """Zeros are packed as tightly as Deflate can."""
+    np.savez_compressed(tmp_path / "d.npz", descriptors=np.zeros((20_000, 64), np.float32))
+    assert open_descriptors(tmp_path / "d.npz").count == 20_000
+
+
+def test_h5_rows_that_were_never_written(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("descriptors", (10**12, 8), "f4", chunks=(16, 8))
+    with pytest.raises(DescriptorFileError, match="ends too early"):
         open_descriptors(tmp_path / "d.h5")
