@@ -16,7 +16,7 @@ from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.obtain import Download, default_generator, obtain_model
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
-from darkside_cli.cli.translate_results import STDOUT, Results, check_stdout
+from darkside_cli.cli.translate_results import STDOUT, Results, check_file, check_stdout
 from darkside_cli.data.formats import WRITABLE_SUFFIXES, suffix_of_format
 from darkside_cli.data.signatures import START_BYTES, image_suffix
 from darkside_cli.errors import NoSpaceError, UsageError
@@ -60,8 +60,8 @@ def translate(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix); - writes one "
-            "image to standard output.",
+            help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix); for one image "
+            "also a file such as night.jpg, or - for standard output.",
             rich_help_panel=options.MAIN,
         ),
     ] = None,
@@ -140,7 +140,7 @@ def translate(
         curl -L URL | darkside translate - -o - > night.jpg
     """
     from darkside_cli.data.listing import expand_inputs, plan_outputs
-    from darkside_cli.data.outputs import InputImage, TranslationJob, changed_names
+    from darkside_cli.data.outputs import InputImage, TranslationJob, changed_names, plan_file
     from darkside_cli.data.piped import is_followed
     from darkside_cli.gan.compare import is_sheet
 
@@ -153,7 +153,8 @@ def translate(
     given, piped = options.inputs_or_image(paths, null=null)
     to_stdout = output == STDOUT
     out_dir = None if to_stdout else output if output is not None or suffix else Path(to)
-    if out_dir is not None and out_dir.exists() and not out_dir.is_dir():
+    file = out_dir if names_a_file(out_dir) else None
+    if out_dir is not None and file is None and out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{os.fsdecode(out_dir)} is not a folder", hint="name a folder with --output")
     form = WRITABLE_SUFFIXES[suffix_of_format(format)] if format is not None else None
     if piped is not None:
@@ -166,6 +167,9 @@ def translate(
             session.output, len(inputs), json=json, jsonl=jsonl, compare=compare, suffix=bool(suffix)
         )
         jobs = [TranslationJob(inputs[0].path, STDOUT)]
+    elif file is not None and inputs:
+        check_file(file, len(inputs), form, suffix=suffix)
+        jobs = [plan_file(inputs[0], file)]
     else:
         where = Path() if piped is not None and out_dir is None else out_dir
         jobs = plan_outputs(inputs, out_dir=where, suffix=suffix, format=format, drop_results=True)
@@ -246,6 +250,11 @@ def translate(
             raise
     results.finish(summary)
     return EXIT_SOME_FAILED if summary.failed else EXIT_DONE
+
+
+def names_a_file(output: Path | None) -> bool:
+    """Whether ``--output`` is a file to write rather than a folder: no folder is called like an image."""
+    return output is not None and output.suffix.lower() in WRITABLE_SUFFIXES and not output.is_dir()
 
 
 def name_of_piped(image: bytes) -> PurePath:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.output import Output
+from darkside_cli.data.formats import format_of_path
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped
 
@@ -95,3 +97,14 @@ def check_stdout(output: Output, images: int, **unfitting: bool) -> None:
             "-o - writes an image, and standard output is a terminal",
             hint="send it to a file or a program: darkside translate … -o - > night.jpg",
         )
+
+
+def check_file(file: Path, images: int, form: str | None, *, suffix: str) -> None:
+    """Raise UsageError unless one image can be written to ``file``; ``form`` is Pillow's name of ``--format``."""
+    name = os.fsdecode(file)
+    if images != 1:
+        raise UsageError(f"{name} is one file, and {images} images came in", hint="name a folder with -o")
+    if suffix:
+        raise UsageError(f"--suffix does not go with -o {name}, which is the whole name", hint="leave it out")
+    if form is not None and form != format_of_path(file):
+        raise UsageError(f"--format does not go with -o {name}, which says another one", hint="leave it out")

@@ -158,6 +158,18 @@ def plan_outputs(
         kept = [image for i, image in enumerate(kept) if i not in dropped]
 
 
+def plan_file(image: InputImage, target: Path) -> TranslationJob:
+    """Plan the translation of one image into the file ``target``.
+
+    Raises UsageError if that is the image itself.
+    """
+    locations = Locations()
+    sources = {locations.key(place) for place in locations.of_entry_and_file(image.path)}
+    if any(locations.key(place) in sources for place in locations.of_entry_and_file(target)):
+        raise UsageError(f"the translation of {image.path} would overwrite it", hint="give another --output")
+    return TranslationJob(image.path, target)
+
+
 def _name_targets(
     inputs: Sequence[InputImage],
     out_dir: Path | None,

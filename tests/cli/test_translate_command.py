@@ -592,3 +592,45 @@ def test_animations_and_changed_names_are_told(
     both = run_here("translate", "-m", generator_file, "a.jpg", "p", "-o", "both")
     assert both.stdout.split() == ["both/a.jpg", "both/p/a.jpg"]
     assert "p/a.jpg is written to both/p/a.jpg: both/a.jpg would be another image's too" in both.stderr
+
+
+def test_one_image_may_be_written_to_a_file(
+    piped_in: RunPiped, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    photo = make_photo(tmp_path / "a.jpg", 20, 16).read_bytes()
+    make_photo(tmp_path / "b.jpg", seed=1)
+    done = piped_in(b"", "a.jpg", "-o", "out/night.png", "--compare")
+    assert (done.returncode, done.stdout) == (0, "out/night.png\n"), done.stderr
+    with Image.open(tmp_path / "out" / "night.png") as image:
+        assert (image.format, image.size) == ("PNG", (20, 16))
+    assert (tmp_path / "out" / "compare" / "night.png").is_file()
+    assert "1 skipped" in piped_in(b"", "a.jpg", "-o", "out/night.png").stderr
+    assert piped_in(photo, "-", "-o", "piped.webp").stdout == "piped.webp\n"
+
+    def refused(*arguments: str) -> str:
+        done = piped_in(b"", *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        return done.stderr
+
+    assert "would overwrite it" in refused("a.jpg", "-o", "a.jpg", "--overwrite")
+    assert (tmp_path / "a.jpg").read_bytes() == photo
+    assert "night.jpg is one file, and 2 images came in" in refused("a.jpg", "b.jpg", "-o", "night.jpg")
+    assert "--suffix does not go" in refused("a.jpg", "-o", "night.jpg", "--suffix", "_n")
+    assert "--format does not go" in refused("a.jpg", "-o", "night.jpg", "--format", "png")
+    (tmp_path / "folder.jpg").mkdir()
+    assert piped_in(b"", "a.jpg", "-o", "folder.jpg").stdout == "folder.jpg/a.jpg\n"
+
+
+def test_results_come_in_the_order_of_the_names(
+    piped_in: RunPiped, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    """Of whatever size, format and fate: done before, missing, broken or new."""
+    names = ["9.png", "10.jpg", "missing.jpg", "1.webp", "a/0.png", "broken.png", "2.jpg", "0.png"]
+    for i, name in enumerate(names):
+        if name != "missing.jpg":
+            make_photo(tmp_path / name, 16 + 8 * (i % 3), 16, seed=i)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    piped_in(b"2.jpg\n10.jpg\n")
+    done = piped_in("\n".join(names).encode(), "--jsonl")
+    assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == names
+    assert [json.loads(line).get("skipped") for line in done.stdout.splitlines()].count(True) == 2
