@@ -302,7 +302,15 @@ def evaluate(
                     label, result, entry=benchmark.entry, published=_published(label, benchmark)
                 )
                 figures = result.to_document(per_query=per_query or json)
-                documents.append({"model": label, **figures, "failed": list(failed)})
+                used = describer.name if describer is not None else rows.made_with
+                documents.append(
+                    {
+                        "model": used,
+                        "descriptors": None if describer is not None else name,
+                        **figures,
+                        "failed": list(failed),
+                    }
+                )
                 if gallery is not None:
                     _write_gallery(gallery, label, judged, result)
     if json:
@@ -388,7 +396,7 @@ def _cells(line: ScoreLine) -> tuple[str, ...]:
 def _print_queries(session: Session, documents: list[dict[str, Any]]) -> None:
     rows = [
         (
-            document["model"],
+            document["descriptors"] or document["model"],
             document["dataset"],
             protocol,
             query["name"],

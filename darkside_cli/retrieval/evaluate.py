@@ -34,7 +34,7 @@ from darkside_cli.retrieval.extract import (
 )
 from darkside_cli.retrieval.finite import finite_rows, missing_as_nan
 from darkside_cli.retrieval.places import ground_truth_from_places
-from darkside_cli.retrieval.store import open_descriptors
+from darkside_cli.retrieval.store import StoredDescriptors, open_descriptors
 
 _NAMED = 3
 
@@ -66,6 +66,8 @@ class BenchmarkRows:
     queries: Rows
     whole: tuple[str, ...] = ()
     """Queries with a box whose row in a file is by their plain name, so that nobody knows what it is of."""
+    made_with: str | None = None
+    """Model that is recorded with a file."""
 
     @property
     def broken(self) -> int:
@@ -240,7 +242,9 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
                 f"{path} has no names and {len(rows)} rows, but {truth.name} has {expected} images",
                 hint="give the database's rows and then the queries', or a file with names",
             )
-        return BenchmarkRows(rows[: len(truth.database)], rows[len(truth.database) :])
+        return BenchmarkRows(
+            rows[: len(truth.database)], rows[len(truth.database) :], made_with=_model_of(stored)
+        )
     exact = {name: number for number, name in enumerate(stored.names)}
     names = [*truth.database, *(query.name for query in truth.queries)]
     # A short name that two rows share, or two images of the benchmark, means neither.
@@ -269,7 +273,12 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
         for query in truth.queries
         if query.box is not None and _crop_name(query.name, query.box) not in exact
     )
-    return BenchmarkRows(rows[_numbers(database)], rows[_numbers(queries)], whole)
+    return BenchmarkRows(rows[_numbers(database)], rows[_numbers(queries)], whole, _model_of(stored))
+
+
+def _model_of(stored: StoredDescriptors) -> str | None:
+    model = stored.metadata.get("model")
+    return model if isinstance(model, str) else None
 
 
 def _numbers(rows: Sequence[int | None]) -> NDArray[np.int64]:

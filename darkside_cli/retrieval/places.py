@@ -10,6 +10,8 @@ from darkside_cli.data.formats import is_image_name
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.evaluation.ground_truth import GroundTruth, GroundTruthError, Query
 
+_NAMED = 4
+
 
 def ground_truth_from_places(
     root: str | Path,
@@ -59,11 +61,42 @@ def ground_truth_from_places(
             }
             entries.append(Query(image, groups))
     if not any(query.groups["ok"] for query in entries):
-        raise GroundTruthError(
-            f"no folder in {root} has images both in {' or '.join(asked)} and in {' or '.join(searched)}",
-            hint=f"put them into {root}/<place>/{asked[0]} and {root}/<place>/{searched[0]}",
-        )
+        raise _no_places(root, places, asked, searched)
     return GroundTruth(name or root.resolve().name, tuple(in_database), tuple(entries), image_root=top)
+
+
+def _no_places(
+    root: Path, places: Sequence[Path], asked: Sequence[str], searched: Sequence[str]
+) -> GroundTruthError:
+    """Say what is wrong with a folder that gives no ground truth, and what would be right."""
+    right = (
+        f"make a folder for each place: {root}/<place>/{asked[0]} with the images that ask for it, "
+        f"{root}/<place>/{searched[0]} with those to be found"
+    )
+    names = [place.name for place in places]
+    if any(name in (*asked, *searched) for name in names) and not any(
+        (place / name).is_dir() for place in places for name in (*asked, *searched)
+    ):
+        sides = " and ".join(name for name in names if name in (*asked, *searched))
+        return GroundTruthError(f"{sides} in {root} do not say which images show the same place", hint=right)
+    if not places and any(is_image_name(entry.name) for entry in root.iterdir() if not _hidden(entry)):
+        return GroundTruthError(
+            f"{root} has images, but nothing says which of them show the same place", hint=right
+        )
+    inside = sorted(
+        {entry.name for place in places for entry in place.iterdir() if entry.is_dir() and not _hidden(entry)}
+        - {*asked, *searched}
+    )
+    if inside:
+        right += f"; or name others with --query-folder and --database-folder (there are {_some(inside)})"
+    return GroundTruthError(
+        f"no folder in {root} has images both in {' or '.join(asked)} and in {' or '.join(searched)}",
+        hint=right,
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:

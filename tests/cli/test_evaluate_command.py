@@ -16,7 +16,10 @@ import torch
 from small_descriptor import write_small_descriptor
 from tests_support import RunCli, RunHere
 
+from darkside_cli.retrieval.store import write_descriptors
+
 CASE = golden.load_case("evaluation")
+
 MakePhoto = Callable[..., Path]
 
 
@@ -270,6 +273,14 @@ def test_precomputed_descriptors_need_no_images(
         [1, (1 + (1 / 2 + 2 / 3) / 2) / 2, (0 + 1 / 2) / 2]
     )
     assert "d.npz has 1 queries by plain names (q): taken to be of those parts" in done.stderr
+    # The model is the one that a file says it was made with, not the file.
+    result = json.loads(done.stdout)["results"][0]
+    assert (result["model"], result["descriptors"]) == (None, str(file))
+    table = np.array(list(rows.values()), dtype=np.float32)
+    made = write_descriptors(tmp_path / "made.h5", list(rows), [table], 2, metadata={"model": "gem"})
+    again = run_here("evaluate", "--descriptors", made, "--dataset", "roxford5k", "--json")
+    result = json.loads(again.stdout)["results"][0]
+    assert (result["model"], result["descriptors"]) == ("gem", str(made))
     write_small_descriptor(tmp_path / "net.safetensors")
     lacking = run_here("evaluate", "--model", "net.safetensors", "--dataset", "roxford5k", "--offline")
     assert (lacking.returncode, lacking.stdout) == (3, "")

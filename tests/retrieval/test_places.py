@@ -95,5 +95,29 @@ def test_wrong_folders_are_told(city: Path) -> None:
         ground_truth_from_places(city, distractors=[city / "none"])
     with pytest.raises(GroundTruthError, match="images both in noon and in day"):
         ground_truth_from_places(city, queries="noon")
-    with pytest.raises(GroundTruthError, match="put them into"):
-        ground_truth_from_places(city / "bridge")
+
+
+def test_folders_without_places_are_told_what_would_be_right(tmp_path: Path, city: Path) -> None:
+    """A flat folder was told to put its images into <place>/night and <place>/day, but not why."""
+
+    def told(folder: Path) -> GroundTruthError:
+        with pytest.raises(GroundTruthError) as caught:
+            ground_truth_from_places(folder)
+        assert f"{folder}/<place>/night" in str(caught.value.hint)
+        assert f"{folder}/<place>/day" in str(caught.value.hint)
+        return caught.value
+
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    assert "no folder in" in told(flat).message
+    (flat / "1.jpg").touch()
+    assert "has images, but nothing says which of them show the same place" in told(flat).message
+    # The two halves, but no places.
+    assert "day and night in" in told(city / "bridge").message
+    assert "do not say which images show the same place" in told(city / "bridge").message
+    # Places whose folders are called otherwise.
+    for name in ("noon", "dusk"):
+        (tmp_path / "other" / "tower" / name).mkdir(parents=True)
+        (tmp_path / "other" / "tower" / name / "1.jpg").touch()
+    hint = str(told(tmp_path / "other").hint)
+    assert "--query-folder and --database-folder (there are dusk, noon)" in hint
