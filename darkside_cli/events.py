@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+#: What the names of threads that read items begin with. One that hangs in a decoder cannot be stopped, only left.
+LOADING = "load-item"
+
 
 @dataclass(frozen=True)
 class Event:

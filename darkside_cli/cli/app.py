@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated, Any
+import threading
+from contextlib import suppress
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -13,6 +15,7 @@ from darkside_cli import __version__
 from darkside_cli.cli import errors
 from darkside_cli.cli.help_pages import PANEL_OF, Group
 from darkside_cli.cli.session import debug_wanted
+from darkside_cli.events import LOADING
 
 
 def _root_options_wanted() -> bool:
@@ -117,6 +120,9 @@ def _register() -> None:
 _register()
 
 
+_PATIENCE_S = 0.3
+
+
 def _terminated(*_: Any) -> None:
     raise KeyboardInterrupt
 
@@ -136,4 +142,20 @@ def main() -> None:
         if isinstance(error, SystemExit):
             raise
         code = errors.report(error, debug=debug_wanted())
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Leave with ``code``, at once where threads still decode what nobody waits for any more.
+
+    Python would wait for them, and a decoder cannot be stopped from outside.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith(LOADING):
+            thread.join(_PATIENCE_S)
+            if thread.is_alive():
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError, ValueError):
+                        stream.flush()
+                os._exit(code)
     sys.exit(code)

@@ -113,6 +113,8 @@ def extract(
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = 0,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = None,
+    max_seconds: options.MaxSeconds = 120.0,
     download: obtain.Download = False,
 ) -> int:
     """Describe images: one vector each, all in one file.
@@ -188,6 +190,8 @@ def extract(
                     image_size_px=image_size or None,
                     batch_size=batch_size,
                     workers=workers or min(16, usable_cpus()),
+                    max_pixels=max_pixels,
+                    max_seconds=max_seconds,
                     on_error=on_error,
                     resume=resume,
                     overwrite=overwrite,

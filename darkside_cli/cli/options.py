@@ -148,6 +148,24 @@ BatchSize = Annotated[
         rich_help_panel=DEVICE,
     ),
 ]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Refuse images of more pixels (default: 500 million).",
+        show_default=False,
+        rich_help_panel=ADVANCED,
+    ),
+]
+MaxSeconds = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        max=86_400,
+        help="Give up an image that takes longer to read.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 # How a descriptor is made.
 ImageSize = Annotated[
     int,

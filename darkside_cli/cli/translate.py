@@ -126,6 +126,8 @@ def translate(
     ] = False,
     batch_size: options.BatchSize = 0,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = None,
+    max_seconds: options.MaxSeconds = 120.0,
     download: Download = False,
 ) -> int:
     """Translate photographs to night (or back to day).
@@ -228,6 +230,8 @@ def translate(
         overwrite=overwrite,
         compare=compare,
         batch_size=batch_size,
+        max_pixels=max_pixels,
+        max_seconds=max_seconds,
         workers=workers or default_threads(8),
     )
     label = f"{Path(name).name} to {to}"

@@ -6,16 +6,20 @@ import errno
 import os
 import struct
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from PIL import Image, ImageFile
 
+from darkside_cli.data.guarded import MAX_SECONDS, GuardedStream
+from darkside_cli.data.jpeg import check_scans, is_jpeg, read_header
 from darkside_cli.data.signatures import is_video
 from darkside_cli.errors import ImageError
 from darkside_cli.regular_file import NotRegularError, open_regular
 
 #: Images of more pixels than this are refused before they are decoded (at three bytes a pixel: 1.5 GB).
 MAX_PIXELS = 500_000_000
+#: A side counts as a thousandth of the other at least: networks widen lines to pictures.
+MAX_ASPECT = 1000
 
 #: Formats looked for in a file, whatever its name says. Left out on purpose: EPS and WMF, which run other
 #: programs, and formats without a signature, which take any file for theirs. HEIF and JXL are read where a
@@ -25,6 +29,7 @@ READABLE_FORMATS = (
     "SGI", "DIB",
 )  # fmt: skip
 
+_LEFT_OUT = "darkside:left_out"
 _J2K_START, _J2K_END = b"\xff\x4f\xff\x51", b"\xff\xd9"
 
 _REASONS = {
@@ -73,16 +78,53 @@ def open_regular_file(path: Path) -> IO[bytes]:
     raise ImageError("it is a folder, not an image")
 
 
-def identify(stream: IO[bytes]) -> ImageFile.ImageFile:
-    """Open the image in ``stream`` without decoding it.
+def identify(
+    stream: IO[bytes], *, max_pixels: int | None = None, max_seconds: float = MAX_SECONDS
+) -> ImageFile.ImageFile:
+    """Open the image in ``stream`` without decoding it; :func:`left_out` says what of its metadata is not read.
+
+    It is to be decoded within ``max_seconds`` from now, which is looked at between two blocks of the file.
+
+    Raises ImageError for what is no image, for more than ``max_pixels`` (default: MAX_PIXELS), and for a JPEG of so
+    many scans that it is made to be slow.
 
     ``Image.open`` would do, but for its check against ``Image.MAX_IMAGE_PIXELS``: that one refuses
     photographs from 179 megapixels on, and cannot be moved without moving it for every thread and library of
-    the process. So the plugins it asks are asked here, and :func:`load_whole` checks MAX_PIXELS.
+    the process. So the plugins it asks are asked here.
     """
     start = stream.read(16)
     if not start:
         raise ImageError("the file is empty")
+    guarded = GuardedStream(stream, max_seconds)
+    header = read_header(stream) if is_jpeg(start) else None
+    if header is not None and header.left_out:
+        guarded.leave_out(header.kept, header.scan)
+    image = _identify(guarded, start)
+    check_size(image, max_pixels)
+    if header is not None and header.several_scans:
+        check_scans(stream, header, image.width * image.height)
+        image.decodermaxblock = 4096  # a block may hold many scans, and the clock is looked at between two
+    if header is not None and header.left_out:
+        image.info[_LEFT_OUT] = f"{header.left_out:,} segments of metadata were left out: it has too many"
+    return image
+
+
+def left_out(image: Image.Image) -> str | None:
+    """What of the metadata of an identified ``image`` was not read, in words; None for nothing."""
+    word: str | None = image.info.get(_LEFT_OUT)
+    return word
+
+
+def check_size(image: Image.Image, max_pixels: int | None = None) -> None:
+    """Raise ImageError for more than ``max_pixels`` (MAX_PIXELS by default)."""
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    shorter, longer = sorted(image.size)
+    if max(shorter, longer // MAX_ASPECT) * longer > limit:
+        what = "are more than" if shorter * longer > limit else "are too thin a line for"
+        raise ImageError(f"its {image.width}x{image.height} pixels {what} the limit of {limit:,}")
+
+
+def _identify(stream: GuardedStream, start: bytes) -> ImageFile.ImageFile:
     Image.preinit()
     tried: set[str] = set()
     damaged: str | None = None
@@ -117,13 +159,11 @@ def identify(stream: IO[bytes]) -> ImageFile.ImageFile:
 
 
 def load_whole(image: ImageFile.ImageFile) -> None:
-    """Decode ``image``, up to MAX_PIXELS whatever ``Image.MAX_IMAGE_PIXELS`` is.
+    """Decode ``image``, whatever ``Image.MAX_IMAGE_PIXELS`` is.
 
-    Raises ImageError beyond that; of WebP and GIF Pillow itself refuses those of 179 megapixels and more.
+    Of WebP and GIF Pillow itself refuses those of 179 megapixels and more.
     """
     pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        raise ImageError(f"its {image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
     if image.format == "TIFF" and Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
         # Newer Pillows check TIFFs once more as they allocate them. A TIFF that has its memory is not
         # checked.
@@ -131,7 +171,7 @@ def load_whole(image: ImageFile.ImageFile) -> None:
     image.load()
 
 
-def _open_as(name: str, stream: IO[bytes], start: bytes) -> ImageFile.ImageFile | None:
+def _open_as(name: str, stream: GuardedStream, start: bytes) -> ImageFile.ImageFile | None:
     """Open ``stream`` as format ``name``; None if its first bytes, ``start``, say that it is another."""
     factory, accept = Image.OPEN[name]
     if accept is not None:
@@ -142,7 +182,7 @@ def _open_as(name: str, stream: IO[bytes], start: bytes) -> ImageFile.ImageFile 
         if isinstance(verdict, str) or not verdict:  # a string says why this Pillow cannot
             return None
     stream.seek(0)
-    return factory(stream, "")
+    return factory(cast("IO[bytes]", stream), "")
 
 
 def decoding_failure(format_name: str | None, error: Exception) -> str:

@@ -21,11 +21,13 @@ from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.data.colour import to_rgb
 from darkside_cli.data.exif import carried_exif, orientation_of
 from darkside_cli.data.formats import can_write, format_of_path
+from darkside_cli.data.guarded import MAX_SECONDS
 from darkside_cli.data.identify import (
     check_codestream_end,
     decoding_failure,
     identify,
     is_animated,
+    left_out,
     load_whole,
     open_regular_file,
     reason_of,
@@ -68,7 +70,7 @@ class Photo:
     is what a translation may carry on (orientation 1, no previews; with GPS and date), ``icc_profile`` the
     RGB profile that ``pixels`` are meant in (None: sRGB). ``format`` is Pillow's name of the source's format
     ("JPEG", also for the multi-picture JPEGs of telephones, which Pillow calls MPO). ``animated``: it is only the first
-    frame of a file that moves.
+    frame of a file that moves. ``left_out`` says in words what of the metadata was not even read.
     """
 
     pixels: Pixels
@@ -77,10 +79,16 @@ class Photo:
     icc_profile: bytes | None = None
     format: str | None = None
     animated: bool = False
+    left_out: str | None = None
 
 
 def read_photo(
-    path: str | os.PathLike[str] | bytes, *, max_size_px: int | None = None, upright: bool = True
+    path: str | os.PathLike[str] | bytes,
+    *,
+    max_size_px: int | None = None,
+    upright: bool = True,
+    max_pixels: int | None = None,
+    max_seconds: float = MAX_SECONDS,
 ) -> Photo:
     """Decode an image file: its first frame, upright, as 8-bit RGB (:func:`darkside_cli.data.colour.to_rgb`).
 
@@ -93,11 +101,11 @@ def read_photo(
     cheaper decoding to a fraction of the size is not used. Safe to call from several threads.
 
     Raises ImageError when the file is missing, no regular file, unreadable, empty, no image, cut short,
-    damaged or larger than MAX_PIXELS. The message is the reason alone: whoever reports it puts the path
-    before it.
+    damaged, larger than ``max_pixels`` (default: MAX_PIXELS), made to be slow, or not decoded within
+    ``max_seconds``. The message is the reason alone: whoever reports it puts the path before it.
     """
     with _reading(path, max_size_px) as stream:
-        image = identify(stream)
+        image = identify(stream, max_pixels=max_pixels, max_seconds=max_seconds)
         layers, icc_profile = _decode(image, stream, max_size_px, upright)
         return Photo(
             pixels=np.array(layers[0]),
@@ -106,6 +114,7 @@ def read_photo(
             icc_profile=icc_profile,
             format="JPEG" if image.format == "MPO" else image.format,
             animated=is_animated(image),
+            left_out=left_out(image),
         )
 
 

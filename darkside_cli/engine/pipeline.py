@@ -12,13 +12,16 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from darkside_cli.errors import DarksideError, NoSpaceError, OutOfDeviceMemoryError
-from darkside_cli.events import Emit, Event, ItemFailed, ItemSkipped, Notice
+from darkside_cli.errors import DarksideError, ImageError, NoSpaceError, OutOfDeviceMemoryError
+from darkside_cli.events import LOADING, Emit, Event, ItemFailed, ItemSkipped, Notice
+
+GRACE_S = 5.0
+"""How much longer than its own deadline a job may take to load before its thread is left alone."""
 
 J = TypeVar("J")
 L = TypeVar("L")
@@ -106,6 +109,13 @@ class _Item(Generic[J, L]):
     seconds: float
 
 
+@dataclass
+class _Begun:
+    """When a thread began with a job; 0 while it waits."""
+
+    at: float = 0.0
+
+
 class _InOrder:
     """Emits one event per job in the order of the jobs, holding back those that come early."""
 
@@ -138,10 +148,22 @@ class _InOrder:
 
 
 class Pipeline(Generic[J, L, R]):
-    """Runs jobs through ``stages``; ``workers`` threads load, as many store; ``batch_size`` 0 asks the stages."""
+    """Runs jobs through ``stages``; ``workers`` threads load, as many store; ``batch_size`` 0 asks the stages.
 
-    def __init__(self, stages: Stages[J, L, R], *, workers: int, batch_size: int = 0, emit: Emit) -> None:
+    A job that loads for longer than ``give_up_s`` has failed, and its thread is left alone (0: none is).
+    """
+
+    def __init__(
+        self,
+        stages: Stages[J, L, R],
+        *,
+        workers: int,
+        batch_size: int = 0,
+        emit: Emit,
+        give_up_s: float = 0.0,
+    ) -> None:
         self._stages = stages
+        self._give_up_s = give_up_s
         self._workers = workers
         self._wanted = batch_size
         self._fitting: dict[tuple[int, int], int] = {}
@@ -162,12 +184,13 @@ class Pipeline(Generic[J, L, R]):
 
         Raises NoSpaceError after the first job whose result finds no room; that one is told of as failed.
         """
-        self._loaders = ThreadPoolExecutor(self._workers, thread_name_prefix="load")
+        self._loaders = self._new_loaders()
         self._storers = ThreadPoolExecutor(self._workers, thread_name_prefix="store")
         try:
             self._run(jobs)
         except KeyboardInterrupt:
-            self._loaders.shutdown(wait=True, cancel_futures=True)
+            # Nobody waits for a decoder: what it makes is not wanted any more, and it may take minutes.
+            self._loaders.shutdown(wait=False, cancel_futures=True)
             self._storers.shutdown(
                 wait=True
             )  # the work in them is done: a run that goes on need not do it again
@@ -182,8 +205,11 @@ class Pipeline(Generic[J, L, R]):
             self._close()
         return self.counts
 
+    def _new_loaders(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._workers, thread_name_prefix=LOADING)
+
     def _close(self) -> None:
-        self._loaders.shutdown(wait=True, cancel_futures=True)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
         self._storers.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, jobs: Iterable[J]) -> None:
@@ -216,11 +242,14 @@ class Pipeline(Generic[J, L, R]):
 
     def _load(self, jobs: Iterator[tuple[int, J]]) -> Iterator[_Item[J, L]]:
         """Loaded items in the order of the jobs; skipped and unreadable ones are told of and left out."""
-        ahead: deque[tuple[int, J, Future[tuple[L, float]]]] = deque()
+        ahead: deque[tuple[int, J, _Begun, Future[tuple[L, float]]]] = deque()
 
         def front() -> Iterator[_Item[J, L]]:
-            index, job, future = ahead.popleft()
+            index, job, begun, future = ahead.popleft()
             try:
+                if not self._waited_for(begun, future):
+                    self._replace_loaders(ahead)
+                    raise ImageError(f"reading it takes longer than {self._give_up_s - GRACE_S:g} s")
                 loaded, seconds = future.result()
             except DarksideError as error:
                 self._events.put(index, ItemFailed(self._stages.source(job), str(error)))
@@ -232,15 +261,34 @@ class Pipeline(Generic[J, L, R]):
             if skipped is not None:
                 self._events.put(index, skipped)
                 continue
-            ahead.append((index, job, self._loaders.submit(self._timed_load, job)))
+            begun = _Begun()
+            ahead.append((index, job, begun, self._loaders.submit(self._timed_load, job, begun)))
             if len(ahead) > self._workers + 1:
                 yield from front()
         while ahead:
             yield from front()
 
-    def _timed_load(self, job: J) -> tuple[L, float]:
-        started = time.perf_counter()
+    def _timed_load(self, job: J, begun: _Begun) -> tuple[L, float]:
+        started = begun.at = time.perf_counter()
         return self._stages.load(job), time.perf_counter() - started
+
+    def _waited_for(self, begun: _Begun, future: Future[tuple[L, float]]) -> bool:
+        """Wait until ``future`` is done; False if that takes too long from when a thread began with it."""
+        while self._give_up_s and not future.done():
+            left = self._give_up_s - (time.perf_counter() - begun.at if begun.at else 0.0)
+            if left <= 0:
+                return False
+            wait([future], timeout=left)
+        return True
+
+    def _replace_loaders(self, ahead: deque[tuple[int, J, _Begun, Future[tuple[L, float]]]]) -> None:
+        """Go on with new threads; one of the old ones hangs, the others end when they have done their last job."""
+        self._loaders.shutdown(wait=False)
+        self._loaders = self._new_loaders()
+        for place, (index, job, begun, future) in enumerate(ahead):
+            if future.cancel():
+                again = self._loaders.submit(self._timed_load, job, begun)
+                ahead[place] = (index, job, begun, again)
 
     def _timed_store(self, item: _Item[J, L], result: R) -> float:
         started = time.perf_counter()

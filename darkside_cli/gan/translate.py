@@ -108,7 +108,9 @@ class Translator:
         return surplus(height), surplus(width)
 
     def _bytes_needed(self, height: int, width: int) -> int:
-        """About what one photograph takes on the CPU."""
+        """About what one photograph takes on the CPU, widened to what the network takes."""
+        down, right = self._padding(height, width)
+        height, width = height + down, width + right
         needed = self._bytes_per_px * height * width
         if self._working_px is not None:
             needed += self._working_bytes_per_px * prod(working_size(height, width, self._working_px))
@@ -213,6 +215,8 @@ class Translator:
         """How many images of this size to run at once: one on the CPU, else what fits into half the free memory."""
         if self.device.type == "cpu":
             return 1
+        down, right = self._padding(height, width)
+        height, width = height + down, width + right
         bytes_per_px = 64 * 4 * 8  # eight full-size feature maps of 64 channels in fp32: a generous estimate
         return max(1, min(MAX_BATCH, free_memory(self.device) // (2 * bytes_per_px * max(1, height * width))))
 

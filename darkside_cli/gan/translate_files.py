@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkside_cli.data.formats import can_write
+from darkside_cli.data.guarded import MAX_SECONDS
 from darkside_cli.data.images import Photo, encode_photo, read_photo, write_photo
 from darkside_cli.data.listing import TranslationJob
-from darkside_cli.engine.pipeline import Pending, Pipeline, Stages
-from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, RunFinished, RunStarted, ignore
+from darkside_cli.engine.pipeline import GRACE_S, Pending, Pipeline, Stages
+from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.gan.compare import sheet_path, side_by_side
 
 Pixels = NDArray[np.uint8]
@@ -76,7 +77,9 @@ class FileOptions:
     """How files are read and written.
 
     ``max_size_px`` limits the longest side (0: none); ``batch_size`` 0 lets the translator choose; ``workers`` is
-    the number of threads on each side of the device; ``compare`` writes a sheet of input and output beside.
+    the number of threads on each side of the device; ``compare`` writes a sheet of input and output beside. Images of
+    more than ``max_pixels`` (None: :data:`~darkside_cli.data.identify.MAX_PIXELS`) are refused, those that are not
+    read within ``max_seconds`` given up.
     """
 
     max_size_px: int = 0
@@ -85,6 +88,8 @@ class FileOptions:
     compare: bool = False
     batch_size: int = 0
     workers: int = 2
+    max_pixels: int | None = None
+    max_seconds: float = MAX_SECONDS
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,10 @@ class Summary:
 
 
 class _Translation(Stages[TranslationJob, Photo, Pixels]):
-    def __init__(self, translator: BatchTranslator, options: FileOptions) -> None:
+    def __init__(self, translator: BatchTranslator, options: FileOptions, emit: Emit) -> None:
         self._translator = translator
         self._options = options
+        self._emit = emit
 
     @property
     def asynchronous(self) -> bool:
@@ -116,6 +122,8 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         return read_photo(
             job.content if job.content is not None else job.source,
             max_size_px=self._options.max_size_px or None,
+            max_pixels=self._options.max_pixels,
+            max_seconds=self._options.max_seconds,
         )
 
     def size(self, loaded: Photo) -> tuple[int, int]:
@@ -139,6 +147,8 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
             write_photo(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
 
     def finished(self, job: TranslationJob, loaded: Photo, seconds: float) -> Event:
+        if loaded.left_out is not None:
+            self._emit(Notice(f"{os.fsdecode(job.source)}: {loaded.left_out}", level="warning"))
         height, width = self.size(loaded)
         return ImageReady(job.source, job.target, (width, height), seconds, loaded.animated)
 
@@ -162,8 +172,10 @@ def is_needed(jobs: Iterable[TranslationJob], options: FileOptions) -> bool:
 class _ToMemory(_Translation):
     """Encodes the result instead of writing it."""
 
-    def __init__(self, translator: BatchTranslator, options: FileOptions, format: str | None) -> None:
-        super().__init__(translator, options)
+    def __init__(
+        self, translator: BatchTranslator, options: FileOptions, emit: Emit, format: str | None
+    ) -> None:
+        super().__init__(translator, options, emit)
         self._format = format
         self.encoded: memoryview | None = None
 
@@ -189,8 +201,9 @@ def translate_to_memory(
     ``format`` is Pillow's name of the format, by default the source's own, or PNG where that cannot be written. Of
     ``options``, ``overwrite`` and ``compare`` do not count. What is told is as :func:`translate_files` tells it.
     """
-    stages = _ToMemory(translator, options or FileOptions(), format)
-    summary = _run(stages, [job], 1, label, emit, workers=1, batch_size=1)
+    options = replace(options or FileOptions(), workers=1, batch_size=1)
+    stages = _ToMemory(translator, options, emit, format)
+    summary = _run(stages, [job], 1, label, emit, options)
     return stages.encoded, summary
 
 
@@ -209,8 +222,7 @@ def translate_files(
     written whole or not at all. A KeyboardInterrupt waits for the files being written, tells of them, and goes on up.
     """
     options = options or FileOptions()
-    stages = _Translation(translator, options)
-    return _run(stages, jobs, total, label, emit, workers=options.workers, batch_size=options.batch_size)
+    return _run(_Translation(translator, options, emit), jobs, total, label, emit, options)
 
 
 def _run(
@@ -219,13 +231,17 @@ def _run(
     total: int | None,
     label: str,
     emit: Emit,
-    *,
-    workers: int,
-    batch_size: int,
+    options: FileOptions,
 ) -> Summary:
     started = time.perf_counter()
     emit(RunStarted(label, total))
-    counts = Pipeline(stages, workers=workers, batch_size=batch_size, emit=emit).run(jobs)
+    counts = Pipeline(
+        stages,
+        workers=options.workers,
+        batch_size=options.batch_size,
+        emit=emit,
+        give_up_s=options.max_seconds + GRACE_S,
+    ).run(jobs)
     summary = Summary(counts.done, counts.failed, counts.skipped, time.perf_counter() - started)
     emit(RunFinished(label, summary.done, summary.failed, summary.skipped, summary.seconds))
     return summary

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from darkside_cli import __version__
 from darkside_cli.engine.distributed import Ranks
-from darkside_cli.engine.pipeline import Pipeline
+from darkside_cli.engine.pipeline import GRACE_S, Pipeline
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.retrieval.image_jobs import (
@@ -98,9 +98,21 @@ def extract_array(
 
     stages = Description(describer, options, keep, is_done=lambda _: False, target=Path())
     emit(RunStarted(label, len(numbered)))
-    counts = Pipeline(stages, workers=options.workers, batch_size=options.batch_size, emit=emit).run(numbered)
+    counts = _pipeline(stages, options, emit).run(numbered)
     emit(RunFinished(label, counts.done, counts.failed, 0, time.perf_counter() - started))
     return rows
+
+
+def _pipeline(
+    stages: Description, options: ExtractOptions, emit: Emit
+) -> Pipeline[ImageJob, LoadedImage, Row]:
+    return Pipeline(
+        stages,
+        workers=options.workers,
+        batch_size=options.batch_size,
+        emit=emit,
+        give_up_s=options.max_seconds + GRACE_S,
+    )
 
 
 def extract_files(
@@ -164,8 +176,7 @@ def extract_files(
             is_done=lambda job: journal.has(job.name, stamp_of(job)),
             target=target,
         )
-        pipeline = Pipeline(stages, workers=options.workers, batch_size=options.batch_size, emit=emit)
-        counts = pipeline.run(jobs[ranks.rank :: ranks.size])
+        counts = _pipeline(stages, options, emit).run(jobs[ranks.rank :: ranks.size])
         # Not what the journal lacks: it may have the row of an image that has become unreadable since.
         broken = set().union(*ranks.gather(stages.without))
         failed = tuple(name for name in names if name in broken)

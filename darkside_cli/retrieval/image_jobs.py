@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkside_cli.data.boxes import Box
+from darkside_cli.data.guarded import MAX_SECONDS
 from darkside_cli.data.images import read_photo
 from darkside_cli.engine.pipeline import Pending, Stages
 from darkside_cli.errors import ImageError, UsageError
@@ -85,7 +86,8 @@ class ExtractOptions:
     ``workers`` is the number of threads that decode. ``on_error`` "skip" leaves the rows of
     broken images out, "nan" fills them with NaN. ``resume`` goes on where an earlier run was stopped, and completes
     a file that lacks images; ``overwrite`` makes a file anew that is there already. ``upright`` turns images as
-    their EXIF says; published figures are of images as they are stored.
+    their EXIF says; published figures are of images as they are stored. Images of more than ``max_pixels`` (None: the
+    default of :mod:`darkside_cli.data.identify`) are refused, those not read within ``max_seconds`` given up.
     """
 
     image_size_px: int | None = 1024
@@ -95,6 +97,8 @@ class ExtractOptions:
     on_error: str = "skip"
     resume: bool = True
     overwrite: bool = False
+    max_pixels: int | None = None
+    max_seconds: float = MAX_SECONDS
 
     def __post_init__(self) -> None:
         if self.on_error not in ("skip", "nan"):
@@ -148,7 +152,14 @@ class Description(Stages[ImageJob, LoadedImage, Row]):
         from darkside_cli.data.transforms import crop_and_shrink
 
         stamp = stamp_of(job)
-        image = Image.fromarray(read_photo(job.path, upright=self._options.upright).pixels)
+        options = self._options
+        photo = read_photo(
+            job.path,
+            upright=options.upright,
+            max_pixels=options.max_pixels,
+            max_seconds=options.max_seconds,
+        )
+        image = Image.fromarray(photo.pixels)
         x = self._describer.transform(crop_and_shrink(image, self._options.image_size_px, job.box))
         self._describer.check_size(x.shape[1], x.shape[2])
         return LoadedImage(x, stamp)

@@ -634,3 +634,46 @@ def test_results_come_in_the_order_of_the_names(
     done = piped_in("\n".join(names).encode(), "--jsonl")
     assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == names
     assert [json.loads(line).get("skipped") for line in done.stdout.splitlines()].count(True) == 2
+
+
+def test_limits_of_one_image(run_here: RunHere, make_photo: Callable[..., Path], tmp_path: Path) -> None:
+    """An image that would take too much is named as failed, and the others are done."""
+    make_photo(tmp_path / "a.png", 40, 30)
+    make_photo(tmp_path / "large.png", 60, 50)
+    Image.new("L", (900_000, 1)).save(tmp_path / "line.png")
+    arguments = ("translate", "a.png", "large.png", "line.png", "--model", "darkside-mini")
+    done = run_here(*arguments, "--max-pixels", "1200")
+    assert (done.returncode, done.stdout) == (1, "night/a.png\n")
+    assert "large.png: its 60x50 pixels are more than the limit of 1,200" in done.stderr
+    done = run_here("translate", "line.png", "--model", "darkside-mini")
+    assert done.returncode == 1
+    assert "its 900000x1 pixels are too thin a line for the limit of 500,000,000" in done.stderr
+    done = run_here("extract", "large.png", "--max-pixels", "0", "--model", "x", "-o", "x.npz")
+    assert (done.returncode, "--max-pixels" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="signals of POSIX")
+def test_a_signal_does_not_wait_for_a_decoder(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A picture that decodes for a minute: whoever ends the run has it ended long before."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8000, 6000), (90, 120, 160)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    end = data.rindex(b"\xff\xd9")
+    slow = data[:end] + data[data.rindex(b"\xff\xda") : end] * 480 + data[end:]
+    (tmp_path / "slow.jpg").write_bytes(slow)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "darkside_cli", "translate", "slow.jpg", "--model", "darkside-mini"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(12)  # loading torch takes its time on a busy machine
+    assert process.poll() is None
+    process.terminate()
+    started = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert time.monotonic() - started < 15
+    assert b"interrupted" in said
