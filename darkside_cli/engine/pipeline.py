@@ -197,7 +197,6 @@ class Pipeline(Generic[J, L, R]):
             self._tell_of_finished()
             raise
         except NoSpaceError:
-            self._loaders.shutdown(wait=True, cancel_futures=True)
             self._storers.shutdown(wait=True, cancel_futures=True)
             self._tell_of_finished()
             raise
