@@ -191,7 +191,7 @@ def search(
 
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.retrieval.doubts import doubts_of_index
-    from darkside_cli.retrieval.load import parse_scales
+    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.search import QuerySettings, describer_for, own_names, require_backend
 
     require_backend(backend)
