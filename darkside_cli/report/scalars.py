@@ -1,7 +1,9 @@
 """A training run's curve as lines of JSON: written event by event, read back as events.
 
-One line is one object: ``{"event": "step", "time": 1700000000.0, "epoch": 1, "step": 10, "losses": {...}, ...}``; the
-other keys are the fields of the event of that name in :mod:`darkside_cli.events`. Numbers that JSON does not have
+One line is one object: ``{"event": "epoch", "epoch": 1, "losses": {...}, ..., "clock": {"time": 1.7e9, ...}}``; the
+other keys are the fields of the event of that name in :mod:`darkside_cli.events`, those that depend on when and how
+fast something was done inside of ``clock``. Lines "epoch" and "eval" are the same but for ``clock`` however often a
+run was stopped; the others tell of sessions: how many there are depends on time. Numbers that JSON does not have
 are the texts "NaN", "Infinity" and "-Infinity". Paths inside the run's folder are relative to it, so that the folder
 can be moved. Lines are flushed one by one: a process that is killed loses at most the line it was writing.
 """
@@ -54,6 +56,8 @@ _FIELDS = {kind: frozenset(each.name for each in dataclasses.fields(kind)) for k
 _PATHS = {"run", "path"}
 _UNKNOWN = {"memory_bytes", "utilisation", "items_per_s"}
 _NUMBERS = {"epochs", "epoch", "step", "steps", "batch_size", "images_per_s", "seconds"} | _UNKNOWN
+#: Fields that no two runs have in common.
+_TIMED = {"images_per_s", "items_per_s", "memory_bytes", "utilisation", "seconds"}
 _STEP_LINE = b'{"event": "step"'
 _NOT_JSON = {"NaN", "Infinity", "-Infinity"}
 
@@ -247,7 +251,9 @@ def _identity(event: Event) -> tuple[Any, ...] | None:
 def _line(event: Event, folder: Path, now: float, **more: Any) -> str:
     name = next(name for name, kind in _NAMES.items() if isinstance(event, kind))
     plain = {each.name: _plain(getattr(event, each.name), folder) for each in dataclasses.fields(event)}
-    return json.dumps({"event": name, "time": round(now, 3), **plain, **more}, allow_nan=False) + "\n"
+    timed = {key: plain.pop(key) for key in list(plain) if key in _TIMED}
+    clock = {"time": round(now, 3), **timed}
+    return json.dumps({"event": name, **plain, **more, "clock": clock}, allow_nan=False) + "\n"
 
 
 def _plain(value: Any, folder: Path) -> Any:
@@ -271,6 +277,7 @@ def _record(line: bytes, folder: Path) -> Record | None:
     try:
         entry = json.loads(line)
         kind = _NAMES[entry.pop("event")]
+        entry |= entry.pop("clock", {})  # earlier versions had all side by side
         when = float(entry.pop("time"))
         facts = {str(key): str(value) for key, value in (entry.pop("facts", None) or {}).items()}
         known = _FIELDS[kind]

@@ -56,19 +56,38 @@ def test_a_line_is_what_its_event_says(tmp_path: Path, monkeypatch: pytest.Monke
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [
         {
-            "event": "start", "time": 1234.568, "run": ".", "epochs": 3, "epoch": 0, "step": 0, "steps": 4,
+            "event": "start", "run": ".", "epochs": 3, "epoch": 0, "step": 0, "steps": 4,
             "batch_size": 2, "device": "cpu", "facts": {"device": "cpu", "command": "train-gan"},
+            "clock": {"time": 1234.568},
         },
         {
-            "event": "step", "time": 1234.568, "epoch": 1, "step": 2, "steps": 4, "losses": {"edge": 0.25},
-            "rates": {"g": 2e-4}, "images_per_s": 3.5, "memory_bytes": 1000, "utilisation": 0.5,
-            "items_per_s": None, "item": "",
+            "event": "step", "epoch": 1, "step": 2, "steps": 4, "losses": {"edge": 0.25},
+            "rates": {"g": 2e-4}, "item": "", "clock": {
+                "time": 1234.568, "images_per_s": 3.5, "memory_bytes": 1000, "utilisation": 0.5, "items_per_s": None,
+            },
         },
         {
-            "event": "eval", "time": 1234.568, "epoch": 1, "scores": {"a/b": 0.5}, "seconds": 1.5,
-            "pictures": ["samples/epoch_0001.jpg"], "best": True,
+            "event": "eval", "epoch": 1, "scores": {"a/b": 0.5}, "pictures": ["samples/epoch_0001.jpg"], "best": True,
+            "clock": {"time": 1234.568, "seconds": 1.5},
         },
     ]  # fmt: skip
+
+
+def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """They had the times beside the rest."""
+    path = tmp_path / "scalars.jsonl"
+    line = {
+        "event": "epoch",
+        "time": 7.0,
+        "epoch": 1,
+        "epochs": 2,
+        "losses": {"a": 1.0},
+        "rates": {},
+        "seconds": 3.0,
+    }
+    path.write_text(json.dumps(line) + "\n")
+    (record,) = read_scalars(path).records
+    assert (record.time, record.event) == (7.0, EpochDone(1, 2, {"a": 1.0}, {}, 3.0))
 
 
 NAMES = st.text(max_size=8)
