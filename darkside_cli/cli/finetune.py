@@ -224,6 +224,11 @@ def _finish(
             session.output.path(path)
         if lines:
             session.output.table(HEADING, [_cells(line) for line in lines], spare=SPARE)
+    if result.complete and not json:
+        model = training.shell_word(ready.run)
+        training.say_what_is_next(
+            session, ready.run, f"darkside extract PHOTOS --model {model} -o descriptors.h5"
+        )
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, say
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, one_line, say
 from darkside_cli.cli.session import Session
 from darkside_cli.cli.training_progress import TrainingRenderer
 from darkside_cli.errors import UsageError
@@ -245,6 +247,22 @@ def lay_out(run: Path, layout: str) -> list[Path]:
     return write_gandtr_layout(run)
 
 
+def say_what_is_next(session: Session, run: Path, command: str) -> None:
+    """Tell people, unless they want it quiet, where the page about a run is, and what to do with its result."""
+    from darkside_cli.report.training import REPORT
+
+    if session.quiet:
+        return
+    if (run / REPORT).is_file():
+        say(f"curves, pictures and settings: {one_line(os.fsdecode(run / REPORT))}")
+    say(f"next: {command}")
+
+
+def shell_word(path: Path) -> str:
+    """``path`` as a shell takes it."""
+    return shlex.quote(os.fsdecode(path))
+
+
 def finish(
     session: Session, result: TrainingResult, ranks: Ranks, *, json: bool, layout: str = "darkside"
 ) -> int:
@@ -267,4 +285,8 @@ def finish(
         else:
             for path in (*result.outputs.values(), *extra):
                 session.output.path(path)
+        if result.complete:
+            say_what_is_next(
+                session, result.run, f"darkside translate PHOTOS --model {shell_word(result.run)}"
+            )
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED

@@ -19,6 +19,7 @@ from darkside_cli.cli.training_words import (
     start_words,
     step_words,
 )
+from darkside_cli.evaluation.verdicts import verdict
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
@@ -105,6 +106,8 @@ class TrainingRenderer:
                 self._line(f"{text}: {losses}" if losses else text)
         elif isinstance(event, EvalDone):
             self._line(score_words(event))
+            if text := verdict(event.scores):
+                self._line(text)
         elif isinstance(event, CheckpointSaved):
             if self._region is None or self._verbose:
                 self._line(f"saved {one_line(os.fsdecode(event.path))}")

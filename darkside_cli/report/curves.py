@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from darkside_cli.evaluation.verdicts import figure_of
 from darkside_cli.events import EpochDone, EvalDone, StepDone
 from darkside_cli.report.figures import CURVES, Curve, Panel
 from darkside_cli.report.scalars import Scalars
@@ -74,7 +75,12 @@ def score_groups(scalars: Scalars) -> list[PanelGroup]:
             x=[float(each.epoch) for each in having], y=[each.scores[name] for each in having], colour=1
         )
         at_best = [each.scores[name] for each in having if each.epoch in best]
-        note = f"best epoch {best[0]}: {plain_number(at_best[0])}" if at_best else ""
+        figure = figure_of(name)
+        notes = [
+            figure.in_words() if figure is not None else "",
+            f"best epoch {best[0]}: {plain_number(at_best[0])}" if at_best else "",
+        ]
+        note = "; ".join(each for each in notes if each)
         groups.setdefault(name.rpartition("/")[0], []).append(
             Panel(
                 title=readable(name),

@@ -12,6 +12,7 @@ from typing import Any
 
 from darkside_cli.config.sources import dotted
 from darkside_cli.config.values import show
+from darkside_cli.evaluation.verdicts import verdict
 from darkside_cli.events import EpochDone, EvalDone, Notice, StepDone, TrainingFinished, TrainingStarted
 from darkside_cli.report.curves import plain_number
 from darkside_cli.report.run_files import read_json
@@ -55,6 +56,8 @@ def headline(scalars: Scalars, config: Mapping[str, Any]) -> list[tuple[str, str
         facts += [("device", starts[-1].device), ("batch", str(starts[-1].batch_size))]
         facts.append(("training time", _duration(_trained_s(scalars))))
     evals = scalars.of(EvalDone)
+    if evals and (text := verdict(evals[-1].scores)):
+        facts.append(("verdict", text))
     best = [each for each in evals if each.best]
     for name, each in (("best", best[-1:]), ("last validation", evals[-1:])):
         for event in each:

@@ -81,7 +81,7 @@ def test_scores_mark_the_newest_best_epoch() -> None:
         [2.0],
     )
     assert list(panel.curves[0].y) == [0.5, 0.7, 0.6]
-    assert groups[1].panels[0].note == ""  # it was not measured at the best epoch
+    assert groups[1].panels[0].note == "lower is better"  # it was not measured at the best epoch
 
 
 def test_optimisers_with_the_same_rate_share_a_curve() -> None:
@@ -213,3 +213,12 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.split() == ["True", "False"]
+
+
+def test_scores_tell_which_way_is_better() -> None:
+    (group,) = score_groups(scalars(EvalDone(1, {"checkerboard": 593.0, "loss": 0.5, "strange": 1.0}, 1.0)))
+    assert {panel.title: panel.note for panel in group.panels} == {
+        "checkerboard": "good is below 5",
+        "loss": "lower is better",
+        "strange": "",
+    }

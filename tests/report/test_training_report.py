@@ -129,7 +129,8 @@ def test_a_complete_run(
     assert page.count("img") == 2
     for text in (
         "hedgan", "edge agreement 0.625", "best (epoch 1)", "last validation (epoch 2)", "Generators",
-        "Discriminators", "0.25", "best epoch 1: 0.625", "12.5", "1 min 30 s", "3.0 s", "optim.lr", "0.0002",
+        "Discriminators", "0.25", "good is above 0.5; best epoch 1: 0.625", "12.5", "1 min 30 s", "3.0 s",
+            "optim.lr", "0.0002",
         "command line, day", "All 3 settings", "checkpoints/epoch_0002",
         "after 2 epochs, the best so far", "4.0 kB", "1.5 MB", "darkside",
         "torch",
