@@ -17,7 +17,7 @@ from darkside_cli.cli.obtain import Download, default_generator, obtain_model
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
 from darkside_cli.cli.translate_results import STDOUT, Results, check_file, check_stdout
-from darkside_cli.data.formats import WRITABLE_SUFFIXES, suffix_of_format
+from darkside_cli.data.formats import VIDEO_SUFFIXES, WRITABLE_SUFFIXES, suffix_of_format
 from darkside_cli.data.signatures import START_BYTES, image_suffix
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Notice
@@ -269,12 +269,14 @@ def name_of_piped(image: bytes) -> PurePath:
 
 def _nothing_to_do(given: list[Path], progress: ProgressRenderer, *, recursive: bool) -> None:
     """No image: an empty pipe is nothing to do, a folder without images is a mistake."""
-    folders = [os.fsdecode(path) for path in given if path.is_dir()]
+    folders = [path for path in given if path.is_dir()]
     if folders:
-        raise UsageError(
-            f"no images in {', '.join(folders)}",
-            hint=None if recursive else "--recursive takes sub-folders too",
-        )
+        named = ", ".join(map(os.fsdecode, folders))
+        hint = None if recursive else "--recursive takes sub-folders too"
+        if any(entry.suffix.lower() in VIDEO_SUFFIXES for folder in folders for entry in folder.iterdir()):
+            named += ", but videos"
+            hint = "take frames out first: ffmpeg -i VIDEO frame-%05d.png"
+        raise UsageError(f"no images in {named}", hint=hint)
     progress.emit(Notice("no image names came in: nothing to do"))
 
 

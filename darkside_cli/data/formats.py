@@ -29,6 +29,12 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
 )  # fmt: skip
 
 
+#: Suffixes (lower case) of videos, which are passed over.
+VIDEO_SUFFIXES: frozenset[str] = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".mpg", ".mpeg", ".mts", ".3gp")
+)
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file called ``name`` is taken for an image when its folder is listed."""
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES

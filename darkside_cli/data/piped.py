@@ -15,8 +15,8 @@ LARGEST_IMAGE_BYTES = 1 << 30
 def image_or_names(stream: BinaryIO) -> tuple[bytes | None, BinaryIO]:
     """Read the image that ``stream`` holds, or give a stream of the names that it holds.
 
-    An image is told by its first bytes. Raises UsageError for a video, and for an image of more than
-    LARGEST_IMAGE_BYTES.
+    An image is told by its first bytes. Raises UsageError for a video and other files that are no text, and for an
+    image of more than LARGEST_IMAGE_BYTES.
     """
     start = b""
     while len(start) < START_BYTES and (more := stream.read(START_BYTES - len(start))):
@@ -27,6 +27,11 @@ def image_or_names(stream: BinaryIO) -> tuple[bytes | None, BinaryIO]:
         if is_video(start) and min(start) < _FIRST_IN_TEXT:
             raise UsageError(
                 "a video came in on standard input", hint="take frames out first: ffmpeg -i - frame-%05d.png"
+            )
+        if 0 in start and any(byte in _NEVER_IN_TEXT for byte in start):
+            raise UsageError(
+                "standard input is neither an image of a known kind nor a list of names",
+                hint="pipe in an image, or names: ls *.jpg | darkside …",
             )
         return None, io.BufferedReader(_Resumed(start, stream))
     rest = stream.read(LARGEST_IMAGE_BYTES + 1 - len(start))
@@ -48,6 +53,7 @@ def is_followed(image: bytes) -> bool:
 
 
 _FIRST_IN_TEXT = 9  # the tabulator
+_NEVER_IN_TEXT = frozenset(range(1, 9)) | frozenset(range(14, 27))
 
 
 class _Resumed(io.RawIOBase):

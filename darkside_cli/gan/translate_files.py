@@ -18,6 +18,7 @@ from darkside_cli.data.guarded import MAX_SECONDS
 from darkside_cli.data.images import Photo, encode_photo, read_photo, write_photo
 from darkside_cli.data.listing import TranslationJob
 from darkside_cli.engine.pipeline import GRACE_S, Pending, Pipeline, Stages
+from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.gan.compare import sheet_path, side_by_side
 
@@ -142,7 +143,13 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         if self._options.compare:
             # Of the result as it lies in its file, also where this run has just written it: a sheet that an
             # interrupted run or another process left to be made is then the same.
-            sheet = side_by_side(loaded.pixels, read_photo(job.target).pixels)
+            try:
+                written = read_photo(
+                    job.target, max_pixels=self._options.max_pixels, max_seconds=self._options.max_seconds
+                )
+            except ImageError as error:
+                raise ImageError(f"no sheet of {job.target}: {error.message}", hint=error.hint) from error
+            sheet = side_by_side(loaded.pixels, written.pixels)
             like = replace(loaded, alpha=None, exif=None)
             write_photo(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
 

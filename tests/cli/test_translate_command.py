@@ -526,6 +526,9 @@ def test_what_cannot_go_through_pipes_is_told_before_anything_is_loaded(
         assert "does not go with -o -" in refused(photo, "-o", "-", option)
     assert "did you mean png" in refused(photo, "-o", "-", "--format", "pgn")
     assert "--json and --jsonl" in refused(b"a.jpg\n", "--json", "--jsonl")
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.MOV").touch()
+    assert "no images in clips, but videos; take frames out first" in refused(b"", "clips")
     assert "a video" in refused(b"\0\0\0\x18ftypisom" + bytes(60), "-", "-o", "-")
     told = refused(b"", "https://example.org/street.jpg")
     assert "https://example.org/street.jpg is a URL" in told

@@ -93,6 +93,12 @@ def test_names_stay_names_whatever_they_begin_with(first: bytes) -> None:
     assert list(iter_path_tokens(image_or_names(io.BytesIO(b""))[1], False)) == []
 
 
+@pytest.mark.parametrize("data", [b"PK\3\4\x14\0\0\0\x08\0", b"%PDF\0\1", b"\x1f\x8b\x08\0\0\0\0\0\0\3K"])
+def test_other_files_are_neither(data: bytes) -> None:
+    with pytest.raises(UsageError, match="neither an image"):
+        image_or_names(io.BytesIO(data + bytes(60)))
+
+
 def test_more_than_memory_should_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded("PNG")
     monkeypatch.setattr(piped, "LARGEST_IMAGE_BYTES", len(data))

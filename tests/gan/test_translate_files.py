@@ -219,6 +219,16 @@ def test_sheets_lie_under_the_names_of_their_results_and_are_known_by_their_size
     assert not is_sheet(sheet)
 
 
+def test_a_result_that_cannot_be_read_for_its_sheet_is_named(jobs: list[TranslationJob]) -> None:
+    jobs[0].target.parent.mkdir()
+    jobs[0].target.write_bytes(b"mine")
+    events: list[Event] = []
+    translate_files(jobs[:1], Inverter(), options=FileOptions(compare=True), emit=events.append)
+    (failure,) = [event for event in events if isinstance(event, ItemFailed)]
+    assert f"no sheet of {jobs[0].target}: it is not an image" in failure.reason
+    assert jobs[0].target.read_bytes() == b"mine"
+
+
 def test_a_result_survives_a_sheet_that_cannot_be_written(jobs: list[TranslationJob]) -> None:
     sheet_path(jobs[0].target).mkdir(parents=True)
     summary = translate_files(jobs[:1], Inverter(), options=FileOptions(compare=True))
