@@ -137,6 +137,7 @@ def extract(
     target = _target(output, format)
     format_of(target, format)
 
+    session.announce(f"getting ready to describe images with {model}")
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.engine.distributed import Ranks
     from darkside_cli.retrieval.extract import ExtractOptions, extract_files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ def finetune(
     settings = resolved.value
     run = output if output is not None else session.root.experiments / "finetune" / run_name(settings)
     training.check_run(run)
+    session.announce(f"{run_name(settings)}: getting ready to train in {os.fsdecode(run)}")
     if nproc is not None and nproc > 1:
         obtain_for(session, settings, download=download)
         return training.start_processes(nproc)

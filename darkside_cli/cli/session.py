@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
+from darkside_cli.cli.errors import say
 from darkside_cli.cli.help_pages import ADVANCED, DATA, Command, metavar_of
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer
@@ -94,6 +95,14 @@ class Session:
         if not self.offline:
             return ""
         return "--offline was given" if "--offline" in sys.argv else "DARKSIDE_OFFLINE is set"
+
+    def announce(self, text: str) -> None:
+        """Say on a terminal what begins, before what takes seconds to load is loaded: nobody looks at a blank screen.
+
+        Nothing where it is to be quiet, where stderr is no terminal, and in the processes of a shared work.
+        """
+        if not self.quiet and "RANK" not in os.environ and sys.stderr is not None and sys.stderr.isatty():
+            say(text)
 
     @property
     def root(self) -> DataRoot:

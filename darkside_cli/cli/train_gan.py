@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,6 +169,7 @@ def train_gan(
             "gandtr has no guided generators, so that --layout gandtr cannot write one",
             hint="train without --layout gandtr, or with --set generator.working_px=none",
         )
+    session.announce(f"{resolved.value.method}: getting ready to train in {os.fsdecode(run)}")
     if nproc is not None and nproc > 1:
         _obtain(session, resolved.value, download=download)
         return training.start_processes(nproc)

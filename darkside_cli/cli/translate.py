@@ -209,6 +209,7 @@ def translate(
     generator, name = model, MODELS.get(model).name if model in MODELS else model
 
     def load() -> Translator:
+        session.announce(f"getting ready to translate with {name}")
         from darkside_cli.gan.translate import load_generator
 
         translator = load_generator(

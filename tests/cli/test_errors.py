@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from darkside_cli.cli.errors import explain, one_line, report
+from darkside_cli.cli.session import Session
 from darkside_cli.errors import (
     CheckpointError,
     ConfigError,
@@ -76,3 +82,46 @@ def test_a_closed_pipe_is_not_talked_about(
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # report() replaces it; restored afterwards
     assert report(BrokenPipeError(), debug=False) == 1
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["translate", "a.png", "--model", "darkside-mini"],
+        ["extract", "a.png", "--model", "net.safetensors", "-o", "x.npz"],
+        ["train-gan", "--preset", "tiny", "--data", "nightfall", "-o", "run"],
+        ["finetune", "--data", "places", "--init", "random", "--augment", "none", "-o", "run"],
+    ],
+)
+def test_a_word_comes_before_torch_is_loaded(words: list[str], tmp_path: Path) -> None:
+    """Loading it takes seconds, in which nothing else can be said."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "net.safetensors").write_bytes(b"")
+    (tmp_path / "places").mkdir()
+    code = (
+        "import sys\n"
+        "from darkside_cli.cli.session import Session\n"
+        "def announce(self, text):\n"
+        "    print('torch' in sys.modules, text)\n"
+        "    raise SystemExit(7)\n"
+        "Session.announce = announce\n"
+        "from darkside_cli.cli.app import main\n"
+        "main()"
+    )
+    environment = {**os.environ, "DARKSIDE_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path,
+                          env=environment, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout.split(" ")[0]) == (7, "False"), done.stderr
+    assert "getting ready" in done.stdout
+
+
+def test_nothing_is_announced_where_nobody_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Session().announce("begins")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    Session(quiet=True).announce("begins")
+    assert capsys.readouterr().err == ""
+    Session().announce("begins")
+    assert "begins" in capsys.readouterr().err
