@@ -27,6 +27,16 @@ if (
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked "gpu" are skipped where there is none, also when they are asked for (``-m gpu``)."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
 CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"
 
 

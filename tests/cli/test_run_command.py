@@ -24,6 +24,13 @@ from darkside_cli.compat.scenario_plan import PlannedStep
 from darkside_cli.errors import UsageError
 
 FILES = golden.DATA / "files"
+
+
+def a_picture() -> Path:
+    """Any picture of the golden set, which may be another one with other names."""
+    return FILES / "translate" / golden.load_case("translate").params["names"][0]
+
+
 SFM = "data/train/retrieval-SfM-120k"
 
 SMALL = """
@@ -259,7 +266,7 @@ def test_output_translates_the_images_that_are_named(
         assert np.abs(ours - theirs).max() <= 1
         assert np.abs(ours - theirs).mean() < 0.02
     # Again: what is there is not made anew. A name that leads nowhere is named, the others are done.
-    say_names("one.png", "nowhere.png")  # type: ignore[operator]
+    say_names(case.params["names"][0], "nowhere.png")  # type: ignore[operator]
     again = run_here("run", "output", "iccv23/train/cyclegan.yml", folder, "--json")
     assert again.returncode == 1
     step = json.loads(again.stdout)["steps"][0]
@@ -271,10 +278,10 @@ def test_output_finds_names_and_never_overwrites_inputs(
     run_here: RunHere, root: Path, tmp_path: Path, say_names: object, generator_file: Path
 ) -> None:
     """Ids of retrieval-SfM images, paths from the working directory, absolute ones; an empty pipe is nothing to do."""
-    shutil.copy(FILES / "translate" / "one.png", tmp_path / "here.png")
+    shutil.copy(a_picture(), tmp_path / "here.png")
     absolute = tmp_path / "elsewhere" / "two.png"
     absolute.parent.mkdir()
-    shutil.copy(FILES / "translate" / "one.png", absolute)
+    shutil.copy(a_picture(), absolute)
     before = absolute.read_bytes()
     identity = next(path.name for path in (root / SFM / "ims").rglob("*") if path.is_file())
     model = f"output.1_output.network.path={generator_file}"
@@ -460,7 +467,7 @@ def test_shrunken_trainings_run_and_are_used_at_once(
     output = run_here("run", "output", *scenario)
     assert output.returncode == 0, output.stderr
     assert Path(output.stdout.strip()) == root / "outputs" / "small" / f"{name}.png"
-    direct = run_here("translate", "--model", run, FILES / "translate" / "one.png", "-o", tmp_path / "night")
+    direct = run_here("translate", "--model", run, a_picture(), "-o", tmp_path / "night")
     assert direct.returncode == 0, direct.stderr
 
     tuned = run_here("run", "finetune", *scenario, "--no-download")
@@ -477,9 +484,7 @@ def test_shrunken_trainings_run_and_are_used_at_once(
         "--image-size", "160",
     )  # fmt: skip
     assert evaluated.stdout.splitlines()[-1] == table[-1]
-    extracted = run_here(
-        "extract", "--model", folder, "--no-whiten", FILES / "resize" / "im0.png", "-o", tmp_path / "d.h5"
-    )
+    extracted = run_here("extract", "--model", folder, "--no-whiten", a_picture(), "-o", tmp_path / "d.h5")
     assert extracted.returncode == 0, extracted.stderr
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from darkside_cli.compat.key_maps import config_from_reference
+from darkside_cli.compat.scenario_values import DEFAULT_SCALES
 from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.registry import resolve
 
@@ -144,3 +145,12 @@ def statistics(tensor: Tensor | Array) -> list[float]:
     """Mean, population standard deviation and L2 norm in float64."""
     values = np.asarray(tensor.detach() if isinstance(tensor, Tensor) else tensor, dtype=np.float64)
     return [float(values.mean()), float(values.std()), float(np.sqrt((values**2).sum()))]
+
+
+def crop(case: Case) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Size (width, height) and scales of the random crop that a case's ``params`` name."""
+    kind, sides, *scales = case.params["crop"].split(":")
+    assert kind == "scalecrop"
+    width, height = map(int, sides.split("_"))
+    low, high = map(float, scales[0].split("_")) if scales else DEFAULT_SCALES
+    return (width, height), (low, high)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden import DATA, load_case
+from golden import DATA, crop, load_case
 
 from darkside_cli.compat.key_maps import config_from_reference
 from darkside_cli.data.unpaired import UnpairedConfig, UnpairedImages
@@ -42,7 +42,7 @@ def test_first_batch_of_a_training_run() -> None:
     data = UnpairedImages(
         _config(size=run["size"], batch_size=run["batch_size"]),
         seed=run["training_seed"],
-        crop_stream=lambda epoch: random.Random(1000 + epoch),
+        crop_stream=lambda epoch: random.Random(int(run["python_random_seed"].split()[0]) + epoch),
     )
     batch = next(iter(data.epoch(0)))
     entry = METHODS.get("cyclegan")
@@ -74,10 +74,14 @@ def test_first_batch_of_a_training_run() -> None:
 
 
 def _config(**values: Any) -> UnpairedConfig:
-    crop = load_case("training_run").params["crop"]
-    assert crop == "scalecrop:32_32:0.8_1"
+    crop_px, scale = crop(load_case("training_run"))
     return UnpairedConfig(
-        day=SFM / "train_day.txt", night=SFM / "train_night.txt", images=SFM / "ims", crop_px=32, **values
+        day=SFM / "train_day.txt",
+        night=SFM / "train_night.txt",
+        images=SFM / "ims",
+        crop_px=crop_px,
+        scale=scale,
+        **values,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from darkside_cli.compat.bracketed import split_outside_brackets
 from darkside_cli.compat.published_scenarios import find_scenario, published_scenarios
-from darkside_cli.compat.scenario import load_scenario
+from darkside_cli.compat.scenario import Scenario, load_scenario
 from darkside_cli.compat.scenario_plan import jsonable
 from darkside_cli.compat.scenario_resolve import TargetResolver, resolve_target
 from darkside_cli.compat.scenario_steps import translate_step
@@ -19,7 +19,22 @@ from darkside_cli.errors import DarksideError
 
 SEMANTICS = golden.load_case("yaml_semantics").values
 RESOLVED = golden.load_case("resolved_scenarios").values
-ALL = [key for key in RESOLVED if key.endswith("/all")]
+#: Recorded targets in which the reference fine-tunes before it trains what that needs: a fault of its order.
+TRAINING, TUNING = "1_train_augment", "1_finetune_embed"
+DISORDERED = [
+    key
+    for key, steps in RESOLVED.items()
+    if [s["step"] for s in steps if s["step"] in (TRAINING, TUNING)] == [TUNING, TRAINING]
+]
+
+
+def _published(key: str) -> tuple[Scenario, str]:
+    """Scenario and target of a recorded key; another set may have scenarios that are not shipped, and fewer."""
+    folder, name, target = key.split("/")
+    file = f"iccv23/{folder}/{name}.yml"
+    if golden.OTHER_SET and file not in published_scenarios():
+        pytest.skip(f"{file} is not shipped")
+    return load_scenario([file]), target
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +51,17 @@ def test_files_are_put_together(case: dict[str, Any]) -> None:
     assert load_scenario(case["arguments"]).plain() == case["result"]
 
 
+def _resolve_all(case: dict[str, Any]) -> None:
+    """Load a case's files and resolve its target, or all that there are."""
+    scenario = load_scenario(case["arguments"])
+    for target in [case["target"]] if "target" in case else scenario.targets():
+        resolve_target(scenario, target)
+
+
 @pytest.mark.parametrize("case", SEMANTICS["errors"], ids=_name)
 def test_mistakes_are_told_with_file_and_line(case: dict[str, Any]) -> None:
-    with pytest.raises(DarksideError, match=r"\.yml:\d+: main\.") as raised:
-        resolve_target(load_scenario(case["arguments"]), "main")
+    with pytest.raises(DarksideError, match=r"\.yml:\d+: \w+\.") as raised:
+        _resolve_all(case)
     assert raised.value.hint or "list of" in raised.value.message
 
 
@@ -78,8 +100,7 @@ def test_lists_are_split_outside_of_brackets(text: str, parts: list[str]) -> Non
 
 @pytest.mark.parametrize("key", RESOLVED)
 def test_published_scenarios_resolve(key: str) -> None:
-    part, name, target = key.split("/")
-    scenario = load_scenario([f"iccv23/{part}/{name}.yml"])
+    scenario, target = _published(key)
     found = [
         {"step": step.name, "function": step.function, "parameters": jsonable(step.plain())}
         for step in resolve_target(scenario, target, order="original")
@@ -93,28 +114,30 @@ def test_every_recorded_target_is_published_and_no_other() -> None:
         for name in published_scenarios()
         for target in load_scenario([name]).targets()
     }
-    assert published == set(RESOLVED)
+    if golden.OTHER_SET:
+        assert published & set(RESOLVED)
+    else:
+        assert published == set(RESOLVED)
     assert all(find_scenario(name).is_file() for name in published_scenarios())
 
 
-@pytest.mark.parametrize("key", ALL)
+@pytest.mark.parametrize("key", DISORDERED)
 def test_our_order_trains_before_it_fine_tunes(key: str) -> None:
     """The reference's order of ``all`` is a fault; ours is the same steps, mended, and it says so."""
-    part, name, target = key.split("/")
-    resolver = TargetResolver(load_scenario([f"iccv23/{part}/{name}.yml"]), target, outputs_known=False)
+    scenario, target = _published(key)
+    resolver = TargetResolver(scenario, target, outputs_known=False)
     recorded = [step["step"] for step in RESOLVED[key]]
     assert sorted(resolver.order) == sorted(recorded)
-    assert resolver.order.index("1_train_augment") < resolver.order.index("1_finetune_embed")
-    assert recorded.index("1_train_augment") > recorded.index("1_finetune_embed")
-    assert "1_train_augment runs before 1_finetune_embed" in resolver.notes()[0]
-    rest = [step for step in resolver.order if not step.startswith("1_")]
-    assert rest == [step for step in recorded if not step.startswith("1_")]
+    assert resolver.order.index(TRAINING) < resolver.order.index(TUNING)
+    assert f"{TRAINING} runs before {TUNING}" in resolver.notes()[0]
+    rest = [step for step in resolver.order if step not in (TRAINING, TUNING)]
+    assert rest == [step for step in recorded if step not in (TRAINING, TUNING)]
 
 
 @pytest.mark.parametrize("key", RESOLVED)
 def test_every_key_of_published_scenarios_is_translated(key: str) -> None:
-    part, name, target = key.split("/")
-    for step in resolve_target(load_scenario([f"iccv23/{part}/{name}.yml"]), target):
+    scenario, target = _published(key)
+    for step in resolve_target(scenario, target):
         translated = translate_step(step)
         assert [str(problem) for problem in translated.problems] == []
         assert translated.step is not None
