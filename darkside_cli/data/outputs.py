@@ -97,7 +97,10 @@ def tried_out(folder: str) -> tuple[bool, bool]:
     try:
         os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # noqa: PTH118
         try:
-            others = (name.upper(), unicodedata.normalize("NFD", name))
+            others = (
+                name.replace(TEMPORARY_PREFIX, TEMPORARY_PREFIX.upper()),
+                unicodedata.normalize("NFD", name),
+            )
             case, form = (os.path.lexists(os.path.join(folder, other)) for other in others)  # noqa: PTH118
         finally:
             os.unlink(os.path.join(folder, name))  # noqa: PTH108, PTH118
