@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_MOST = 1 << 22
+_MOST_VALUES, _MOST_CHARACTERS = 100_000, 1 << 22
 _DEEPEST = 64
 
 
@@ -26,12 +26,13 @@ def plain_copy(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_small(value: Any) -> None:
     """See that values, each counted as often as it is named, and characters of texts are not too many, nor too deep."""
-    pending, found = [(value, 0)], 0
+    pending, values, characters = [(value, 0)], 0, 0
     while pending:
         each, depth = pending.pop()
-        found += 1 + (len(each) if isinstance(each, (str, bytes, Mapping, list, tuple)) else 0)
-        if found > _MOST:
-            raise ValueError(f"more than {_MOST:,} values")
+        values += 1 + (len(each) if isinstance(each, (Mapping, list, tuple)) else 0)
+        characters += len(each) if isinstance(each, (str, bytes)) else 0
+        if values > _MOST_VALUES or characters > _MOST_CHARACTERS:
+            raise ValueError(f"more than {_MOST_VALUES:,} values or {_MOST_CHARACTERS:,} characters")
         if depth > _DEEPEST:
             raise ValueError(f"nested more than {_DEEPEST} levels deep")
         if isinstance(each, Mapping):

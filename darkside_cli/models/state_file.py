@@ -143,10 +143,10 @@ def _check_zip(path: Path) -> None:
 def _check_legacy(path: Path) -> None:
     """See that a file that begins as a pickle is torch's old container, and not any pickle."""
     data = path.read_bytes()
-    check_description(path, data)
     if not _ends(data):
         raise CheckpointError(f"{path} is damaged or incomplete: it ends too early", hint=_AGAIN)
     if any(argument == _LEGACY_MAGIC for _, argument, _ in pickletools.genops(data)):
+        check_description(path, data)
         return
     asked = [name for name in pickle_globals(data) if not _is_harmless(name)]
     if any(not name.startswith("numpy") for name in asked):

@@ -27,6 +27,7 @@ PICKLES_IN_LEGACY = 5
 #: may take a hundred times its bytes.
 _MAX_DESCRIPTION_BYTES = 1 << 23
 _MAX_HEADER = 1 << 24
+_MAX_OPCODES = 1_000_000
 #: Weights are hardly packed smaller than they are. What unpacks to more than so many times its bytes was made to fill
 #: the memory, small files apart.
 _MOST_UNPACKED, _SMALL_BYTES = 8, 1 << 26
@@ -58,21 +59,21 @@ def check_description(path: Path, data: bytes) -> None:
 
     Raises CheckpointError.
     """
-    if _description_bytes(data) > _MAX_DESCRIPTION_BYTES:
-        raise _oversized(path, f"more than {human_size(_MAX_DESCRIPTION_BYTES)} describe its tensors")
+    if _is_too_long(data):
+        raise _oversized(path, "what describes its tensors is longer than of any network")
 
 
-def _description_bytes(data: bytes) -> int:
-    """Length of the pickles that ``data`` begins with; counting ends at damage, and where there are too many."""
-    stream = BytesIO(data)
+def _is_too_long(data: bytes) -> bool:
+    stream, opcodes = BytesIO(data), 0
     try:
         for _ in range(PICKLES_IN_LEGACY):
             for _, _, position in pickletools.genops(stream):
-                if (position or 0) > _MAX_DESCRIPTION_BYTES:
-                    return position or 0
-    except Exception:  # the end, or damage
-        return stream.tell()
-    return stream.tell()
+                opcodes += 1
+                if opcodes > _MAX_OPCODES or (position or 0) > _MAX_DESCRIPTION_BYTES:
+                    return True
+    except Exception:  # the end, or damage, which others tell
+        return False
+    return False
 
 
 def read_header(text: str) -> Mapping[str, Any]:

@@ -111,10 +111,10 @@ def test_packed_checkpoints_that_are_honest(tmp_path: Path) -> None:
 
 def test_old_containers_with_a_description_beyond_all_networks(tmp_path: Path) -> None:
     parts = [0x1950A86A20F9469CFC6C, 1001, {}]
-    content = b"\x80\x02" + b"}0" * (5 * MEGABYTE) + b"N."
+    content = b"\x80\x02" + b"}0" * MEGABYTE + b"N."
     path = tmp_path / "old.pth"
     path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts) + content)
-    with pytest.raises(CheckpointError, match=r"more than 8\.4 MB describe its tensors"):
+    with pytest.raises(CheckpointError, match="what describes its tensors is longer than of any network"):
         open_checkpoint(path)
 
 
