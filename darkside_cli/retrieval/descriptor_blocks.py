@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
-from darkside_cli.regular_file import require_regular
+from darkside_cli.regular_file import NotRegularError, require_regular
 from darkside_cli.stated_size import DEFLATE_RATIO, require_possible_size
 
 #: Name of the table in files that have names for things.
@@ -100,8 +100,10 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
+    except NotRegularError as error:
+        raise DescriptorFileError(f"cannot read {path}: {error.strerror}", hint="name a file") from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise DescriptorFileError(
             f"cannot read {path}: {reason}", hint="make or get the file again"
         ) from error

@@ -45,9 +45,11 @@ def require_scales(scales: Sequence[float], text: str | None = None) -> None:
     if not scales or len(scales) > MOST:
         raise ConfigError(f"{shown}: there are 1 to {MOST}, not {len(scales)}", hint=_HINT)
     for scale in scales:
-        if not isinstance(scale, (int, float)) or not SMALLEST <= scale <= LARGEST:  # nan is neither
+        number = isinstance(scale, (int, float))
+        if not number or not SMALLEST <= scale <= LARGEST:  # nan is neither
+            what = f"{scale:g}" if number else repr(scale)
             raise ConfigError(
-                f"{shown}: each is from {SMALLEST:g} to {LARGEST:g}, and {scale} is not", hint=_HINT
+                f"{shown}: each is from {SMALLEST:g} to {LARGEST:g}, and {what} is not", hint=_HINT
             )
 
 

@@ -54,6 +54,12 @@ def test_no_scales(text: str) -> None:
         parse_scales(text)
 
 
+@pytest.mark.parametrize("text", ["1e9", "8.1", "1,0.001", "1e-30", ",".join(["1"] * 17)])
+def test_scales_beyond_their_bounds(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"each is from 0\.01 to 8|there are 1 to 16, not 17"):
+        parse_scales(text)
+
+
 def test_whitening_beside_a_checkpoint(tmp_path: Path, root: DataRoot) -> None:
     path = write_small_descriptor(tmp_path / "net.safetensors", clahe={"clip_limit": 2.0, "grid_size": 4})
     loaded = load_model(path, root=root)
