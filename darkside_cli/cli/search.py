@@ -173,6 +173,7 @@ def search(
     that hloc wrote: that does not say how it was made, so name --model, and --no-whiten or others as it was made
     with.
     """
+    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import open_descriptors
 
     if gallery is not None:
@@ -180,6 +181,7 @@ def search(
     if whiten is not None and not whiten and whitening is not None:
         raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
     equalise = None if clahe is None else parse_clahe(clahe)
+    wanted_scales = None if scales is None else parse_scales(scales)
     stored = open_descriptors(index)
     given = list_images(options.input_paths(queries, null=null), recursive=recursive)
     jobs = make_jobs(given, boxes)
@@ -191,12 +193,11 @@ def search(
 
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.retrieval.doubts import doubts_of_index
-    from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.search import QuerySettings, describer_for, own_names, require_backend
 
     require_backend(backend)
     settings = QuerySettings(
-        scales=None if scales is None else parse_scales(scales),
+        scales=wanted_scales,
         whiten=whitening if whitening is not None else whiten,
         dim=dim,
         clahe=equalise,
