@@ -50,7 +50,7 @@ class KeepsTheSize(nn.Module):
         # While a network is traced, sides are tensors, and only operations of tensors are recorded.
         wanted = torch.clamp(torch.as_tensor(side), min=self.minimum_px)
         surplus = wanted + torch.remainder(-wanted, self.multiple) - side
-        return surplus if torch.jit.is_tracing() else int(surplus)
+        return surplus if isinstance(side, Tensor) else int(surplus)
 
 
 def export_generator(
