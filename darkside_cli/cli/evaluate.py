@@ -257,6 +257,10 @@ def evaluate(
                     more.require_dim(describer.dim, describer.name)
             for benchmark in benchmarks:
                 if describer is not None:
+                    for notice in doubts.doubts_of_pictures(
+                        benchmark.truth, describer.learned_from, describer.name
+                    ):
+                        progress.emit(notice)
                     own = replace(read, upright=benchmark.upright)
                     rows = core.describe_benchmark(
                         benchmark.truth,

@@ -69,6 +69,7 @@ class Describer:
 
     The model given is left as it is; what is done to its weights later has no effect on the features.
     ``metadata`` says where the model comes from, as JSON-able values; it is recorded with descriptors.
+    ``learned_from`` are records of pictures (:mod:`darkside_cli.retrieval.seen`) by what was done with them.
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Describer:
         precision: str = "fp32",
         name: str = "descriptor",
         metadata: Mapping[str, Any] | None = None,
+        learned_from: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self.metadata = dict(metadata or {})
+        self.learned_from = dict(learned_from or {})
         self.device = torch.device(device)
         self.precision: Precision = pick_precision(precision, self.device)
         self.dim = model.dim

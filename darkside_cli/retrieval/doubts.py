@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from darkside_cli.errors import UsageError
 from darkside_cli.evaluation.ground_truth import GroundTruth
 from darkside_cli.events import Notice
+from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.benchmark import EvaluationResult
 from darkside_cli.retrieval.descriptor_blocks import Block
 from darkside_cli.retrieval.evaluate import BenchmarkRows
@@ -88,6 +90,20 @@ def doubts_of_result(result: EvaluationResult) -> Iterator[Notice]:
     """Why there is no figure at all."""
     if not any(score.judged for score in result.protocols):
         yield _warning(f"{result.dataset}: no query has a right image in the ground truth: nothing to judge")
+
+
+def doubts_of_pictures(
+    truth: GroundTruth, learned_from: Mapping[str, Any], name: str = "the model"
+) -> Iterator[Notice]:
+    """A warning where the benchmark's pictures are among those that the model was trained or whitened on."""
+    paths = [truth.image_path(each) for each in (*truth.database, *(query.name for query in truth.queries))]
+    for what, known in learned_from.items():
+        found, asked = seen.seen(known, dict.fromkeys(paths)) if known else (0, 0)
+        if found:
+            yield _warning(
+                f"{name} was {what} on {found / asked:.0%} of the pictures of {truth.name}: the figures say little "
+                "about others"
+            )
 
 
 def some(names: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from darkside_cli.models.architectures import ARCHITECTURES
 from darkside_cli.models.backbones import smallest_side_px
 from darkside_cli.models.retrieval_net import RetrievalNet
 from darkside_cli.models.weights import save_checkpoint
+from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
 from darkside_cli.retrieval.finetune_stages import (
@@ -102,7 +103,10 @@ def prepare_finetune(
         "validation": None if sets.validation is None else sets.validation.describe(),
     }
     task = DescriptorTask(
-        config, network, device=device, facts={"backbone": network_config.backbone, **facts}
+        config,
+        network,
+        device=device,
+        facts={"backbone": network_config.backbone, **facts, seen.KEY: seen.record(sets.training.paths)},
     )
     workers = sets.workers
     together = None if device.type == "cpu" else 32

@@ -31,6 +31,7 @@ from darkside_cli.models.whitening import save_whitening
 from darkside_cli.retrieval.benchmark import score
 from darkside_cli.retrieval.config import PUBLISHED_SET, FinetuneConfig
 from darkside_cli.retrieval.describer import Describer
+from darkside_cli.retrieval.doubts import doubts_of_pictures
 from darkside_cli.retrieval.evaluate import (
     Benchmark,
     ScoreLine,
@@ -150,6 +151,8 @@ class FinetuneRun:
         describer = self._describer(options.scales, whiten=whiten)
         read = self._read(options.image_size_px, upright=benchmark.upright)
         keep = self._kept("evaluation", name, describer, read)
+        for notice in doubts_of_pictures(benchmark.truth, describer.learned_from, describer.name):
+            emit(notice)
         rows = describe_benchmark(benchmark.truth, describer, options=read, keep=keep, emit=emit)
         truth, rows = without_broken_queries(benchmark.truth, rows)
         result = score(rows.database, rows.queries, truth, device=self.device)

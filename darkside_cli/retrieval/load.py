@@ -18,6 +18,7 @@ from darkside_cli.models.catalog import ModelEntry, how_to_get
 from darkside_cli.models.locate import locate
 from darkside_cli.models.weights import Checkpoint
 from darkside_cli.models.whitening import Whitening
+from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.describer import Describer
 from darkside_cli.retrieval.descriptor import DescriptorModel
 from darkside_cli.retrieval.scales import PAPER_SCALES, SINGLE_SCALE
@@ -33,13 +34,15 @@ class LoadedDescriptor:
     """A model, and where it comes from.
 
     ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is
-    JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens.
+    JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records
+    of the pictures (:mod:`darkside_cli.retrieval.seen`) that it was "trained" and "whitened" on, as far as known.
     """
 
     model: DescriptorModel
     name: str
     entry: ModelEntry | None
     metadata: dict[str, Any] = field(default_factory=dict)
+    learned_from: dict[str, Any] = field(default_factory=dict)
 
 
 def load_model(
@@ -89,7 +92,12 @@ def load_model(
         "reduced_to": dim,
         "clahe": asdict(clahe) if isinstance(clahe, ClaheSettings) else clahe,
     }
-    return LoadedDescriptor(model, entry.name if entry is not None else str(name_or_path), entry, metadata)
+    learned_from = {
+        "trained": checkpoint.metadata.get(seen.KEY),
+        "whitened": whitening.metadata.get(seen.KEY) if whitening is not None else None,
+    }
+    name = entry.name if entry is not None else str(name_or_path)
+    return LoadedDescriptor(model, name, entry, metadata, learned_from)
 
 
 def load_descriptor(
@@ -110,7 +118,12 @@ def load_descriptor(
     chosen = pick_device(device)
     loaded = load_model(name_or_path, root=root, scales=scales, whiten=whiten, dim=dim, clahe=clahe)
     return Describer(
-        loaded.model, device=chosen, precision=precision, name=loaded.name, metadata=loaded.metadata
+        loaded.model,
+        device=chosen,
+        precision=precision,
+        name=loaded.name,
+        metadata=loaded.metadata,
+        learned_from=loaded.learned_from,
     )
 
 

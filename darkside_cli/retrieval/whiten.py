@@ -13,6 +13,7 @@ from darkside_cli.data.tuples import TupleSet, without_broken
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.models.whitening import Whitening, save_whitening
+from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.extract import Rows
 from darkside_cli.retrieval.image_jobs import BatchDescriber, ExtractOptions
 from darkside_cli.retrieval.learn_whitening import learn_whitening, pca_whitening
@@ -98,6 +99,8 @@ def learn(
         )
     learned_from = {"name": source.name, "images": len(source.rows)} if tuples is None else tuples.describe()
     metadata = {**whitening.metadata, "learned_from": learned_from, "descriptors": dict(source.facts)}
+    if tuples is not None:
+        metadata[seen.KEY] = seen.record(tuples.paths)
     return replace(whitening, metadata=metadata)
 
 

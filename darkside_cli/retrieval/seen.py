@@ -1,0 +1,66 @@
+"""Which pictures something was learned from, compactly: enough to say of others whether they were among them.
+
+A picture is known by its size and its first and last kilobytes, whatever it is called. Of very many the smallest
+digests alone are kept: a picture whose digest is not larger than all of them is told for certain, and which ones these
+are is chance, so that their share stands for the others'.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+KEY = "pictures"
+"""Under which a record is in the metadata of a network or a whitening."""
+_MOST, _BYTES, _ENDS = 1024, 6, 4096
+
+
+def record(paths: Iterable[Path]) -> dict[str, Any]:
+    """What to keep of ``paths``, JSON-able: at most some 8 kB. Files that cannot be read are left out."""
+    digests = sorted({digest for path in paths if (digest := _digest(path)) is not None})
+    kept = b"".join(digests[:_MOST])
+    return {"count": len(digests), "digests": base64.b64encode(kept).decode("ascii")}
+
+
+def seen(known: Any, paths: Iterable[Path]) -> tuple[int, int]:
+    """How many of ``paths`` are among the ``known`` (:func:`record`), and of how many that could be told.
+
+    (0, 0) where nothing is known.
+    """
+    digests, complete = _digests(known)
+    if not digests:
+        return 0, 0
+    limit = max(digests)
+    asked = {digest for path in paths if (digest := _digest(path)) is not None}
+    told = asked if complete else {digest for digest in asked if digest <= limit}
+    return len(told & digests), len(told)
+
+
+def _digests(known: Any) -> tuple[set[bytes], bool]:
+    if not isinstance(known, Mapping):
+        return set(), True
+    try:
+        content = base64.b64decode(known["digests"], validate=True)
+        count = int(known["count"])
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return set(), True
+    parts = {content[start : start + _BYTES] for start in range(0, len(content), _BYTES)}
+    return parts, count <= len(parts)
+
+
+def _digest(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            ends = file.read(_ENDS)
+            if size > 2 * _ENDS:
+                file.seek(-_ENDS, os.SEEK_END)
+            ends += file.read(_ENDS)
+    except OSError:
+        return None
+    return hashlib.sha256(f"{size}:".encode() + ends).digest()[:_BYTES]
