@@ -81,7 +81,10 @@ def wrong_content(path: Path, name: str) -> str | None:
     try:
         data = load_pickle(path)
     except DarksideError as error:
-        return f"is refused: {error.message}"
+        reason = error.message.removeprefix(f"{path} ")
+        return (
+            reason.replace("was", "is", 1) if reason.startswith("was refused") else f"is refused: it {reason}"
+        )
     if name.startswith("gnd_"):
         what, keys = "ground truth", ("imlist", "qimlist", "gnd")
         parts = [data]

@@ -280,9 +280,10 @@ def _forget(store: AssetStore, names: Sequence[str]) -> int:
     from darkside_cli.data.upkeep import recorded_paths
 
     known = store.ledger.read().files
+    ours = {path for asset in store.assets for path in recorded_paths(asset)}
     paths: list[str] = []
     for name in names:
-        if name in known:
+        if name in known or name in ours:
             paths.append(name)
         else:
             asset = store.assets.get(
@@ -290,7 +291,8 @@ def _forget(store: AssetStore, names: Sequence[str]) -> int:
             )
             paths += recorded_paths(asset)
     gone = [path for path in paths if path in known]
-    store.ledger.forget(*gone)
+    if gone:
+        store.ledger.forget(*gone)
     say(f"forgot the digests of {len(gone)} files: {', '.join(gone) or 'none were recorded'}")
     return EXIT_DONE
 

@@ -12,13 +12,14 @@ from darkside_cli.cli.asset_table import COLUMNS, SPARE, as_json, row
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_MISSING, EXIT_SOME_FAILED, say
 from darkside_cli.cli.obtain import fetch, open_assets
 from darkside_cli.cli.session import Session, command
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from darkside_cli.data.entries import Asset
+    from darkside_cli.data.local import Failures
     from darkside_cli.data.store import AssetStore
     from darkside_cli.data.upkeep import Verified
 
@@ -159,8 +160,8 @@ def download(
         raise UsageError("nothing to download is named", hint="darkside download --list shows what there is")
     if dry_run:
         return _plan(session, store, wanted, json=json)
-    imported = _import(session, store, from_ or [])
-    return _get(session, store, wanted, imported, keep_archives=keep_archives, json=json)
+    imported, refused = _import(session, store, from_ or [], alone=not wanted)
+    return _get(session, store, wanted, imported, refused, keep_archives=keep_archives, json=json)
 
 
 def _list(session: Session, store: AssetStore, wanted: Sequence[Asset], *, json: bool) -> int:
@@ -250,14 +251,26 @@ def _verified(item: Verified) -> dict[str, Any]:
     }
 
 
-def _import(session: Session, store: AssetStore, sources: Sequence[Path]) -> list[dict[str, Any]]:
+def _import(
+    session: Session, store: AssetStore, sources: Sequence[Path], *, alone: bool
+) -> tuple[list[dict[str, Any]], Failures]:
+    """Take over ``sources``, each for itself, and give what was imported and what was refused.
+
+    Raises the first refusal if nothing else was asked for (``alone``), and nothing could be imported.
+    """
     from darkside_cli.cli.transfers import TransferRenderer
     from darkside_cli.data.local import import_local
 
-    result = []
+    result: list[dict[str, Any]] = []
+    failures: Failures = []
     with TransferRenderer(quiet=session.quiet, verbose=session.verbose) as renderer:
         for source in sources:
-            for item in import_local(store, source.expanduser(), renderer.emit):
+            try:
+                found = import_local(store, source.expanduser(), renderer.emit, failures=failures)
+            except DarksideError as error:
+                failures.append((source, error))
+                continue
+            for item in found:
                 result.append(
                     {
                         "asset": item.asset,
@@ -266,7 +279,12 @@ def _import(session: Session, store: AssetStore, sources: Sequence[Path]) -> lis
                         "left_out": item.left_out,
                     }
                 )
-    return result
+    last = failures.pop() if failures and alone and not result else None
+    for _, error in failures:
+        say(f"{error.message}{f'; {error.hint}' if error.hint else ''}")
+    if last is not None:
+        raise last[1]
+    return result, failures
 
 
 def _get(
@@ -274,6 +292,7 @@ def _get(
     store: AssetStore,
     wanted: Sequence[Asset],
     imported: list[dict[str, Any]],
+    refused: Failures,
     *,
     keep_archives: bool,
     json: bool,
@@ -286,6 +305,7 @@ def _get(
             {
                 "data_dir": store.root,
                 "imported": imported,
+                "refused": [{"path": path, "reason": e.message, "hint": e.hint} for path, e in refused],
                 "complete": [asset.name for asset in complete],
                 "failed": {name: {"reason": e.message, "hint": e.hint} for name, e in failed.items()},
             }
@@ -298,7 +318,7 @@ def _get(
     _tell_incomplete(session, store, imported)
     if failed:
         return EXIT_MISSING
-    return EXIT_SOME_FAILED if any(item["left_out"] for item in imported) else EXIT_DONE
+    return EXIT_SOME_FAILED if refused or any(item["left_out"] for item in imported) else EXIT_DONE
 
 
 def _paths(store: AssetStore, assets: Sequence[Asset]) -> list[Path]:

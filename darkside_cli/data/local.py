@@ -17,7 +17,7 @@ from darkside_cli.data.entries import Archive, ImageSet
 from darkside_cli.data.inventory import find_images
 from darkside_cli.data.soundness import hashed, wrong_digest, wrong_form
 from darkside_cli.data.store import AssetStore
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, Notice, TransferFinished, ignore
 from darkside_cli.remote import RemoteFile
 
@@ -39,22 +39,35 @@ class Imported:
     left_out: int = 0
 
 
+#: What of a folder could not be taken over, and why.
+Failures = list[tuple[Path, DarksideError]]
+
+
 def import_local(
-    store: AssetStore, source: Path, emit: Emit = ignore, stop: threading.Event | None = None
+    store: AssetStore,
+    source: Path,
+    emit: Emit = ignore,
+    stop: threading.Event | None = None,
+    failures: Failures | None = None,
 ) -> list[Imported]:
     """Take over ``source``: an archive of images, an archive or folder of such archives, images, a file.
 
     It is copied or unpacked, never moved. Archives and files are recognised by their names, else archives
     and folders by the names of the images in them.
 
+    Of a folder, what is refused goes into ``failures``, if that is given, and the rest is taken over all the same.
+
     Raises MissingAssetError if there is no such file, ArchiveError if an archive is refused, UsageError if
     it is nothing we know, or is not the published file.
     """
     stop = stop or threading.Event()
+    store.ledger.read()  # a damaged one is told before anything is unpacked
     if source.is_dir():
-        found = list(_import_folder(store, source, emit, stop))
+        found = list(_import_folder(store, source, emit, stop, failures))
     elif source.is_file():
         found = _import_file(store, source, emit, stop)
+    elif source.exists():
+        raise UsageError(f"{source} is a pipe or a device", hint="name a file or a folder")
     else:
         raise MissingAssetError(f"there is no file {source}", hint="check the path")
     for asset in store.assets:
@@ -81,20 +94,29 @@ def _import_file(store: AssetStore, source: Path, emit: Emit, stop: threading.Ev
     return _by_content(store, source, images, emit, stop)
 
 
-def _import_folder(store: AssetStore, source: Path, emit: Emit, stop: threading.Event) -> Iterator[Imported]:
+def _import_folder(
+    store: AssetStore, source: Path, emit: Emit, stop: threading.Event, failures: Failures | None
+) -> Iterator[Imported]:
     """Everything in a folder that has a known name; and if its pictures are of a known set, those."""
     known = set(_known_names(store))
     images: Counter[str] = Counter()
+    some = False
     for path in sorted(source.rglob("*")):
         if path.is_symlink() or not path.is_file():
             continue
         if path.name in known:
-            yield from _import_file(store, path, emit, stop)
+            some = True
+            try:
+                yield from _import_file(store, path, emit, stop)
+            except DarksideError as error:
+                if failures is None:
+                    raise
+                failures.append((path, error))
         else:
             images.update(_sets_of(store, path.absolute().parts))
     if images:
         yield from _by_content(store, source, images, emit, stop)
-    elif not any(path.name in known for path in source.rglob("*")):
+    elif not some:
         raise UsageError(f"nothing in {source} is known", hint=f"known: {', '.join(_known_names(store))}")
 
 

@@ -49,14 +49,28 @@ def read_mirrors(values: Iterable[str] = (), environment: str | None = None) -> 
     second". Raises ConfigError for a value that is none of these.
     """
     text = os.environ.get(VARIABLE, "") if environment is None else environment
-    named = [*values, *([text] if Path(text).exists() else text.split())]
+    named = [*values, *([text] if _there(text) is not None else text.split())]
     result: list[Mirror] = []
     for value in filter(None, named):
-        if urlsplit(value).scheme.lower() not in _SCHEMES and Path(value).expanduser().is_file():
-            result.extend(_read_list(Path(value).expanduser()))
+        path = None if _scheme(value) in _SCHEMES else _there(value)
+        if path is not None and path.is_file():
+            result.extend(_read_list(path))
         else:
             result.append(Mirror(_checked(value, "mirror")))
     return tuple(dict.fromkeys(result))
+
+
+def _there(text: str) -> Path | None:
+    """Path that ``text`` names, if there is something; None for what no path can be."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown user's home
+        return None
+
+
+def _scheme(address: str) -> str:
+    return address.partition(":")[0].lower() if ":" in address else ""
 
 
 def local_path(address: str) -> Path | None:
@@ -71,7 +85,13 @@ def local_path(address: str) -> Path | None:
 
 def _read_list(path: Path) -> list[Mirror]:
     result = []
-    for number, line in enumerate(read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8").splitlines(), 1):
+    try:
+        text = read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"mirror: {path} is no list of mirrors", hint="one mirror a line, or: PREFIX MIRROR"
+        ) from error
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#", 1)[0].split()
         where = f"{path}, line {number}"
         if len(words) > 2:
@@ -82,9 +102,16 @@ def _read_list(path: Path) -> list[Mirror]:
 
 
 def _checked(value: str, where: str) -> str:
-    if urlsplit(value).scheme.lower() in _SCHEMES:
+    if _scheme(value) in _SCHEMES:
+        try:
+            parts = urlsplit(value)
+            wrong = parts.scheme.lower() != "file" and not (parts.hostname and parts.port != 0)
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ConfigError(f"{where}: {value} is no address", hint="give https://HOST/PATH")
         return value
-    path = local_path(value)
+    path = _there(value)
     if path is None or not path.is_dir():
         raise ConfigError(
             f"{where}: {value} is neither an address nor a folder nor a list file",

@@ -58,7 +58,8 @@ SMALLEST_IMAGE = 20
 def _is_prose(head: bytes) -> bool:
     """Whether a file begins with words, as a server's excuse does; a pickle in text has a line for each opcode."""
     first, _, _ = head.partition(b"\n")
-    return b" " in first.strip() and all(byte in _PRINTABLE for byte in head)
+    worded = b" " in first.strip() or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    return worded and all(byte in _PRINTABLE for byte in head.removeprefix(b"\xef\xbb\xbf"))
 
 
 def wrong_form(path: Path, name: str | None = None) -> str | None:
@@ -136,7 +137,7 @@ def not_an_image(path: Path) -> str | None:
 
     size = path.stat().st_size
     if size < SMALLEST_IMAGE:
-        return f"it has {size} bytes" if size else "it is empty"
+        return "it is empty" if not size else f"it has only {size} byte{'s' if size > 1 else ''}"
     try:
         with path.open("rb") as stream:
             identify(stream).close()

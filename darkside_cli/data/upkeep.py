@@ -231,7 +231,9 @@ def _verify_images(
     state = store.inventory.images(images, deep=True)
     if bad or state.status != COMPLETE:
         words = [f"{len(bad)} images are damaged or gone ({', '.join(bad[:3])})"] if bad else []
-        words += [f"images are missing ({', '.join(state.lacking[:3])})"] if state.status != COMPLETE else []
+        if state.status != COMPLETE:
+            count = f"{len(files)} of {images.count:,} are there" if images.count else "not all are there"
+            words += [f"images are missing ({', '.join(state.lacking[:3]) or count})"]
         return Verified(asset.name, folder, "damaged", "; ".join(words), len(files))
     if known:
         return Verified(asset.name, folder, "ok", files=len(files))

@@ -89,6 +89,7 @@ def test_what_is_named_comes_and_its_paths_are_printed(run: RunCli, home: Path) 
     assert json.loads(again.stdout) == {
         "data_dir": str(home),
         "imported": [],
+        "refused": [],
         "complete": ["day-night-lists"],
         "failed": {},
     }
@@ -555,3 +556,29 @@ def test_files_that_are_no_images_are_told_and_the_code_says_so(
     assert json.loads(done.stdout)["imported"][0]["left_out"] == 3
     assert b"3 files are no images and were left out (all_souls_000007.jpg: it is empty" in done.stderr
     assert tree(home / "data/test/oxford5k/jpg") == OXFORD
+
+
+def test_of_several_sources_what_is_refused_is_told_and_the_rest_is_imported(
+    run: RunCli, tmp_path: Path, home: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "oxbuild_images.tgz").mkdir(parents=True)  # a folder of that name is no archive
+    nothing = run("download", "--from", folder)
+    assert (nothing.returncode, b"nothing in" in nothing.stderr) == (2, True)
+    (folder / "gnd_roxford5k.pkl").write_bytes(b"<html>")
+    (folder / "train_day.txt").write_bytes(DAY)
+    done = run("download", "--from", folder, "--from", tmp_path / "none", "--from", "/dev/null")
+    assert done.returncode == 1
+    assert [Path(line).name for line in lines(done.stdout)] == ["train_day.txt"]
+    told = done.stderr.decode()
+    assert "gnd_roxford5k.pkl is text, not a file of weights or data" in told
+    assert "there is no file" in told
+    assert "/dev/null is a pipe or a device" in told
+    assert (
+        run("cache", "forget", GENERATOR).returncode == 0
+    )  # a file of ours, though nothing is recorded of it
+    (home / ".darkside" / "ledger.json").write_text("{")
+    (tmp_path / "oxbuild_images.tgz").write_bytes(tar_bytes(OXFORD))
+    damaged = run("download", "--from", tmp_path / "oxbuild_images.tgz")
+    assert (damaged.returncode, b"record of downloaded files is damaged" in damaged.stderr) == (2, True)
+    assert not (home / "data/test/oxford5k").exists()

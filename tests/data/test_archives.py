@@ -553,7 +553,7 @@ def test_files_that_are_no_images_are_left_out_and_named(place: tuple[Path, Path
     assert result.size == len(JPEG)
     told = dict(result.spoiled)
     assert set(told) == set(NO_IMAGES) | ({"link.jpg"} if packed else set())
-    assert (told["empty.jpg"], told["one.jpg"]) == ("it is empty", "it has 1 bytes")
+    assert (told["empty.jpg"], told["one.jpg"]) == ("it is empty", "it has only 1 byte")
 
 
 def test_an_archive_of_nothing_but_pages_is_refused(place: tuple[Path, Path]) -> None:

@@ -456,6 +456,20 @@ def test_mirrors_are_read_from_options_environment_and_lists(tmp_path: Path) -> 
     )
     with pytest.raises(ConfigError, match="neither an address nor a folder"):
         read_mirrors([str(tmp_path / "nowhere")], environment="")
+    for address in ("http://[::bad", "http://", "https:///x", "http://host:99999/", "http:x"):
+        with pytest.raises(ConfigError, match="is no address"):
+            read_mirrors([address], environment="")
+        listed.write_text(f"{address}\n")
+        with pytest.raises(ConfigError, match=r"line 1: .* is no address"):
+            read_mirrors([str(listed)], environment="")
+    for value in ("x" * 5000, "a\0b", "~no-such-user-here/x", "ftp://x.example"):
+        with pytest.raises(ConfigError, match="neither an address nor a folder"):
+            read_mirrors([value], environment="")
+        with pytest.raises(ConfigError, match="neither an address nor a folder"):
+            read_mirrors([], environment=value)
+    listed.write_bytes(b"\xff\xfe\0bad")
+    with pytest.raises(ConfigError, match="is no list of mirrors"):
+        read_mirrors([str(listed)], environment="")
     listed.write_text("one two three\n")
     with pytest.raises(ConfigError, match="line 1: more than two words"):
         read_mirrors([str(listed)], environment="")
