@@ -53,6 +53,7 @@ def test_any_batch_and_size(config: ResnetGeneratorConfig, tmp_path: Path) -> No
     assert result.difference <= 2e-5
     assert len({each.shape for each in result.compared}) == 4
     network = build_network(made)
+    torch.manual_seed(0)  # two pixels a side in the middle: what is normalised there may be close to nothing
     for shape in [(1, 8, 8), (2, 33, 18), (1, 70, 101), (1, 61, 97), (1, 5, 30), (3, 1, 9)]:
         x = torch.rand(shape[0], config.in_channels, *shape[1:]) * 2 - 1
         night = run(result.path, x)
