@@ -285,7 +285,7 @@ def _look_up(
     there = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if not len(there):
         return []
-    more = top + any(own[number] is not None for number in there)
+    more = top + any(own[number] is not None for number in there.tolist())
     indices, scores = nearest(stored, rows[there], more, backend=backend, device=str(describer.device))
     answers = []
     for number, found, values in zip(there.tolist(), indices, scores, strict=True):
