@@ -18,6 +18,8 @@ _CHUNK_BYTES = 1 << 20
 class NotRegularError(OSError):
     """It is a folder, a pipe, a socket or a device; ``strerror`` says which."""
 
+    strerror: str
+
 
 class TooLargeError(OSError):
     """It has more bytes than are read; ``strerror`` says how many those are."""

@@ -20,6 +20,7 @@ class ClaheSettings:
     grid_size: int = option(8, minimum=1, maximum=MAX_CLAHE_GRID)
 
     def __post_init__(self) -> None:
-        if isinstance(self.grid_size, float) and self.grid_size.is_integer():
-            object.__setattr__(self, "grid_size", int(self.grid_size))
+        given: object = self.grid_size
+        if isinstance(given, float) and given.is_integer():
+            object.__setattr__(self, "grid_size", int(given))
         check_itself(self, "clahe")
