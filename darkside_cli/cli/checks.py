@@ -105,7 +105,7 @@ def check_edge_detector(session: Session, spec: str) -> None:
         check_model(session, Path(spec))
 
 
-def check_path(path: Path | None) -> None:
-    """See that a file or folder that is named is there, if one is. Raises MissingAssetError."""
+def check_path(path: Path | None, what: str = "file") -> None:
+    """See that a file (or folder: ``what``) that is named is there, if one is. Raises MissingAssetError."""
     if path is not None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for names too long
-        raise MissingAssetError(f"there is no file or folder {os.fsdecode(path)}", hint="check the path")
+        raise MissingAssetError(f"there is no {what} {os.fsdecode(path)}", hint="check the path")

@@ -124,8 +124,7 @@ def demo(
     A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
     in percent) and the report's path.
     """
-    from darkside_cli.demo.options import DemoOptions
-    from darkside_cli.demo.run import run_demo
+    from darkside_cli.demo.options import DemoOptions, check_settings
     from darkside_cli.engine.distributed import Ranks
 
     folder = output if output is not None else session.root.experiments / "demo"
@@ -140,6 +139,10 @@ def demo(
         base_settings=tuple(set_base or ()),
         finetune_settings=tuple(set_finetune or ()),
     )
+
+    check_settings(wanted)
+
+    from darkside_cli.demo.run import run_demo
 
     def listen(run: Path, resolved: Any, title: str) -> Any:
         return training.sinks(session, run, resolved, Ranks(), title=title)

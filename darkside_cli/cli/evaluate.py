@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
+from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
 from darkside_cli.cli.extract import parse_clahe, refuse_folder
 from darkside_cli.cli.session import Session, command
@@ -163,6 +164,9 @@ def evaluate(
 
         darkside evaluate --model gem_resnet101_cyclegan --dataset tokyo247
     """
+    from darkside_cli.data.test_sets import check_test_set
+    from darkside_cli.retrieval.scales import parse_scales
+
     if not dataset:
         raise UsageError(
             "no data set given", hint=f"--dataset with {', '.join(_datasets())}, a file or a folder"
@@ -188,11 +192,23 @@ def evaluate(
                     f"{flag} says how a model describes images, but the descriptors are there already",
                     hint="leave it out, or give --model in place of --descriptors",
                 )
-    from darkside_cli.retrieval.scales import parse_scales
-
-    wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
+    equalise, wanted_scales = parse_clahe(clahe), parse_scales(scales)
     if gallery is not None:
         refuse_folder(gallery)
+    absences = Absences()
+    for name in model or ():
+        with absences:
+            check_model(session, name, kind="descriptor")
+    for spec in dataset:
+        with absences:
+            check_test_set(spec)
+    for path in (*(descriptors or ()), distractors, whitening):
+        with absences:
+            check_path(path)
+    for path in (images, *(distractor_images or ())):
+        with absences:
+            check_path(path, "folder")
+    absences.tell()
 
     _obtain_all(session, [*(model or ()), *dataset], images=bool(model), download=download)
     from darkside_cli.engine.device import pick_device, usable_cpus

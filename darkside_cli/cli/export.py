@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
+from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.obtain import Download, obtain
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
@@ -187,6 +188,13 @@ def export(
     of_descriptors = {
         "--single-scale": not multi_scale, "--dim": dim, "--no-whiten": not whiten, "--whitening": whitening
     }  # fmt: skip
+    absences = Absences()
+    with absences:
+        check_model(session, model)
+    with absences:
+        check_path(whitening)
+    _check_kind(model, direction, of_descriptors, onnx=form == ".onnx")
+    absences.tell()
     if form in WEIGHTS:
         _refuse(of_onnx, f"of ONNX files; a file of weights ({form}) has no such thing")
         own = whitening if whitening is not None else whiten
@@ -195,13 +203,11 @@ def export(
         )
         return _weights(session, named, download=download, json=json)
 
-    from darkside_cli.engine.onnx import require_packages
-
-    require_packages(runtime=check)
-
-    from darkside_cli.compat.load import open_checkpoint
+    from darkside_cli.engine.onnx_packages import require_packages
     from darkside_cli.models.catalog import MODELS, missing_files
     from darkside_cli.models.locate import locate
+
+    require_packages(runtime=check)
 
     if model in MODELS:
         roles = ("weights", "whitening") if whiten and whitening is None else ("weights",)
@@ -216,6 +222,8 @@ def export(
         "precision": precision,
         "check": check,
     }
+    from darkside_cli.compat.load import open_checkpoint
+
     kind = entry.kind if entry is not None else None
     checkpoint = None
     if kind != "descriptor":
@@ -241,12 +249,29 @@ def export(
         )
         result = export_descriptor(loaded.model, target, **common)
     else:
-        raise UsageError(
-            f"{name} is of the kind '{kind}'; generators and descriptors can be exported",
-            hint="see 'darkside models'",
-        )
+        raise _not_exported(name, kind)
     _tell(session, result, common | {"kind": kind}, json=json)
     return 0
+
+
+def _check_kind(model: str, direction: str | None, of_descriptors: dict[str, Any], *, onnx: bool) -> None:
+    """Refuse a published model that cannot be exported, and options that one of its kind has not."""
+    from darkside_cli.models.catalog import MODELS
+
+    kind = MODELS.get(model).kind if model in MODELS else None
+    if kind == "generator":
+        _refuse(of_descriptors, f"of descriptors; {model} is a generator")
+    elif kind == "descriptor":
+        _refuse({"--direction": direction}, f"of generators; {model} is a descriptor")
+    elif kind is not None and onnx:
+        raise _not_exported(model, kind)
+
+
+def _not_exported(name: str, kind: str | None) -> UsageError:
+    return UsageError(
+        f"{name} is of the kind '{kind}'; generators and descriptors can be exported",
+        hint="see 'darkside models'",
+    )
 
 
 def _refuse(given: dict[str, Any], reason: str) -> None:
@@ -270,16 +295,18 @@ class _Weights:
 
 
 def _weights(session: Session, wanted: _Weights, *, download: bool, json: bool) -> int:
-    from darkside_cli.compat.load import open_checkpoint
-    from darkside_cli.compat.rewrite import rewrite, rewrite_whitening, whitening_beside
     from darkside_cli.models.catalog import MODELS
     from darkside_cli.models.locate import locate
-    from darkside_cli.retrieval.load import find_whitening
 
     model, target = wanted.model, wanted.target
     if model in MODELS and not MODELS.get(model).embedded:
         obtain(session, [model], download=download)
     entry, path = locate(model, session.root)
+
+    from darkside_cli.compat.load import open_checkpoint
+    from darkside_cli.compat.rewrite import rewrite, rewrite_whitening, whitening_beside
+    from darkside_cli.retrieval.load import find_whitening
+
     checkpoint = open_checkpoint(path, direction=wanted.direction)
     whitening = None
     if checkpoint.kind == "descriptor":

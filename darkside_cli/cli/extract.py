@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
+from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session, command
@@ -128,6 +129,7 @@ def extract(
     GPUs: torchrun --nproc-per-node 8 -m darkside_cli extract ... A run that was stopped is continued when it is
     started again.
     """
+    from darkside_cli.models.catalog import MODELS
     from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import format_of
 
@@ -136,12 +138,14 @@ def extract(
     wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
     target = _target(output, format)
     format_of(target, format)
+    absences = Absences()
+    with absences:
+        check_model(session, model, kind="descriptor")
+    with absences:
+        check_path(whitening)
 
-    session.announce(f"getting ready to describe images with {model}")
-    from darkside_cli.engine.device import usable_cpus
+    from darkside_cli.data.threads import default_threads
     from darkside_cli.engine.distributed import Ranks
-    from darkside_cli.retrieval.extract import ExtractOptions, extract_files
-    from darkside_cli.retrieval.load import load_descriptor
 
     with Ranks.from_environment() as ranks:
         # One process reads standard input for all: each would get another part of it.
@@ -155,7 +159,9 @@ def extract(
             top = image_root if image_root is not None else Path()
             images = _rooted(top, given, listed, recursive=recursive or not (paths or image_list))
             names_from = str(top.resolve() if ".." in top.parts else top.absolute())
-        jobs = make_jobs(images, boxes)
+        with absences:
+            jobs = make_jobs(images, boxes)
+        absences.tell()
         if ranks.is_first:
             obtain_descriptor(session, model, whitening=whiten and whitening is None, download=download)
         ranks.wait()
@@ -173,6 +179,19 @@ def extract(
                         "with --image-root names stay the same, whatever else is given"
                     )
                 )
+            name = MODELS.get(model).name if model in MODELS else model
+            told = _results(session.output, jobs, name, jsonl=jsonl, then=progress.emit)
+            if ranks.size == 1 and not target.exists() and not any_there(jobs, told):
+                if json:
+                    failed = {"done": 0, "skipped": 0, "failed": [job.name for job in jobs], "seconds": 0.0}
+                    session.output.json({"file": None, "model": model, "dim": None, "images": 0, **failed})
+                return EXIT_SOME_FAILED
+
+            if ranks.is_first:
+                session.announce(f"getting ready to describe images with {model}")
+            from darkside_cli.retrieval.extract import ExtractOptions, extract_files
+            from darkside_cli.retrieval.load import load_descriptor
+
             describer = load_descriptor(
                 model,
                 root=session.root,
@@ -190,7 +209,7 @@ def extract(
                 options=ExtractOptions(
                     image_size_px=image_size or None,
                     batch_size=batch_size,
-                    workers=workers or min(16, usable_cpus()),
+                    workers=workers or default_threads(16),
                     max_pixels=max_pixels,
                     max_seconds=max_seconds,
                     on_error=on_error,
@@ -201,7 +220,7 @@ def extract(
                 format=format,
                 ranks=ranks,
                 label=f"{describer.name} to {target.name}",
-                emit=_results(session.output, jobs, describer.name, jsonl=jsonl, then=progress.emit),
+                emit=told,
             )
         if not ranks.is_first:
             return EXIT_DONE  # the first process answers for all
@@ -339,6 +358,21 @@ def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
             hint=f"images are called by their paths from the folder given, such as '{jobs[0].name}'",
         )
     return jobs
+
+
+def any_there(jobs: list[ImageJob], emit: Emit) -> bool:
+    """Whether any image of ``jobs`` is there; if none is, each is told of as failed, and no model need be loaded."""
+    from darkside_cli.data.images import read_photo
+    from darkside_cli.errors import ImageError
+
+    if any(os.path.exists(job.path) for job in jobs):  # noqa: PTH110 - Path.exists raises for names too long
+        return True
+    for job in jobs:
+        try:
+            read_photo(job.path)
+        except ImageError as error:
+            emit(ItemFailed(job.path, str(error)))
+    return False
 
 
 def _names_from(images: list[InputImage]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.cli import finetune_options as own
 from darkside_cli.cli import options, training
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED
-from darkside_cli.cli.finetune_assets import obtain_for
+from darkside_cli.cli.finetune_assets import check_for, obtain_for
 from darkside_cli.cli.obtain import Download
 from darkside_cli.cli.session import Session, command
 
@@ -97,6 +97,7 @@ def finetune(
     settings = resolved.value
     run = output if output is not None else session.root.experiments / "finetune" / run_name(settings)
     training.check_run(run)
+    check_for(session, settings)
     session.announce(f"{run_name(settings)}: getting ready to train in {os.fsdecode(run)}")
     if nproc is not None and nproc > 1:
         obtain_for(session, settings, download=download)

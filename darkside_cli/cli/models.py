@@ -108,12 +108,17 @@ def models(
             )
         return _list(session, json=json)
 
+    from darkside_cli.models.drawings import check_drawable
+    from darkside_cli.models.locate import locate
+
+    if graph is not None:
+        check_drawable(graph)
+    entry, path = locate(model, session.root)
+
     from darkside_cli.compat.load import open_checkpoint
     from darkside_cli.models.inspect import describe
-    from darkside_cli.models.locate import locate
     from darkside_cli.models.weights import build_network
 
-    entry, path = locate(model, session.root)
     try:
         checkpoint = open_checkpoint(path)
     except CheckpointError:

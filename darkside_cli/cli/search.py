@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
+from darkside_cli.cli.checks import Absences, check_model
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
-from darkside_cli.cli.extract import list_images, make_jobs, obtain_descriptor, parse_clahe, refuse_folder
+from darkside_cli.cli.extract import (
+    any_there,
+    list_images,
+    make_jobs,
+    obtain_descriptor,
+    parse_clahe,
+    refuse_folder,
+)
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
@@ -173,6 +181,7 @@ def search(
     that hloc wrote: that does not say how it was made, so name --model, and --no-whiten or others as it was made
     with.
     """
+    from darkside_cli.retrieval.backends import require_backend
     from darkside_cli.retrieval.scales import parse_scales
     from darkside_cli.retrieval.store import open_descriptors
 
@@ -182,37 +191,32 @@ def search(
         raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
     equalise = None if clahe is None else parse_clahe(clahe)
     wanted_scales = None if scales is None else parse_scales(scales)
-    stored = open_descriptors(index)
+    absences = Absences()
+    if model is not None:
+        with absences:
+            check_model(session, model, kind="descriptor")
+    with absences:
+        stored = open_descriptors(index)
+    with absences:
+        require_backend(backend)
     given = list_images(options.input_paths(queries, null=null), recursive=recursive)
-    jobs = make_jobs(given, boxes)
+    with absences:
+        jobs = make_jobs(given, boxes)
+    absences.tell()
     wanted = model if model is not None else stored.metadata.get("model")
     if isinstance(wanted, str):
         whitens = stored.metadata.get("whiten", True) if whiten is None else whiten
         needed = whitens is True and whitening is None
         obtain_descriptor(session, wanted, whitening=needed, download=download)
 
-    from darkside_cli.engine.device import usable_cpus
-    from darkside_cli.retrieval.doubts import doubts_of_index
-    from darkside_cli.retrieval.search import QuerySettings, describer_for, own_names, require_backend
+    from darkside_cli.data.threads import default_threads
 
-    require_backend(backend)
-    settings = QuerySettings(
-        scales=wanted_scales,
-        whiten=whitening if whitening is not None else whiten,
-        dim=dim,
-        clahe=equalise,
-    )
-    read = _reading(stored, image_size)
     with lost_if_interrupted("nothing is kept of a search"), session.progress() as progress:
         if not jobs:
             progress.emit(Notice("no image names came in: nothing to do"))
             if json:
                 session.output.json({"index": stored.path, "model": wanted, "queries": [], "failed": []})
             return EXIT_DONE
-        describer = describer_for(
-            stored, model, settings=settings, root=session.root, device=device, precision=precision
-        )
-        threads = workers or min(8, usable_cpus())
         failed: list[ItemFailed] = []
 
         def emit(event: Event) -> None:
@@ -220,10 +224,32 @@ def search(
             if isinstance(event, ItemFailed):
                 failed.append(event)
 
+        if not any_there(jobs, emit):
+            if json:
+                missing = [event.source for event in failed]
+                session.output.json({"index": stored.path, "model": wanted, "queries": [], "failed": missing})
+            if jsonl:
+                for event in failed:
+                    session.output.jsonl({"query": event.source, "error": event.reason, "model": wanted})
+            return EXIT_SOME_FAILED
+
+        from darkside_cli.retrieval.doubts import doubts_of_index
+        from darkside_cli.retrieval.search import QuerySettings, describer_for, own_names
+
+        settings = QuerySettings(
+            scales=wanted_scales,
+            whiten=whitening if whitening is not None else whiten,
+            dim=dim,
+            clahe=equalise,
+        )
+        threads = workers or default_threads(8)
+        read = replace(_reading(stored, image_size), workers=threads)
+        describer = describer_for(
+            stored, model, settings=settings, root=session.root, device=device, precision=precision
+        )
         own: list[str | None] = [None] * len(jobs)
         if not with_self:
             own = own_names(stored, [job.path for job in jobs], image_root=images)
-        read = replace(read, workers=threads)
         found = _look_up(stored, jobs, own, describer, top, backend, read, emit)
         for notice in doubts_of_index(stored):
             progress.emit(notice)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options, training
+from darkside_cli.cli.checks import Absences, check_edge_detector, check_path
 from darkside_cli.cli.obtain import Download, obtain
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import MissingAssetError, UsageError
@@ -169,18 +170,19 @@ def train_gan(
             "gandtr has no guided generators, so that --layout gandtr cannot write one",
             hint="train without --layout gandtr, or with --set generator.working_px=none",
         )
+    _check(session, resolved.value)
     session.announce(f"{resolved.value.method}: getting ready to train in {os.fsdecode(run)}")
     if nproc is not None and nproc > 1:
         _obtain(session, resolved.value, download=download)
         return training.start_processes(nproc)
 
-    from darkside_cli.engine.device import pick_device
     from darkside_cli.engine.distributed import Ranks
 
     with Ranks.from_environment() as ranks:
         if ranks.is_first:
             _obtain(session, resolved.value, download=download)
         ranks.wait()
+        from darkside_cli.engine.device import pick_device
         from darkside_cli.gan.train import prepare_gan
 
         with training.sinks(session, run, resolved, ranks, title=resolved.value.method) as emit:
@@ -240,16 +242,34 @@ def resolve_gan(
     )
 
 
+def _check(session: Session, config: GanConfig) -> None:
+    """See that all that the training names can be meant, and that paths are there, before anything is got or loaded.
+
+    Raises UsageError first, then MissingAssetError.
+    """
+    from darkside_cli.data.unpaired_lists import check_source
+
+    absences = Absences()
+    detector: str = getattr(config, "edge_detector", "")
+    if detector:
+        with absences:
+            check_edge_detector(session, detector)
+    for source, what in ((config.data.day, "day"), (config.data.night, "night")):
+        check_source(source, what)
+    with absences:
+        check_path(config.data.images, "folder")
+    absences.tell()
+
+
 def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
     """See that what the training needs is here: lists and pictures that have names, the edge detector's weights."""
     from darkside_cli.data.unpaired_lists import PUBLISHED, lists_of
     from darkside_cli.gan.methods import EDGE_DETECTORS
 
     wanted = {found.name: found for each in (config.data.day, config.data.night) if (found := lists_of(each))}
-    for lists in wanted.values():
-        if lists is not PUBLISHED or not _published_pictures(session):
-            with _own_pictures_named():
-                obtain(session, lists.assets, download=download, size=config.data.nightfall_size)
+    if PUBLISHED.name in wanted and not _published_pictures(session):
+        with _own_pictures_named():
+            obtain(session, PUBLISHED.assets, download=download)
     detector: str = getattr(config, "edge_detector", "")
     if detector in EDGE_DETECTORS and EDGE_DETECTORS.get(detector).needs_weights:
         entry = EDGE_DETECTORS.get(detector)
@@ -260,6 +280,11 @@ def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
                 error.message,
                 hint=f"{error.hint} (licence: {entry.licence}); or --edge-detector sobel, which needs none",
             ) from error
+    # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
+    for lists in wanted.values():
+        if lists is not PUBLISHED:
+            with _own_pictures_named():
+                obtain(session, lists.assets, download=download, size=config.data.nightfall_size)
 
 
 def _published_pictures(session: Session) -> bool:

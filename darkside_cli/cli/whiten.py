@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
+from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.extract import parse_clahe
 from darkside_cli.cli.session import Session, command
@@ -187,31 +188,42 @@ def whiten(
 
     'extract' and 'evaluate' take the file with --whitening.
     """
+    from darkside_cli.data.tuple_sets import check_training_data, published_name
     from darkside_cli.retrieval.scales import parse_scales
+    from darkside_cli.retrieval.tuple_sources import open_tuples
 
     _check(data, model, descriptors, method, shrink)
+    absences = Absences()
+    if model is not None:
+        with absences:
+            check_model(session, model, kind="descriptor")
+    if data is not None:
+        with absences:
+            check_training_data(data)
+    with absences:
+        check_path(descriptors)
+    with absences:
+        check_path(images, "folder")
+    wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
     target = _target(output, format, model)
     if target.exists() and not overwrite:
         raise UsageError(f"{target} is there already", hint="--overwrite makes it anew; or name another file")
-    wanted_scales, equalise = parse_scales(scales), parse_clahe(clahe)
+    absences.tell()
+    tuples = None
     if data is not None:
         with_images = images is None and descriptors is None
         _obtain(session, data, model, with_images=with_images, download=download)
+        tuples = open_tuples(data, session.root, images=images, positives=positives)
 
-    from darkside_cli.data.tuple_sets import published_name
     from darkside_cli.engine.device import usable_cpus
     from darkside_cli.retrieval import whiten as core
     from darkside_cli.retrieval.extract import ExtractOptions
     from darkside_cli.retrieval.load import load_descriptor
-    from darkside_cli.retrieval.tuple_sources import open_tuples
 
     started = time.perf_counter()
     failures = _Failures()
     with session.progress() as progress:
         emit = failures.counting(progress.emit)
-        tuples = None
-        if data is not None:
-            tuples = open_tuples(data, session.root, images=images, positives=positives)
         if descriptors is not None:
             source = core.source_from_file(descriptors, tuples, emit=emit)
         else:
@@ -289,8 +301,10 @@ def _check(
 
 def _target(output: Path | None, format: str | None, model: str | None) -> Path:
     """Path of the file: ``output``, or beside a checkpoint under the name that it is looked for."""
+    from darkside_cli.models.catalog import MODELS
+
     if output is None:
-        if model is None or not Path(model).is_file():
+        if model is None or model in MODELS or Path(model).is_dir():
             raise UsageError("no file to write is named", hint="name one with -o, such as lw.safetensors")
         path = Path(model)
         return path.with_name(f"{path.stem}{'_lw.pkl' if format == 'pkl' else '_whitening.safetensors'}")

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
-from darkside_cli.models.state_file import kind_of
 from darkside_cli.regular_file import open_regular
 
 _TRUST = "get the file from a source you trust; other programs may run what is in it"
@@ -60,6 +59,8 @@ def load_pickle(path: str | Path) -> Any:
             hint=_TRUST,
         ) from error
     except Exception as error:  # damaged pickles raise almost anything
+        from darkside_cli.models.state_file import kind_of  # with torch, which whole ones need not wait for
+
         what = "is damaged or incomplete" if data.startswith(b"\x80") else f"{kind_of(data[:512])}, not data"
         raise CheckpointError(f"{path} {what}: {str(error) or type(error).__name__}", hint=_AGAIN) from error
 

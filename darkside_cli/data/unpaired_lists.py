@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkside_cli.data.formats import is_image_name
+from darkside_cli.errors import UsageError
 from darkside_cli.registry import Entry, Registry
 
 
@@ -56,3 +58,16 @@ def lists_of(source: Path | None) -> PictureLists | None:
         return PUBLISHED
     name = str(source).lower()
     return LISTS.get(name) if name in LISTS and not source.exists() else None
+
+
+def check_source(source: Path | None, what: str) -> None:
+    """See that ``source`` names lists, or is a folder or a list of ``what`` pictures that is there.
+
+    Raises UsageError if it is not.
+    """
+    if lists_of(source) is not None or source is None or source.is_dir():
+        return
+    if not source.is_file():
+        raise UsageError(f"there is no list or folder {source}", hint=f"check --{what}")
+    if is_image_name(source.name):
+        raise UsageError(f"{source} is a picture", hint=f"--{what} takes a folder, or a text file of names")

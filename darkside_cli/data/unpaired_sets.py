@@ -13,11 +13,10 @@ import numpy as np
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.augment_config import AugmentConfig
 from darkside_cli.data.entries import shard_path
-from darkside_cli.data.formats import is_image_name
 from darkside_cli.data.identify import identify, open_regular_file, reason_of
 from darkside_cli.data.listing import expand_inputs, iter_path_tokens
 from darkside_cli.data.unpaired_config import UnpairedConfig
-from darkside_cli.data.unpaired_lists import PUBLISHED, lists_of
+from darkside_cli.data.unpaired_lists import PUBLISHED, check_source, lists_of
 from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice
 
@@ -140,10 +139,7 @@ def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: Data
     assert source is not None  # noqa: S101 - None is the name of the published lists
     if source.is_dir():
         return [image.path for image in expand_inputs([source], recursive=config.recursive, exclude=None)]
-    if not source.is_file():
-        raise UsageError(f"there is no list or folder {source}", hint=f"check --{what}")
-    if is_image_name(source.name):
-        raise UsageError(f"{source} is a picture", hint=f"--{what} takes a folder, or a text file of names")
+    check_source(source, what)
     bases = (
         [config.images]
         if config.images is not None

@@ -77,6 +77,25 @@ class DemoResult:
         return fmean(each.difference(time) for each in self.seeds)
 
 
+def check_settings(options: DemoOptions) -> None:
+    """See that the settings of all trainings can be, before a city is made for them. Raises ConfigError."""
+    from darkside_cli.config.load import resolve
+    from darkside_cli.gan.methods import METHODS
+    from darkside_cli.registry import resolve as load
+    from darkside_cli.retrieval.config import FinetuneConfig
+
+    schema = load(METHODS.get(options.method).config)
+    flags = {"method": options.method}
+    resolve(
+        schema, preset=options.gan_preset, overrides=options.gan_settings, flags=flags, command="train-gan"
+    )
+    for preset, settings in (
+        (options.base_preset, options.base_settings),
+        (options.finetune_preset, options.finetune_settings),
+    ):
+        resolve(FinetuneConfig, preset=preset, overrides=settings, flags={}, command="finetune")
+
+
 def document_of(result: DemoResult) -> dict[str, Any]:
     """Scores as JSON: those of each seed, and, where there are any, their means and the differences made."""
     document: dict[str, Any] = {

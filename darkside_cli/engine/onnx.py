@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 
 from darkside_cli import __version__
 from darkside_cli.atomic import write_bytes_atomic
-from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
+from darkside_cli.engine.onnx_packages import require_packages
+from darkside_cli.errors import DarksideError, UsageError
 
 INPUT = "image"
 OPSETS = range(11, 21)
@@ -112,21 +112,6 @@ class InHalfPrecision(nn.Module):
         """``(B, C, H, W)`` float32 to what the network makes of it, float32."""
         y: Tensor = self.network(x.half())
         return y.float()
-
-
-def require_packages(*, runtime: bool = True) -> None:
-    """See that ONNX (and, with ``runtime``, ONNX Runtime) can be imported.
-
-    Raises MissingAssetError that says how to get them.
-    """
-    for name in ("onnx", "onnxruntime") if runtime else ("onnx",):
-        try:
-            import_module(name)
-        except ImportError as error:
-            raise MissingAssetError(
-                f"exporting to ONNX needs the package {name} ({error})",
-                hint="pip install 'darkside-cli[onnx]'",
-            ) from error
 
 
 def export(network: nn.Module, path: str | Path, plan: OnnxPlan, *, reference: nn.Module) -> Exported:

@@ -9,14 +9,12 @@ from typing import Any
 from torch import nn
 
 from darkside_cli.atomic import write_bytes_atomic
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import MissingAssetError
+from darkside_cli.models.drawings import SOURCE_FORMATS, check_drawable
 from darkside_cli.models.inspect import architecture_of, on_meta
 from darkside_cli.models.layout import Box, Layout, lay_out
 from darkside_cli.models.trace import Node, Trace, trace
 from darkside_cli.models.weights import Checkpoint
-
-SOURCE_FORMATS = (".dot", ".gv")
-PICTURE_FORMATS = (".svg", ".png", ".pdf")
 
 _FONT = "Helvetica,Arial,sans-serif"
 _INK, _PALE, _SKIP = "#1f2933", "#7b8794", "#c2410c"
@@ -47,12 +45,7 @@ def draw(
     package ``graphviz`` or, for pictures, Graphviz' program ``dot`` is not installed.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SOURCE_FORMATS + PICTURE_FORMATS:
-        raise UsageError(
-            f"cannot draw into a '{path.suffix}' file",
-            hint=f"known: {', '.join(PICTURE_FORMATS + SOURCE_FORMATS)}",
-        )
+    suffix = check_drawable(path)
     try:
         import graphviz
     except ImportError as error:

@@ -15,12 +15,13 @@ from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.catalog import DATA
 from darkside_cli.engine.randomness import random_state_kept
-from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UsageError
+from darkside_cli.errors import CheckpointError, MissingAssetError, UsageError
 from darkside_cli.models.checks import require_finite
 from darkside_cli.models.locate import locate
 from darkside_cli.models.pretrained import load_features
 from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.retrieval.config import FinetuneConfig
+from darkside_cli.retrieval.needs import imagenet_asset
 
 
 def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:
@@ -44,18 +45,6 @@ def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:
     elif config.init != "random":
         _load_model(network, config, root)
     return network
-
-
-def imagenet_asset(backbone: str) -> str:
-    """Name of the asset with published features of ``backbone``. Raises ConfigError if there are none."""
-    name = f"imagenet-{backbone}"
-    if name not in DATA:
-        known = [each.removeprefix("imagenet-") for each in DATA.names() if each.startswith("imagenet-")]
-        raise ConfigError(
-            f"there are no published ImageNet features of {backbone}, only of {', '.join(known)}",
-            hint="--init torchvision, random, or a file",
-        )
-    return name
 
 
 def imagenet_file(backbone: str, root: DataRoot) -> Path:

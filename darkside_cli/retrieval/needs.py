@@ -1,11 +1,13 @@
-"""Which published sets of tuples a fine-tuning opens, and what of them; free of heavy imports."""
+"""Which published sets of tuples and features a fine-tuning opens, and what of them; free of heavy imports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkside_cli.data.catalog import DATA
 from darkside_cli.data.tuple_sets import published_name
+from darkside_cli.errors import ConfigError
 from darkside_cli.retrieval.config import FinetuneConfig
 
 #: What the name of a published set's pairs for whitening ends in.
@@ -65,3 +67,15 @@ def tuple_needs(config: FinetuneConfig) -> list[TupleNeed]:
     if whitening is not None:
         found.append(need_of(whitening[0], with_images=whitening[1] is None))
     return [need for need in found if need is not None]
+
+
+def imagenet_asset(backbone: str) -> str:
+    """Name of the asset with published features of ``backbone``. Raises ConfigError if there are none."""
+    name = f"imagenet-{backbone}"
+    if name not in DATA:
+        known = [each.removeprefix("imagenet-") for each in DATA.names() if each.startswith("imagenet-")]
+        raise ConfigError(
+            f"there are no published ImageNet features of {backbone}, only of {', '.join(known)}",
+            hint="--init torchvision, random, or a file",
+        )
+    return name

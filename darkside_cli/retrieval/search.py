@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.data.clahe import ClaheSettings
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.retrieval.backends import import_faiss
 from darkside_cli.retrieval.describer import Describer
 from darkside_cli.retrieval.finite import missing_as_nan
 from darkside_cli.retrieval.index import scan
@@ -162,24 +163,8 @@ def own_names(
     return found
 
 
-def require_backend(backend: str) -> None:
-    """Raise MissingAssetError if ``backend`` is "faiss" and FAISS is not installed."""
-    if backend == "faiss":
-        _import_faiss()
-
-
-def _import_faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingAssetError(
-            "FAISS is not installed", hint="pip install faiss-cpu, or leave --backend faiss out"
-        ) from error
-    return faiss
-
-
 def _by_faiss(index: StoredDescriptors, queries: Scores, k: int) -> tuple[Indices, Scores]:
-    faiss = _import_faiss()
+    faiss = import_faiss()
     flat = faiss.IndexIDMap(faiss.IndexFlatIP(index.dim))
     first = 0
     for block in index.blocks():

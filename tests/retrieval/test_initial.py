@@ -16,11 +16,11 @@ from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.models.backbones import build_features
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.initial import (
-    imagenet_asset,
     imagenet_file,
     initial_network,
     torchvision_file,
 )
+from darkside_cli.retrieval.needs import imagenet_asset
 
 
 @pytest.fixture
