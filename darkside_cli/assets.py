@@ -85,6 +85,7 @@ def wrong_content(path: Path, name: str) -> str | None:
         return (
             reason.replace("was", "is", 1) if reason.startswith("was refused") else f"is refused: it {reason}"
         )
+    keys: tuple[str, ...]
     if name.startswith("gnd_"):
         what, keys = "ground truth", ("imlist", "qimlist", "gnd")
         parts = [data]

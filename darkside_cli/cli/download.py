@@ -280,8 +280,8 @@ def _import(
                     }
                 )
     last = failures.pop() if failures and alone and not result else None
-    for _, error in failures:
-        say(f"{error.message}{f'; {error.hint}' if error.hint else ''}")
+    for _, refusal in failures:
+        say(f"{refusal.message}{f'; {refusal.hint}' if refusal.hint else ''}")
     if last is not None:
         raise last[1]
     return result, failures

@@ -369,7 +369,8 @@ def _failed_to_connect(error: Exception) -> Transient | Refused:
         if isinstance(cause, http.client.RemoteDisconnected):
             return Transient("the server closed the connection without an answer", lasting=True)
         if isinstance(cause, http.client.BadStatusLine):
-            return Transient(f"the server does not speak HTTP: it sent {_shown(cause.line)}", lasting=True)
+            sent = _shown(getattr(cause, "line", ""))
+            return Transient(f"the server does not speak HTTP: it sent {sent}", lasting=True)
         if isinstance(cause, http.client.HTTPException):
             return Transient(
                 f"the server's answer breaks the rules of HTTP: {_first_line(cause)}", lasting=True
