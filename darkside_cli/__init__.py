@@ -17,16 +17,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
-    from darkside_cli.gan.translate import Translator, load_generator
-    from darkside_cli.retrieval.describer import Describer
-    from darkside_cli.retrieval.load import load_descriptor
+    from darkside_cli.methods.translate import Translator, load_generator
+    from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.describe.load import load_descriptor
 
 _LAZY = {
     "DarksideError": "darkside_cli.errors",
-    "Describer": "darkside_cli.retrieval.describer",
-    "Translator": "darkside_cli.gan.translate",
-    "load_descriptor": "darkside_cli.retrieval.load",
-    "load_generator": "darkside_cli.gan.translate",
+    "Describer": "darkside_cli.retrieval.describe.describer",
+    "Translator": "darkside_cli.methods.translate",
+    "load_descriptor": "darkside_cli.retrieval.describe.load",
+    "load_generator": "darkside_cli.methods.translate",
 }
 
 __all__ = ["DarksideError", "Describer", "Translator", "__version__", "load_descriptor", "load_generator"]

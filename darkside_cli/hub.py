@@ -23,7 +23,7 @@ from darkside_cli.events import (
     TransferRetrying,
     TransferStarted,
 )
-from darkside_cli.models.catalog import MODELS, how_to_get, missing_files
+from darkside_cli.networks.catalog import MODELS, how_to_get, missing_files
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from darkside_cli.config.paths import DataRoot
-    from darkside_cli.retrieval.descriptor import DescriptorModel
+    from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 __all__ = [
     "cyclegan",
@@ -104,10 +104,10 @@ def _generator(name: str) -> Callable[..., nn.Module]:
         data_dir: str | os.PathLike[str] | None = None,
         progress: bool = True,
     ) -> nn.Module:
-        from darkside_cli.compat.load import open_checkpoint
-        from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
-        from darkside_cli.models.locate import locate
-        from darkside_cli.models.weights import build_network
+        from darkside_cli.interop.load import open_checkpoint
+        from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+        from darkside_cli.networks.locate import locate
+        from darkside_cli.networks.weights import build_network
 
         place = _pick_device(device)
         if not pretrained:
@@ -133,12 +133,12 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         data_dir: str | os.PathLike[str] | None = None,
         progress: bool = True,
     ) -> DescriptorModel:
-        from darkside_cli.data.clahe import ClaheSettings
-        from darkside_cli.data.transforms import descriptor_transform
-        from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
-        from darkside_cli.retrieval.descriptor import DescriptorModel
-        from darkside_cli.retrieval.load import load_model
-        from darkside_cli.retrieval.scales import parse_scales
+        from darkside_cli.images.clahe import ClaheSettings
+        from darkside_cli.images.transforms import descriptor_transform
+        from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
+        from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+        from darkside_cli.retrieval.describe.load import load_model
+        from darkside_cli.retrieval.describe.scales import parse_scales
 
         place = _pick_device(device)
         if isinstance(scales, (int, float)):
@@ -178,7 +178,7 @@ def _pick_device(device: str | torch.device | None) -> torch.device:
     """CUDA if there is one, else the CPU: entry points without a device never took another one."""
     import torch
 
-    from darkside_cli.engine.device import pick_device
+    from darkside_cli.inference.device import pick_device
 
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -204,9 +204,9 @@ def _bring(name: str, root: DataRoot, roles: Sequence[str], *, progress: bool) -
             f"'{name}' is not on this machine, and DARKSIDE_OFFLINE keeps the network off limits",
             hint=f"unset it, or {how_to_get(entry, root)}",
         )
-    from darkside_cli.assets import open_store
-    from darkside_cli.data.download import Options
-    from darkside_cli.data.mirrors import read_mirrors
+    from darkside_cli.assets.download import Options
+    from darkside_cli.assets.mirrors import read_mirrors
+    from darkside_cli.jobs.catalog import open_store
 
     store = open_store(root, Options(mirrors=read_mirrors()))
     got = store.get(store.select([name]), _Teller() if progress else _quiet)

@@ -62,8 +62,8 @@ def test_there_is_something_to_check() -> None:
     assert sum(is_torch_free(source) for source in MODULES.values()) > 5
 
 
-def test_engine_knows_no_method_and_exceptions_stay_on_one_rank() -> None:
-    assert not any(unit == "engine" for unit, _ in SIDEWAYS)
+def test_the_trainer_knows_no_method_and_exceptions_stay_on_one_floor() -> None:
+    assert not any(unit == "training" for unit, _ in SIDEWAYS)
     assert all(RANKS[unit] == RANKS[target] for unit, target in SIDEWAYS)
 
 
@@ -83,38 +83,46 @@ def test_import_loads_nothing_heavy(module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("engine.a", "import darkside_cli.models.generator", "engine imports models, which stands beside it"),
-        ("engine.a", "from darkside_cli import losses", "engine imports losses, which stands beside it"),
-        ("engine.a", "from darkside_cli.data import images", "engine imports data, which stands beside it"),
-        ("engine.a", "import darkside_cli.evaluation", "engine imports evaluation, which stands beside it"),
-        ("layers.a", "from darkside_cli.models import b", "layers imports models, which stands above it"),
-        ("errors", "import darkside_cli.events", "errors imports events, which stands beside it"),
-        ("compat.a", "from darkside_cli.gan import b", "compat imports gan, which stands beside it"),
-        ("gan.a", "from darkside_cli.cli.app import main", "gan imports cli, which stands above it"),
+        ("training.a", "import darkside_cli.methods.cut", "training imports methods, which stands above it"),
+        ("losses.a", "from darkside_cli import networks", "losses imports networks, which stands beside it"),
+        ("images.a", "from darkside_cli.datasets import b", "images imports datasets, which stands above it"),
+        ("metrics.a", "import darkside_cli.assets", "metrics imports assets, which stands beside it"),
         (
-            "gan.a",
+            "kernels.a",
+            "from darkside_cli.training import b",
+            "kernels imports training, which stands above it",
+        ),
+        ("errors", "import darkside_cli.events", "errors imports events, which stands above it"),
+        ("interop.a", "from darkside_cli.methods import b", "interop imports methods, which stands above it"),
+        ("methods.a", "from darkside_cli.cli.app import main", "methods imports cli, which stands above it"),
+        (
+            "methods.a",
             "def f():\n    import darkside_cli.report",
-            ":2: gan imports report, which stands beside it",
+            ":2: methods imports report, which stands beside it",
         ),
         (
-            "gan.a",
+            "methods.a",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import darkside_cli.hub",
-            ":3: gan imports hub, which stands above it",
+            ":3: methods imports hub, which stands above it",
         ),
         ("hub", "from darkside_cli.cli import app", "hub imports cli, which stands beside it"),
-        ("gan.a", "from darkside_cli import load_generator", "darkside_cli.load_generator: name the module"),
-        ("gan.a", "import darkside_cli", "imports darkside_cli: name the module"),
-        ("gan.a", "import darkside_cli.novel", "'novel' has no rank"),
+        (
+            "methods.a",
+            "from darkside_cli import load_generator",
+            "darkside_cli.load_generator: name the module",
+        ),
+        ("methods.a", "import darkside_cli", "imports darkside_cli: name the module"),
+        ("methods.a", "import darkside_cli.novel", "'novel' has no rank"),
         ("novel.a", "", "'novel' has no rank: add it"),
-        ("gan.sub.a", "from .. import b", "relative import of a parent"),
-        ("gan.a", "from ..compat import b", "relative import of a parent"),
-        ("gan.a", "from ..cli import b", "gan imports cli, which stands above it"),
-        ("data.a", "import rich.progress", "only cli imports rich"),
+        ("methods.sub.a", "from .. import b", "relative import of a parent"),
+        ("methods.a", "from ..interop import b", "relative import of a parent"),
+        ("methods.a", "from ..cli import b", "methods imports cli, which stands above it"),
+        ("images.a", "import rich.progress", "only cli imports rich"),
         ("hub", "def f():\n    from typer import Option", "only cli imports typer"),
         ("cli.a", "import click", "nobody imports click"),
         ("cli.a", "import matplotlib.pyplot", "only report imports matplotlib"),
         ("retrieval.a", "from jinja2 import Template", "only report imports jinja2"),
-        ("evaluation.a", "import torch", "evaluation imports NumPy only, not torch"),
+        ("metrics.a", "import torch", "metrics imports NumPy only, not torch"),
     ],
 )
 def test_checker_finds_a_wrong_import(name: str, text: str, problem: str) -> None:
@@ -125,12 +133,15 @@ def test_checker_finds_a_wrong_import(name: str, text: str, problem: str) -> Non
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("gan.a", "from darkside_cli.compat.load import open_checkpoint\nfrom . import b\nfrom .b import c"),
-        ("gan.a", "from darkside_cli import __version__, errors\nimport torch"),
-        ("cli.a", "import typer\nimport rich.table\nimport darkside_cli.gan.translate"),
-        ("report.html", "import jinja2\nimport matplotlib.pyplot\nfrom darkside_cli.evaluation import a"),
-        ("evaluation.a", "import math\nimport numpy as np\nfrom darkside_cli.errors import DarksideError"),
-        ("layers.a", "import torch\nimport collections.abc\nfrom darkside_cli.layers.b import c"),
+        (
+            "methods.a",
+            "from darkside_cli.interop.load import open_checkpoint\nfrom . import b\nfrom .b import c",
+        ),
+        ("methods.a", "from darkside_cli import __version__, errors\nimport torch"),
+        ("cli.a", "import typer\nimport rich.table\nimport darkside_cli.methods.translate"),
+        ("report.html", "import jinja2\nimport matplotlib.pyplot\nfrom darkside_cli.metrics import a"),
+        ("metrics.a", "import math\nimport numpy as np\nfrom darkside_cli.errors import DarksideError"),
+        ("kernels.a", "import torch\nimport collections.abc\nfrom darkside_cli.kernels.b import c"),
     ],
 )
 def test_checker_lets_right_imports_pass(name: str, text: str) -> None:
@@ -147,22 +158,22 @@ def test_checker_lets_right_imports_pass(name: str, text: str) -> None:
         ("class A:\n    import numpy", True),
         ("if not TYPE_CHECKING:\n    import torch", True),
         ("if TYPE_CHECKING:\n    pass\nelse:\n    import torch", True),
-        ("from darkside_cli.data import slow", True),  # which imports NumPy
+        ("from darkside_cli.images import slow", True),  # which imports NumPy
         ("from darkside_cli.heavy.light import a", True),  # a light module in a package that is not
-        ("import darkside_cli.data.lazy", False),
+        ("import darkside_cli.images.lazy", False),
         ("def f():\n    import torch", False),
         ("f = lambda: __import__('torch')", False),
         ("import typing\nif typing.TYPE_CHECKING:\n    import torch\n    if x:\n        import cv2", False),
-        ("def f():\n    from darkside_cli.data import slow", False),
+        ("def f():\n    from darkside_cli.images import slow", False),
         ("import torchlike", False),
     ],
 )
 def test_checker_follows_imports_to_heavy_libraries(text: str, heavy: bool) -> None:
     others = [
-        Source(f"{PACKAGE}.data", "", is_package=True),
-        Source(f"{PACKAGE}.data.slow", "import darkside_cli.data.slower"),
-        Source(f"{PACKAGE}.data.slower", "from . import slow\nimport numpy"),
-        Source(f"{PACKAGE}.data.lazy", "def f():\n    import numpy"),
+        Source(f"{PACKAGE}.images", "", is_package=True),
+        Source(f"{PACKAGE}.images.slow", "import darkside_cli.images.slower"),
+        Source(f"{PACKAGE}.images.slower", "from . import slow\nimport numpy"),
+        Source(f"{PACKAGE}.images.lazy", "def f():\n    import numpy"),
         Source(f"{PACKAGE}.heavy", "import torch", is_package=True),
         Source(f"{PACKAGE}.heavy.light", ""),
     ]
@@ -171,32 +182,32 @@ def test_checker_follows_imports_to_heavy_libraries(text: str, heavy: bool) -> N
 
 
 def test_checker_names_the_way_to_the_heavy_library() -> None:
-    slow = Source(f"{PACKAGE}.data.slow", "\nimport numpy")
-    start = Source(f"{PACKAGE}.cli.a", "import darkside_cli.data.slow")
+    slow = Source(f"{PACKAGE}.images.slow", "\nimport numpy")
+    start = Source(f"{PACKAGE}.cli.a", "import darkside_cli.images.slow")
     assert heavy_chains(start, {slow.name: slow}) == [
-        "darkside_cli.cli.a -> darkside_cli.data.slow:2 -> numpy"
+        "darkside_cli.cli.a -> darkside_cli.images.slow:2 -> numpy"
     ]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("gan.a", "print('x')", "prints"),
+        ("methods.a", "print('x')", "prints"),
         ("cli.a", "print('x')", None),
-        ("gan.a", "fingerprint('x')\nself.print('x')", None),
+        ("methods.a", "fingerprint('x')\nself.print('x')", None),
         ("cli.a", "import logging\nlogging.basicConfig()", "sets logging up"),
         ("cli.a", "from logging import basicConfig as b\nb()", "sets logging up"),
-        ("compat.a", "import pickle\npickle.load(f)", "pickle.load runs"),
-        ("compat.a", "import pickle as p\nx = [p.loads(f)]", "pickle.loads runs"),
-        ("compat.a", "from pickle import load\nload(f)", "pickle.load runs"),
-        ("compat.a", "import pickle\npickle.Unpickler(f).load()", "pickle.Unpickler runs"),
-        ("compat.a", "import pickle\nclass U(pickle.Unpickler): pass\nU(f).load()", None),
-        ("models.a", "import torch\ntorch.load(p)", "torch.load without"),
-        ("models.a", "import torch as t\nt.load(p, weights_only=False)", "torch.load without"),
-        ("models.a", "from torch import load\nload(p, weights_only=safe)", "torch.load without"),
-        ("models.a", "import torch\ntorch.load(p, **options)", "torch.load without"),
-        ("models.a", "import torch\ntorch.load(p, map_location='cpu', weights_only=True)", None),
-        ("models.a", "import json\njson.load(f)", None),
+        ("interop.a", "import pickle\npickle.load(f)", "pickle.load runs"),
+        ("interop.a", "import pickle as p\nx = [p.loads(f)]", "pickle.loads runs"),
+        ("interop.a", "from pickle import load\nload(f)", "pickle.load runs"),
+        ("interop.a", "import pickle\npickle.Unpickler(f).load()", "pickle.Unpickler runs"),
+        ("interop.a", "import pickle\nclass U(pickle.Unpickler): pass\nU(f).load()", None),
+        ("networks.a", "import torch\ntorch.load(p)", "torch.load without"),
+        ("networks.a", "import torch as t\nt.load(p, weights_only=False)", "torch.load without"),
+        ("networks.a", "from torch import load\nload(p, weights_only=safe)", "torch.load without"),
+        ("networks.a", "import torch\ntorch.load(p, **options)", "torch.load without"),
+        ("networks.a", "import torch\ntorch.load(p, map_location='cpu', weights_only=True)", None),
+        ("networks.a", "import json\njson.load(f)", None),
     ],
 )
 def test_checker_finds_what_is_never_called(name: str, text: str, problem: str | None) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.assets import ASSETS, open_store, read_names, wrong_content
-from darkside_cli.data.catalog import DATA
-from darkside_cli.data.soundness import wrong_form
-from darkside_cli.models.catalog import MODELS
+from darkside_cli.assets.catalog import DATA
+from darkside_cli.assets.soundness import wrong_form
+from darkside_cli.jobs.catalog import ASSETS, open_store, read_names, wrong_content
+from darkside_cli.networks.catalog import MODELS
 
 FILES = Path(__file__).parent / "parity" / "data" / "files"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests_support import RunCli
 
-from darkside_cli.data.catalog import DATA
-from darkside_cli.models.catalog import MODELS
+from darkside_cli.assets.catalog import DATA
+from darkside_cli.networks.catalog import MODELS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "coming-from-gandtr.md").read_text(encoding="utf-8")

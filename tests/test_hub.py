@@ -22,11 +22,11 @@ from architecture_checker import Source, imports
 from golden import DATA, Case, build, fill_, load_case, weights_module
 
 from darkside_cli import hub
-from darkside_cli.compat.gandtr import save_gandtr
-from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
-from darkside_cli.models.catalog import MODELS
-from darkside_cli.models.weights import Checkpoint
+from darkside_cli.interop.gandtr import save_gandtr
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.weights import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATORS = {"cyclegan": "generator_instance", "hedngan": "generator_batch"}
@@ -132,7 +132,7 @@ def ask_user(
     file.write_text(json.dumps({"repository": str(ROOT), "models": models, "block": block}), encoding="utf-8")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DARKSIDE_", "CIRTORCH_", "PYTHONPATH"))}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "hub_client.py"), str(file)],
+        [sys.executable, str(ROOT / "tests" / "support" / "hub_client.py"), str(file)],
         cwd=folder,
         env={**kept, "DARKSIDE_HOME": str(home), **env},
         capture_output=True,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.photometry import lab, lightness, linear_light, luminance
+from darkside_cli.images.photometry import lab, lightness, linear_light, luminance
 
 
 def pixel(*colour: int) -> np.ndarray:

@@ -13,8 +13,8 @@ import pytest
 import torch
 from tests_support import RunCli
 
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.models.weights import save_checkpoint
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.networks.weights import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

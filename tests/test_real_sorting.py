@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.images import read_rgb
-from darkside_cli.data.listing import expand_inputs
-from darkside_cli.data.luminance import measure_file
-from darkside_cli.data.unpaired import UnpairedConfig, UnpairedImages
-from darkside_cli.evaluation.translation import NightReference, checkerboard_score, edge_agreement
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
+from darkside_cli.images.images import read_rgb
+from darkside_cli.images.luminance import measure_file
+from darkside_cli.metrics.translation import NightReference, checkerboard_score, edge_agreement
 
 PHOTOS = Path(os.environ.get("DARKSIDE_REAL_PHOTOS", Path(__file__).parents[2] / "shared" / "data" / "real"))
 
@@ -31,7 +31,7 @@ def photos(light: str) -> list[Path]:
 
 
 def test_sorting_is_as_good_as_it_says() -> None:
-    """What the docstring of data/luminance.py says of these photographs."""
+    """What the docstring of images/luminance.py says of these photographs."""
     measures = {light: [measure_file(path) for path in photos(light)] for light in ("day", "night")}
     right = sum((m.score > 0.5) == (light == "night") for light, of in measures.items() for m in of)
     total = sum(map(len, measures.values()))

@@ -14,16 +14,16 @@ from typing import IO, Any
 import pytest
 
 from darkside_cli import regular_file
-from darkside_cli.compat.ground_truth import read_ground_truth
-from darkside_cli.compat.safe_pickle import load_pickle
-from darkside_cli.compat.scenario_yaml import read_scenario_file
-from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.sources import read_toml
-from darkside_cli.data.boxes import read_boxes
-from darkside_cli.data.tuple_lists import tuples_of_list
+from darkside_cli.datasets.tuple_lists import tuples_of_list
 from darkside_cli.errors import DarksideError
+from darkside_cli.images.boxes import read_boxes
+from darkside_cli.interop.ground_truth import read_ground_truth
+from darkside_cli.interop.safe_pickle import load_pickle
+from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.regular_file import NotRegularError, TooLargeError, open_regular, read_regular
-from darkside_cli.retrieval.descriptor_blocks import open_descriptors
+from darkside_cli.retrieval.describe.blocks import open_descriptors
+from darkside_cli.scenario.yaml import read_scenario_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and devices")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from darkside_cli.data.entries import Asset
-    from darkside_cli.data.inventory import State
+    from darkside_cli.assets.entries import Asset
+    from darkside_cli.assets.inventory import State
 
 COLUMNS = ("name", "groups", "here", "size", "what", "licence", "source", "needed by")
 #: Left out, in this order, where the terminal is narrow.
@@ -85,6 +85,6 @@ def _short(licence: str) -> str:
 
 
 if __name__ == "__main__":
-    from darkside_cli.assets import ASSETS
+    from darkside_cli.jobs.catalog import ASSETS
 
     sys.stdout.write(markdown(ASSETS))

@@ -18,16 +18,16 @@ from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from darkside_cli.data.caches import Cache, CacheState
-    from darkside_cli.data.entries import Asset
-    from darkside_cli.data.inventory import State
-    from darkside_cli.data.store import AssetStore
+    from darkside_cli.assets.caches import Cache, CacheState
+    from darkside_cli.assets.entries import Asset
+    from darkside_cli.assets.inventory import State
+    from darkside_cli.assets.store import AssetStore
 
 ACTIONS = ("list", "verify", "rm", "prune", "forget")
 
 
 def _complete(incomplete: str) -> list[str]:
-    from darkside_cli.data.caches import CACHES
+    from darkside_cli.assets.caches import CACHES
 
     own = [name for name in (*ACTIONS, *CACHES.names()) if name.startswith(incomplete)]
     return [*own, *asset_names(incomplete)]
@@ -95,8 +95,8 @@ def cache(
 
 def _split(store: AssetStore, names: Sequence[str]) -> tuple[list[str], list[Cache]]:
     """Tell names of caches from all others. Raises UnknownNameError for what is nearly the name of a cache."""
-    from darkside_cli.data.caches import CACHES
-    from darkside_cli.data.entries import GROUPS
+    from darkside_cli.assets.caches import CACHES
+    from darkside_cli.assets.entries import GROUPS
 
     others = [name for name in names if name not in CACHES]
     for name in others:
@@ -110,9 +110,9 @@ def _split(store: AssetStore, names: Sequence[str]) -> tuple[list[str], list[Cac
 def _list(
     session: Session, store: AssetStore, names: Sequence[str], named: Sequence[Cache], *, json: bool
 ) -> int:
-    from darkside_cli.data.caches import CACHES, cache_state
-    from darkside_cli.data.disk import free_bytes
-    from darkside_cli.data.upkeep import last_used, leftovers
+    from darkside_cli.assets.caches import CACHES, cache_state
+    from darkside_cli.assets.disk import free_bytes
+    from darkside_cli.assets.upkeep import last_used, leftovers
 
     everything = not names and not named
     assets = list(store.assets) if everything else store.select(names)
@@ -202,9 +202,9 @@ def _remove(
     dry_run: bool,
     json: bool,
 ) -> int:
-    from darkside_cli.data.caches import cache_state, clear_cache
-    from darkside_cli.data.entries import GROUPS
-    from darkside_cli.data.upkeep import dependents, kept_images, removable, remove
+    from darkside_cli.assets.caches import cache_state, clear_cache
+    from darkside_cli.assets.entries import GROUPS
+    from darkside_cli.assets.upkeep import dependents, kept_images, removable, remove
 
     # What an asset requires stays: others may use it, and nobody asked for it to go.
     chosen = {a.name for n in names for a in (store.select([n]) if n in GROUPS else [store.assets.get(n)])}
@@ -234,7 +234,7 @@ def _remove(
 
 def _forget_gone(store: AssetStore, assets: Sequence[Asset]) -> None:
     """Drop the recorded digests of files that somebody else has deleted: they would be held against the next ones."""
-    from darkside_cli.data.upkeep import recorded_paths
+    from darkside_cli.assets.upkeep import recorded_paths
 
     known = store.ledger.read().files
     recorded = [path for asset in assets for path in recorded_paths(asset) if path in known]
@@ -245,7 +245,7 @@ def _forget_gone(store: AssetStore, assets: Sequence[Asset]) -> None:
 
 
 def _prune(session: Session, store: AssetStore, *, yes: bool, dry_run: bool, json: bool) -> int:
-    from darkside_cli.data.upkeep import leftovers, prune
+    from darkside_cli.assets.upkeep import leftovers, prune
 
     found = leftovers(store)
     total = sum(item.size for item in found)
@@ -277,7 +277,7 @@ def _confirmed(question: str, *, yes: bool) -> bool:
 
 def _forget(store: AssetStore, names: Sequence[str]) -> int:
     """Drop the recorded digests of assets, or of single files by their path in the data folder."""
-    from darkside_cli.data.upkeep import recorded_paths
+    from darkside_cli.assets.upkeep import recorded_paths
 
     known = store.ledger.read().files
     ours = {path for asset in store.assets for path in recorded_paths(asset)}

@@ -46,8 +46,8 @@ def check_model(session: Session, model: str | Path, *, kind: str | None = None)
     Published models that are not on this machine pass: they can be got. Raises UnknownNameError for misspelt names,
     UsageError for those of another kind, MissingAssetError for paths that lead nowhere.
     """
-    from darkside_cli.models.catalog import MODELS
-    from darkside_cli.models.locate import locate
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import locate
 
     try:
         locate(model, session.root, kind=kind)
@@ -62,8 +62,8 @@ def check_generator(session: Session, model: str, *, to: str, direction: str | N
     Raises UsageError if it is known to go the other way, by the registry or by its file's name, and MissingAssetError
     for a folder without a generator; else what :func:`check_model` raises.
     """
-    from darkside_cli.compat.folders import direction_of, find_network
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.interop.folders import direction_of, find_network
+    from darkside_cli.networks.catalog import MODELS
 
     wanted = {"night": "day2night", "day": "night2day"}[to]
     if direction is not None and direction != wanted:
@@ -99,7 +99,7 @@ def check_edge_detector(session: Session, spec: str) -> None:
 
     Raises UnknownNameError for misspelt names, MissingAssetError for paths that lead nowhere.
     """
-    from darkside_cli.gan.methods import is_detector_name
+    from darkside_cli.methods.methods import is_detector_name
 
     if not is_detector_name(spec):
         check_model(session, Path(spec))

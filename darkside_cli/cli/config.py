@@ -19,7 +19,7 @@ from darkside_cli.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from darkside_cli.cli.scenarios import TargetPlan, Training
-    from darkside_cli.compat.scenario_steps import TranslatedStep
+    from darkside_cli.scenario.steps import TranslatedStep
 
 ACTIONS = ("show", "convert")
 _OWN = "config"
@@ -34,7 +34,7 @@ def _commands() -> dict[str, Any]:
 
 
 def _complete(incomplete: str) -> list[str]:
-    from darkside_cli.compat.published_scenarios import published_scenarios
+    from darkside_cli.scenario.published import published_scenarios
 
     return [word for word in [*_commands(), *published_scenarios()] if word.startswith(incomplete)]
 
@@ -193,9 +193,9 @@ def _convert(
     json: bool,
 ) -> int:
     from darkside_cli.cli.scenarios import plan_target
-    from darkside_cli.compat.scenario import load_scenario
-    from darkside_cli.compat.scenario_plan import FinetuneStep, TrainGanStep
-    from darkside_cli.compat.scenario_steps import require_translated
+    from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
+    from darkside_cli.scenario.plan_all import load_scenario
+    from darkside_cli.scenario.steps import require_translated
 
     scenario = load_scenario(words)
     names = scenario.targets()
@@ -230,7 +230,7 @@ def _convert(
 
 def _pick(plan: TargetPlan, step: str | None) -> TranslatedStep:
     """The step that is to be converted: the one that is called so, or the only one that trains."""
-    from darkside_cli.compat.scenario_plan import FinetuneStep, TrainGanStep
+    from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
 
     names = [each.source.name for each in plan.steps]
     if step is not None and step not in names:
@@ -260,7 +260,7 @@ def to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
 
     from darkside_cli.cli.scenario_commands import commands
     from darkside_cli.cli.scenarios import flags, under
-    from darkside_cli.compat.scenario_plan import EvaluateStep, FinetuneStep, WhitenStep
+    from darkside_cli.scenario.plan import EvaluateStep, FinetuneStep, WhitenStep
 
     nested: dict[str, Any] = {}
     for key, value in flags(step, root).items():

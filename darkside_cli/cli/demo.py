@@ -18,7 +18,7 @@ COMMAND = "demo"
 
 
 def _sizes() -> list[str]:
-    from darkside_cli.data.nightfall.config import SIZES
+    from darkside_cli.nightfall.config import SIZES
 
     return SIZES.names(aliases=True)
 
@@ -125,7 +125,7 @@ def demo(
     in percent) and the report's path.
     """
     from darkside_cli.demo.options import DemoOptions, check_settings
-    from darkside_cli.engine.distributed import Ranks
+    from darkside_cli.training.distributed import Ranks
 
     folder = output if output is not None else session.root.experiments / "demo"
     training.check_run(folder)

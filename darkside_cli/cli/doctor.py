@@ -18,7 +18,7 @@ from darkside_cli.units import human_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from darkside_cli.data.store import AssetStore
+    from darkside_cli.assets.store import AssetStore
 
 LIBRARIES = (
     "torch",
@@ -163,7 +163,7 @@ def _devices() -> dict[str, str]:
     try:
         import torch
 
-        from darkside_cli.engine.device import visible_devices
+        from darkside_cli.inference.device import visible_devices
     except Exception as error:  # a broken installation is what people call this command for
         return {"torch": f"cannot be imported: {type(error).__name__}: {error}"}
     return {
@@ -174,7 +174,7 @@ def _devices() -> dict[str, str]:
 
 
 def _data(session: Session, store: AssetStore) -> dict[str, str]:
-    from darkside_cli.data.disk import free_bytes
+    from darkside_cli.assets.disk import free_bytes
 
     root = store.root
     state = "exists" if root.is_dir() else "will be made by the first download"

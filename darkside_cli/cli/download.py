@@ -18,22 +18,22 @@ from darkside_cli.units import human_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from darkside_cli.data.entries import Asset
-    from darkside_cli.data.local import Failures
-    from darkside_cli.data.store import AssetStore
-    from darkside_cli.data.upkeep import Verified
+    from darkside_cli.assets.entries import Asset
+    from darkside_cli.assets.local import Failures
+    from darkside_cli.assets.store import AssetStore
+    from darkside_cli.assets.upkeep import Verified
 
 
 def asset_names(incomplete: str = "") -> list[str]:
     """Names, aliases and groups that begin with ``incomplete``."""
-    from darkside_cli.assets import ASSETS
-    from darkside_cli.data.entries import GROUPS
+    from darkside_cli.assets.entries import GROUPS
+    from darkside_cli.jobs.catalog import ASSETS
 
     return [name for name in [*ASSETS.names(aliases=True), *GROUPS] if name.startswith(incomplete)]
 
 
 def _sizes() -> list[str]:
-    from darkside_cli.data.nightfall.config import SIZES
+    from darkside_cli.nightfall.config import SIZES
 
     return ["", *SIZES.names(aliases=True)]
 
@@ -140,7 +140,7 @@ def download(
 
         darkside download --from archive.zip
     """
-    from darkside_cli.data.mirrors import read_mirrors
+    from darkside_cli.assets.mirrors import read_mirrors
 
     store = open_assets(
         session, jobs=jobs, mirrors=read_mirrors(mirror or ()), size=size, attempts=retries + 1
@@ -220,8 +220,8 @@ def _plan(session: Session, store: AssetStore, wanted: Sequence[Asset], *, json:
 
 def _verify(session: Session, store: AssetStore, wanted: Sequence[Asset], *, json: bool) -> int:
     """Check the named assets; without names, all that have something on this machine."""
+    from darkside_cli.assets.upkeep import verify
     from darkside_cli.cli.transfers import TransferRenderer
-    from darkside_cli.data.upkeep import verify
 
     named = bool(wanted)
     assets = wanted or [asset for asset in store.assets if store.state(asset).status != "missing"]
@@ -258,8 +258,8 @@ def _import(
 
     Raises the first refusal if nothing else was asked for (``alone``), and nothing could be imported.
     """
+    from darkside_cli.assets.local import import_local
     from darkside_cli.cli.transfers import TransferRenderer
-    from darkside_cli.data.local import import_local
 
     result: list[dict[str, Any]] = []
     failures: Failures = []
@@ -322,8 +322,8 @@ def _get(
 
 
 def _paths(store: AssetStore, assets: Sequence[Asset]) -> list[Path]:
-    from darkside_cli.data.inventory import find_file, find_images
-    from darkside_cli.data.making import maker_of
+    from darkside_cli.assets.inventory import find_file, find_images
+    from darkside_cli.assets.making import maker_of
 
     paths: list[Path] = []
     for asset in assets:

@@ -19,9 +19,9 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.retrieval.benchmark import EvaluationResult
-    from darkside_cli.retrieval.describer import Describer
-    from darkside_cli.retrieval.evaluate import Benchmark, ScoreLine
+    from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.search.benchmark import EvaluationResult
+    from darkside_cli.retrieval.search.evaluate import Benchmark, ScoreLine
 
 HEADING = (
     "model", "data set", "protocol", "mAP", "published", "diff",
@@ -33,7 +33,7 @@ _MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None:
 
 
 def _datasets() -> list[str]:
-    from darkside_cli.data.test_sets import TEST_SETS
+    from darkside_cli.datasets.test_sets import TEST_SETS
 
     return TEST_SETS.names(aliases=True)
 
@@ -164,8 +164,8 @@ def evaluate(
 
         darkside evaluate --model gem_resnet101_cyclegan --dataset tokyo247
     """
-    from darkside_cli.data.test_sets import check_test_set
-    from darkside_cli.retrieval.scales import parse_scales
+    from darkside_cli.datasets.test_sets import check_test_set
+    from darkside_cli.retrieval.describe.scales import parse_scales
 
     if not dataset:
         raise UsageError(
@@ -211,13 +211,13 @@ def evaluate(
     absences.tell()
 
     _obtain_all(session, [*(model or ()), *dataset], images=bool(model), download=download)
-    from darkside_cli.engine.device import pick_device, usable_cpus
-    from darkside_cli.retrieval import doubts
-    from darkside_cli.retrieval import evaluate as core
-    from darkside_cli.retrieval.benchmark import score
-    from darkside_cli.retrieval.extract import ExtractOptions
-    from darkside_cli.retrieval.load import load_descriptor
-    from darkside_cli.retrieval.store import open_descriptors
+    from darkside_cli.inference.device import pick_device, usable_cpus
+    from darkside_cli.retrieval.describe.extract import ExtractOptions
+    from darkside_cli.retrieval.describe.load import load_descriptor
+    from darkside_cli.retrieval.describe.store import open_descriptors
+    from darkside_cli.retrieval.search.benchmark import score
+    from darkside_cli.retrieval.search.search import doubts
+    from darkside_cli.retrieval.search.search import evaluate as core
 
     more = doubts.Distractors(open_descriptors(distractors)) if distractors is not None else None
     benchmarks = [
@@ -354,8 +354,8 @@ def _obtain_all(session: Session, names: list[str], *, images: bool, download: b
 
     Descriptors that are there already need no ``images``, only the ground truth.
     """
-    from darkside_cli.data.test_sets import TEST_SETS
-    from darkside_cli.models.catalog import MODELS, state_on_disk
+    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.networks.catalog import MODELS, state_on_disk
 
     root = session.root.path
     missing = []
@@ -372,7 +372,7 @@ def _obtain_all(session: Session, names: list[str], *, images: bool, download: b
 
 
 def _published(model: str, benchmark: Benchmark) -> float | None:
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     if model not in MODELS or benchmark.entry is None:
         return None

@@ -13,7 +13,7 @@ from darkside_cli.errors import MissingAssetError
 
 if TYPE_CHECKING:
     from darkside_cli.cli.step_settings import Settings
-    from darkside_cli.compat.scenario_plan import EvaluateStep
+    from darkside_cli.scenario.plan import EvaluateStep
 
 
 class LackingError(MissingAssetError):
@@ -92,7 +92,7 @@ def _forbidden(settings: Settings) -> str:
 
 def _missing_weights(model: object, place: str, root: Path, *, whitening: bool) -> dict[str, list[str]]:
     if isinstance(model, str):
-        from darkside_cli.models.catalog import MODELS, missing_files
+        from darkside_cli.networks.catalog import MODELS, missing_files
 
         wanted = ("weights", "whitening") if whitening else ("weights",)
         files = [file for file in missing_files(MODELS.get(model), root) if file.role in wanted]
@@ -102,7 +102,7 @@ def _missing_weights(model: object, place: str, root: Path, *, whitening: bool) 
 
 def _benchmark(name: str, root: Path) -> str | None:
     """What ``evaluate --dataset`` takes for the set ``name``; None if it is not on this machine."""
-    from darkside_cli.data.test_sets import TEST_SETS
+    from darkside_cli.datasets.test_sets import TEST_SETS
 
     if name in TEST_SETS:
         entry = TEST_SETS.get(name)

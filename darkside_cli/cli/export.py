@@ -18,7 +18,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.engine.onnx import Exported
+    from darkside_cli.inference.onnx import Exported
 
 DEFAULT_OPSET = 17
 WEIGHTS = (".safetensors", ".pth")
@@ -203,9 +203,9 @@ def export(
         )
         return _weights(session, named, download=download, json=json)
 
-    from darkside_cli.engine.onnx_packages import require_packages
-    from darkside_cli.models.catalog import MODELS, missing_files
-    from darkside_cli.models.locate import locate
+    from darkside_cli.inference.onnx_packages import require_packages
+    from darkside_cli.networks.catalog import MODELS, missing_files
+    from darkside_cli.networks.locate import locate
 
     require_packages(runtime=check)
 
@@ -222,7 +222,7 @@ def export(
         "precision": precision,
         "check": check,
     }
-    from darkside_cli.compat.load import open_checkpoint
+    from darkside_cli.interop.load import open_checkpoint
 
     kind = entry.kind if entry is not None else None
     checkpoint = None
@@ -231,14 +231,14 @@ def export(
         kind = checkpoint.kind
     if kind == "generator" and checkpoint is not None:
         _refuse(of_descriptors, f"of descriptors; {name} is a generator")
-        from darkside_cli.gan.export import export_generator
+        from darkside_cli.methods.export import export_generator
 
         result = export_generator(checkpoint, target, **common)
     elif kind == "descriptor":
         _refuse({"--direction": direction}, f"of generators; {name} is a descriptor")
-        from darkside_cli.retrieval.export import export_descriptor
-        from darkside_cli.retrieval.load import load_model
-        from darkside_cli.retrieval.scales import parse_scales
+        from darkside_cli.retrieval.describe.export import export_descriptor
+        from darkside_cli.retrieval.describe.load import load_model
+        from darkside_cli.retrieval.describe.scales import parse_scales
 
         loaded = load_model(
             model,
@@ -256,7 +256,7 @@ def export(
 
 def _check_kind(model: str, direction: str | None, of_descriptors: dict[str, Any], *, onnx: bool) -> None:
     """Refuse a published model that cannot be exported, and options that one of its kind has not."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     kind = MODELS.get(model).kind if model in MODELS else None
     if kind == "generator":
@@ -295,17 +295,17 @@ class _Weights:
 
 
 def _weights(session: Session, wanted: _Weights, *, download: bool, json: bool) -> int:
-    from darkside_cli.models.catalog import MODELS
-    from darkside_cli.models.locate import locate
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import locate
 
     model, target = wanted.model, wanted.target
     if model in MODELS and not MODELS.get(model).embedded:
         obtain(session, [model], download=download)
     entry, path = locate(model, session.root)
 
-    from darkside_cli.compat.load import open_checkpoint
-    from darkside_cli.compat.rewrite import rewrite, rewrite_whitening, whitening_beside
-    from darkside_cli.retrieval.load import find_whitening
+    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.interop.rewrite import rewrite, rewrite_whitening, whitening_beside
+    from darkside_cli.retrieval.describe.load import find_whitening
 
     checkpoint = open_checkpoint(path, direction=wanted.direction)
     whitening = None

@@ -19,9 +19,9 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.data.clahe_settings import ClaheSettings
-    from darkside_cli.data.outputs import InputImage
-    from darkside_cli.retrieval.extract import ExtractSummary, ImageJob
+    from darkside_cli.datasets.outputs import InputImage
+    from darkside_cli.images.clahe_settings import ClaheSettings
+    from darkside_cli.retrieval.describe.extract import ExtractSummary, ImageJob
 
 FORMATS = ("h5", "npz", "npy")
 ON_ERROR = ("skip", "nan")
@@ -129,9 +129,9 @@ def extract(
     GPUs: torchrun --nproc-per-node 8 -m darkside_cli extract ... A run that was stopped is continued when it is
     started again.
     """
-    from darkside_cli.models.catalog import MODELS
-    from darkside_cli.retrieval.scales import parse_scales
-    from darkside_cli.retrieval.store import format_of
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.retrieval.describe.store import format_of
 
     if not whiten and whitening is not None:
         raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
@@ -144,8 +144,8 @@ def extract(
     with absences:
         check_path(whitening)
 
-    from darkside_cli.data.threads import default_threads
-    from darkside_cli.engine.distributed import Ranks
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.training.distributed import Ranks
 
     with Ranks.from_environment() as ranks:
         # One process reads standard input for all: each would get another part of it.
@@ -189,8 +189,8 @@ def extract(
 
             if ranks.is_first:
                 session.announce(f"getting ready to describe images with {model}")
-            from darkside_cli.retrieval.extract import ExtractOptions, extract_files
-            from darkside_cli.retrieval.load import load_descriptor
+            from darkside_cli.retrieval.describe.extract import ExtractOptions, extract_files
+            from darkside_cli.retrieval.describe.load import load_descriptor
 
             describer = load_descriptor(
                 model,
@@ -250,7 +250,7 @@ def refuse_folder(page: Path) -> None:
 
 def obtain_descriptor(session: Session, model: str, *, whitening: bool, download: bool) -> None:
     """Offer to get a published descriptor's files that are missing and needed; paths are not looked at."""
-    from darkside_cli.models.catalog import MODELS, missing_files
+    from darkside_cli.networks.catalog import MODELS, missing_files
 
     if model not in MODELS or MODELS.get(model).kind != "descriptor":
         return  # whoever loads it says what is wrong
@@ -273,7 +273,7 @@ def parse_clahe(text: str | None) -> ClaheSettings | bool:
 
     Raises UsageError for anything else, ConfigError for values that cannot be.
     """
-    from darkside_cli.data.clahe_settings import ClaheSettings
+    from darkside_cli.images.clahe_settings import ClaheSettings
 
     if text is None or text == "none":
         return text is None
@@ -291,7 +291,7 @@ def list_images(given: list[Path], *, recursive: bool) -> list[InputImage]:
 
     Raises UsageError if folders were given and there are no images in them.
     """
-    from darkside_cli.data.listing import expand_inputs
+    from darkside_cli.datasets.listing import expand_inputs
 
     images = expand_inputs(given, recursive=recursive, exclude=None)
     folders = [os.fsdecode(path) for path in given if path.is_dir()]
@@ -307,7 +307,7 @@ def _given(
     paths: list[str] | None, root: Path | None, image_list: Path | None, *, null: bool
 ) -> tuple[list[Path], list[str]]:
     """Paths that were given, and names from ``root`` that were listed; reads standard input if that is asked for."""
-    from darkside_cli.data.rooted import listed_names, read_image_list
+    from darkside_cli.datasets.rooted import listed_names, read_image_list
 
     top, listed = root if root is not None else Path(), []
     if image_list is not None and os.fspath(image_list) == "-":
@@ -323,7 +323,7 @@ def _given(
 
 def _rooted(root: Path, given: list[Path], listed: list[str], *, recursive: bool) -> list[InputImage]:
     """Images called by their paths from ``root``. Raises UsageError if folders were given and have none."""
-    from darkside_cli.data.rooted import rooted_images
+    from darkside_cli.datasets.rooted import rooted_images
 
     images = rooted_images(root, given, listed, recursive=recursive)
     folders = [os.fsdecode(path) for path in given if path.is_dir()]
@@ -340,8 +340,8 @@ def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
 
     Raises UsageError for a box of an image that is not among them.
     """
-    from darkside_cli.data.boxes import read_boxes
-    from darkside_cli.retrieval.image_jobs import ImageJob
+    from darkside_cli.images.boxes import read_boxes
+    from darkside_cli.retrieval.describe.image_jobs import ImageJob
 
     of_image = read_boxes(boxes) if boxes is not None else {}
     jobs = []
@@ -362,8 +362,8 @@ def make_jobs(images: list[InputImage], boxes: Path | None) -> list[ImageJob]:
 
 def any_there(jobs: list[ImageJob], emit: Emit) -> bool:
     """Whether any image of ``jobs`` is there; if none is, each is told of as failed, and no model need be loaded."""
-    from darkside_cli.data.images import read_photo
     from darkside_cli.errors import ImageError
+    from darkside_cli.images.images import read_photo
 
     if any(os.path.exists(job.path) for job in jobs):  # noqa: PTH110 - Path.exists raises for names too long
         return True

@@ -16,11 +16,11 @@ from darkside_cli.cli.session import Session, command
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.engine.distributed import Ranks
-    from darkside_cli.engine.trainer import TrainingResult
     from darkside_cli.retrieval.config import FinetuneConfig
-    from darkside_cli.retrieval.evaluate import ScoreLine
     from darkside_cli.retrieval.finetune import FinetuneRun
+    from darkside_cli.retrieval.search.evaluate import ScoreLine
+    from darkside_cli.training.distributed import Ranks
+    from darkside_cli.training.trainer import TrainingResult
 
 COMMAND = "finetune"
 
@@ -103,7 +103,7 @@ def finetune(
         obtain_for(session, settings, download=download)
         return training.start_processes(nproc)
 
-    from darkside_cli.engine.distributed import Ranks
+    from darkside_cli.training.distributed import Ranks
 
     with Ranks.from_environment() as ranks:
         if ranks.is_first:
@@ -169,8 +169,8 @@ def _prepare(
     device: str,
     emit: Any,
 ) -> FinetuneRun:
-    from darkside_cli.engine.device import pick_device
-    from darkside_cli.gan.night import load_night
+    from darkside_cli.inference.device import pick_device
+    from darkside_cli.methods.night import load_night
     from darkside_cli.retrieval.finetune import prepare_finetune
     from darkside_cli.retrieval.initial import initial_network
 

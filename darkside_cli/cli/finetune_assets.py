@@ -22,8 +22,8 @@ def obtain_for(session: Session, config: FinetuneConfig, *, download: bool) -> N
 
     Raises MissingAssetError for what is not here and not to be had.
     """
-    from darkside_cli.data.test_sets import TEST_SETS
-    from darkside_cli.data.tuple_sets import asset_of
+    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.tuple_sets import asset_of
     from darkside_cli.retrieval.needs import imagenet_asset, need_of, tuple_needs
 
     trains_on_published = need_of(config.data.spec) is not None
@@ -65,11 +65,11 @@ def check_for(session: Session, config: FinetuneConfig) -> None:
 
     Raises UsageError and ConfigError first, then MissingAssetError.
     """
-    from darkside_cli.data.test_sets import check_test_set
-    from darkside_cli.data.tuple_sets import check_training_data
+    from darkside_cli.datasets.test_sets import check_test_set
+    from darkside_cli.datasets.tuple_sets import check_training_data
     from darkside_cli.retrieval.config import INITS
+    from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.needs import imagenet_asset, validates, whitening_spec
-    from darkside_cli.retrieval.scales import parse_scales
 
     absences, data, augment = Absences(), config.data, config.augment
     for scales in (config.whitening.scales, config.evaluation.scales):

@@ -11,13 +11,13 @@ from darkside_cli.cli import options
 
 
 def _generators() -> list[str]:
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return [entry.name for entry in MODELS if entry.kind == "generator"]
 
 
 def _backbones() -> tuple[str, ...]:
-    from darkside_cli.models.names import BACKBONES
+    from darkside_cli.networks.names import BACKBONES
 
     return BACKBONES
 
@@ -35,13 +35,13 @@ def _augmentations() -> tuple[str, ...]:
 
 
 def _sets() -> list[str]:
-    from darkside_cli.data.tuple_sets import PUBLISHED
+    from darkside_cli.datasets.tuple_sets import PUBLISHED
 
     return list(PUBLISHED)
 
 
 def _test_sets() -> list[str]:
-    from darkside_cli.data.test_sets import TEST_SETS
+    from darkside_cli.datasets.test_sets import TEST_SETS
 
     return TEST_SETS.names(aliases=True)
 

@@ -11,10 +11,10 @@ from darkside_cli.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import nn
 
-    from darkside_cli.models.catalog import ModelEntry
-    from darkside_cli.models.inspect import ModelSummary
-    from darkside_cli.models.weights import Checkpoint
-    from darkside_cli.models.whitening import Whitening
+    from darkside_cli.networks.catalog import ModelEntry
+    from darkside_cli.networks.inspect import ModelSummary
+    from darkside_cli.networks.weights import Checkpoint
+    from darkside_cli.networks.whitening import Whitening
 
 
 def network_facts(checkpoint: Checkpoint, summary: ModelSummary) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def descriptor_facts(
     ``whitenings`` lists those of the published model, inside the file and beside it: where from, and dimensions in
     and out (None for a published file that is not on this machine).
     """
-    from darkside_cli.compat.transforms import clahe_of_metadata
-    from darkside_cli.models.retrieval_net import RetrievalNet
+    from darkside_cli.interop.transforms import clahe_of_metadata
+    from darkside_cli.networks.retrieval_net import RetrievalNet
 
     assert isinstance(network, RetrievalNet)  # noqa: S101 - what descriptors are
     clahe = clahe_of_metadata(checkpoint.metadata)
@@ -57,8 +57,8 @@ def descriptor_facts(
 
 
 def _whitenings(checkpoint: Checkpoint, entry: ModelEntry | None, root: Path) -> list[dict[str, Any]]:
-    from darkside_cli.compat.whitening import read_whitening
-    from darkside_cli.retrieval.load import WHITENING_SUFFIXES
+    from darkside_cli.interop.whitening import read_whitening
+    from darkside_cli.retrieval.describe.load import WHITENING_SUFFIXES
 
     path = checkpoint.path
     published = [root / file.path for file in entry.files if file.role == "whitening"] if entry else []
@@ -83,7 +83,7 @@ def _dimensions(whitening: Whitening | None) -> dict[str, int | None]:
 
 def whitening_facts(path: Path) -> dict[str, Any] | None:
     """What a whitening's file holds; None if it is not one."""
-    from darkside_cli.compat.whitening import read_whitening
+    from darkside_cli.interop.whitening import read_whitening
 
     if not path.is_file():
         return None

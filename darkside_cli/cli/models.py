@@ -16,7 +16,7 @@ from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from darkside_cli.models.catalog import ModelEntry
+    from darkside_cli.networks.catalog import ModelEntry
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 #: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
@@ -37,7 +37,7 @@ def _size(entry: ModelEntry, root: Path) -> int | None:
 
 
 def _list(session: Session, *, json: bool) -> int:
-    from darkside_cli.models.catalog import MODELS, state_on_disk
+    from darkside_cli.networks.catalog import MODELS, state_on_disk
 
     root = session.root.path
     rows = [(entry, state_on_disk(entry, root), _size(entry, root)) for entry in MODELS]
@@ -108,16 +108,16 @@ def models(
             )
         return _list(session, json=json)
 
-    from darkside_cli.models.drawings import check_drawable
-    from darkside_cli.models.locate import locate
+    from darkside_cli.networks.drawings import check_drawable
+    from darkside_cli.networks.locate import locate
 
     if graph is not None:
         check_drawable(graph)
     entry, path = locate(model, session.root)
 
-    from darkside_cli.compat.load import open_checkpoint
-    from darkside_cli.models.inspect import describe
-    from darkside_cli.models.weights import build_network
+    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.networks.inspect import describe
+    from darkside_cli.networks.weights import build_network
 
     try:
         checkpoint = open_checkpoint(path)
@@ -129,7 +129,7 @@ def models(
     network = build_network(checkpoint)
     summary = describe(network, size_px=size, architecture=checkpoint.architecture)
     if graph is not None:
-        from darkside_cli.models.graph import draw
+        from darkside_cli.networks.graph import draw
 
         draw(network, graph, size_px=size, title=f"{model} ({checkpoint.architecture})")
     facts = {"model": model, **network_facts(checkpoint, summary)}

@@ -16,8 +16,8 @@ from darkside_cli.events import Notice
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from darkside_cli.data.entries import Asset
-    from darkside_cli.data.store import AssetStore, Got
+    from darkside_cli.assets.entries import Asset
+    from darkside_cli.assets.store import AssetStore, Got
 
 #: The option of every command that calls :func:`obtain`.
 Download = Annotated[
@@ -32,9 +32,9 @@ Download = Annotated[
 
 def open_assets(session: Session, **changes: Any) -> AssetStore:
     """Open the asset store of this call: its data root, its ``--offline``, the mirrors of the environment."""
-    from darkside_cli.assets import open_store
-    from darkside_cli.data.download import Options
-    from darkside_cli.data.mirrors import read_mirrors
+    from darkside_cli.assets.download import Options
+    from darkside_cli.assets.mirrors import read_mirrors
+    from darkside_cli.jobs.catalog import open_store
 
     changes.setdefault("mirrors", read_mirrors())
     return open_store(
@@ -74,11 +74,11 @@ def obtain_assets(
 def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> None:
     """Make sure that the model called ``model``, which may also be a path, is on this machine: see :func:`obtain`.
 
-    Raises what :func:`~darkside_cli.models.locate.locate` raises for misspelt names, paths that lead
+    Raises what :func:`~darkside_cli.networks.locate.locate` raises for misspelt names, paths that lead
     nowhere and models of another kind.
     """
-    from darkside_cli.models.catalog import MODELS
-    from darkside_cli.models.locate import locate
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import locate
 
     try:
         locate(model, session.root, kind=kind)
@@ -92,9 +92,9 @@ def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> 
 def default_generator(session: Session, *, download: bool) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 
-    See :func:`darkside_cli.models.catalog.default_generator`; with ``download`` the published one may be got.
+    See :func:`darkside_cli.networks.catalog.default_generator`; with ``download`` the published one may be got.
     """
-    from darkside_cli.models import catalog
+    from darkside_cli.networks import catalog
 
     if download:
         return catalog.PUBLISHED_GENERATOR, None
@@ -106,8 +106,8 @@ def fetch(
     session: Session, store: AssetStore, assets: Sequence[Asset], *, keep_archives: bool = False
 ) -> Got:
     """Get ``assets`` and show how it goes: bytes of those that are downloaded, pictures of those that are made here."""
+    from darkside_cli.assets.store import Got
     from darkside_cli.cli.transfers import TransferRenderer
-    from darkside_cli.data.store import Got
 
     made = [asset for asset in assets if asset.made_by]
     others = [asset for asset in assets if not asset.made_by]

@@ -62,21 +62,21 @@ def _check_device(value: str) -> str:
 
 
 def _generators() -> list[str]:
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return [entry.name for entry in MODELS if entry.kind == "generator"]
 
 
 def descriptor_names() -> list[str]:
     """Names of the registered descriptors, aliases included."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
 
 
 def model_names() -> list[str]:
     """Every registered model name, aliases included."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return MODELS.names(aliases=True)
 
@@ -271,8 +271,8 @@ def inputs_or_image(paths: list[str] | None, *, null: bool) -> tuple[list[Path],
 
 def _read_inputs(paths: list[str] | None, *, null: bool, advice: str) -> tuple[list[Path], bytes | None]:
     """:func:`inputs_or_image`, with ``advice`` for those who give a URL."""
-    from darkside_cli.data.listing import iter_path_tokens
-    from darkside_cli.data.piped import image_or_names
+    from darkside_cli.datasets.listing import iter_path_tokens
+    from darkside_cli.datasets.piped import image_or_names
 
     if not paths:
         if sys.stdin is None or sys.stdin.isatty():

@@ -21,8 +21,8 @@ from darkside_cli.errors import DarksideError, UsageError
 if TYPE_CHECKING:
     from darkside_cli.cli.scenarios import TargetPlan
     from darkside_cli.cli.step_settings import Settings
-    from darkside_cli.compat.scenario import Scenario
-    from darkside_cli.compat.scenario_resolve import Order
+    from darkside_cli.scenario.plan_all import Scenario
+    from darkside_cli.scenario.resolve import Order
 
 ORDERS = ("mended", "original")
 LIST, VALIDATE = "list", "validate"
@@ -31,7 +31,7 @@ TARGETS = ("download", "train", "output", "finetune", "finetune_r101", "all", "e
 
 
 def _complete(incomplete: str) -> list[str]:
-    from darkside_cli.compat.published_scenarios import published_scenarios
+    from darkside_cli.scenario.published import published_scenarios
 
     words = [LIST, VALIDATE, *TARGETS, *published_scenarios()]
     return [word for word in words if word.startswith(incomplete)]
@@ -118,7 +118,7 @@ def run(
     wanted: Order = "original" if order == "original" else "mended"
     if mode == LIST:
         return _list(session, files, wanted, json=json)
-    from darkside_cli.compat.scenario import load_scenario
+    from darkside_cli.scenario.plan_all import load_scenario
 
     scenario = load_scenario(files)
     if mode == VALIDATE:
@@ -176,9 +176,9 @@ def _is_scenario(word: str) -> bool:
 
 
 def _list(session: Session, files: list[str], order: Order, *, json: bool) -> int:
-    from darkside_cli.compat.published_scenarios import published_scenarios
-    from darkside_cli.compat.scenario import load_scenario
-    from darkside_cli.compat.scenario_resolve import TargetResolver
+    from darkside_cli.scenario.plan_all import load_scenario
+    from darkside_cli.scenario.published import published_scenarios
+    from darkside_cli.scenario.resolve import TargetResolver
 
     if not files:
         rows = [(name, load_scenario([name]).targets()) for name in published_scenarios()]
@@ -238,7 +238,7 @@ def _validate(session: Session, scenario: Scenario, target: str | None, order: O
 
 def _print(session: Session, plan: TargetPlan, *, json: bool) -> int:
     from darkside_cli.cli.scenario_commands import as_json, commands, describe
-    from darkside_cli.compat.scenario_plan import jsonable
+    from darkside_cli.scenario.plan import jsonable
 
     root = session.root.path
     if json:
@@ -266,7 +266,7 @@ def _note(session: Session, note: str) -> None:
 
 def _tell(session: Session, plan: TargetPlan, *, lenient: bool) -> None:
     """Say what is to be known before the first step runs. Raises ConfigError for what cannot be translated."""
-    from darkside_cli.compat.scenario_steps import require_translated
+    from darkside_cli.scenario.steps import require_translated
 
     _note(session, f"relative paths of the scenario are below {session.root} ({session.root.origin})")
     for note in plan.notes:
@@ -280,9 +280,9 @@ def _tell(session: Session, plan: TargetPlan, *, lenient: bool) -> None:
 def _carry_out(scenario: Scenario, plan: TargetPlan, settings: Settings, order: Order) -> int:
     from darkside_cli.cli.scenario_commands import describe
     from darkside_cli.cli.step_executors import execute
-    from darkside_cli.compat.scenario_plan import PrintScoresStep, jsonable
-    from darkside_cli.compat.scenario_resolve import TargetResolver
-    from darkside_cli.compat.scenario_steps import translate_step
+    from darkside_cli.scenario.plan import PrintScoresStep, jsonable
+    from darkside_cli.scenario.resolve import TargetResolver
+    from darkside_cli.scenario.steps import translate_step
 
     session = settings.session
     resolver = TargetResolver(scenario, plan.target, order=order)

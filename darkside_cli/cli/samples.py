@@ -31,7 +31,7 @@ def samples(
 
     They are in the public domain; SOURCES.md beside them names authors and sources.
     """
-    from darkside_cli.data.samples import write_samples
+    from darkside_cli.datasets.samples import write_samples
 
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is not a folder", hint="name a folder with --output")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.scenarios import SFM, descriptor, generator, overrides, under
-from darkside_cli.compat.scenario_plan import (
+from darkside_cli.scenario.plan import (
     DownloadStep,
     EvaluateStep,
     ExtractStep,
@@ -24,7 +24,7 @@ from darkside_cli.compat.scenario_plan import (
 
 if TYPE_CHECKING:
     from darkside_cli.cli.scenarios import TargetPlan
-    from darkside_cli.compat.scenario_rules import Finding
+    from darkside_cli.scenario.rules import Finding
 
 
 def commands(step: PlannedStep | None, root: Path) -> list[str]:
@@ -89,7 +89,7 @@ def _descriptor(step: EvaluateStep | ExtractStep, root: Path) -> list[Any]:
 
 def whitening_file(whitening: Weights, root: Path) -> Path:
     """File of a whitening: of the published model of that name, or by path."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     if isinstance(whitening, str):
         file = next(file for file in MODELS.get(whitening).files if file.role == "whitening")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from darkside_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from darkside_cli.data.outputs import InputImage
+    from darkside_cli.datasets.outputs import InputImage
 
 
 def named_images(pattern: str, root: Path) -> list[InputImage]:
@@ -21,8 +21,8 @@ def named_images(pattern: str, root: Path) -> list[InputImage]:
     the working directory. Results keep the names, as far as these lead nowhere else. Raises UsageError if standard
     input is a terminal.
     """
-    from darkside_cli.compat.image_names import join_image_dir, path_of_image_id
-    from darkside_cli.data.listing import expand_inputs, iter_path_tokens
+    from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
+    from darkside_cli.interop.image_names import join_image_dir, path_of_image_id
 
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(

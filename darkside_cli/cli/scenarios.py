@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from darkside_cli.compat.scenario_plan import (
+from darkside_cli.errors import ConfigError
+from darkside_cli.scenario.plan import (
     FinetuneStep,
     TrainGanStep,
     Weights,
 )
-from darkside_cli.compat.scenario_steps import TranslatedStep, plan_notes, translate_step
-from darkside_cli.errors import ConfigError
+from darkside_cli.scenario.steps import TranslatedStep, plan_notes, translate_step
 
 if TYPE_CHECKING:
-    from darkside_cli.compat.scenario import Scenario
-    from darkside_cli.compat.scenario_resolve import Order
-    from darkside_cli.compat.scenario_rules import Finding
     from darkside_cli.config.load import Resolved
+    from darkside_cli.scenario.plan_all import Scenario
+    from darkside_cli.scenario.resolve import Order
+    from darkside_cli.scenario.rules import Finding
 
 SFM = "data/train/retrieval-SfM-120k"
 #: What our trainings leave in a run's folder.
@@ -51,7 +51,7 @@ def plan_target(scenario: Scenario, target: str, root: Path, *, order: Order = "
 
     Raises ConfigError for what is wrong with the scenario itself.
     """
-    from darkside_cli.compat.scenario_resolve import TargetResolver
+    from darkside_cli.scenario.resolve import TargetResolver
 
     resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
     steps = [translate_step(resolver.resolve(name)) for name in resolver.order]
@@ -73,7 +73,7 @@ def _outside(steps: list[TranslatedStep], root: Path) -> list[str]:
 
 def check(step: TranslatedStep, root: Path) -> list[Finding]:
     """What our configuration has against the options of a step."""
-    from darkside_cli.compat.scenario_rules import Finding
+    from darkside_cli.scenario.rules import Finding
 
     if not isinstance(step.step, (TrainGanStep, FinetuneStep)):
         return []
@@ -143,7 +143,7 @@ def schema(step: Training) -> type[Any]:
     from darkside_cli.registry import resolve as load
 
     if isinstance(step, TrainGanStep):
-        from darkside_cli.gan.methods import METHODS
+        from darkside_cli.methods.methods import METHODS
 
         made: type[Any] = load(METHODS.get(step.method).config)
         return made

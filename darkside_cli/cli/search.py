@@ -26,10 +26,10 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.retrieval.describer import Describer
-    from darkside_cli.retrieval.extract import ExtractOptions, ImageJob
-    from darkside_cli.retrieval.search import Indices, Scores
-    from darkside_cli.retrieval.store import StoredDescriptors
+    from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob
+    from darkside_cli.retrieval.describe.store import StoredDescriptors
+    from darkside_cli.retrieval.search.search import Indices, Scores
 
 BACKENDS = ("exact", "faiss")
 COLUMNS = ("query", "rank", "score", "image")
@@ -182,8 +182,8 @@ def search(
     with.
     """
     from darkside_cli.retrieval.backends import require_backend
-    from darkside_cli.retrieval.scales import parse_scales
-    from darkside_cli.retrieval.store import open_descriptors
+    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.retrieval.describe.store import open_descriptors
 
     if gallery is not None:
         refuse_folder(gallery)
@@ -209,7 +209,7 @@ def search(
         needed = whitens is True and whitening is None
         obtain_descriptor(session, wanted, whitening=needed, download=download)
 
-    from darkside_cli.data.threads import default_threads
+    from darkside_cli.images.threads import default_threads
 
     with lost_if_interrupted("nothing is kept of a search"), session.progress() as progress:
         if not jobs:
@@ -233,8 +233,8 @@ def search(
                     session.output.jsonl({"query": event.source, "error": event.reason, "model": wanted})
             return EXIT_SOME_FAILED
 
-        from darkside_cli.retrieval.doubts import doubts_of_index
-        from darkside_cli.retrieval.search import QuerySettings, describer_for, own_names
+        from darkside_cli.retrieval.search.doubts import doubts_of_index
+        from darkside_cli.retrieval.search.search import QuerySettings, describer_for, own_names
 
         settings = QuerySettings(
             scales=wanted_scales,
@@ -275,7 +275,7 @@ def search(
 
 def _reading(stored: StoredDescriptors, image_size: int | None) -> ExtractOptions:
     """How queries are read: as the index says its images were, else as extraction reads them."""
-    from darkside_cli.retrieval.extract import ExtractOptions
+    from darkside_cli.retrieval.describe.extract import ExtractOptions
 
     size = stored.metadata.get("image_size", 1024)
     if size is not None and not (isinstance(size, int) and size > 0):
@@ -304,8 +304,8 @@ def _look_up(
     """Describe the queries and find their nearest images but for their ``own``; broken queries are left out."""
     import numpy as np
 
-    from darkside_cli.retrieval.extract import extract_array
-    from darkside_cli.retrieval.search import nearest
+    from darkside_cli.retrieval.describe.extract import extract_array
+    from darkside_cli.retrieval.search.search import nearest
 
     rows = extract_array(jobs, describer, options=read, label=f"search {stored.path.name}", emit=emit)
     there = np.flatnonzero(np.isfinite(rows).all(axis=1))

@@ -15,7 +15,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice
 
 if TYPE_CHECKING:
-    from darkside_cli.data.sorting import Placing, Sorted
+    from darkside_cli.datasets.sorting import Placing, Sorted
 
 COLUMNS = ("picture", "light", "night", "sky L*", "L*", "b*")
 
@@ -72,7 +72,7 @@ def sort(
     The score of each picture, from 0 (day) to 1 (night), comes from how light its upper third, the sky, and the
     whole are, and how yellow it is; what is doubtful is called dusk. Look at the lists before you train on them.
     """
-    from darkside_cli.data.listing import expand_inputs
+    from darkside_cli.datasets.listing import expand_inputs
 
     placing = _placing(move=move, copy=copy, link=link)
     if json and jsonl:
@@ -92,8 +92,8 @@ def sort(
         progress.emit(Notice("no image names came in: nothing to do"))
         return EXIT_DONE
 
-    from darkside_cli.data.sorting import sort_pictures
-    from darkside_cli.data.threads import default_threads
+    from darkside_cli.datasets.sorting import sort_pictures
+    from darkside_cli.images.threads import default_threads
 
     results: list[dict[str, Any]] = []
 

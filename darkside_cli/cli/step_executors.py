@@ -22,7 +22,9 @@ from darkside_cli.cli.scenarios import (
     under,
 )
 from darkside_cli.cli.step_settings import Outcome, Settings, captured, print_paths
-from darkside_cli.compat.scenario_plan import (
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+from darkside_cli.scenario.plan import (
     DownloadStep,
     EvaluateStep,
     ExtractStep,
@@ -33,8 +35,6 @@ from darkside_cli.compat.scenario_plan import (
     TranslateStep,
     WhitenStep,
 )
-from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
 
 if TYPE_CHECKING:
     pass
@@ -189,7 +189,7 @@ def print_scores(step: PrintScoresStep, settings: Settings) -> Outcome:
 
 def _print_scores(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> None:
     from darkside_cli.cli.evaluate import HEADING, SPARE, _cells
-    from darkside_cli.retrieval.evaluate import ScoreLine
+    from darkside_cli.retrieval.search.evaluate import ScoreLine
 
     made = [ScoreLine(**{k: v for k, v in line.items() if k != "difference"}) for line in lines]
     settings.session.output.table(HEADING, [_cells(line) for line in made], spare=SPARE)
@@ -198,10 +198,10 @@ def _print_scores(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> Non
 def translate(step: TranslateStep, settings: Settings) -> Outcome:
     """Translate the images that are named on standard input."""
     from darkside_cli.cli.obtain import obtain_model
-    from darkside_cli.data.outputs import changed_names, plan_outputs
-    from darkside_cli.engine.device import usable_cpus
-    from darkside_cli.gan.translate import load_generator
-    from darkside_cli.gan.translate_files import FileOptions, translate_files
+    from darkside_cli.datasets.outputs import changed_names, plan_outputs
+    from darkside_cli.inference.device import usable_cpus
+    from darkside_cli.methods.translate import load_generator
+    from darkside_cli.methods.translate_files import FileOptions, translate_files
 
     images = named_images(step.images, settings.root)
     output = under(settings.root, step.output)
@@ -239,10 +239,10 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
 def extract(step: ExtractStep, settings: Settings) -> Outcome:
     """Describe the images that are named on standard input."""
     from darkside_cli.cli.extract import obtain_descriptor
-    from darkside_cli.engine.device import usable_cpus
-    from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_files
-    from darkside_cli.retrieval.load import load_descriptor
-    from darkside_cli.retrieval.scales import parse_scales
+    from darkside_cli.inference.device import usable_cpus
+    from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_files
+    from darkside_cli.retrieval.describe.load import load_descriptor
+    from darkside_cli.retrieval.describe.scales import parse_scales
 
     jobs = [
         ImageJob(image.path, image.relative.as_posix(), None)

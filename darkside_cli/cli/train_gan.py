@@ -18,25 +18,25 @@ from darkside_cli.errors import MissingAssetError, UsageError
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.gan.config import GanConfig
+    from darkside_cli.methods.config import GanConfig
 
 COMMAND = "train-gan"
 
 
 def _methods() -> list[str]:
-    from darkside_cli.gan.methods import METHODS
+    from darkside_cli.methods.methods import METHODS
 
     return METHODS.names()
 
 
 def _detectors() -> list[str]:
-    from darkside_cli.gan.methods import EDGE_DETECTORS
+    from darkside_cli.methods.methods import EDGE_DETECTORS
 
     return EDGE_DETECTORS.names()
 
 
 def _lists() -> list[str]:
-    from darkside_cli.data.unpaired_lists import LISTS
+    from darkside_cli.datasets.unpaired_lists import LISTS
 
     return LISTS.names()
 
@@ -176,14 +176,14 @@ def train_gan(
         _obtain(session, resolved.value, download=download)
         return training.start_processes(nproc)
 
-    from darkside_cli.engine.distributed import Ranks
+    from darkside_cli.training.distributed import Ranks
 
     with Ranks.from_environment() as ranks:
         if ranks.is_first:
             _obtain(session, resolved.value, download=download)
         ranks.wait()
-        from darkside_cli.engine.device import pick_device
-        from darkside_cli.gan.train import prepare_gan
+        from darkside_cli.inference.device import pick_device
+        from darkside_cli.methods.train import prepare_gan
 
         with training.sinks(session, run, resolved, ranks, title=resolved.value.method) as emit:
             ready = prepare_gan(
@@ -214,7 +214,7 @@ def resolve_gan(
     """
     from darkside_cli.config.load import resolve
     from darkside_cli.config.sources import read_preset, read_toml
-    from darkside_cli.gan.methods import METHODS
+    from darkside_cli.methods.methods import METHODS
     from darkside_cli.registry import resolve as load
 
     method: Any = model
@@ -247,7 +247,7 @@ def _check(session: Session, config: GanConfig) -> None:
 
     Raises UsageError first, then MissingAssetError.
     """
-    from darkside_cli.data.unpaired_lists import check_source
+    from darkside_cli.datasets.unpaired_lists import check_source
 
     absences = Absences()
     detector: str = getattr(config, "edge_detector", "")
@@ -263,8 +263,8 @@ def _check(session: Session, config: GanConfig) -> None:
 
 def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
     """See that what the training needs is here: lists and pictures that have names, the edge detector's weights."""
-    from darkside_cli.data.unpaired_lists import PUBLISHED, lists_of
-    from darkside_cli.gan.methods import EDGE_DETECTORS
+    from darkside_cli.datasets.unpaired_lists import PUBLISHED, lists_of
+    from darkside_cli.methods.methods import EDGE_DETECTORS
 
     wanted = {found.name: found for each in (config.data.day, config.data.night) if (found := lists_of(each))}
     if PUBLISHED.name in wanted and not _published_pictures(session):
@@ -289,7 +289,7 @@ def _obtain(session: Session, config: GanConfig, *, download: bool) -> None:
 
 def _published_pictures(session: Session) -> bool:
     """Whether the published lists and pictures are here; single ones that are not are told when they are opened."""
-    from darkside_cli.data.unpaired_lists import PUBLISHED
+    from darkside_cli.datasets.unpaired_lists import PUBLISHED
 
     train = session.root.train("")
     lists = [PUBLISHED.list_file(train, what) for what in ("day", "night")]

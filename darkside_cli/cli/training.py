@@ -22,8 +22,8 @@ from darkside_cli.events import Emit, Event, ignore
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.engine.distributed import Ranks
-    from darkside_cli.engine.trainer import TrainingResult
+    from darkside_cli.training.distributed import Ranks
+    from darkside_cli.training.trainer import TrainingResult
 
 LAYOUTS = ("darkside", "gandtr")
 CONFIG_FILE, ORIGINS_FILE = "config.toml", "origins.json"
@@ -152,7 +152,7 @@ def check_run(run: Path) -> None:
 
 def start_processes(count: int) -> int:
     """Run this very command in ``count`` processes that share the work; returns the exit code."""
-    from darkside_cli.engine.launch import launch
+    from darkside_cli.training.launch import launch
 
     # Said again is harmless: inside of a started process the option asks for what there is already.
     result = launch([sys.executable, "-m", "darkside_cli", *_without_nproc(sys.argv[1:])], count)
@@ -242,7 +242,7 @@ def lay_out(run: Path, layout: str) -> list[Path]:
     """Write what a complete run left in gandtr's places and formats too, if ``layout`` says so; the paths written."""
     if layout != "gandtr":
         return []
-    from darkside_cli.compat.gandtr_layout import write_gandtr_layout
+    from darkside_cli.interop.gandtr_layout import write_gandtr_layout
 
     return write_gandtr_layout(run)
 

@@ -19,7 +19,6 @@ from darkside_cli.cli.training_words import (
     start_words,
     step_words,
 )
-from darkside_cli.evaluation.verdicts import verdict
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
@@ -31,6 +30,7 @@ from darkside_cli.events import (
     TrainingFinished,
     TrainingStarted,
 )
+from darkside_cli.metrics.verdicts import verdict
 
 if TYPE_CHECKING:
     from darkside_cli.cli.live_region import LiveRegion

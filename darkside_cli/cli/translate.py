@@ -17,13 +17,13 @@ from darkside_cli.cli.obtain import Download, default_generator, obtain_model
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
 from darkside_cli.cli.translate_results import STDOUT, Results, check_file, check_stdout
-from darkside_cli.data.formats import VIDEO_SUFFIXES, WRITABLE_SUFFIXES, suffix_of_format
-from darkside_cli.data.signatures import START_BYTES, image_suffix
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Notice
+from darkside_cli.images.formats import VIDEO_SUFFIXES, WRITABLE_SUFFIXES, suffix_of_format
+from darkside_cli.images.signatures import START_BYTES, image_suffix
 
 if TYPE_CHECKING:
-    from darkside_cli.gan.translate import Translator
+    from darkside_cli.methods.translate import Translator
 
 TARGETS = ("night", "day")
 DIRECTIONS = ("day2night", "night2day")
@@ -141,10 +141,10 @@ def translate(
 
         curl -L URL | darkside translate - -o - > night.jpg
     """
-    from darkside_cli.data.listing import expand_inputs, plan_outputs
-    from darkside_cli.data.outputs import InputImage, TranslationJob, changed_names, plan_file
-    from darkside_cli.data.piped import is_followed
-    from darkside_cli.gan.compare import is_sheet
+    from darkside_cli.datasets.listing import expand_inputs, plan_outputs
+    from darkside_cli.datasets.outputs import InputImage, TranslationJob, changed_names, plan_file
+    from darkside_cli.datasets.piped import is_followed
+    from darkside_cli.methods.compare import is_sheet
 
     if json and jsonl:
         raise UsageError("--json and --jsonl contradict each other", hint="give one of them")
@@ -196,21 +196,21 @@ def translate(
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
     obtain_model(session, model, kind="generator", download=download)
 
-    from darkside_cli.data.threads import default_threads
-    from darkside_cli.gan.translate_files import (
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.methods.translate_files import (
         FileOptions,
         LoadedWhenNeeded,
         is_needed,
         translate_files,
         translate_to_memory,
     )
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     generator, name = model, MODELS.get(model).name if model in MODELS else model
 
     def load() -> Translator:
         session.announce(f"getting ready to translate with {name}")
-        from darkside_cli.gan.translate import load_generator
+        from darkside_cli.methods.translate import load_generator
 
         translator = load_generator(
             generator,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.output import Output
-from darkside_cli.data.formats import format_of_path
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped
+from darkside_cli.images.formats import format_of_path
 
 if TYPE_CHECKING:
-    from darkside_cli.gan.translate_files import Summary
+    from darkside_cli.methods.translate_files import Summary
 
 #: What --output is called where the image itself goes to stdout.
 STDOUT = Path("-")

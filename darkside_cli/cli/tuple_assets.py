@@ -10,8 +10,8 @@ from darkside_cli.cli.obtain import obtain, obtain_assets, open_assets
 from darkside_cli.cli.session import Session
 
 if TYPE_CHECKING:
-    from darkside_cli.data.entries import Asset
-    from darkside_cli.data.store import AssetStore
+    from darkside_cli.assets.entries import Asset
+    from darkside_cli.assets.store import AssetStore
     from darkside_cli.retrieval.needs import TupleNeed
 
 
@@ -22,7 +22,7 @@ def obtain_tuples(session: Session, needs: Sequence[TupleNeed], *, download: boo
     brought them, or are in a folder of the user's. Single images that are missing are told when sets are opened.
     Raises what :func:`~darkside_cli.cli.obtain.obtain` raises.
     """
-    from darkside_cli.data.tuple_sets import asset_of, image_asset_of
+    from darkside_cli.datasets.tuple_sets import asset_of, image_asset_of
 
     store = open_assets(session)
     made = {asset_of(need.name) for need in needs if store.assets.get(asset_of(need.name)).made_by}
@@ -42,7 +42,7 @@ def obtain_tuples(session: Session, needs: Sequence[TupleNeed], *, download: boo
 
 def _missing_parts(session: Session, store: AssetStore, needs: Sequence[TupleNeed]) -> list[Asset]:
     """What is missing, as assets that are nothing else."""
-    from darkside_cli.data.tuple_sets import asset_of, image_asset_of
+    from darkside_cli.datasets.tuple_sets import asset_of, image_asset_of
 
     parts: dict[str, Asset] = {}
     for need in needs:
@@ -63,9 +63,9 @@ def _nothing_of(asset: Asset) -> Asset:
 
 def _lacks_images(session: Session, store: AssetStore, need: TupleNeed, asset: Asset) -> bool:
     """Whether the set of images of ``asset`` is not complete, and lacks more than half of those that are needed."""
-    from darkside_cli.data.tuple_sets import asset_of, database_file
+    from darkside_cli.datasets.tuple_sets import asset_of, database_file
     from darkside_cli.errors import DarksideError
-    from darkside_cli.retrieval.tuple_sources import open_tuples
+    from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 
     if store.state(replace(_nothing_of(asset), images=asset.images)).status == "complete":
         return False

@@ -21,7 +21,7 @@ FORMATS = {"safetensors": ".safetensors", "pkl": ".pkl"}
 
 
 def _complete_data(incomplete: str) -> list[str]:
-    from darkside_cli.data.tuple_sets import PUBLISHED
+    from darkside_cli.datasets.tuple_sets import PUBLISHED
 
     return [name for name in PUBLISHED if name.startswith(incomplete)]
 
@@ -188,9 +188,9 @@ def whiten(
 
     'extract' and 'evaluate' take the file with --whitening.
     """
-    from darkside_cli.data.tuple_sets import check_training_data, published_name
-    from darkside_cli.retrieval.scales import parse_scales
-    from darkside_cli.retrieval.tuple_sources import open_tuples
+    from darkside_cli.datasets.tuple_sets import check_training_data, published_name
+    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 
     _check(data, model, descriptors, method, shrink)
     absences = Absences()
@@ -215,10 +215,10 @@ def whiten(
         _obtain(session, data, model, with_images=with_images, download=download)
         tuples = open_tuples(data, session.root, images=images, positives=positives)
 
-    from darkside_cli.engine.device import usable_cpus
-    from darkside_cli.retrieval import whiten as core
-    from darkside_cli.retrieval.extract import ExtractOptions
-    from darkside_cli.retrieval.load import load_descriptor
+    from darkside_cli.inference.device import usable_cpus
+    from darkside_cli.retrieval.describe.extract import ExtractOptions
+    from darkside_cli.retrieval.describe.load import load_descriptor
+    from darkside_cli.retrieval.whitening import whiten as core
 
     started = time.perf_counter()
     failures = _Failures()
@@ -301,7 +301,7 @@ def _check(
 
 def _target(output: Path | None, format: str | None, model: str | None) -> Path:
     """Path of the file: ``output``, or beside a checkpoint under the name that it is looked for."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     if output is None:
         if model is None or model in MODELS or Path(model).is_dir():

@@ -80,7 +80,7 @@ class DemoResult:
 def check_settings(options: DemoOptions) -> None:
     """See that the settings of all trainings can be, before a city is made for them. Raises ConfigError."""
     from darkside_cli.config.load import resolve
-    from darkside_cli.gan.methods import METHODS
+    from darkside_cli.methods.methods import METHODS
     from darkside_cli.registry import resolve as load
     from darkside_cli.retrieval.config import FinetuneConfig
 

@@ -20,9 +20,7 @@ from typing import Any
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.config.load import Resolved, resolve
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.nightfall.asset import MAKER, City, ensure
-from darkside_cli.data.nightfall.config import SIZES
-from darkside_cli.data.outputs import TranslationJob
+from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.demo.options import (
     ARMS,
     DATASETS,
@@ -36,20 +34,22 @@ from darkside_cli.demo.options import (
 from darkside_cli.demo.page import write_page
 from darkside_cli.demo.record import Record, tag_of
 from darkside_cli.demo.search import search
-from darkside_cli.engine.device import pick_device
 from darkside_cli.events import Emit, Event, Notice, ignore
-from darkside_cli.gan.methods import METHODS
-from darkside_cli.gan.night import file_digest, load_night
-from darkside_cli.gan.train import prepare_gan
-from darkside_cli.gan.translate import load_generator
-from darkside_cli.gan.translate_files import FileOptions, translate_files
+from darkside_cli.inference.device import pick_device
+from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.night import file_digest, load_night
+from darkside_cli.methods.train import prepare_gan
+from darkside_cli.methods.translate import load_generator
+from darkside_cli.methods.translate_files import FileOptions, translate_files
+from darkside_cli.nightfall.asset import MAKER, City, ensure
+from darkside_cli.nightfall.config import SIZES
 from darkside_cli.registry import resolve as load
 from darkside_cli.report.training import ReportWriter
 from darkside_cli.retrieval.config import FinetuneConfig
-from darkside_cli.retrieval.evaluate import open_benchmark
 from darkside_cli.retrieval.finetune import DESCRIPTOR_FILE, FinetuneRun, prepare_finetune
 from darkside_cli.retrieval.initial import initial_network
 from darkside_cli.retrieval.night import NightMaker
+from darkside_cli.retrieval.search.evaluate import open_benchmark
 
 GENERATOR = "generator_day2night.safetensors"
 RESULTS_FILE = "results.json"

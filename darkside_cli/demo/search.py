@@ -10,14 +10,14 @@ import numpy as np
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.demo.options import DATASETS, NIGHT
-from darkside_cli.engine.device import pick_device
 from darkside_cli.events import Emit, ignore
-from darkside_cli.retrieval.benchmark import score
+from darkside_cli.inference.device import pick_device
 from darkside_cli.retrieval.config import FinetuneConfig
-from darkside_cli.retrieval.evaluate import describe_benchmark, open_benchmark
-from darkside_cli.retrieval.image_jobs import ExtractOptions
-from darkside_cli.retrieval.load import load_descriptor
-from darkside_cli.retrieval.scales import parse_scales
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+from darkside_cli.retrieval.describe.load import load_descriptor
+from darkside_cli.retrieval.describe.scales import parse_scales
+from darkside_cli.retrieval.search.benchmark import score
+from darkside_cli.retrieval.search.evaluate import describe_benchmark, open_benchmark
 
 SHOWN, TOP = 8, 5
 

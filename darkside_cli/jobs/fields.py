@@ -15,28 +15,28 @@ LAYOUTS = ("darkside", "gandtr")
 
 def generator_names() -> list[str]:
     """Names of the registered generators."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return [entry.name for entry in MODELS if entry.kind == "generator"]
 
 
 def descriptor_names() -> list[str]:
     """Names of the registered descriptors, aliases included."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
 
 
 def model_names() -> list[str]:
     """Every registered model name, aliases included."""
-    from darkside_cli.models.catalog import MODELS
+    from darkside_cli.networks.catalog import MODELS
 
     return MODELS.names(aliases=True)
 
 
 def test_set_names() -> list[str]:
     """Names of the test sets, aliases included."""
-    from darkside_cli.data.test_sets import TEST_SETS
+    from darkside_cli.datasets.test_sets import TEST_SETS
 
     return TEST_SETS.names(aliases=True)
 

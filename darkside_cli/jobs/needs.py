@@ -12,16 +12,16 @@ from darkside_cli.jobs.request import Getting, Request
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from darkside_cli.data.entries import Asset
-    from darkside_cli.data.store import AssetStore, Got
+    from darkside_cli.assets.entries import Asset
+    from darkside_cli.assets.store import AssetStore, Got
     from darkside_cli.retrieval.needs import TupleNeed
 
 
 def open_assets(request: Request, **changes: Any) -> AssetStore:
     """Open the asset store of a request: its data root, its ``offline``, the mirrors of the environment."""
-    from darkside_cli.assets import open_store
-    from darkside_cli.data.download import Options
-    from darkside_cli.data.mirrors import read_mirrors
+    from darkside_cli.assets.download import Options
+    from darkside_cli.assets.mirrors import read_mirrors
+    from darkside_cli.jobs.catalog import open_store
 
     changes.setdefault("mirrors", read_mirrors())
     return open_store(request.root, Options(offline=request.offline, **changes))
@@ -58,11 +58,11 @@ def obtain_assets(
 def obtain_model(request: Getting, model: str, *, kind: str, emit: Emit) -> None:
     """Make sure that the model called ``model``, which may also be a path, is on this machine: see :func:`obtain`.
 
-    Raises what :func:`~darkside_cli.models.locate.locate` raises for misspelt names, paths that lead
+    Raises what :func:`~darkside_cli.networks.locate.locate` raises for misspelt names, paths that lead
     nowhere and models of another kind.
     """
-    from darkside_cli.models.catalog import MODELS
-    from darkside_cli.models.locate import locate
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import locate
 
     try:
         locate(model, request.root, kind=kind)
@@ -76,9 +76,9 @@ def obtain_model(request: Getting, model: str, *, kind: str, emit: Emit) -> None
 def default_generator(request: Getting) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 
-    See :func:`darkside_cli.models.catalog.default_generator`; with ``download`` the published one may be got.
+    See :func:`darkside_cli.networks.catalog.default_generator`; with ``download`` the published one may be got.
     """
-    from darkside_cli.models import catalog
+    from darkside_cli.networks import catalog
 
     if request.download:
         return catalog.PUBLISHED_GENERATOR, None
@@ -93,7 +93,7 @@ def obtain_tuples(request: Getting, needs: Sequence[TupleNeed], *, emit: Emit) -
     brought them, or are in a folder of the user's. Single images that are missing are told when sets are opened.
     Raises what :func:`obtain` raises.
     """
-    from darkside_cli.data.tuple_sets import asset_of, image_asset_of
+    from darkside_cli.datasets.tuple_sets import asset_of, image_asset_of
 
     store = open_assets(request)
     made = {asset_of(need.name) for need in needs if store.assets.get(asset_of(need.name)).made_by}
@@ -113,7 +113,7 @@ def obtain_tuples(request: Getting, needs: Sequence[TupleNeed], *, emit: Emit) -
 
 def _missing_parts(request: Request, store: AssetStore, needs: Sequence[TupleNeed]) -> list[Asset]:
     """What is missing, as assets that are nothing else."""
-    from darkside_cli.data.tuple_sets import asset_of, image_asset_of
+    from darkside_cli.datasets.tuple_sets import asset_of, image_asset_of
 
     parts: dict[str, Asset] = {}
     for need in needs:
@@ -134,8 +134,8 @@ def _nothing_of(asset: Asset) -> Asset:
 
 def _lacks_images(request: Request, store: AssetStore, need: TupleNeed, asset: Asset) -> bool:
     """Whether the set of images of ``asset`` is not complete, and lacks more than half of those that are needed."""
-    from darkside_cli.data.tuple_sets import asset_of, database_file
-    from darkside_cli.retrieval.tuple_sources import open_tuples
+    from darkside_cli.datasets.tuple_sets import asset_of, database_file
+    from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 
     if store.state(replace(_nothing_of(asset), images=asset.images)).status == "complete":
         return False

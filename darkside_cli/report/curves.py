@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from darkside_cli.evaluation.verdicts import figure_of
 from darkside_cli.events import EpochDone, EvalDone, StepDone
+from darkside_cli.metrics.verdicts import figure_of
 from darkside_cli.report.figures import CURVES, Curve, Panel
 from darkside_cli.report.scalars import Scalars
 

@@ -19,8 +19,8 @@ from jinja2 import Environment
 from PIL import Image, ImageDraw
 
 from darkside_cli.atomic import temporary_beside
-from darkside_cli.data.images import read_photo
 from darkside_cli.errors import DarksideError
+from darkside_cli.images.images import read_photo
 
 Mark = Literal["right", "wrong", "junk"]
 Box = tuple[float, float, float, float]

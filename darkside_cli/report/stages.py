@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkside_cli.data.ledger import sha256_of
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.errors import DarksideError
-from darkside_cli.evaluation.protocols import KAPPAS
-from darkside_cli.models.state_file import read_state_file
-from darkside_cli.models.whitening import Whitening, from_state_file
+from darkside_cli.metrics.protocols import KAPPAS
+from darkside_cli.networks.state_file import read_state_file
+from darkside_cli.networks.whitening import Whitening, from_state_file
 from darkside_cli.report.run_files import read_json
 
 DESCRIPTOR_FILE = "descriptor.safetensors"

@@ -93,7 +93,7 @@ class TensorBoardScalars:
                 self._writer.add_scalar(f"{group}/{name}", float(value), at)
 
     def _pictures(self, event: EvalDone) -> None:
-        from darkside_cli.data.images import read_photo
+        from darkside_cli.images.images import read_photo
 
         for path in event.pictures[:_PICTURES_PER_EVAL]:
             try:

@@ -12,8 +12,8 @@ from typing import Any
 
 from darkside_cli.config.sources import dotted
 from darkside_cli.config.values import show
-from darkside_cli.evaluation.verdicts import verdict
 from darkside_cli.events import EpochDone, EvalDone, Notice, StepDone, TrainingFinished, TrainingStarted
+from darkside_cli.metrics.verdicts import verdict
 from darkside_cli.report.curves import plain_number
 from darkside_cli.report.run_files import read_json
 from darkside_cli.report.scalars import Scalars
@@ -165,7 +165,7 @@ def checkpoints(run: Path) -> list[tuple[str, str, str]]:
         match = _CHECKPOINT.fullmatch(meta.parent.name)
         if match is None:
             continue
-        # As engine/checkpoint.py names them: within an epoch by its number, which is one more than those done.
+        # As training/checkpoint.py names them: within an epoch by its number, which is one more than those done.
         step = int(match["step"] or 0)
         epochs = int(match["epoch"]) - bool(step)
         where = f"after {epochs} epoch{'s' * (epochs != 1)}" + (

@@ -1,1 +1,1 @@
-"""Image retrieval: descriptors of images, their index, mining, whitening and benchmarks."""
+"""Descriptors: fine-tuning, from tuples by mining to whitening and evaluation."""

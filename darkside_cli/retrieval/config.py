@@ -22,9 +22,9 @@ from darkside_cli.config.limits import (
     MAX_WEIGHT,
 )
 from darkside_cli.config.schema import option
-from darkside_cli.engine.trainer_config import TrainerConfig
-from darkside_cli.retrieval.mining_config import MiningConfig
-from darkside_cli.retrieval.scales import check_scales
+from darkside_cli.retrieval.describe.scales import check_scales
+from darkside_cli.retrieval.mining.mining_config import MiningConfig
+from darkside_cli.training.trainer_config import TrainerConfig
 
 LossName = Literal["contrastive", "triplet", "softmax"]
 AugmentName = Literal["generator", "images", "gamma", "exposure", "none"]
@@ -101,7 +101,7 @@ class TupleDataConfig:
         PUBLISHED_SET,
         help="images and places: a published set by name, a folder with a folder for each place, a list (.csv, .json) "
         "or a database (.pkl)",
-        choices_from="darkside_cli.data.tuple_sets:PUBLISHED",
+        choices_from="darkside_cli.datasets.tuple_sets:PUBLISHED",
         open_ended=True,
     )
     file: Path | None = option(
@@ -252,10 +252,10 @@ class FinetuneConfig:
     backbone: str = option(
         "vgg16",
         help="convolutional part of the network, as torchvision calls it",
-        choices_from="darkside_cli.models.names:BACKBONES",
+        choices_from="darkside_cli.networks.names:BACKBONES",
     )
     pooling: str = option(
-        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.models.names:POOLINGS"
+        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.networks.names:POOLINGS"
     )
     init: str = option(
         "imagenet",

@@ -14,14 +14,12 @@ import torch
 
 from darkside_cli.config.check import check_values
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.engine.distributed import Ranks
-from darkside_cli.engine.trainer import Trainer
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, Notice, TrainingStarted, ignore
-from darkside_cli.models.architectures import ARCHITECTURES
-from darkside_cli.models.backbones import smallest_side_px
-from darkside_cli.models.retrieval_net import RetrievalNet
-from darkside_cli.models.weights import save_checkpoint
+from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.backbones import smallest_side_px
+from darkside_cli.networks.retrieval_net import RetrievalNet
+from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
@@ -32,10 +30,12 @@ from darkside_cli.retrieval.finetune_stages import (
     FinetuneRun,
     remove_own_whitening,
 )
+from darkside_cli.retrieval.mining.tuple_data import ImageRows, TupleData, validation_tuples
+from darkside_cli.retrieval.mining.tuple_images import TupleImages
 from darkside_cli.retrieval.night import NightMaker
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch, clahe_settings
-from darkside_cli.retrieval.tuple_data import ImageRows, TupleData, validation_tuples
-from darkside_cli.retrieval.tuple_images import TupleImages
+from darkside_cli.training.distributed import Ranks
+from darkside_cli.training.trainer import Trainer
 
 __all__ = [
     "DESCRIPTOR_FILE",

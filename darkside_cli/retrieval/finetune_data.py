@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
+from darkside_cli.assets.caches import NIGHT_CACHE
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.caches import NIGHT_CACHE
-from darkside_cli.data.test_sets import TEST_SETS
-from darkside_cli.data.threads import default_threads
-from darkside_cli.data.tuple_sets import published_name
-from darkside_cli.data.tuples import TupleSet, split_off, without_broken
+from darkside_cli.datasets.test_sets import TEST_SETS
+from darkside_cli.datasets.tuple_sets import published_name
+from darkside_cli.datasets.tuples import TupleSet, split_off, without_broken
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.images.threads import default_threads
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
-from darkside_cli.retrieval.evaluate import Benchmark, open_benchmark, require_images
-from darkside_cli.retrieval.mining_config import MiningConfig
+from darkside_cli.retrieval.mining.mining_config import MiningConfig
+from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 from darkside_cli.retrieval.needs import validates, whitening_spec
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight, NightCache
-from darkside_cli.retrieval.tuple_sources import open_tuples
+from darkside_cli.retrieval.search.evaluate import Benchmark, open_benchmark, require_images
 
 #: Share of the places that is kept back for validation where nobody says, and from how many places on.
 VALIDATION_SHARE, FEWEST_PLACES = 0.1, 12

@@ -19,33 +19,33 @@ from typing import Any
 import torch
 
 from darkside_cli.atomic import write_bytes_atomic
-from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.tuple_sets import published_name
-from darkside_cli.engine.distributed import Ranks
-from darkside_cli.engine.trainer import Trainer, TrainingResult
+from darkside_cli.datasets.tuple_sets import published_name
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Emit, Notice, StageDone, ignore
-from darkside_cli.models.catalog import MODELS, ModelEntry
-from darkside_cli.models.whitening import save_whitening
-from darkside_cli.retrieval.benchmark import score
+from darkside_cli.interop.whitening import read_whitening
+from darkside_cli.networks.catalog import MODELS, ModelEntry
+from darkside_cli.networks.whitening import save_whitening
 from darkside_cli.retrieval.config import PUBLISHED_SET, FinetuneConfig
-from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.doubts import doubts_of_pictures
-from darkside_cli.retrieval.evaluate import (
+from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+from darkside_cli.retrieval.describe.load import load_descriptor
+from darkside_cli.retrieval.describe.scales import parse_scales
+from darkside_cli.retrieval.finetune_data import FinetuneSets, file_digest
+from darkside_cli.retrieval.mining.tuple_data import TupleData
+from darkside_cli.retrieval.search.benchmark import score
+from darkside_cli.retrieval.search.doubts import doubts_of_pictures
+from darkside_cli.retrieval.search.evaluate import (
     Benchmark,
     ScoreLine,
     describe_benchmark,
     score_lines,
     without_broken_queries,
 )
-from darkside_cli.retrieval.finetune_data import FinetuneSets, file_digest
-from darkside_cli.retrieval.image_jobs import ExtractOptions
-from darkside_cli.retrieval.load import load_descriptor
-from darkside_cli.retrieval.scales import parse_scales
 from darkside_cli.retrieval.task import NETWORK, DescriptorTask, TupleBatch
-from darkside_cli.retrieval.tuple_data import TupleData
-from darkside_cli.retrieval.whiten import in_words, learn, source_from_model
+from darkside_cli.retrieval.whitening.whiten import in_words, learn, source_from_model
+from darkside_cli.training.distributed import Ranks
+from darkside_cli.training.trainer import Trainer, TrainingResult
 
 DESCRIPTOR_FILE = f"{NETWORK}.safetensors"
 WHITENING_FILE = f"{NETWORK}_whitening.safetensors"

@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 
 import torch
 
-from darkside_cli.compat.load import open_checkpoint
+from darkside_cli.assets.catalog import DATA
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.catalog import DATA
-from darkside_cli.engine.randomness import random_state_kept
 from darkside_cli.errors import CheckpointError, MissingAssetError, UsageError
-from darkside_cli.models.checks import require_finite
-from darkside_cli.models.locate import locate
-from darkside_cli.models.pretrained import load_features
-from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.networks.locate import locate
+from darkside_cli.networks.pretrained import load_features
+from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
+from darkside_cli.networks.state_file import require_finite
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.needs import imagenet_asset
+from darkside_cli.training.randomness import random_state_kept
 
 
 def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.data.catalog import DATA
-from darkside_cli.data.tuple_sets import published_name
+from darkside_cli.assets.catalog import DATA
+from darkside_cli.datasets.tuple_sets import published_name
 from darkside_cli.errors import ConfigError
 from darkside_cli.retrieval.config import FinetuneConfig
 

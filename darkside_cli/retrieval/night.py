@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from darkside_cli.data.images import read_photo
-from darkside_cli.data.listing import expand_inputs
+from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.photometry import linear_light
+from darkside_cli.images.images import read_photo
+from darkside_cli.images.photometry import linear_light
 
 Pixels = NDArray[np.uint8]
 FloatImage = NDArray[np.float32]

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Adam
 
-from darkside_cli.data.clahe import ClaheSettings
-from darkside_cli.engine.device import autocast, pick_precision
-from darkside_cli.engine.schedule import exponential_decay
-from darkside_cli.engine.task import Task, Update
+from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.inference.device import autocast, pick_precision
 from darkside_cli.losses.batch_softmax import batch_softmax_loss
 from darkside_cli.losses.contrastive import contrastive_loss, triplet_loss
-from darkside_cli.models.retrieval_net import RetrievalNet
+from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig
+from darkside_cli.training.schedule import exponential_decay
+from darkside_cli.training.task import Task, Update
 
 NETWORK = "descriptor"
 LOSS = "loss"

@@ -26,16 +26,16 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from darkside_cli.data.clahe import ClaheSettings
-from darkside_cli.data.transforms import descriptor_transform
-from darkside_cli.engine.device import usable_cpus
-from darkside_cli.models.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNet, RetrievalNetConfig
-from darkside_cli.models.whitening import Whitening
-from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import DescriptorModel
-from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_files
-from darkside_cli.retrieval.scales import PAPER_SCALES
-from darkside_cli.retrieval.store import open_descriptors
+from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.transforms import descriptor_transform
+from darkside_cli.inference.device import usable_cpus
+from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNet, RetrievalNetConfig
+from darkside_cli.networks.whitening import Whitening
+from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_files
+from darkside_cli.retrieval.describe.scales import PAPER_SCALES
+from darkside_cli.retrieval.describe.store import open_descriptors
 
 
 def make_photos(folder: Path, count: int, size: int) -> list[Path]:

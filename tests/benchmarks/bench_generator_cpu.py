@@ -20,9 +20,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.models.fast import multiplies_bf16, prepare_for_inference
-from darkside_cli.models.generator import ResnetGenerator
-from darkside_cli.models.inspect import describe
+from darkside_cli.kernels.fast import multiplies_bf16, prepare_for_inference
+from darkside_cli.networks.generator import ResnetGenerator
+from darkside_cli.networks.inspect import describe
 
 MATRIX_SIDE = 2048
 

@@ -15,11 +15,11 @@ from dataclasses import fields
 
 import torch
 
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.models.catalog import EMBEDDED_GENERATOR, MODELS
-from darkside_cli.models.fast import prepare_for_inference
-from darkside_cli.models.generator import ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.models.guided import GuidedGenerator
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.kernels.fast import prepare_for_inference
+from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS
+from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.guided import GuidedGenerator
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.unpaired import UnpairedConfig, UnpairedImages
+from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
 
 _LOADER: list[UnpairedImages] = []
 

@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # where the obvious ways are
 from bench_scoring import with_peak_mib
 from obvious_mining import obvious_anchors, obvious_negatives
 
-from darkside_cli.retrieval.anchors import diverse_anchors, window
-from darkside_cli.retrieval.draws import TorchDraws
-from darkside_cli.retrieval.negatives import hard_negatives
+from darkside_cli.retrieval.mining.anchors import diverse_anchors, window
+from darkside_cli.retrieval.mining.draws import TorchDraws
+from darkside_cli.retrieval.mining.negatives import hard_negatives
 
 EXCLUDE, INCLUDE = 0.2, 0.8
 IMAGES_A_PLACE = 30

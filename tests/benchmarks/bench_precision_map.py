@@ -32,17 +32,22 @@ from PIL import Image
 from torch import Tensor
 
 from darkside_cli.config.paths import data_root
-from darkside_cli.data.clahe import ClaheSettings
-from darkside_cli.data.transforms import descriptor_transform
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.retrieval.benchmark import score
-from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import DescriptorModel
-from darkside_cli.retrieval.evaluate import BenchmarkRows, describe_benchmark, open_benchmark, require_images
-from darkside_cli.retrieval.extract import ExtractOptions
-from darkside_cli.retrieval.load import load_model
-from darkside_cli.retrieval.scales import PAPER_SCALES, parse_scales
+from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.transforms import descriptor_transform
+from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
+from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.extract import ExtractOptions
+from darkside_cli.retrieval.describe.load import load_model
+from darkside_cli.retrieval.describe.scales import PAPER_SCALES, parse_scales
+from darkside_cli.retrieval.search.benchmark import score
+from darkside_cli.retrieval.search.evaluate import (
+    BenchmarkRows,
+    describe_benchmark,
+    open_benchmark,
+    require_images,
+)
 
 Rows = NDArray[np.float32]
 Whiten = Callable[[Rows], Rows]

@@ -24,14 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from darkside_cli.data.unpaired_batch import UnpairedBatch
-from darkside_cli.engine.device import autocast, pick_device, pick_precision
-from darkside_cli.gan.config import CycleGanConfig
-from darkside_cli.gan.methods import METHODS
-from darkside_cli.gan.task import GanTask
+from darkside_cli.datasets.unpaired import UnpairedBatch
+from darkside_cli.inference.device import autocast, pick_device, pick_precision
 from darkside_cli.losses.patch_nce import patch_nce_loss
-from darkside_cli.models.hed import Hed
-from darkside_cli.models.rcf import Rcf
+from darkside_cli.methods.config import CycleGanConfig
+from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.task import GanTask
+from darkside_cli.networks.hed import Hed
+from darkside_cli.networks.rcf import Rcf
 from darkside_cli.registry import resolve
 
 Step = Callable[[UnpairedBatch], float]

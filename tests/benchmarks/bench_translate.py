@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from darkside_cli.data.listing import TranslationJob
-from darkside_cli.gan.translate import Translator
-from darkside_cli.gan.translate_files import FileOptions, translate_files
-from darkside_cli.models.generator import ResnetGenerator
-from darkside_cli.models.inspect import describe
+from darkside_cli.datasets.listing import TranslationJob
+from darkside_cli.methods.translate import Translator
+from darkside_cli.methods.translate_files import FileOptions, translate_files
+from darkside_cli.networks.generator import ResnetGenerator
+from darkside_cli.networks.inspect import describe
 
 
 def make_photos(folder: Path, count: int, size: int) -> list[Path]:

@@ -20,9 +20,9 @@ from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 from faulty_server import Fault, FaultyServer
 from tests_support import RunCli, RunHere
 
-from darkside_cli.assets import ASSETS
+from darkside_cli.assets.ledger import Ledger
 from darkside_cli.cli.asset_table import markdown
-from darkside_cli.data.ledger import Ledger
+from darkside_cli.jobs.catalog import ASSETS
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"PK" + random.Random(1).randbytes(100)

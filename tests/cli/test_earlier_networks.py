@@ -12,8 +12,8 @@ import torch
 from golden import DATA
 from tests_support import RunHere
 
-from darkside_cli.models.catalog import MODELS
-from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 
 NAME = "rsfm120k-tl-resnet50-gem-w"
 TEST_SET = DATA / "files" / "test" / "roxford5k"

@@ -16,7 +16,7 @@ import torch
 from small_descriptor import write_small_descriptor
 from tests_support import RunCli, RunHere
 
-from darkside_cli.retrieval.store import write_descriptors
+from darkside_cli.retrieval.describe.store import write_descriptors
 
 CASE = golden.load_case("evaluation")
 
@@ -344,7 +344,7 @@ def test_nothing_to_judge_is_told(run_here: RunHere, places: Path, tmp_path: Pat
 def test_at_ctrl_c_it_is_told_whether_something_is_kept(
     run_here: RunHere, places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
-    from darkside_cli.retrieval import benchmark
+    from darkside_cli.retrieval.search.search import benchmark
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

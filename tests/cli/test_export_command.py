@@ -16,9 +16,9 @@ from golden import DATA
 from small_descriptor import write_small_descriptor
 from tests_support import RunCli, RunHere
 
-from darkside_cli.engine.onnx import read_metadata
-from darkside_cli.gan.export import TOLERANCES
-from darkside_cli.retrieval.load import load_model
+from darkside_cli.inference.onnx import read_metadata
+from darkside_cli.methods.export import TOLERANCES
+from darkside_cli.retrieval.describe.load import load_model
 
 
 @pytest.fixture

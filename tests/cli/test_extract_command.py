@@ -17,7 +17,7 @@ import pytest
 from small_descriptor import DIM, WHITENED, write_small_descriptor
 from tests_support import RunCli, RunHere
 
-from darkside_cli.retrieval.store import open_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
 
 MakePhoto = Callable[..., Path]
 

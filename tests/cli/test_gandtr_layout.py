@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from darkside_cli.compat.gandtr_layout import write_gandtr_layout
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.compat.safe_pickle import load_pickle
-from darkside_cli.models.architectures import ARCHITECTURES
-from darkside_cli.models.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from darkside_cli.models.weights import save_checkpoint
-from darkside_cli.models.whitening import Whitening, save_whitening
+from darkside_cli.interop.gandtr_layout import write_gandtr_layout
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.interop.safe_pickle import load_pickle
+from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from darkside_cli.networks.weights import save_checkpoint
+from darkside_cli.networks.whitening import Whitening, save_whitening
 from darkside_cli.registry import resolve
 
 CHECKPOINTS = Path(__file__).parents[1] / "parity" / "data" / "files" / "checkpoints"

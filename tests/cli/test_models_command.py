@@ -11,8 +11,8 @@ import torch
 from golden import DATA
 from tests_support import RunCli, RunHere
 
-from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.models.whitening import Whitening, save_whitening
+from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
+from darkside_cli.networks.whitening import Whitening, save_whitening
 
 
 def test_the_table_has_every_model_and_its_state(

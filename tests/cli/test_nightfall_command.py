@@ -9,7 +9,7 @@ import pytest
 from small_descriptor import write_small_descriptor
 from tests_support import RunCli
 
-from darkside_cli.data.nightfall.config import VERSION
+from darkside_cli.nightfall.config import VERSION
 
 VERSION_NOW = f'"version": {VERSION}'
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tests_support import RunHere
 
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.compat.rewrite import rewrite
 from darkside_cli.errors import UsageError
-from darkside_cli.models.weights import build_network
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.interop.rewrite import rewrite
+from darkside_cli.networks.weights import build_network
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

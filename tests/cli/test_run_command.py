@@ -18,10 +18,10 @@ from tests_support import RunHere
 
 from darkside_cli.cli import step_executors
 from darkside_cli.cli.run import parse_words
-from darkside_cli.compat import scenario_plan
-from darkside_cli.compat.published_scenarios import published_scenarios
-from darkside_cli.compat.scenario_plan import PlannedStep
 from darkside_cli.errors import UsageError
+from darkside_cli.scenario import plan as scenario_plan
+from darkside_cli.scenario.plan import PlannedStep
+from darkside_cli.scenario.published import published_scenarios
 
 FILES = golden.DATA / "files"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from tests_support import RunCli, RunHere
 
-from darkside_cli.data.samples import SOURCES, sample_paths
+from darkside_cli.datasets.samples import SOURCES, sample_paths
 
 
 def test_every_photograph_has_its_author_and_source() -> None:

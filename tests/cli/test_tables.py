@@ -7,7 +7,7 @@ from darkside_cli.cli.evaluate import HEADING
 from darkside_cli.cli.evaluate import SPARE as EVALUATION_SPARE
 from darkside_cli.cli.models import COLUMNS, SPARE
 from darkside_cli.cli.tables import facts, table
-from darkside_cli.models.catalog import MODELS
+from darkside_cli.networks.catalog import MODELS
 
 WORDS = st.lists(st.text("abc", min_size=1, max_size=12), max_size=8).map(" ".join)
 

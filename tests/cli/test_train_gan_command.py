@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from tests_support import RunCli, RunHere
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
-from darkside_cli.data.nightfall.config import NightfallConfig, size_of
 from darkside_cli.errors import DarksideError
+from darkside_cli.nightfall.config import NightfallConfig, size_of
 
 MakePhoto = Callable[..., Path]
 
@@ -360,7 +360,7 @@ def test_a_new_city_has_the_size_of_the_settings(
         made.append(size_of(config))
         raise DarksideError("enough")
 
-    monkeypatch.setattr("darkside_cli.data.nightfall.asset.write", write)
+    monkeypatch.setattr("darkside_cli.nightfall.asset.write", write)
     told = run_here("train-gan", "--data", "nightfall", *words, "-o", "run")
     assert (made, "enough" in told.stderr) == ([size], True), told.stderr
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests_support import RunHere
 
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.models.guided import GuidedGeneratorConfig
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.networks.guided import GuidedGeneratorConfig
 
 MakePhoto = Callable[..., Path]
 

@@ -421,7 +421,7 @@ def test_an_image_that_memory_has_no_room_for_is_named(
     make_photo(tmp_path / "small.png")
     Image.new("RGB", (9000, 9000)).save(tmp_path / "huge.png")
     code = (
-        "import resource, torch, darkside_cli.gan.translate\n"
+        "import resource, torch, darkside_cli.methods.translate\n"
         "from darkside_cli.cli.app import main\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size + (2 << 30), -1))\n"

@@ -12,8 +12,8 @@ import pytest
 from small_descriptor import DIM, write_small_descriptor
 from tests_support import RunHere
 
-from darkside_cli.compat.whitening import read_whitening
-from darkside_cli.retrieval.store import open_descriptors, write_descriptors
+from darkside_cli.interop.whitening import read_whitening
+from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
 
 MakePhoto = Callable[..., Path]
 

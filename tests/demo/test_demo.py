@@ -14,7 +14,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.demo.options import DemoOptions
 from darkside_cli.demo.run import run_demo
 from darkside_cli.events import Emit, Event, Notice
-from darkside_cli.models.weights import read_checkpoint
+from darkside_cli.networks.weights import read_checkpoint
 from darkside_cli.report.scalars import scalar_sinks
 
 pytestmark = pytest.mark.slow

@@ -11,17 +11,17 @@ import golden
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.data.unpaired_batch import UnpairedBatch
-from darkside_cli.engine.task import Update
-from darkside_cli.gan.config import GanConfig
-from darkside_cli.gan.cut import CutTask
-from darkside_cli.gan.cyclegan import CycleGanTask
-from darkside_cli.gan.hedgan import HedGanTask
-from darkside_cli.gan.hedngan import HedNGanTask
-from darkside_cli.gan.methods import METHODS
-from darkside_cli.gan.task import GanTask
+from darkside_cli.datasets.unpaired import UnpairedBatch
+from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.methods.config import GanConfig
+from darkside_cli.methods.cut import CutTask
+from darkside_cli.methods.cyclegan import CycleGanTask
+from darkside_cli.methods.hedgan import HedGanTask
+from darkside_cli.methods.hedngan import HedNGanTask
+from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.task import GanTask
 from darkside_cli.registry import resolve
+from darkside_cli.training.task import Update
 
 LOSSES = {
     "cyclegan": {

@@ -22,9 +22,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.compat.scenario_values import DEFAULT_SCALES
-from darkside_cli.models.architectures import ARCHITECTURES
+from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.interop.transform_words import DEFAULT_SCALES
+from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.registry import resolve
 
 OTHER_SET = os.environ.get("DARKSIDE_PARITY_DATA")

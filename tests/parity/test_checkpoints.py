@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from darkside_cli.compat import gandtr
-from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.compat.load import open_checkpoint
 from darkside_cli.errors import CheckpointError
-from darkside_cli.models.state_file import read_state_file
-from darkside_cli.models.weights import build_network, save_checkpoint
+from darkside_cli.interop import gandtr
+from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.networks.state_file import read_state_file
+from darkside_cli.networks.weights import build_network, save_checkpoint
 
 CASE = golden.load_case("checkpoint_files")
 FILES = {Path(name).name: golden.DATA / name for name in CASE.entry["files"]}

@@ -10,9 +10,9 @@ import pytest
 from golden import DATA, Case, load_case
 from PIL import Image
 
-from darkside_cli.compat.ground_truth import read_ground_truth, to_published, write_published
-from darkside_cli.compat.image_names import join_image_dir, path_of_image_id
-from darkside_cli.compat.safe_pickle import load_pickle
+from darkside_cli.interop.ground_truth import read_ground_truth, to_published, write_published
+from darkside_cli.interop.image_names import join_image_dir, path_of_image_id
+from darkside_cli.interop.safe_pickle import load_pickle
 
 FILES = DATA / "files"
 

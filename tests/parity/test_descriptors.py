@@ -15,16 +15,16 @@ import torch
 from golden import DATA, OTHER_SET, Array, Case, build, fill_, load_case, manifest, statistics, weights_module
 from PIL import Image
 
-from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.compat.safe_pickle import load_pickle
-from darkside_cli.compat.transforms import parse_transforms
-from darkside_cli.compat.whitening import read_whitening
-from darkside_cli.data.transforms import crop_and_shrink
-from darkside_cli.models.retrieval_net import RetrievalNet, recognise
-from darkside_cli.models.weights import build_network
-from darkside_cli.models.whitening import Whitening, save_whitening
-from darkside_cli.retrieval.descriptor import DescriptorModel
+from darkside_cli.images.transforms import crop_and_shrink
+from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.interop.safe_pickle import load_pickle
+from darkside_cli.interop.transforms import parse_transforms
+from darkside_cli.interop.whitening import read_whitening
+from darkside_cli.networks.retrieval_net import RetrievalNet, recognise
+from darkside_cli.networks.weights import build_network
+from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 RETRIEVAL = "cirnet"
 LISTED = {

@@ -11,15 +11,15 @@ import torch
 from golden import DATA, build, load_case, weights_module
 from PIL import Image
 
-from darkside_cli.compat.safe_pickle import load_pickle
-from darkside_cli.compat.transforms import parse_transforms
-from darkside_cli.compat.whitening import read_whitening
-from darkside_cli.models.fast_resnet import FastResNet
-from darkside_cli.models.fast_vgg import FastVgg
-from darkside_cli.models.whitening import Whitening
-from darkside_cli.retrieval.describer import Describer
-from darkside_cli.retrieval.descriptor import DescriptorModel
-from darkside_cli.retrieval.extract import ExtractOptions, ImageJob, extract_array
+from darkside_cli.interop.safe_pickle import load_pickle
+from darkside_cli.interop.transforms import parse_transforms
+from darkside_cli.interop.whitening import read_whitening
+from darkside_cli.kernels.fast_resnet import FastResNet
+from darkside_cli.kernels.fast_vgg import FastVgg
+from darkside_cli.networks.whitening import Whitening
+from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_array
 
 
 def describer_of(case: Any, **options: Any) -> Describer:

@@ -18,12 +18,9 @@ import torch
 from golden import DATA, Case, build, load_case
 from torch import Tensor
 
-from darkside_cli.compat.wrappers import ClaheAfter, RatioPassThrough, parse_wrappers
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.engine.task import Update
-from darkside_cli.engine.trainer import Trainer
-from darkside_cli.gan.night import load_night
-from darkside_cli.models.retrieval_net import RetrievalNet
+from darkside_cli.methods.night import load_night
+from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.retrieval.config import (
     DescriptorOptimOptions,
     DescriptorScheduleOptions,
@@ -35,10 +32,13 @@ from darkside_cli.retrieval.config import (
     TupleDataConfig,
     WhiteningOptions,
 )
-from darkside_cli.retrieval.draws import TorchDraws
 from darkside_cli.retrieval.finetune import FinetuneRun, prepare_finetune
+from darkside_cli.retrieval.mining.draws import TorchDraws
+from darkside_cli.retrieval.mining.tuple_data import ImageRows, validation_tuples
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch
-from darkside_cli.retrieval.tuple_data import ImageRows, validation_tuples
+from darkside_cli.scenario.wrappers import ClaheAfter, RatioPassThrough, parse_wrappers
+from darkside_cli.training.task import Update
+from darkside_cli.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 

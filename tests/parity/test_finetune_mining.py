@@ -15,17 +15,17 @@ import torch
 from golden import DATA, Case, build, load_case
 from torch import Tensor
 
-from darkside_cli.compat.load import open_checkpoint
-from darkside_cli.compat.training_db import read_training_db
-from darkside_cli.compat.transforms import parse_transforms
-from darkside_cli.compat.wrappers import RatioPassThrough, Wrapper, parse_wrappers
-from darkside_cli.data.images import read_photo
-from darkside_cli.data.selection import chosen_by_label, chosen_by_name
-from darkside_cli.data.tuples import TupleSet
-from darkside_cli.evaluation.average_precision import IntArray
+from darkside_cli.datasets.selection import chosen_by_label, chosen_by_name
+from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.images.images import read_photo
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.interop.training_db import read_training_db
+from darkside_cli.interop.transforms import parse_transforms
 from darkside_cli.losses.contrastive import contrastive_loss, contrastive_loss_of_targets
-from darkside_cli.models.weights import build_network
-from darkside_cli.retrieval.mining import MinedTuples, MiningConfig, Role, TorchDraws, mine
+from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.networks.weights import build_network
+from darkside_cli.retrieval.mining.mining import MinedTuples, MiningConfig, Role, TorchDraws, mine
+from darkside_cli.scenario.wrappers import RatioPassThrough, Wrapper, parse_wrappers
 
 LABELS = {"anchor": "anc", "positive": "pos", "negative": "neg"}
 

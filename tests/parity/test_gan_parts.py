@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.gan.config import CycleGanWeights
-from darkside_cli.gan.image_pool import ImagePool
+from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
 from darkside_cli.losses.edge import distillation_loss, edge_loss
 from darkside_cli.losses.patch_nce import patch_nce_loss
-from darkside_cli.models.architectures import ARCHITECTURES
-from darkside_cli.models.initialise import Initialisation, initialise
+from darkside_cli.methods.config import CycleGanWeights
+from darkside_cli.methods.image_pool import ImagePool
+from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.initialise import Initialisation, initialise
 from darkside_cli.registry import resolve
 
 

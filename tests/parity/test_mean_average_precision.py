@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from golden import DATA, Case, load_case
 
-from darkside_cli.compat.ground_truth import from_published, read_ground_truth
-from darkside_cli.evaluation.average_precision import average_precision
-from darkside_cli.evaluation.ground_truth import GroundTruth
-from darkside_cli.evaluation.protocols import ProtocolScore, score_ranks
-from darkside_cli.evaluation.ranking import ranks_in_list
-from darkside_cli.retrieval.benchmark import score
-from darkside_cli.retrieval.index import top_k
+from darkside_cli.datasets.ground_truth import GroundTruth
+from darkside_cli.interop.ground_truth import from_published, read_ground_truth
+from darkside_cli.metrics.average_precision import average_precision
+from darkside_cli.metrics.protocols import ProtocolScore, score_ranks
+from darkside_cli.metrics.ranking import ranks_in_list
+from darkside_cli.retrieval.search.benchmark import score
+from darkside_cli.retrieval.search.index import top_k
 
 TEST_SETS = ("roxford5k", "247tokyo1k")
 

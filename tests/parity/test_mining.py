@@ -12,9 +12,9 @@ import torch
 from golden import Case, load_case
 from torch import Tensor
 
-from darkside_cli.data.tuples import TupleSet
-from darkside_cli.evaluation.average_precision import IntArray
-from darkside_cli.retrieval.mining import MinedTuples, MiningConfig, Role, TorchDraws, mine
+from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.retrieval.mining.mining import MinedTuples, MiningConfig, Role, TorchDraws, mine
 
 
 @pytest.fixture(scope="module")

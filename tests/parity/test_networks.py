@@ -11,8 +11,8 @@ import pytest
 import torch
 from golden import DATA, Case, build, fill_, load_case, parse_slice, statistics, to_input
 
-from darkside_cli.compat.key_maps import config_from_reference
-from darkside_cli.models.architectures import ARCHITECTURES
+from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.registry import resolve
 
 STATE_DICTS: dict[str, Any] = json.loads((DATA / "state_dicts.json").read_text())

@@ -8,14 +8,14 @@ from typing import Any
 import golden
 import pytest
 
-from darkside_cli.compat.bracketed import split_outside_brackets
-from darkside_cli.compat.published_scenarios import find_scenario, published_scenarios
-from darkside_cli.compat.scenario import Scenario, load_scenario
-from darkside_cli.compat.scenario_plan import jsonable
-from darkside_cli.compat.scenario_resolve import TargetResolver, resolve_target
-from darkside_cli.compat.scenario_steps import translate_step
-from darkside_cli.compat.scenario_variables import resolve_expression
 from darkside_cli.errors import DarksideError
+from darkside_cli.interop.transform_words import split_outside_brackets
+from darkside_cli.scenario.plan import jsonable
+from darkside_cli.scenario.plan_all import Scenario, load_scenario
+from darkside_cli.scenario.published import find_scenario, published_scenarios
+from darkside_cli.scenario.resolve import TargetResolver, resolve_target
+from darkside_cli.scenario.steps import translate_step
+from darkside_cli.scenario.variables import resolve_expression
 
 SEMANTICS = golden.load_case("yaml_semantics").values
 RESOLVED = golden.load_case("resolved_scenarios").values

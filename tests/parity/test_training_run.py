@@ -15,16 +15,16 @@ import torch
 from gan_runs import LOSSES, our_names
 from torch import Tensor
 
-from darkside_cli.compat.key_maps import config_from_reference
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.unpaired import UnpairedBatch, UnpairedConfig, UnpairedImages
-from darkside_cli.engine.task import Update
-from darkside_cli.engine.trainer import Trainer
-from darkside_cli.gan.config import GanConfig
-from darkside_cli.gan.methods import METHODS
-from darkside_cli.gan.task import GanTask
-from darkside_cli.gan.train import save_network
+from darkside_cli.datasets.unpaired import UnpairedBatch, UnpairedConfig, UnpairedImages
+from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.methods.config import GanConfig
+from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.task import GanTask
+from darkside_cli.methods.train import save_network
 from darkside_cli.registry import resolve
+from darkside_cli.training.task import Update
+from darkside_cli.training.trainer import Trainer
 
 CASE = golden.load_case("training_run")
 SFM = golden.DATA / "files" / "sfm"

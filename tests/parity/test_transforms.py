@@ -13,11 +13,11 @@ from golden import DATA, Array, load_case, to_input
 from PIL import Image
 from torch import nn
 
-from darkside_cli.compat.transforms import parse_transforms
-from darkside_cli.compat.wrappers import WrappedNetwork, parse_wrappers
-from darkside_cli.data.clahe import lightness
-from darkside_cli.data.selection import chosen_at_random, chosen_by_name
-from darkside_cli.data.transforms import Downscale, crop_and_shrink
+from darkside_cli.datasets.selection import chosen_at_random, chosen_by_name
+from darkside_cli.images.clahe import lightness
+from darkside_cli.images.transforms import Downscale, crop_and_shrink
+from darkside_cli.interop.transforms import parse_transforms
+from darkside_cli.scenario.wrappers import WrappedNetwork, parse_wrappers
 
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 NETWORK_INPUT_ATOL = 1e-5

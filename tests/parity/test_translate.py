@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkside_cli.data.images import read_photo
-from darkside_cli.data.listing import TranslationJob
-from darkside_cli.data.pixels import to_pixels
-from darkside_cli.gan.translate import Translator, load_generator
-from darkside_cli.gan.translate_files import translate_files
+from darkside_cli.datasets.listing import TranslationJob
+from darkside_cli.images.images import read_photo
+from darkside_cli.images.pixels import to_pixels
+from darkside_cli.methods.translate import Translator, load_generator
+from darkside_cli.methods.translate_files import translate_files
 
 CASE = golden.load_case("translate")
 NETWORKS = sorted(CASE.params["networks"])

@@ -11,8 +11,7 @@ import torch
 from stub_tuples import MeanNet
 from torch import Tensor
 
-from darkside_cli.data.clahe import ClaheSettings
-from darkside_cli.engine.task import Update
+from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.retrieval.config import (
     DescriptorOptimOptions,
     FinetuneConfig,
@@ -20,6 +19,7 @@ from darkside_cli.retrieval.config import (
     NightOptions,
 )
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch, clahe_settings
+from darkside_cli.training.task import Update
 
 
 def make(config: FinetuneConfig | None = None, *, norm: bool = False, **facts: Any) -> DescriptorTask:
@@ -109,7 +109,7 @@ def test_the_pooling_has_its_own_rate_and_no_weight_decay() -> None:
 
 
 def test_a_pooling_without_parameters_is_no_group() -> None:
-    from darkside_cli.models.retrieval_net import RetrievalNet, RetrievalNetConfig
+    from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 
     network = RetrievalNet(RetrievalNetConfig(backbone="squeezenet1_1", pooling="mac"))
     task = DescriptorTask(FinetuneConfig(), network, device="cpu")

@@ -11,10 +11,10 @@ import pytest
 from golden import DATA
 from stub_tuples import write_places
 
-from darkside_cli.compat.training_db import read_training_db
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Event, Notice
+from darkside_cli.interop.training_db import read_training_db
 from darkside_cli.retrieval.config import (
     EvaluationOptions,
     FinetuneConfig,
@@ -31,9 +31,9 @@ from darkside_cli.retrieval.finetune_data import (
     open_sets,
     training_sets,
 )
+from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight
-from darkside_cli.retrieval.tuple_sources import open_tuples
 
 SFM = DATA / "files" / "sfm"
 

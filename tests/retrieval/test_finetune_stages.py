@@ -14,12 +14,11 @@ import torch
 from small_descriptor import BACKBONE, small_network
 from stub_tuples import write_places
 
-from darkside_cli.compat.whitening import read_whitening
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, EvalDone, Event, ImageReady, ItemFailed, StageDone, ignore
-from darkside_cli.models.whitening import Whitening, save_whitening
+from darkside_cli.interop.whitening import read_whitening
+from darkside_cli.networks.whitening import Whitening, save_whitening
 from darkside_cli.retrieval.config import (
     DescriptorOptimOptions,
     EvaluationOptions,
@@ -29,7 +28,7 @@ from darkside_cli.retrieval.config import (
     TupleDataConfig,
     WhiteningOptions,
 )
-from darkside_cli.retrieval.evaluate import ScoreLine
+from darkside_cli.retrieval.describe.load import load_model
 from darkside_cli.retrieval.finetune import (
     DESCRIPTOR_FILE,
     SCORES_FILE,
@@ -37,7 +36,8 @@ from darkside_cli.retrieval.finetune import (
     FinetuneRun,
     prepare_finetune,
 )
-from darkside_cli.retrieval.load import load_model
+from darkside_cli.retrieval.search.evaluate import ScoreLine
+from darkside_cli.training.trainer_config import TrainerConfig
 
 pytestmark = pytest.mark.slow
 
@@ -136,10 +136,10 @@ def test_what_a_run_leaves(world: World) -> None:
 
 
 def test_the_scores_are_those_of_evaluate(world: World) -> None:
-    from darkside_cli.retrieval.benchmark import score
-    from darkside_cli.retrieval.describer import Describer
-    from darkside_cli.retrieval.evaluate import describe_benchmark, open_benchmark
-    from darkside_cli.retrieval.image_jobs import ExtractOptions
+    from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+    from darkside_cli.retrieval.search.benchmark import score
+    from darkside_cli.retrieval.search.evaluate import describe_benchmark, open_benchmark
 
     benchmark = open_benchmark("test", DataRoot(world.folder, "test"))
     describer = Describer(load_model(world.folder / "run", scales=(1.0,)).model)

@@ -9,11 +9,10 @@ import torch
 from small_descriptor import BACKBONE, write_small_descriptor
 from torch import Tensor
 
+from darkside_cli.assets.catalog import DATA
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.data.catalog import DATA
-from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
-from darkside_cli.models.backbones import build_features
+from darkside_cli.networks.backbones import build_features
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.initial import (
     imagenet_file,
@@ -21,6 +20,7 @@ from darkside_cli.retrieval.initial import (
     torchvision_file,
 )
 from darkside_cli.retrieval.needs import imagenet_asset
+from darkside_cli.training.trainer_config import TrainerConfig
 
 
 @pytest.fixture

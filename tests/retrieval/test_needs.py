@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.engine.trainer_config import TrainerConfig
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig, WhiteningOptions
 from darkside_cli.retrieval.needs import TupleNeed, need_of, tuple_needs, whitening_spec
+from darkside_cli.training.trainer_config import TrainerConfig
 
 SFM, WHITEN = "retrieval-sfm-120k", "retrieval-sfm-120k-whiten"
 BOTH = ("train", "val")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.evaluation.ground_truth import GroundTruth, Query
+from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.events import Notice
-from darkside_cli.retrieval.doubts import doubts_of_pictures
+from darkside_cli.retrieval.search.doubts import doubts_of_pictures
 from darkside_cli.retrieval.seen import record, seen
 
 

@@ -1,0 +1,1 @@
+"""Files from elsewhere: downloaded, checked, unpacked, imported, kept in the data folder and looked after."""

@@ -1,0 +1,402 @@
+"""Brings published files into the data root: whole, checked, no byte twice where the server allows it.
+
+Nothing is ever half-written at its final name: bytes go to ``<name>.part`` (see ``partial.py``), which is
+renamed once size, digest and form are right. Digests come from the catalogue where they are known; else the
+first one seen is recorded (see ``ledger.py``) and enforced from then on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import requests
+
+from darkside_cli.assets.disk import Space, Stopped, locked
+from darkside_cli.assets.http import Hooks, Refused, Timeouts, Transient, fetch, new_session, probe_size
+from darkside_cli.assets.inventory import find_file
+from darkside_cli.assets.jobs import Job, run_jobs
+from darkside_cli.assets.ledger import Ledger
+from darkside_cli.assets.mirrors import Mirror, local_path
+from darkside_cli.assets.partial import PartFile, PartNote
+from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.soundness import EVERY_S, hashed, wrong_digest, wrong_form
+from darkside_cli.errors import MissingAssetError
+from darkside_cli.events import (
+    Emit,
+    Notice,
+    TransferFailed,
+    TransferFinished,
+    TransferProgress,
+    TransferRetrying,
+    TransferStarted,
+    ignore,
+)
+from darkside_cli.units import human_size
+
+MIB = 1 << 20
+#: A size is worth a short wait only: the download itself will tell it too.
+_PROBE = Timeouts(connect_s=5.0, silence_s=10.0)
+#: So often a server is asked that would most likely fail in the same way for ever.
+_QUICK_TRIES = 3
+_MOST_JITTER = 1.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to download.
+
+    ``attempts`` failures in a row without a new byte end the trying of one address: a third of them where no
+    connection comes about, three at most where the server breaks the rules of HTTP or has not what it promises.
+    Waits grow from ``backoff_s`` by doubling to ``backoff_cap_s``, with jitter; a server that asks for more than
+    ``patience_s`` is not waited for. ``spare_bytes`` of the disk stay free. ``size`` is that of data sets that are
+    made here ("": the usual one). ``why_offline`` says what to undo where the network is off limits.
+    ``wait``, ``chance`` and ``clock`` are there for tests.
+    """
+
+    attempts: int = 6
+    backoff_s: float = 1.0
+    backoff_cap_s: float = 30.0
+    patience_s: float = 600.0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    jobs: int = 4
+    mirrors: tuple[Mirror, ...] = ()
+    offline: bool = False
+    why_offline: str = "as it was asked for"
+    spare_bytes: int = 64 * MIB
+    size: str = ""
+    wait: Callable[[threading.Event, float], object] = threading.Event.wait
+    chance: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
+
+    def tries(self, failure: Transient) -> int:
+        """How many failures such as this one, in a row, end the trying."""
+        if failure.lasting:
+            return min(_QUICK_TRIES, self.attempts)
+        return self.attempts if failure.connected else max(1, self.attempts // 3)
+
+    def pause_s(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, without jitter."""
+        return min(self.backoff_cap_s, self.backoff_s * 2.0 ** (failures - 1))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What there is to do for a file.
+
+    ``state`` is "there", "partial" or "missing"; ``size`` in bytes is None if nobody knows it, ``received``
+    is what an earlier try left.
+    """
+
+    file: RemoteFile
+    path: Path
+    state: str
+    size: int | None
+    received: int
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes still to come, None if unknown."""
+        if self.state == "there":
+            return 0
+        return None if self.size is None else max(0, self.size - self.received)
+
+
+class Downloader:
+    """Downloads files into the data root ``root``. One object may be used from many threads."""
+
+    def __init__(self, root: str | PathLike[str], options: Options | None = None) -> None:
+        self.root = Path(root)
+        self.options = options or Options()
+        self.ledger = Ledger(self.root)
+        self._space = Space(self.options.spare_bytes)
+        #: Says why the contents of a file, by path and published name, are refused; None if they are not.
+        self.judge: Callable[[Path, str], str | None] = lambda *_: None
+
+    def plan(self, files: Sequence[RemoteFile]) -> list[Planned]:
+        """Tell what :meth:`fetch` would do; unknown sizes are asked from the servers (unless offline)."""
+
+        def job(file: RemoteFile) -> Job[Planned]:
+            return lambda _emit, _stop: self._planned(file)
+
+        results = run_jobs([job(file) for file in files], workers=2 * self.options.jobs, emit=ignore)
+        return [result.get() for result in results]
+
+    def find(self, file: RemoteFile) -> Path | None:
+        """Where ``file`` lies, at its own place or where earlier software left it; not looked into."""
+        return find_file(self.root, file)
+
+    def fetch(self, file: RemoteFile, emit: Emit = ignore, stop: threading.Event | None = None) -> Path:
+        """Bring one file and return where it lies; a file that is there and right is left as it is.
+
+        Raises MissingAssetError when it cannot be had (no address left, offline, disk full, wrong digest)
+        and :class:`~darkside_cli.assets.disk.Stopped` when ``stop`` is set; what was received stays for the
+        next call.
+        """
+        stop = stop or threading.Event()
+        found = self.find(file)
+        if found is not None and (self._trusted(found) or not os.access(self.root, os.W_OK)):
+            return found
+        with locked(self.ledger.folder, file.path, emit, stop):
+            found = self._existing(file, emit, stop)
+            if found is not None:
+                return found
+            if self.options.offline:
+                raise MissingAssetError(
+                    f"{file.name} is not here and the network is off limits ({self.options.why_offline})",
+                    hint=f"run again without that, or put it at {self.root / file.path}",
+                )
+            started = time.monotonic()
+            with PartFile(self.root / file.path) as part:
+                try:
+                    self._bring(file, part, emit, stop)
+                except MissingAssetError as error:
+                    emit(TransferFailed(file.name, error.message))
+                    raise
+                finally:
+                    self._space.release(file.name)
+            path = self.root / file.path
+            emit(TransferFinished(file.name, path, path.stat().st_size, time.monotonic() - started))
+            return path
+
+    def addresses(self, file: RemoteFile) -> list[str]:
+        """Where to ask for ``file``, mirrors first."""
+        mirrored = [url for mirror in self.options.mirrors for url in mirror.addresses(file)]
+        return list(dict.fromkeys([*mirrored, *file.urls]))
+
+    def _planned(self, file: RemoteFile) -> Planned:
+        path = self.find(file)
+        if path is not None:
+            return Planned(file, path, "there", path.stat().st_size, 0)
+        part = PartFile(self.root / file.path)
+        note = part.note
+        received = part.size if note is not None else 0
+        size = file.size if file.size is not None else note.total if note is not None else None
+        if size is None and not self.options.offline:
+            with new_session() as session:
+                for url in self.addresses(file):
+                    local = local_path(url)
+                    if local is not None:
+                        size = local.stat().st_size if local.is_file() else None
+                    else:
+                        size = probe_size(session, url, _PROBE)
+                    if size is not None:
+                        break
+        return Planned(file, part.target, "partial" if received else "missing", size, received)
+
+    def _trusted(self, path: Path) -> bool:
+        record = self.ledger.read().files.get(path.relative_to(self.root).as_posix())
+        return record is not None and record.unchanged(path)
+
+    def _existing(self, file: RemoteFile, emit: Emit, stop: threading.Event) -> Path | None:
+        path = self.find(file)
+        if path is None or self._trusted(path):
+            return path
+        name = path.relative_to(self.root).as_posix()
+        record = self.ledger.read().files.get(name)
+        digest = hashed(path, emit, stop)
+        if record is not None and record.sha256 != digest:
+            raise MissingAssetError(
+                f"{path} is not the file that was recorded at its first use "
+                f"(SHA-256 {digest[:12]}… instead of {record.sha256[:12]}…)",
+                hint="move it away to have it downloaded anew, or accept it: darkside cache forget " + name,
+            )
+        reason = wrong_digest(file, digest) or wrong_form(path) or self.judge(path, file.name)
+        if reason:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            emit(Notice(f"{path} {reason}; moved to {aside.name}", level="warning"))
+            return None
+        self.ledger.record(name, path, digest)
+        return path
+
+    def _bring(self, file: RemoteFile, part: PartFile, emit: Emit, stop: threading.Event) -> None:
+        reasons = []
+        urls = self.addresses(file)
+        note = part.note
+        if note is not None and note.url in urls and part.size:
+            urls.remove(note.url)  # where the part began is where it can go on
+            urls.insert(0, note.url)
+        unheard: set[str] = set()
+        with new_session() as session:
+            for url in urls:
+                host = url.split("/")[2] if "://" in url else ""
+                try:
+                    self._from_address(session, url, file, part, emit, stop, once=host in unheard)
+                    return
+                except Refused as refusal:
+                    reasons.append(f"{url}: {refusal.reason}")
+                    unheard |= {host} if refusal.unheard else set()
+                except OSError as error:
+                    raise _disk_error(error, file, part) from error
+        kept = "what was received is kept, run the same command again to go on; or " if part.size else ""
+        raise MissingAssetError(
+            f"{file.name} could not be downloaded: {'; '.join(reasons) or 'no address is known for it'}",
+            hint=f"{kept}put the file at {part.target} by hand",
+        )
+
+    def _from_address(
+        self,
+        session: requests.Session,
+        url: str,
+        file: RemoteFile,
+        part: PartFile,
+        emit: Emit,
+        stop: threading.Event,
+        *,
+        once: bool,
+    ) -> None:
+        """Try an address until it gives the file, or raise Refused. ``once``: its host was silent a moment ago."""
+        hash_known = bool(file.sha256) or file.path in self.ledger.read().files
+        hooks = self._hooks(file, part, emit, stop)
+        failures, furthest, joined = 0, part.size, part.size > 0
+        while True:
+            begun = self.options.clock()
+            try:
+                local = local_path(url)
+                if local is not None:
+                    _copy(local, part, hooks)
+                else:
+                    fetch(
+                        session,
+                        url,
+                        part,
+                        file,
+                        hash_known=hash_known,
+                        timeouts=self.options.timeouts,
+                        hooks=hooks,
+                    )
+                self._accept(file, part, url, joined=joined)
+                return
+            except Transient as failure:
+                if stop.is_set():
+                    raise Stopped from failure
+                failures = 1 if part.size > furthest else failures + 1
+                furthest = max(furthest, part.size)
+                joined = part.size > 0
+                if once and not failure.connected:
+                    raise Refused(failure.reason, unheard=True) from failure
+                self._pause(file, url, failure, failures, self.options.clock() - begun, emit, stop)
+
+    def _pause(
+        self,
+        file: RemoteFile,
+        url: str,
+        failure: Transient,
+        failures: int,
+        took_s: float,
+        emit: Emit,
+        stop: threading.Event,
+    ) -> None:
+        """Wait before the next try, or raise Refused when there should be none. ``took_s``: what the last one took."""
+        options = self.options
+        attempts = options.tries(failure)
+        if failures >= attempts:
+            times = f" ({failures} times in a row)" if failures > 1 else ""
+            raise Refused(failure.reason + times, unheard=not failure.connected)
+        wait_s = 0.0 if failure.at_once else options.pause_s(failures) * (_MOST_JITTER - 1 + options.chance())
+        if failure.wait_s is not None:
+            if failure.wait_s > options.patience_s:
+                raise Refused(f"{failure.reason}: the server asks to come back in {failure.wait_s:.0f} s")
+            wait_s = max(wait_s, failure.wait_s)
+        later = (
+            max(failure.wait_s or 0.0, options.pause_s(n) * _MOST_JITTER)
+            for n in range(failures + 1, attempts)
+        )
+        whole_s = wait_s + sum(later) + (attempts - failures) * took_s
+        emit(TransferRetrying(file.name, failure.reason, wait_s, failures + 1, attempts, whole_s, url))
+        options.wait(stop, wait_s)
+        if stop.is_set():
+            raise Stopped
+
+    def _hooks(self, file: RemoteFile, part: PartFile, emit: Emit, stop: threading.Event) -> Hooks:
+        told = 0.0
+        begun = False
+
+        def on_begin(offset: int, total: int | None) -> None:
+            nonlocal begun
+            part.target.parent.mkdir(parents=True, exist_ok=True)
+            if total is not None:
+                # A part that is given up is on the disk still, and will be gone.
+                self._space.claim(file.name, part.target.parent, max(0, total - part.size))
+            emit(
+                TransferProgress(file.name, offset, total)
+                if begun
+                else TransferStarted(file.name, total, offset)
+            )
+            begun = True
+
+        def on_move(done: int, total: int | None) -> None:
+            nonlocal told
+            moment = time.monotonic()
+            if moment - told >= EVERY_S or done == total:
+                told = moment
+                if total is not None:
+                    self._space.update(file.name, total - done)
+                emit(TransferProgress(file.name, done, total))
+
+        return Hooks(on_begin, on_move, stop.is_set)
+
+    def _accept(self, file: RemoteFile, part: PartFile, url: str, *, joined: bool) -> None:
+        """Give a complete part its name, or drop it and raise if it is not the published file."""
+        digest = part.digest()
+        record = self.ledger.read().files.get(file.path)
+        reason = wrong_digest(file, digest)
+        if reason is None and record is not None and record.sha256 != digest:
+            reason = (
+                f"differs from the file recorded at its first use (SHA-256 {digest[:12]}… instead of "
+                f"{record.sha256[:12]}…; if it was replaced on purpose: darkside cache forget {file.path})"
+            )
+        if reason is None and file.size is not None and part.size != file.size:
+            reason = f"has {part.size} bytes instead of {file.size}"
+        reason = reason or wrong_form(part.path, file.name) or self.judge(part.path, file.name)
+        if reason:
+            note = part.note
+            part.discard()
+            # Pieces of two tries may have been joined wrongly, and without a length nobody notices that the line
+            # dropped; but a file that came whole in one go will not be another one next time.
+            if joined or note is None or note.total is None:
+                raise Transient(reason, at_once=joined, lasting=True)
+            raise Refused(f"what it sent {reason}")
+        part.finish()
+        self.ledger.record(file.path, part.target, digest, url)
+
+
+def _copy(source: Path, part: PartFile, hooks: Hooks) -> None:
+    """Copy from a mirror that is a folder."""
+    if not source.is_file():
+        raise Refused("not there")
+    try:
+        stream = source.open("rb")
+    except OSError as error:  # another mirror may do, and what is there of the file is kept
+        raise Refused(f"cannot be read: {error.strerror or error}") from error
+    with stream:
+        total = source.stat().st_size
+        hooks.begun(0, total)
+        part.begin(PartNote(str(source), total=total))
+        done = 0
+        while piece := stream.read(MIB):
+            part.append(piece)
+            done += len(piece)
+            hooks.moved(done, total)
+            if hooks.stopped():
+                raise Stopped
+
+
+def _disk_error(error: OSError, file: RemoteFile, part: PartFile) -> MissingAssetError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MissingAssetError(
+            f"the disk is full: {human_size(part.size)} of {file.name} are at {part.path}",
+            hint="free some space and run the same command again, it goes on from there",
+        )
+    return MissingAssetError(
+        f"{file.name} cannot be written to {part.target.parent}: {error.strerror or error}",
+        hint="mend that, or name another folder with --data-dir",
+    )

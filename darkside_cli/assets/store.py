@@ -1,0 +1,340 @@
+"""Brings assets under one data root: fetches, unpacks, links, and leaves alone what is complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkside_cli.assets.archives import ArchiveError
+from darkside_cli.assets.disk import free_bytes, locked, not_enough_space
+from darkside_cli.assets.download import Downloader, Options, Planned
+from darkside_cli.assets.entries import Archive, Asset, ImageSet, select
+from darkside_cli.assets.inventory import (
+    COMPLETE,
+    Inventory,
+    Judge,
+    NameReader,
+    State,
+    find_images,
+    read_list,
+)
+from darkside_cli.assets.jobs import Job, run_jobs
+from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
+from darkside_cli.assets.making import Maker, maker_of
+from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.unpack import Unpacked, flat, sharded, unpack
+from darkside_cli.atomic import write_bytes_atomic
+from darkside_cli.errors import DarksideError, MissingAssetError
+from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.registry import Registry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What getting some assets takes: ``needed`` of ``free`` bytes, as far as sizes are known.
+
+    ``unknown`` are the files whose size nobody could tell.
+    """
+
+    files: tuple[Planned, ...]
+    needed: int
+    free: int
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Got:
+    """What getting brought: names of assets that are complete now, and why others are not."""
+
+    complete: tuple[str, ...]
+    failed: dict[str, DarksideError]
+
+
+class AssetStore:
+    """The assets of the registry ``assets`` under ``root``; Inventory tells of ``read_names`` and ``judge``."""
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        assets: Registry[Asset],
+        options: Options | None = None,
+        read_names: NameReader = read_list,
+        judge: Judge | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.assets = assets
+        self.downloads = Downloader(self.root, options)
+        self.ledger = self.downloads.ledger
+        self.inventory = Inventory(self.root, self.ledger, read_names, judge)
+        self.downloads.judge = self.inventory.wrong
+
+    def select(self, names: Iterable[str]) -> list[Asset]:
+        """Assets called ``names``, groups and aliases too, and what they require. Raises UnknownNameError."""
+        return select(self.assets, names)
+
+    def state(self, asset: Asset) -> State:
+        """How much of ``asset``, without what it requires, is there."""
+        return self.inventory.state(asset)
+
+    def made(self, asset: Asset) -> bool:
+        """Whether an asset that is made here is there as it is wanted; True for all others."""
+        maker = maker_of(asset)
+        if maker is None:
+            return True
+        return (
+            maker.right_size(self.root, self.downloads.options.size) and self.state(asset).status == COMPLETE
+        )
+
+    def plan(self, assets: Sequence[Asset]) -> Plan:
+        """Tell what :meth:`get` would fetch, and the space it takes; servers are asked for unknown sizes."""
+        files: dict[str, RemoteFile] = {}
+        unpacked: set[str] = set()
+        needed = 0
+        for asset in assets:
+            files |= {file.path: file for file in asset.files}
+            for archive in self.inventory.wanting(asset.images) if asset.images is not None else ():
+                local = self.inventory.local_archive(archive)
+                if local is not None:
+                    needed += local.stat().st_size
+                else:
+                    files[archive.path] = archive
+                    unpacked.add(archive.path)
+        planned = self.downloads.plan(list(files.values()))
+        needed += sum(item.remaining or 0 for item in planned)
+        # Photographs do not get smaller in an archive, so what comes out is about as large as what goes in.
+        needed += sum(item.size or 0 for item in planned if item.file.path in unpacked)
+        unknown = tuple(item.file.name for item in planned if item.remaining is None)
+        return Plan(tuple(planned), needed, free_bytes(self.root), unknown)
+
+    def get(self, assets: Sequence[Asset], emit: Emit = ignore, *, keep_archives: bool = False) -> Got:
+        """Bring ``assets``: fetch files and archives in parallel, unpack, link, make. Those that are complete stay.
+
+        What cannot be had is in the result, with its error; the rest is done all the same. Raises
+        MissingAssetError before anything starts if the disk is too small for what is known to come.
+        """
+        options = self.downloads.options
+        if not options.offline:
+            plan = self.plan(assets)
+            if plan.needed and plan.needed + options.spare_bytes > plan.free:
+                what = ", ".join(asset.name for asset in assets)
+                raise not_enough_space(what, self.root, plan.needed, max(0, plan.free - options.spare_bytes))
+        work: dict[str, Job[None]] = {}
+        users: dict[str, list[str]] = {}
+        for asset in assets:
+            for key, job in self._work(asset, keep_archives):
+                work.setdefault(key, job)
+                users.setdefault(key, []).append(asset.name)
+        failed: dict[str, DarksideError] = {}
+        results = run_jobs(list(work.values()), workers=options.jobs, emit=emit)
+        for key, result in zip(work, results, strict=True):
+            if isinstance(result.error, DarksideError):
+                for name in users[key]:
+                    failed.setdefault(name, self._with_by_hand(name, result.error))
+            elif result.error is not None:
+                raise result.error
+        for asset in assets:
+            self.make_links(asset, emit)
+        complete = []
+        for asset in assets:
+            blocked = [name for name in asset.requires if name in failed]
+            if asset.name not in failed and not blocked and self.state(asset).status == COMPLETE:
+                complete.append(asset.name)
+            else:
+                failed.setdefault(asset.name, self._still_lacking(asset, blocked, failed))
+        return Got(tuple(complete), failed)
+
+    def make_links(self, asset: Asset, emit: Emit = ignore) -> None:
+        """Make the links of ``asset`` whose targets are there; what is in their place already stays."""
+        for link in asset.links:
+            self._link(self.root / link.path, self.root / link.target, emit)
+        if asset.images is not None:
+            self._link(self.root / asset.images.folder, find_images(self.root, asset.images), emit)
+
+    def add_archive(
+        self, images: ImageSet, name: str, source: Path, emit: Emit, stop: threading.Event
+    ) -> Unpacked:
+        """Unpack ``source`` (an archive or a folder), known as ``name``, into its set, and record it.
+
+        Raises ArchiveError, MissingAssetError (disk full) or Stopped; the set is then as it was.
+        """
+        folder = find_images(self.root, images)
+        with locked(self.ledger.folder, images.folder, emit, stop):
+            if source.is_file():
+                self._room_to_unpack(source, folder)
+            try:
+                result = unpack(
+                    source,
+                    folder,
+                    sharded if images.layout == "sharded" else flat_of(images),
+                    broken=images.broken,
+                    emit=emit,
+                    stop=stop,
+                )
+            except OSError as error:
+                raise MissingAssetError(
+                    f"{source.name} could not be unpacked: {error.strerror or error}",
+                    hint="mend that and run the same command again, it starts from the archive",
+                ) from error
+            self._record(images, name, source, result)
+        _tell(source, result, emit)
+        return result
+
+    def manifest(self, images: ImageSet, archive: str) -> Path:
+        """Digests of what came out of an archive, as ``sha256sum --check`` reads them in the set's folder."""
+        return self.ledger.folder / "manifests" / f"{images.folder.replace('/', '__')}__{archive}.sha256"
+
+    def _work(self, asset: Asset, keep_archives: bool) -> Iterator[tuple[str, Job[None]]]:
+        def bring(file: RemoteFile) -> Job[None]:
+            def job(emit: Emit, stop: threading.Event) -> None:
+                self.downloads.fetch(file, emit, stop)
+
+            return job
+
+        def bring_archive(images: ImageSet, archive: Archive) -> Job[None]:
+            known = self.ledger.read().archives.get(images.folder, {}).get(archive.name)
+            return lambda emit, stop: self._bring_archive(images, archive, known, keep_archives, emit, stop)
+
+        maker = maker_of(asset)
+        if maker is not None and not self.made(asset):
+            yield f"making {asset.name}", self._making(maker)
+        for file in asset.files:
+            yield file.path, bring(file)
+        if asset.images is not None:
+            for archive in self.inventory.wanting(asset.images):
+                yield archive.path, bring_archive(asset.images, archive)
+
+    def _making(self, maker: Maker) -> Job[None]:
+        return lambda emit, stop: maker.make(self.root, self.downloads.options.size, emit, stop)
+
+    def _bring_archive(
+        self,
+        images: ImageSet,
+        archive: Archive,
+        known: ArchiveRecord | None,
+        keep: bool,
+        emit: Emit,
+        stop: threading.Event,
+    ) -> None:
+        with locked(self.ledger.folder, f"{images.folder}/{archive.name}", emit, stop):
+            record = self.ledger.read().archives.get(images.folder, {}).get(archive.name)
+            if record is not None and record != known:
+                return  # another process did it while this one waited
+            path = self.inventory.local_archive(archive) or self.downloads.fetch(archive, emit, stop)
+            ours = path == self.root / archive.path
+            try:
+                result = self.add_archive(images, archive.name, path, emit, stop)
+            except ArchiveError as error:
+                if ours and not error.hostile:  # what was fetched is not whole, whatever its length said
+                    path.unlink(missing_ok=True)
+                    self.ledger.forget(archive.path)
+                raise
+            if ours and not keep:
+                path.unlink(missing_ok=True)
+            if ours and result.spoiled:  # a better one must not be held against this one
+                self.ledger.forget(archive.path)
+
+    def _link(self, path: Path, target: Path, emit: Emit) -> None:
+        if path == target or path.exists() or not target.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():  # it leads nowhere
+            path.unlink()
+        try:
+            path.symlink_to(os.path.relpath(target, path.parent), target_is_directory=target.is_dir())
+        except OSError as error:
+            _imitate(target, path)
+            emit(Notice(f"{path} cannot be a link here ({error.strerror}), its files are second names"))
+
+    def _room_to_unpack(self, source: Path, folder: Path) -> None:
+        size = source.stat().st_size
+        free = free_bytes(folder) - self.downloads.options.spare_bytes
+        if size > free:
+            raise not_enough_space(f"what {source.name} holds", self.root, size, max(0, free))
+
+    def _record(self, images: ImageSet, name: str, source: Path, result: Unpacked) -> None:
+        lines = [f"{sha256}  {path}\n" for path, sha256 in sorted(result.digests.items())]
+        write_bytes_atomic(self.manifest(images, name), "".join(lines).encode())
+        digest = self._digest(source) if source.is_file() else ""
+        with self.ledger.change() as contents:
+            contents.archives.setdefault(images.folder, {})[name] = ArchiveRecord(
+                digest, len(result.digests), result.size, now()
+            )
+
+    def _digest(self, path: Path) -> str:
+        if path.is_relative_to(self.root):
+            record = self.ledger.read().files.get(path.relative_to(self.root).as_posix())
+            if record is not None and record.unchanged(path):
+                return record.sha256
+        return sha256_of(path)
+
+    def _with_by_hand(self, name: str, error: DarksideError) -> DarksideError:
+        by_hand = self.assets.get(name).by_hand
+        if not by_hand or isinstance(error, ArchiveError):
+            return error
+        return MissingAssetError(error.message, hint="; ".join(filter(None, (error.hint, by_hand))))
+
+    def _still_lacking(
+        self, asset: Asset, blocked: Sequence[str], failed: dict[str, DarksideError]
+    ) -> DarksideError:
+        if blocked:
+            return MissingAssetError(
+                f"{asset.name} needs {' and '.join(blocked)}: {failed[blocked[0]].message}",
+                hint=failed[blocked[0]].hint,
+            )
+        lacking = ", ".join(self.state(asset).lacking[:3])
+        return MissingAssetError(
+            f"{asset.name}: everything was fetched and unpacked, but some of it is still missing: {lacking}",
+            hint=asset.by_hand or f"darkside download --verify {asset.name} tells what is damaged",
+        )
+
+
+def flat_of(images: ImageSet) -> Callable[[tuple[str, ...]], str | None]:
+    """Place the images of this set side by side, and no others."""
+
+    def place(parts: tuple[str, ...]) -> str | None:
+        name = flat(parts)
+        return name if name is not None and images.holds(name) else None
+
+    return place
+
+
+def _tell(source: Path, result: Unpacked, emit: Emit) -> None:
+    if result.skipped:
+        emit(Notice(f"{source.name}: {len(result.skipped)} files that are known to be broken were left out"))
+    if result.spoiled:
+        shown = ", ".join(f"{name}: {reason}" for name, reason in result.spoiled[:3])
+        more = ", …" if len(result.spoiled) > 3 else ""
+        emit(
+            Notice(
+                f"{source.name}: {len(result.spoiled)} files are no images and were left out ({shown}{more})",
+                level="warning",
+            )
+        )
+    if result.kept:
+        shown = ", ".join(result.kept[:3]) + (", …" if len(result.kept) > 3 else "")
+        emit(
+            Notice(
+                f"{len(result.kept)} images were there before and differ from those in {source.name}; "
+                f"they stay as they were ({shown})",
+                level="warning",
+            )
+        )
+
+
+def _imitate(target: Path, path: Path) -> None:
+    """Give the files of ``target`` second names below ``path``, where links cannot be made."""
+    if target.is_dir():
+        shutil.copytree(target, path, copy_function=_second_name)
+    else:
+        _second_name(str(target), str(path))
+
+
+def _second_name(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,1 +1,0 @@
-"""The only place that knows the formats and names of the reference implementations."""

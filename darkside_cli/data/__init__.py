@@ -1,1 +1,0 @@
-"""Images, lists of images, and data sets."""

@@ -1,0 +1,210 @@
+"""Images of places, and pairs of them that show the same place: what metric learning and whitening learn from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkside_cli.errors import ImageError, UsageError
+from darkside_cli.events import Emit, ItemFailed, Notice, ignore
+from darkside_cli.images.boxes import Box
+from darkside_cli.images.identify import identify, open_regular_file, reason_of
+
+IntArray = NDArray[np.int64]
+
+POSITIVES = 4
+"""Positives that an image gets at most, where nobody names them."""
+
+_HEADER_THREADS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class TupleSet:
+    """Images, the place each shows, and pairs of a query and a positive of the same place.
+
+    ``names`` are the images' in their source, ``paths`` their files. ``clusters`` (N,) are the numbers of places:
+    images of one cluster are never each other's negatives. ``query_index`` and ``positive_index`` (P,) are images by
+    index. ``boxes``, if any, are the parts of the images that count (left, upper, right, lower, in pixels);
+    ``places`` names the clusters, if they have names.
+
+    Raises UsageError for numbers that do not belong together.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    clusters: IntArray
+    query_index: IntArray
+    positive_index: IntArray
+    boxes: tuple[Box | None, ...] | None = None
+    places: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("clusters", "query_index", "positive_index"):
+            value = np.ascontiguousarray(getattr(self, key), dtype=np.int64).reshape(-1)
+            object.__setattr__(self, key, value)
+        images = {len(self.names), len(self.paths), len(self.clusters), len(self.boxes or self.names)}
+        if len(images) != 1:
+            raise UsageError(
+                f"{self.name}: names, files and places are not equally many", hint="make it again"
+            )
+        if len(self.query_index) != len(self.positive_index):
+            raise UsageError(f"{self.name}: queries and positives are not equally many", hint="make it again")
+        ends = np.concatenate([self.query_index, self.positive_index])
+        if len(ends) and not (ends.min() >= 0 and ends.max() < len(self.names)):
+            raise UsageError(f"{self.name}: a pair has an image that is not there", hint="make it again")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.query_index)
+
+    def keep(self, wanted: NDArray[np.bool_]) -> TupleSet:
+        """Give the images with ``wanted`` (N,) and the pairs of which both are among them."""
+        index = np.cumsum(wanted) - 1
+        both = wanted[self.query_index] & wanted[self.positive_index]
+        chosen = np.flatnonzero(wanted).tolist()
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            paths=tuple(self.paths[i] for i in chosen),
+            clusters=self.clusters[wanted],
+            query_index=index[self.query_index[both]],
+            positive_index=index[self.positive_index[both]],
+            boxes=None if self.boxes is None else tuple(self.boxes[i] for i in chosen),
+        )
+
+    def require_pairs(self) -> TupleSet:
+        """Give itself. Raises UsageError if there are no pairs."""
+        if self.pairs == 0:
+            raise UsageError(
+                f"{self.name} has no two images of one place ({len(self)} images of "
+                f"{len(np.unique(self.clusters))} places)",
+                hint="places need two images or more",
+            )
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts, for reports; ``fingerprint`` changes with names, places and pairs."""
+        digest = hashlib.sha256("\0".join(self.names).encode("utf-8", "surrogateescape"))
+        for array in (self.clusters, self.query_index, self.positive_index):
+            digest.update(array.tobytes())
+        return {
+            "name": self.name,
+            "images": len(self),
+            "places": len(np.unique(self.clusters)),
+            "pairs": self.pairs,
+            "fingerprint": digest.hexdigest()[:16],
+        }
+
+
+def without_broken(tuples: TupleSet, *, emit: Emit = ignore) -> TupleSet:
+    """Look for every image's file and at its header; leave those out that are missing or no images, and name them.
+
+    Nothing is decoded. Raises UsageError if no pair is left.
+    """
+    if not len(tuples):
+        return tuples.require_pairs()
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        reasons = list(pool.map(_why_unreadable, tuples.paths))
+    for path, reason in zip(tuples.paths, reasons, strict=True):
+        if reason is not None:
+            emit(ItemFailed(path, reason))
+    kept = tuples.keep(np.array([reason is None for reason in reasons]))
+    lost = len(tuples) - len(kept)
+    if lost:
+        emit(
+            Notice(
+                f"{lost} of {len(tuples)} images of {tuples.name} are passed over, and {tuples.pairs - kept.pairs} of "
+                f"{tuples.pairs} pairs with them",
+                level="warning",
+            )
+        )
+    if tuples.pairs and not kept.pairs:
+        raise UsageError(
+            f"no pair of {tuples.name} is left: {lost} of {len(tuples)} images cannot be read, such as "
+            f"{os.fsdecode(next(p for p, r in zip(tuples.paths, reasons, strict=True) if r))}",
+            hint="check where its images are",
+        )
+    return kept
+
+
+def _why_unreadable(path: Path) -> str | None:
+    try:
+        with open_regular_file(path) as stream:
+            identify(stream)
+    except ImageError as error:
+        return error.message
+    except OSError as error:
+        return reason_of(error)
+    return None
+
+
+def split_off(
+    tuples: TupleSet, share: float, *, seed: int = 0, fewest_places: int = 1
+) -> tuple[TupleSet, TupleSet]:
+    """Part whole places off, about ``share`` of them, for validation: the rest, and that part.
+
+    The hash of a place's name (its number, where it has none) and of ``seed`` decides, of each by itself: places that
+    are added later move no other to the other side. At least ``fewest_places`` of those with pairs go to each side.
+
+    Raises UsageError if there are not as many.
+    """
+    if not 0 < share < 1:
+        raise UsageError(
+            f"a share of {share:g} cannot be kept for validation", hint="between 0 and 1, such as 0.1"
+        )
+    with_pairs = np.unique(tuples.clusters[tuples.query_index]).tolist()
+    if len(with_pairs) < 2 * fewest_places:
+        raise UsageError(
+            f"{tuples.name} has pairs of {len(with_pairs)} places, too few to keep some for validation: "
+            f"{fewest_places} are needed on each side",
+            hint="name a validation set, or add places with two images or more",
+        )
+    number_of = {
+        number: int.from_bytes(_hash_of(_place_name(tuples, number), seed)[:8], "big") / 2**64
+        for number in np.unique(tuples.clusters).tolist()
+    }
+    chosen = {number for number, value in number_of.items() if value < share}
+    ordered = sorted(with_pairs, key=lambda number: number_of[number])
+    chosen |= set(ordered[:fewest_places])
+    chosen -= set(ordered[-fewest_places:])
+    is_chosen = np.isin(tuples.clusters, sorted(chosen))
+    rest, part = tuples.keep(~is_chosen), tuples.keep(is_chosen)
+    return replace(rest, name=f"{tuples.name} (training)"), replace(part, name=f"{tuples.name} (validation)")
+
+
+def _place_name(tuples: TupleSet, number: int) -> str:
+    return tuples.places[number] if tuples.places is not None else str(number)
+
+
+def _hash_of(name: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+
+
+def spread_pairs(groups: Iterable[Sequence[int]], positives: int) -> tuple[IntArray, IntArray]:
+    """Queries and positives (P,) of groups of image numbers: to every image up to ``positives`` others of its group.
+
+    They are taken all round the group at even distances, since neighbours in a list are often nearly the same picture.
+    """
+    queries: list[int] = []
+    found: list[int] = []
+    for group in groups:
+        size = len(group)
+        steps = min(positives, size - 1)
+        for at, image in enumerate(group):
+            for step in range(1, steps + 1):
+                queries.append(image)
+                found.append(group[(at + -(-step * size // (steps + 1))) % size])
+    return np.array(queries, dtype=np.int64), np.array(found, dtype=np.int64)

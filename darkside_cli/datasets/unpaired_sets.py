@@ -1,0 +1,228 @@
+"""The day and the night pictures of a training: found, looked at without decoding, and told about before it begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from darkside_cli.assets.entries import shard_path
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
+from darkside_cli.datasets.unpaired_config import UnpairedConfig
+from darkside_cli.datasets.unpaired_lists import PUBLISHED, check_source, lists_of
+from darkside_cli.errors import ImageError, MissingAssetError, UsageError
+from darkside_cli.events import Emit, ItemFailed, Notice
+from darkside_cli.images.augment_config import AugmentConfig
+from darkside_cli.images.identify import identify, open_regular_file, reason_of
+
+#: Below so many pictures a person is told that they are few.
+FEW = 50
+
+_NAMED = 3
+_WELL_SEEN = 0.7
+_ORIENTATION = 0x0112
+_HEADER_THREADS = 8
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass
+class PictureSet:
+    """Pictures of one kind, ``what`` is "day" or "night".
+
+    ``sizes`` are those that pictures are used in (upright, shrunk; None where the file could not be read).
+    ``unusable`` says by index why a picture is passed over; decoding adds to it.
+    """
+
+    what: str
+    paths: tuple[Path, ...]
+    sizes: tuple[Size | None, ...] = ()
+    unusable: dict[int, str] = field(default_factory=dict)
+    broken: int = 0
+    """How many of the unusable ones are missing or damaged."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def add_broken(self, index: int, reason: str) -> bool:
+        """Remember that picture ``index`` cannot be read; False if that was known.
+
+        Raises UsageError when more than half of the pictures cannot.
+        """
+        if index in self.unusable:
+            return False
+        self.unusable[index] = reason
+        self.broken += 1
+        self.check()
+        return True
+
+    def check(self) -> None:
+        """Raise UsageError if too little is left to train on."""
+        hint = "mend or remove what is named above"
+        if self.broken * 2 > len(self):
+            raise UsageError(f"{self.broken} of {len(self)} {self.what} pictures cannot be read", hint=hint)
+        if len(self.unusable) == len(self):
+            raise UsageError(f"no {self.what} picture is left to train on", hint=hint)
+
+
+def open_set(what: str, config: UnpairedConfig, root: DataRoot, emit: Emit) -> PictureSet:
+    """List the pictures of kind ``what`` and look at their headers; what is wrong with them is told.
+
+    Raises MissingAssetError if the list, or more than half of what it names, is not there; UsageError for sets that
+    cannot be trained on.
+    """
+    source = config.day if what == "day" else config.night
+    paths = _pictures(source, what, config, root)
+    if not paths:
+        raise UsageError(
+            f"there are no {what} pictures in {source}",
+            hint=f"name a list or a folder of pictures with --{what}; data.recursive=true takes sub-folders too",
+        )
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        looked = list(pool.map(_look, paths))
+    sizes = tuple(_shrunk(each, config.max_size_px) if isinstance(each, tuple) else None for each in looked)
+    result = PictureSet(what, tuple(paths), sizes)
+    missing = [path for path, each in zip(paths, looked, strict=True) if each is None]
+    if missing:
+        _tell_missing(missing, result, source, emit)
+    for index, each in enumerate(looked):
+        if isinstance(each, str):
+            emit(ItemFailed(paths[index], each))
+        if not isinstance(each, tuple):
+            result.unusable[index] = each or "no such file"
+    result.broken = len(result.unusable)
+    result.check()
+    _tell_sizes(result, config, emit)
+    result.check()
+    return result
+
+
+def tell_common_part(day: PictureSet, night: PictureSet, emit: Emit) -> None:
+    """Say so if pictures cut at one place, in what they have in common, leave much of themselves unseen."""
+    seen = []
+    for pictures, others in ((day, night), (night, day)):
+        sizes, other_sizes = (
+            np.array([size for size in each.sizes if size is not None], dtype=np.float64)
+            for each in (pictures, others)
+        )
+        # In pieces, because published sets have thousands of pictures each.
+        shares = [np.minimum(other_sizes, size).prod(axis=1).mean() / size.prod() for size in sizes]
+        seen.append(float(np.mean(shares)))
+    if min(seen) < _WELL_SEEN:
+        emit(
+            Notice(
+                f"pictures differ in size: of a pair the upper left part that both have is used, {min(seen):.0%} of "
+                "them on average; data.share_crop=false cuts each by itself"
+            )
+        )
+
+
+def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: DataRoot) -> list[Path]:
+    lists, train = lists_of(source), root.train("")
+    if lists is not None:
+        source = lists.list_file(train, what)
+        if not source.is_file():
+            raise MissingAssetError(
+                f"the {'published list' if lists is PUBLISHED else f'list of {lists.name}'} of {what} pictures is not "
+                f"at {source}",
+                hint=(
+                    f"darkside download {' '.join(lists.assets)} brings it and its pictures; "
+                    f"your own are given with --{what}"
+                ),
+            )
+    assert source is not None  # noqa: S101 - None is the name of the published lists
+    if source.is_dir():
+        return [image.path for image in expand_inputs([source], recursive=config.recursive, exclude=None)]
+    check_source(source, what)
+    bases = (
+        [config.images]
+        if config.images is not None
+        else [source.parent, Path(), (lists or PUBLISHED).images(train)]
+    )
+    with source.open("rb") as stream:
+        return [_find(name, bases) for name in iter_path_tokens(stream, null=False)]
+
+
+def _find(name: Path, bases: Sequence[Path]) -> Path:
+    """Where the picture called ``name`` is, below the first of ``bases`` that has it; bare ids are sharded."""
+    candidates = [base / name for base in bases]
+    if len(name.parts) == 1 and len(name.name) >= 6:
+        candidates.append(bases[-1] / shard_path(name.name))
+    return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 - never raises
+
+
+def _look(path: Path) -> Size | str | None:
+    """Width and height by the header, upright; what is wrong with the file; None if there is none."""
+    try:
+        with open_regular_file(path) as stream:
+            image = identify(stream)
+            width, height = image.size
+            try:
+                turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)
+            except Exception:  # damaged EXIF can raise anything; the picture itself may be sound
+                turned = False
+            return (height, width) if turned else (width, height)
+    except FileNotFoundError:
+        return None
+    except ImageError as error:
+        return error.message
+    except OSError as error:
+        return reason_of(error)
+
+
+def _shrunk(size: Size, limit: int | None) -> Size:
+    factor = 1.0 if limit is None else min(1.0, limit / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _few_of(items: Iterable[str]) -> str:
+    names = list(items)
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _tell_missing(missing: Sequence[Path], pictures: PictureSet, source: Path | None, emit: Emit) -> None:
+    text = f"{len(missing)} of {len(pictures)} {pictures.what} pictures are not there: {_few_of(map(str, missing))}"
+    if len(missing) * 2 > len(pictures):
+        lists = lists_of(source)
+        hint = (
+            f"darkside download {lists.assets[-1]} brings them"
+            if lists is not None
+            else "data.images names the folder that the names in the list are relative to"
+        )
+        raise MissingAssetError(text, hint=hint)
+    emit(Notice(text, level="warning"))
+
+
+def _tell_sizes(pictures: PictureSet, config: UnpairedConfig, emit: Emit) -> None:
+    width, height = config.crop_size
+    known = [(index, size) for index, size in enumerate(pictures.sizes) if size is not None]
+    small = [(index, size) for index, size in known if size[0] < width or size[1] < height]
+    what = f"{len(pictures)} {pictures.what} pictures"
+    sides = [side for _, size in known for side in size]
+    emit(Notice(f"{what}, sides of {min(sides)} to {max(sides)} px"))
+    if len(pictures) < FEW and config.augment == AugmentConfig():
+        emit(
+            Notice(
+                f"{what} are few: data.augment makes more of them (flip, aspect, rotate_deg, perspective …)",
+                level="warning",
+            )
+        )
+    if not small:
+        return
+    text = f"{len(small)} of {what} are smaller than the crop of {width}x{height}: " + _few_of(
+        f"{pictures.paths[index]} ({size[0]}x{size[1]})" for index, size in small
+    )
+    if config.too_small == "refuse":
+        raise UsageError(text, hint="data.too_small = upscale or skip, or a smaller data.crop_px")
+    done = "they are passed over" if config.too_small == "skip" else "they are enlarged"
+    emit(Notice(f"{text}; {done} (data.too_small)", level="warning"))
+    if config.too_small == "skip":
+        for index, size in small:
+            pictures.unusable[index] = f"smaller than the crop ({size[0]}x{size[1]})"

@@ -1,1 +1,0 @@
-"""What runs networks and knows none of them: devices, precision, memory."""

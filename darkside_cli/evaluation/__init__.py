@@ -1,1 +1,0 @@
-"""NumPy only, pure: ranks and ground truth in, retrieval metrics out."""

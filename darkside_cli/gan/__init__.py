@@ -1,1 +1,0 @@
-"""Day-to-night generators: training tasks and translation."""

@@ -1,0 +1,1 @@
+"""One image: read, written, equalised, cropped, resized, augmented; its EXIF, its colours, its light."""

@@ -1,0 +1,1 @@
+"""Networks at work: devices and precision, the pipeline over many files, ONNX."""

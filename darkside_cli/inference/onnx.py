@@ -1,0 +1,258 @@
+"""Networks as ONNX files, held against PyTorch in float64 with ONNX Runtime before they get their names.
+
+The TorchScript exporter of torch is the one used: it is in every torch from 2.6 on, takes a second where the
+newer one (``dynamo=True``) takes minutes for a descriptor of three scales, needs no further package, and writes
+the same numbers; ``tests/inference/test_onnx.py`` holds it to what is used here (reflected borders, instance norm,
+transposed convolutions, powers, resizing by a factor, all at sizes it was not traced with).
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from darkside_cli import __version__
+from darkside_cli.atomic import write_bytes_atomic
+from darkside_cli.errors import DarksideError, UsageError
+from darkside_cli.inference.onnx_packages import require_packages
+
+INPUT = "image"
+OPSETS = range(11, 21)
+"""Versions of the operator set that can be written: from 11 on resizing means what PyTorch means by it."""
+DEFAULT_OPSET = 17
+
+OF_PYTORCH = 4.0
+"""How many times as far from float64 as PyTorch's float32 an exported network may be."""
+JUDGED = 100.0
+"""How many tolerances that comes to at most: two results that are further off say nothing about each other."""
+
+Shape = tuple[int, int, int]
+"""Batch, height and width."""
+
+
+class ExportMismatchError(DarksideError):
+    """The exported network does not compute what PyTorch does."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxPlan:
+    """What to export, and what to hold the result to.
+
+    The network takes one tensor ``image`` ``(B, C, H, W)`` float32 and gives one called ``output``, of
+    which the axes ``output_axes`` (number to name) depend on the input's size. The batch is always free, height
+    and width unless ``fixed_size_px`` (height, width) is given. ``shapes`` are those that are compared with float64;
+    none are with an empty tuple. The file may be ``tolerance`` away, or a small multiple of what PyTorch itself is.
+    ``metadata`` goes into the file: strings as they are, anything else as JSON.
+    """
+
+    output: str
+    output_axes: Mapping[int, str] = field(default_factory=dict)
+    channels: int = 3
+    fixed_size_px: tuple[int, int] | None = None
+    example: Shape = (2, 64, 96)
+    shapes: Sequence[Shape] = ()
+    tolerance: float = 0.0
+    opset: int = DEFAULT_OPSET
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Largest absolute differences to float64 for images of one shape: the file's, and that of float32 PyTorch."""
+
+    shape: Shape
+    difference: float
+    pytorch: float = 0.0
+
+    def allowed(self, tolerance: float) -> float:
+        """How large ``difference`` may be: what PyTorch rounds by counts too, as far as that can be judged."""
+        return max(tolerance, OF_PYTORCH * min(self.pytorch, JUDGED * tolerance / OF_PYTORCH))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and how far it is from float64 (nothing compared: an empty tuple)."""
+
+    path: Path
+    size_bytes: int
+    compared: tuple[Compared, ...]
+    tolerance: float
+
+    @property
+    def difference(self) -> float | None:
+        """The largest difference found; None if nothing was compared."""
+        return max((each.difference for each in self.compared), default=None)
+
+    @property
+    def pytorch(self) -> float | None:
+        """The largest difference between PyTorch's float32 and float64; None if nothing was compared."""
+        return max((each.pytorch for each in self.compared), default=None)
+
+
+class InHalfPrecision(nn.Module):
+    """A copy of a network that computes in float16, float32 going in and coming out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = deepcopy(network).half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` float32 to what the network makes of it, float32."""
+        y: Tensor = self.network(x.half())
+        return y.float()
+
+
+def export(network: nn.Module, path: str | Path, plan: OnnxPlan, *, reference: nn.Module) -> Exported:
+    """Write ``network`` as an ONNX file that computes what ``reference`` does in PyTorch, or no file at all.
+
+    Both are on the CPU and in eval mode; they differ where the export is in half precision.
+
+    Raises MissingAssetError if packages are missing, UsageError for what ONNX cannot express in this operator set,
+    ExportMismatchError if the file is further from float64 than ``plan.tolerance`` and than :data:`OF_PYTORCH` times
+    what PyTorch's float32 is (then nothing is written).
+    """
+    require_packages(runtime=bool(plan.shapes))
+    data = to_onnx(network, plan)
+    compared = tuple(compare(data, reference, plan))
+    wrong = [each for each in compared if not each.difference <= each.allowed(plan.tolerance)]
+    if wrong:
+        worst = max(wrong, key=lambda each: each.difference)
+        batch, height, width = worst.shape
+        raise ExportMismatchError(
+            f"the exported network differs from float64 by {worst.difference:.2g}, PyTorch by {worst.pytorch:.2g} "
+            f"(allowed {worst.allowed(plan.tolerance):.2g}) for {batch} images of {width}x{height}; "
+            f"{path} was not written",
+            hint="try another --opset, or --no-check to have the file all the same",
+        )
+    path = Path(path)
+    write_bytes_atomic(path, data)
+    return Exported(path, len(data), compared, plan.tolerance)
+
+
+def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
+    """Serialise ``network`` as ``plan`` says. Raises UsageError for what cannot be expressed."""
+    import onnx
+
+    if plan.opset not in OPSETS:
+        raise UsageError(
+            f"operator set {plan.opset} cannot be written", hint=f"choose {OPSETS[0]} to {OPSETS[-1]}"
+        )
+    batch, height, width = plan.example if plan.fixed_size_px is None else (1, *plan.fixed_size_px)
+    free = {0: "batch"} if plan.fixed_size_px is not None else {0: "batch", 2: "height", 3: "width"}
+    outputs = plan.output_axes if plan.fixed_size_px is None else {}
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        traced = Path(folder) / "network.onnx"
+        # That the exporter is the older one is on purpose, and what is traced as constant is checked below.
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                network,
+                (_images((batch, height, width), plan.channels),),
+                traced,
+                input_names=[INPUT],
+                output_names=[plan.output],
+                dynamic_axes={INPUT: free, plan.output: {0: "batch", **outputs}},
+                opset_version=plan.opset,
+                dynamo=False,
+            )
+        except RuntimeError as error:  # the exporter's own errors are such, too
+            raise UsageError(
+                f"this network cannot be written in ONNX operator set {plan.opset}: {error}",
+                hint=f"try another --opset, up to {OPSETS[-1]}, or --precision fp32",
+            ) from error
+        model = onnx.load_model(str(traced))
+    model.producer_name, model.producer_version = "darkside", __version__
+    onnx.helper.set_model_props(model, {key: _as_text(value) for key, value in plan.metadata.items()})
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def compare(data: bytes, reference: nn.Module, plan: OnnxPlan) -> list[Compared]:
+    """Run the file's content with ONNX Runtime on the CPU, and ``reference`` in PyTorch, for every shape of ``plan``.
+
+    Both are held against ``reference`` in float64: where a network rounds a lot, two float32 results differ though
+    both are right. Images are noise in [-1, 1], the same every time. A result of another shape than PyTorch's counts
+    as infinitely different, one that is not a number as well. Raises ExportMismatchError if ONNX Runtime cannot run
+    it at all.
+    """
+    if not plan.shapes:
+        return []
+    session = _session(data)
+    exact = deepcopy(reference).double()
+    return [
+        Compared(shape, *_differences(session, reference, exact, _images(shape, plan.channels)))
+        for shape in plan.shapes
+    ]
+
+
+def _session(data: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what goes wrong is raised, too
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common base
+        raise _cannot_run(error) from error
+
+
+def _cannot_run(error: Exception) -> ExportMismatchError:
+    return ExportMismatchError(
+        f"ONNX Runtime cannot run what was exported: {error}", hint="try another --opset, or --no-check"
+    )
+
+
+def _differences(session: Any, reference: nn.Module, exact: nn.Module, images: Tensor) -> tuple[float, float]:
+    with torch.inference_mode():
+        expected, rounded = exact(images.double()).numpy(), reference(images).numpy()
+    try:
+        found = session.run(None, {INPUT: images.numpy()})[0]
+    except Exception as error:
+        raise _cannot_run(error) from error
+    return _distance(found, expected), _distance(rounded, expected)
+
+
+def _distance(found: Any, expected: Any) -> float:
+    if found.shape != expected.shape:
+        return float("inf")
+    difference = float(np.abs(found - expected).max())
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def _images(shape: Shape, channels: int) -> Tensor:
+    batch, height, width = shape
+    generator = torch.Generator().manual_seed(height * 10_000 + width)
+    return torch.rand((batch, channels, height, width), generator=generator) * 2 - 1
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What :func:`export` put into a file beside the network, JSON parsed again where it is JSON."""
+    import onnx
+
+    stored = onnx.load_model(str(path), load_external_data=False).metadata_props
+    return {each.key: _parsed(each.value) for each in stored}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""Formats of gandtr, cirtorch, CycleGAN and CUT, read strictly; pickles are never run."""

@@ -1,1 +1,0 @@
-"""Small building blocks of networks."""

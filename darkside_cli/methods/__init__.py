@@ -1,0 +1,1 @@
+"""The GAN methods as tasks for the trainer, and trained generators at work."""

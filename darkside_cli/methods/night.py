@@ -1,0 +1,99 @@
+"""A trained generator as what makes night for metric learning: frozen, exact, one picture at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.errors import CheckpointError
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.kernels.fast import prepare_for_inference
+from darkside_cli.methods.translate import check_direction
+from darkside_cli.networks.locate import locate
+from darkside_cli.networks.weights import build_network
+
+_BLOCK = 1 << 20
+
+
+class GeneratorNight:
+    """Makes night with ``network``, which maps (1, 3, H, W) normalised by ``mean`` and ``std`` to the same range.
+
+    Computes in float32; ``fingerprint`` names the weights. Sides are rounded up by the network, as published trainings
+    have it: the result may be a little larger than the day image. Safe in several threads, which take turns.
+    """
+
+    costly = True
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        fingerprint: str,
+        device: torch.device | str = "cpu",
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        std: tuple[float, ...] = (0.5, 0.5, 0.5),
+        name: str = "generator",
+    ) -> None:
+        self.name, self.fingerprint = name, fingerprint
+        self._device = torch.device(device)
+        self._mean, self._std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
+        self._minimum_px = int(getattr(network, "input_minimum_px", 1))
+        self._multiple = int(getattr(network, "input_multiple", 1))
+        self._network = prepare_for_inference(network, device=self._device, precision="fp32")
+        self._lock = Lock()
+
+    def __call__(self, day: NDArray[np.uint8], name: str) -> NDArray[np.float32]:  # noqa: ARG002 - any name alike
+        """Give (H', W', 3) float32 RGB in [0, 1] for (H, W, 3) uint8 RGB."""
+        height, width = day.shape[:2]
+        down, right = self._surplus(height), self._surplus(width)
+        if down or right:
+            day = np.pad(day, ((0, down), (0, right), (0, 0)), mode="edge")
+        x = torch.from_numpy(np.ascontiguousarray(day.transpose(2, 0, 1)))[None].to(torch.float32) / 255
+        x = (x - self._mean) / self._std
+        with self._lock, torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
+            y = self._network(x.to(self._device)).cpu()
+        if down or right:
+            y = y[..., :height, :width]
+        night = y * self._std + self._mean
+        return np.ascontiguousarray(night[0].permute(1, 2, 0).numpy())
+
+    def _surplus(self, side: int) -> int:
+        """Pixels to add to a side that the network cannot take; what it rounds up by itself is left to it."""
+        return -(-max(side, self._minimum_px) // self._multiple) * self._multiple - side
+
+
+def load_night(model: str | Path, root: DataRoot, *, device: torch.device | str = "cpu") -> GeneratorNight:
+    """Load a day-to-night generator by name or path as what makes night.
+
+    Raises MissingAssetError if its weights are not on this machine, CheckpointError if they are no generator's,
+    UsageError if it goes the other way.
+    """
+    entry, path = locate(str(model), root, kind="generator")
+    checkpoint = open_checkpoint(path, direction="day2night")
+    name = entry.name if entry is not None else str(model)
+    if checkpoint.kind != "generator":
+        raise CheckpointError(
+            f"{path} is a {checkpoint.kind}, not a generator", hint=f"see 'darkside models {path}'"
+        )
+    check_direction(checkpoint, "night", name=name)
+    mean, std = (tuple(checkpoint.metadata.get(key) or (0.5, 0.5, 0.5)) for key in ("mean", "std"))
+    return GeneratorNight(
+        build_network(checkpoint), fingerprint=file_digest(checkpoint.path), device=device,
+        mean=mean, std=std, name=name,
+    )  # fmt: skip
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""Quality of a day-to-night generator on fixed pictures, measured while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from darkside_cli.errors import DarksideError, ImageError, UsageError
+from darkside_cli.events import Emit, ItemFailed, Notice, ignore
+from darkside_cli.images.images import read_rgb
+from darkside_cli.images.pixels import to_pixels
+from darkside_cli.methods.fid import fid_library, frechet_inception_distance
+from darkside_cli.metrics.translation import NightReference, score_translations
+
+Picture = NDArray[np.uint8]
+T = TypeVar("T")
+
+#: Sides of validation pictures are cut to a multiple of this, so that every generator gives them back in their size.
+_MULTIPLE = 4
+_SMALLEST_PX = 64
+
+
+class QualityValidator:
+    """Scores a generator; calling it twice with the same generator gives the same scores.
+
+    ``day`` are pictures to translate, ``night`` real ones to compare with: of each, at most ``day_limit`` and
+    ``night_limit``, evenly out of the list, shrunk to the longest side ``size_px``. Broken ones are told of and left
+    out. ``fid`` adds the Frechet inception distance where its library is installed (its absence is told at once).
+    Scores are those of :func:`darkside_cli.metrics.translation.score_translations`, and ``fid``.
+
+    Draws nothing from global random generators. Raises UsageError if no usable picture is left of either kind.
+    """
+
+    def __init__(
+        self,
+        day: Sequence[Path],
+        night: Sequence[Path],
+        *,
+        size_px: int = 512,
+        day_limit: int = 16,
+        night_limit: int = 100,
+        seed: int = 0,
+        fid: bool = False,
+        device: torch.device | str = "cpu",
+        emit: Emit = ignore,
+    ) -> None:
+        if fid:
+            fid_library()
+        self._seed, self._fid, self._device, self._emit = seed, fid, torch.device(device), emit
+        self._day = self._load("day", evenly(day, day_limit), size_px)
+        night_pictures = self._load("night", evenly(night, night_limit), size_px)
+        if fid and min(len(self._day), len(night_pictures)) < 2:
+            raise UsageError("the Frechet inception distance takes at least two pictures of each kind")
+        self.night = NightReference.of(night_pictures)
+        """What translations are compared with."""
+        self._night_pictures = night_pictures if fid else []
+
+    def __call__(
+        self, translate: Callable[[Tensor], Tensor], epoch: int, folder: Path
+    ) -> Mapping[str, float]:
+        """Scores, by name, of ``translate``, which maps (1, 3, H, W) RGB in [-1, 1] on the device to the same.
+
+        ``epoch`` and ``folder`` are those of :meth:`darkside_cli.training.task.Task.validate`; nothing is written.
+        """
+        del epoch, folder
+        made = [self._translate(translate, picture) for picture in self._day]
+        pairs = zip(self._day, made, strict=True)
+        scores = score_translations(pairs, self.night, seed=self._seed)
+        if self._fid:
+            try:
+                scores["fid"] = frechet_inception_distance(made, self._night_pictures, device=self._device)
+            except DarksideError as error:  # a training is worth more than one of its figures
+                self._fid = False
+                self._emit(Notice(f"{error.message}; fid is left out", level="warning"))
+        return scores
+
+    @torch.no_grad()
+    def _translate(self, translate: Callable[[Tensor], Tensor], picture: Picture) -> Picture:
+        image = torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+        translated = translate(((image - 0.5) / 0.5).to(self._device))
+        return to_pixels(translated[0].detach().float().cpu().numpy())
+
+    def _load(self, what: str, paths: Sequence[Path], size_px: int) -> list[Picture]:
+        pictures = list(self._read(paths, size_px))
+        if not pictures:
+            raise UsageError(
+                f"there is no {what} picture to measure quality with",
+                hint=f"it takes sound ones of at least {_SMALLEST_PX}x{_SMALLEST_PX} pixels",
+            )
+        return pictures
+
+    def _read(self, paths: Sequence[Path], size_px: int) -> Iterator[Picture]:
+        for path in paths:
+            try:
+                image = read_rgb(path, max_size_px=size_px)
+                if min(image.size) < _SMALLEST_PX:
+                    raise ImageError(f"{image.width}x{image.height} is too small to measure quality with")
+            except ImageError as error:
+                self._emit(ItemFailed(path, error.message))
+                continue
+            width, height = (side // _MULTIPLE * _MULTIPLE for side in image.size)
+            yield np.asarray(image.crop((0, 0, width, height)))
+
+
+def evenly(items: Sequence[T], limit: int) -> list[T]:
+    """At most ``limit`` of ``items``, evenly spread over them, the first one included."""
+    if limit < 1:
+        raise ValueError(f"a limit of {limit}")
+    count = min(limit, len(items))
+    return [items[position * len(items) // count] for position in range(count)]

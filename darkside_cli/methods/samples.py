@@ -1,0 +1,165 @@
+"""Fixed photographs, translated every few epochs: what a generator has learned, to be looked at."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from darkside_cli.errors import ImageError
+from darkside_cli.images.images import read_photo, write_photo
+
+Translate = Callable[[Tensor], Tensor]
+
+MULTIPLE_PX = 4
+"""Sides of sample pictures divide by this, so that every generator gives back the size it was given."""
+GAP_PX = 6
+_QUALITY = 90
+
+
+def sample_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[str] = ()) -> Image.Image:
+    """Rows of pictures, (H, W, 3) or (H, W) uint8, on one sheet; the same input gives the same bytes.
+
+    Every column is as wide as its widest picture, every row as high as its highest; no picture is scaled.
+    ``captions`` stand above the columns, in letters that fit. Rows may be shorter than others.
+    """
+    columns = max([len(captions), *(len(row) for row in rows)], default=0)
+    widths = [max((row[i].shape[1] for row in rows if i < len(row)), default=1) for i in range(columns)]
+    heights = [max((picture.shape[0] for picture in row), default=0) for row in rows]
+    font, head = _caption_font(captions, widths)
+    width = sum(widths) + GAP_PX * (max(1, columns) + 1)
+    sheet = Image.new("RGB", (width, head + sum(heights) + GAP_PX * (len(rows) + 1)), "white")
+    lefts = [GAP_PX + sum(widths[:i]) + GAP_PX * i for i in range(columns)]
+    if font is not None:
+        pen = ImageDraw.Draw(sheet)
+        for left, caption in zip(lefts, captions, strict=False):
+            pen.text((left, GAP_PX // 2), caption, fill=(70, 70, 78), font=font)
+    top = head + GAP_PX
+    for row, height in zip(rows, heights, strict=True):
+        for left, picture in zip(lefts, row, strict=False):
+            sheet.paste(Image.fromarray(np.ascontiguousarray(picture)).convert("RGB"), (left, top))
+        top += height + GAP_PX
+    return sheet
+
+
+def _caption_font(
+    captions: Sequence[str], widths: Sequence[int]
+) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont | None, int]:
+    """The largest of a few sizes in which every caption fits above its column, and the height it needs."""
+    if not any(captions):
+        return None, 0
+    for size in (18, 14, 11, 9):
+        font = ImageFont.load_default(size)
+        if all(font.getlength(text) <= width for text, width in zip(captions, widths, strict=False)):
+            break
+    return font, round(1.25 * size) + GAP_PX  # letters like y reach below the line
+
+
+def to_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """``images`` (B, 3, H, W) in [-1, 1] as (B, H, W, 3) uint8; what is no number is black."""
+    values = images.detach().to("cpu", torch.float32).nan_to_num(nan=-1.0)
+    scaled = ((values.clamp(-1, 1) + 1) * 127.5).round()
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def edges_to_pixels(edges: Tensor) -> NDArray[np.uint8]:
+    """``edges`` (B, 1, H, W) or (B, H, W) in [0, 1] as (B, H, W) uint8, edges dark on white."""
+    values = edges.detach().to("cpu", torch.float32).nan_to_num(nan=0.0)
+    values = values[:, 0] if values.ndim == 4 else values
+    return ((1 - values.clamp(0, 1)) * 255).round().to(torch.uint8).numpy()
+
+
+@contextmanager
+def undisturbed_randomness(device: torch.device) -> Iterator[None]:
+    """What the block draws at random is forgotten: torch's generators (``device``'s too, but for MPS), NumPy's,
+    Python's.
+    """
+    state, arrays = random.getstate(), np.random.get_state()
+    on_device = device.type not in ("cpu", "mps")
+    try:
+        with torch.random.fork_rng(
+            devices=[device] if on_device else [], device_type=device.type if on_device else "cuda"
+        ):
+            yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(arrays)
+
+
+class SampleWriter:
+    """Translates the same few photographs whenever it is asked to, and writes them as one sheet.
+
+    ``paths`` are read once, shrunk to ``size_px`` on the longest side (never enlarged) in their own aspect, sides
+    rounded to multiples of 4. ``every`` is in epochs. Files that cannot be read are left out and named, with the
+    reason, in ``broken``.
+    """
+
+    def __init__(self, paths: Sequence[Path], size_px: int = 384, every: int = 5) -> None:
+        if every < 1 or size_px < MULTIPLE_PX:
+            raise ValueError(f"every is {every}, size_px is {size_px}")
+        self.every = every
+        self.broken: list[tuple[Path, str]] = []
+        self._pictures: list[NDArray[np.uint8]] = []
+        for path in paths:
+            try:
+                pixels = read_photo(path, max_size_px=size_px).pixels
+            except ImageError as error:
+                self.broken.append((path, error.message))
+            else:
+                self._pictures.append(_even_sides(pixels))
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def due(self, epoch: int, epochs: int | None = None) -> bool:
+        """Whether ``epoch`` (from 1) gets a sheet: the first, every ``every``-th, and the last of ``epochs``."""
+        return bool(self._pictures) and (epoch in (1, epochs) or epoch % self.every == 0)
+
+    def write(
+        self,
+        folder: Path,
+        epoch: int,
+        translate: Translate,
+        *,
+        back: Translate | None = None,
+        edges: Translate | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Path:
+        """Write ``folder/epoch_0005.jpg``, whole or not at all, and return its path.
+
+        Columns: the photograph, its translation; if ``back`` is given what it makes of the translation; if ``edges``
+        is given (a detector from (B, 3, H, W) in [-1, 1] to (B, 1, H, W) in [0, 1]) the edges of both. All of them
+        get one picture at a time, (1, 3, H, W) float32 in [-1, 1] on ``device``. Networks have to be in eval mode;
+        nothing is recorded for gradients, and random generators are left as they were.
+        """
+        captions = ["day", "to night"]
+        captions += ["back to day"] if back is not None else []
+        captions += ["edges of day", "edges of night"] if edges is not None else []
+        rows = []
+        with torch.no_grad(), undisturbed_randomness(torch.device(device)):
+            for pixels in self._pictures:
+                day = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device, torch.float32) / 127.5 - 1
+                night = translate(day)
+                row = [pixels, to_pixels(night)[0]]
+                if back is not None:
+                    row.append(to_pixels(back(night))[0])
+                if edges is not None:
+                    row += [edges_to_pixels(edges(each))[0] for each in (day, night)]
+                rows.append(row)
+        target = Path(folder) / f"epoch_{epoch:04d}.jpg"
+        write_photo(target, np.asarray(sample_grid(rows, captions)), quality=_QUALITY)
+        return target
+
+
+def _even_sides(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = (max(MULTIPLE_PX, side // MULTIPLE_PX * MULTIPLE_PX) for side in pixels.shape[:2])
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))

@@ -1,0 +1,226 @@
+"""What the six methods have in common as tasks: their networks, optimisers, and what becomes of the generators."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from darkside_cli.datasets.unpaired import UnpairedBatch
+from darkside_cli.errors import CheckpointError
+from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
+from darkside_cli.methods.config import AdamOptions, GanConfig
+from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
+from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.guided import GuidedGenerator, GuidedGeneratorConfig
+from darkside_cli.networks.initialise import initialise
+from darkside_cli.networks.norms import keep_memory_order
+from darkside_cli.networks.weights import build_network
+from darkside_cli.training.schedule import linear_decay
+from darkside_cli.training.task import Task, Update
+
+Translate = Callable[[Tensor], Tensor]
+Validator = Callable[[Translate, int, Path], Mapping[str, float]]
+"""Gets what translates day images, the epoch (from 1) and a folder for pictures; returns scores by name."""
+
+Network = TypeVar("Network", ResnetGenerator, PatchDiscriminator)
+_FUSED_ON = {"cpu", "cuda"}
+
+
+class GanTask(Task[UnpairedBatch]):
+    """Base of the methods. All have ``generator_day2night`` and ``discriminator_night``.
+
+    ``validator`` is asked by :meth:`validate`; it may be set at any time.
+    """
+
+    validator: Validator | None = None
+    item = "pair"
+
+    def __init__(
+        self,
+        config: GanConfig,
+        networks: Mapping[str, nn.Module],
+        *,
+        device: torch.device | str,
+        frozen: frozenset[str] = frozenset(),
+        outputs: tuple[str, ...] = ("generator_day2night",),
+        parameters: Mapping[str, list[dict[str, Any]]] | None = None,
+        options: Mapping[str, AdamOptions] | None = None,
+    ) -> None:
+        """Move ``networks`` to ``device`` and give an optimiser and a schedule to each that is not ``frozen``.
+
+        ``options`` are those of optimisers other than ``config.optim``, ``parameters`` the groups of networks that
+        are not to be one group.
+        """
+        self.config = config
+        self.device = torch.device(device)
+        # Measured: on CPUs a step takes a tenth to a quarter less time channels last; it rounds otherwise, though.
+        last = config.trainer.channels_last
+        self.memory_format = torch.channels_last if last else torch.contiguous_format
+        self.networks = dict(networks)
+        self.frozen = frozen
+        self.outputs = outputs
+        for name, network in networks.items():
+            network.to(self.device).train(name not in frozen).requires_grad_(name not in frozen)
+            if last:
+                keep_memory_order(network)
+        self.optimizers: dict[str, Optimizer] = {}
+        for name in networks:
+            if name not in frozen:
+                groups = (parameters or {}).get(name, [{"params": list(networks[name].parameters())}])
+                self.optimizers[name] = make_adam(
+                    groups, (options or {}).get(name, config.optim), self.device
+                )
+        epochs = config.trainer.epochs
+        decay = config.schedule.decay_of(epochs)
+        self.schedulers = {
+            name: linear_decay(optimizer, epochs=epochs, decay_epochs=decay)
+            for name, optimizer in self.optimizers.items()
+        }
+        self.generator_day2night = networks["generator_day2night"]
+        self.discriminator_night = networks["discriminator_night"]
+
+    @abstractmethod
+    def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
+        """Yield the updates that a batch of day and night images makes; see :class:`Task`."""
+
+    def counted(self, batch: UnpairedBatch) -> tuple[int, int]:
+        """Pairs, and the images in them."""
+        return len(batch), 2 * len(batch)
+
+    def images(self, batch: UnpairedBatch) -> tuple[Tensor, Tensor]:
+        """Day and night images of a batch in the memory order that the networks are fastest with."""
+        return (
+            batch.day.contiguous(memory_format=self.memory_format),
+            batch.night.contiguous(memory_format=self.memory_format),
+        )
+
+    def adversarial(self, scores: Tensor, *, real: bool) -> Tensor:
+        """Adversarial loss of the configured kind."""
+        return adversarial_loss(scores, real=real, kind=self.config.adversarial)
+
+    def judgement(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """How wrong ``discriminator`` is about ``real`` images, and about ``fake`` ones (detached).
+
+        Seen one after the other: batch norm would tell the two apart by being shown both at once.
+        """
+        return (
+            self.adversarial(discriminator(real), real=True),
+            self.adversarial(discriminator(fake), real=False),
+        )
+
+    def discriminator_update(self, night: Tensor, fake_night: Tensor) -> Update:
+        """Train ``discriminator_night`` to tell ``night`` from ``fake_night``, which gets no gradient."""
+        on_real, on_fake = self.judgement(self.discriminator_night, night, fake_night.detach())
+        return Update(
+            discriminator_loss(on_real, on_fake),
+            ("discriminator_night",),
+            {"discriminator_real": on_real, "discriminator_fake": on_fake},
+        )
+
+    def translate(self, images: Tensor) -> Tensor:
+        """Make night of day: ``(B, 3, H, W)`` in [-1, 1] on any device to the same range on the task's.
+
+        The generator works as it will for people, in eval mode; no gradients. Sides are rounded up to multiples of 4,
+        but not by a guided generator.
+        """
+        generator = self.networks["generator_day2night"]
+        was_training = generator.training
+        generator.eval()
+        try:
+            with torch.no_grad():
+                night: Tensor = generator(images.to(self.device))
+        finally:
+            generator.train(was_training)
+        return night
+
+    def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:
+        """Ask ``validator``, if there is one."""
+        return {} if self.validator is None else self.validator(self.translate, epoch, folder)
+
+    def compilable(self) -> tuple[nn.Module, ...]:
+        """Modules that the steps call, each worth compiling (``module.compile()``, in place)."""
+        return tuple(self.networks.values())
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Method, and for generators what they make of what: direction, mean and std of their images."""
+        facts: dict[str, Any] = {"method": self.config.method}
+        kind, _, direction = name.partition("_")
+        if kind == "generator":
+            facts |= {"direction": direction, "mean": [0.5] * 3, "std": [0.5] * 3}
+        return facts
+
+
+def make_adam(groups: list[dict[str, Any]], options: AdamOptions, device: torch.device) -> Adam:
+    """Adam over parameter ``groups``, which may have settings of their own; one kernel for all where there is one."""
+    return Adam(
+        groups,
+        lr=options.lr,
+        betas=options.betas,
+        weight_decay=options.weight_decay,
+        fused=device.type in _FUSED_ON,
+    )
+
+
+def make_generator(options: GeneratorOptions) -> ResnetGenerator:
+    """Build a generator with its first weights, on the CPU."""
+    form = ResnetGeneratorConfig(
+        ngf=options.ngf,
+        n_blocks=options.n_blocks,
+        norm=options.norm,
+        antialias_down=options.antialias_down,
+        antialias_up=options.antialias_up,
+        dropout=options.dropout,
+        padding=options.padding,
+    )
+    network: ResnetGenerator
+    if options.working_px is None:
+        network = ResnetGenerator(form)
+    else:
+        guide = GuidedGeneratorConfig(
+            **asdict(form),
+            output=options.output,
+            max_gain=options.max_gain,
+            working_px=options.working_px,
+            guide_radius_px=options.guide_radius_px,
+            training_radius_px=options.training_radius_px,
+            guide_eps=options.guide_eps,
+        )
+        network = GuidedGenerator(guide)
+    return begin(network, options.initialisation)
+
+
+def make_discriminator(options: DiscriminatorOptions) -> PatchDiscriminator:
+    """Build a discriminator with its first weights, on the CPU."""
+    network = PatchDiscriminator(
+        PatchDiscriminatorConfig(
+            ndf=options.ndf, n_layers=options.n_layers, norm=options.norm, antialias=options.antialias
+        )
+    )
+    return begin(network, options.initialisation)
+
+
+def begin(network: Network, options: InitialisationOptions) -> Network:
+    """Give ``network`` its first weights: random ones, or those of a checkpoint.
+
+    Raises MissingAssetError if there is no such checkpoint, CheckpointError if it is of another form.
+    """
+    if options.weights is None:
+        return initialise(network, options.kind, gain=options.gain, seed=options.seed)
+    checkpoint = open_checkpoint(options.weights)
+    own: Any = network.config
+    if checkpoint.config != own:
+        raise CheckpointError(
+            f"{options.weights} is a {checkpoint.architecture} of another form than what is to be trained",
+            hint=f"it has {checkpoint.config}, wanted is {own}",
+        )
+    network.load_state_dict(build_network(checkpoint).state_dict())
+    return network

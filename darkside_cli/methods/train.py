@@ -1,0 +1,169 @@
+"""A training run from its configuration: pictures, networks, validation and trainer, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from darkside_cli.config.check import check_values
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
+from darkside_cli.datasets.unpaired import UnpairedImages
+from darkside_cli.datasets.unpaired_sets import PictureSet
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.methods.config import GanConfig, SampleOptions
+from darkside_cli.methods.edge_detectors import load_edge_detector
+from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.quality import QualityValidator, evenly
+from darkside_cli.methods.samples import SampleWriter
+from darkside_cli.methods.task import GanTask
+from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.weights import save_checkpoint
+from darkside_cli.registry import resolve
+from darkside_cli.training.distributed import Ranks
+from darkside_cli.training.trainer import Trainer, TrainingResult
+
+#: What may differ between a run and the one it goes on from: it changes no weight.
+CHANGEABLE = (
+    "samples", "data.workers", "data.prefetch", "data.cache_mb", "data.nightfall_size", "pictures",
+)  # fmt: skip
+
+
+class Validation:
+    """Measures a generator on fixed day pictures, and shows what it makes of them every few epochs."""
+
+    def __init__(
+        self,
+        days: list[Path],
+        nights: list[Path],
+        options: SampleOptions,
+        *,
+        epochs: int,
+        device: torch.device,
+        emit: Emit = ignore,
+    ) -> None:
+        self._quality: QualityValidator | None = None
+        try:
+            self._quality = QualityValidator(
+                days, nights, size_px=options.size_px, day_limit=options.measured, fid=options.fid, emit=emit
+            )
+        except UsageError as error:
+            if options.pictures is not None or options.fid:
+                raise
+            emit(Notice(f"{error.message}: the training goes without", "warning"))
+        shown = evenly(days, options.count) if options.every else []
+        self._samples = SampleWriter(shown, options.size_px, max(1, options.every))
+        self._epochs, self._device = epochs, device
+        self.back: nn.Module | None = None
+
+    def __call__(self, translate: Any, epoch: int, folder: Path) -> Mapping[str, float]:
+        """Scores by name; a sheet of pictures goes into ``folder`` when one is due."""
+        if self._samples.due(epoch, self._epochs):
+            self._samples.write(folder, epoch, translate, back=self.back, device=self._device)
+        return {} if self._quality is None else self._quality(translate, epoch, folder)
+
+
+@dataclass(frozen=True)
+class GanRun:
+    """A training that is ready to begin: what it learns, from what, and the trainer that drives it."""
+
+    task: GanTask
+    data: UnpairedImages
+    trainer: Trainer[Any]
+
+    def fit(self, *, resume: bool = True) -> TrainingResult:
+        """Train until the configured number of epochs is done, going on from where an earlier run stopped."""
+        return self.trainer.fit(resume=resume)
+
+
+def prepare_gan(
+    config: GanConfig,
+    *,
+    run: Path,
+    root: DataRoot,
+    device: torch.device,
+    ranks: Ranks | None = None,
+    resolved: Mapping[str, Any] | None = None,
+    emit: Emit = ignore,
+) -> GanRun:
+    """Open the pictures, build the task of ``config.method`` and its trainer, which will write to the folder ``run``.
+
+    ``resolved`` is the whole configuration as it is stored with checkpoints. Raises MissingAssetError where pictures
+    or an edge detector's weights are not on this machine, UsageError where the pictures cannot be trained on,
+    ConfigError for settings that are out of their bounds.
+    """
+    check_values(config)
+    ranks = ranks or Ranks()
+    if ranks.is_first and (idle := config.generator.idle()):
+        needed = "working_px" if config.generator.working_px is None else "output = gain"
+        names = ", ".join(f"generator.{name}" for name in idle)
+        emit(Notice(f"{names}: nothing is made of that without generator.{needed}", "warning"))
+    data = UnpairedImages(
+        config.data, seed=config.trainer.seed, rank=ranks.rank, ranks=ranks.size, root=root, emit=emit
+    )
+    entry = METHODS.get(config.method)
+    detector = None
+    if entry.needs_detector:
+        detector = load_edge_detector(getattr(config, "edge_detector"), root)  # noqa: B009 - of some methods only
+    task: GanTask = resolve(entry.target).build(config, device=device, edge_detector=detector)
+    if ranks.is_first and config.trainer.validate_every:
+        task.validator = _validation(config, data, task, device, emit)
+    trainer: Trainer[Any] = Trainer(
+        task,
+        data,
+        config.trainer,
+        run=run,
+        device=device,
+        ranks=ranks,
+        resolved={**(resolved or {}), "pictures": data.describe()},
+        changeable=CHANGEABLE,
+        save_network=save_network,
+        batch_size=config.data.batch_size * ranks.size,
+        emit=emit,
+    )
+    return GanRun(task, data, trainer)
+
+
+def _validation(
+    config: GanConfig, data: UnpairedImages, task: GanTask, device: torch.device, emit: Emit
+) -> Validation:
+    options = config.samples
+    days = _usable(data.day) if options.pictures is None else _pictures(options.pictures)
+    validation = Validation(
+        days, _usable(data.night), options, epochs=config.trainer.epochs, device=device, emit=emit
+    )
+    if "generator_night2day" in task.networks:
+        validation.back = task.networks["generator_night2day"]
+    return validation
+
+
+def _usable(pictures: PictureSet) -> list[Path]:
+    return [path for index, path in enumerate(pictures.paths) if index not in pictures.unusable]
+
+
+def _pictures(source: Path) -> list[Path]:
+    """Pictures of a folder, or those that a list names, relative to its own folder."""
+    if source.is_dir():
+        return [image.path for image in expand_inputs([source], recursive=False, exclude=None)]
+    if not source.is_file():
+        raise UsageError(f"there is no list or folder {source}", hint="check samples.pictures")
+    with source.open("rb") as stream:
+        return [source.parent / name for name in iter_path_tokens(stream, null=False)]
+
+
+def save_network(path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write a network of a task as a checkpoint of ours: weights, architecture, configuration, ``metadata``."""
+    architecture = next(each for each in ARCHITECTURES if type(module) is resolve(each.target))
+    save_checkpoint(
+        path,
+        module,
+        architecture=architecture.name,
+        config=module.config if hasattr(module, "config") else None,
+        metadata={"network": name, **metadata},
+    )

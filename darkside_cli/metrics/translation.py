@@ -1,0 +1,252 @@
+"""How good a translation to night is, in numbers that need no network and no download; NumPy only.
+
+Pictures are (H, W, 3) RGB, uint8 or floats in [0, 1]. Scores of a whole set are made by :func:`score_translations`:
+structure is compared with the input (:func:`darkside_cli.metrics.edges.edge_agreement`), light and colour with real
+night pictures (:class:`NightReference`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkside_cli.images.photometry import lab, luminance
+from darkside_cli.metrics.edges import edge_agreement
+
+__all__ = [
+    "LuminanceStatistics",
+    "NightReference",
+    "checkerboard_score",
+    "edge_agreement",
+    "lightness_distance",
+    "local_features",
+    "luminance_statistics",
+    "score_translations",
+    "sliced_wasserstein",
+]
+
+Picture = NDArray[Any]
+Points = NDArray[np.float64]
+
+#: Cells along each side of a picture that features are taken of.
+GRID = 8
+_TILE = 64
+# A window's own spectrum reaches one frequency to either side; so many away it is gone.
+_CLEAR_OF_PEAK = 3
+# Far below what rounding to 8 bits leaves, so that a picture of one colour has no pattern.
+_NO_POWER = 1e-9
+_LEVELS = np.linspace(0.0, 1.0, 257)
+
+
+@dataclass(frozen=True)
+class LuminanceStatistics:
+    """Light of one picture: relative luminance in [0, 1], and ``sky_darkness`` from 0 (white) to 1 (black).
+
+    ``p95`` and ``p99`` are percentiles. The sky is taken to be the upper third; its darkness is 1 - L* / 100 of its
+    median, so that a lamp or a roof in it does not count for much.
+    """
+
+    mean: float
+    median: float
+    p95: float
+    p99: float
+    sky_darkness: float
+
+
+def luminance_statistics(picture: Picture) -> LuminanceStatistics:
+    """Measure the light of a picture."""
+    light = luminance(picture)
+    median, p95, p99 = np.percentile(light, (50, 95, 99))
+    sky = lab(picture[: max(1, picture.shape[0] // 3)])[..., 0]
+    return LuminanceStatistics(
+        float(light.mean()), float(median), float(p95), float(p99), 1 - float(np.median(sky)) / 100
+    )
+
+
+def local_features(picture: Picture) -> Points:
+    """Describe a picture by the colours and the contrast of its GRID x GRID cells, (GRID * GRID, 6) float64.
+
+    Mean L*, a*, b*, standard deviation of L*, mean difference of L* between neighbours (all / 100), and the height of
+    the cell in the picture (0 is the upper edge, 1 the lower) halved, so that skies are compared with skies.
+    Raises ValueError for pictures smaller than two pixels a cell.
+    """
+    height, width = picture.shape[0] // GRID * GRID, picture.shape[1] // GRID * GRID
+    if min(height, width) < 2 * GRID:
+        raise ValueError(f"a picture of {picture.shape} is too small for {GRID}x{GRID} cells")
+    colours = lab(picture[:height, :width]) / 100
+
+    def cells(values: NDArray[Any]) -> NDArray[Any]:
+        shape = (GRID, height // GRID, GRID, width // GRID)
+        return np.moveaxis(values.reshape(*shape, *values.shape[2:]), 2, 1).reshape(
+            GRID * GRID, -1, *values.shape[2:]
+        )
+
+    light = cells(colours[..., 0])
+    inside = light.reshape(GRID * GRID, height // GRID, width // GRID)
+    steps = (
+        np.abs(np.diff(inside, axis=1)).mean(axis=(1, 2)) + np.abs(np.diff(inside, axis=2)).mean(axis=(1, 2))
+    ) / 2
+    where = (np.repeat(np.arange(GRID), GRID) + 0.5) / GRID / 2
+    return np.column_stack([cells(colours).mean(axis=1), light.std(axis=1), steps, where]).astype(np.float64)
+
+
+def sliced_wasserstein(first: Points, second: Points, *, projections: int = 128, seed: int = 0) -> float:
+    """Sliced Wasserstein-1 distance between two clouds of points (N, D) and (M, D), in their unit.
+
+    The mean, over ``projections`` random directions that ``seed`` decides, of the distance between the points'
+    shadows on a line (Rabin et al., SSVM 2011). 0 for equal clouds; clouds that differ by a shift v alone are
+    E|u.v| apart, for random directions u.
+    """
+    directions = np.random.default_rng(seed).standard_normal((first.shape[1], projections))
+    directions /= np.linalg.norm(directions, axis=0)
+    one, other = np.sort(first @ directions, axis=0), np.sort(second @ directions, axis=0)
+    # Between all the places where either quantile function steps, both are constant.
+    steps = np.union1d(np.arange(1, len(one)) / len(one), np.arange(1, len(other)) / len(other))
+    edges = np.concatenate([[0.0], steps, [1.0]])
+    middles = (edges[:-1] + edges[1:]) / 2
+    gaps = np.abs(_quantiles(one, middles) - _quantiles(other, middles)).mean(axis=1)
+    return float(gaps @ np.diff(edges))
+
+
+def _quantiles(points: Points, shares: Points) -> Points:
+    result: Points = points[np.minimum((shares * len(points)).astype(np.int64), len(points) - 1)]
+    return result
+
+
+def checkerboard_score(picture: Picture) -> float:
+    """Say how much a pattern of 2 or 4 pixels' period stands out: about 1 where there is none.
+
+    The power of luma at the frequencies 1/2 and 1/4 (across, down and both), averaged over overlapping windowed tiles
+    of 64 pixels, in ratio to that of the frequencies around it; the largest of these ratios. Upsampling by transposed
+    convolutions leaves such patterns. Raises ValueError for pictures smaller than a tile.
+    """
+    if min(picture.shape[:2]) < _TILE:
+        raise ValueError(f"a picture of {picture.shape} is smaller than {_TILE} pixels")
+    values = picture.astype(np.float32) / (255 if picture.dtype == np.uint8 else 1)
+    power = _mean_power(values @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
+    offsets = np.arange(-6, 7)
+    distance = np.maximum(np.abs(offsets)[:, None], np.abs(offsets)[None])
+    ratios = []
+    for down, across in _pattern_frequencies():
+        around = power[np.ix_((down + offsets) % _TILE, (across + offsets) % _TILE)]
+        # Power near an axis falls off across it, so there only frequencies along the axis are compared.
+        near = distance >= _CLEAR_OF_PEAK
+        if across == 0:
+            near = near & (offsets == 0)[None]
+        elif down == 0:
+            near = near & (offsets == 0)[:, None]
+        ratios.append((around[6, 6] + _NO_POWER) / (around[near].mean() + _NO_POWER))
+    return float(max(ratios))
+
+
+def _pattern_frequencies() -> list[tuple[int, int]]:
+    """Frequencies (down, across), in cycles a tile, that periods of 2 and 4 pixels have."""
+    half, quarter = _TILE // 2, _TILE // 4
+    some = (0, quarter, half)
+    return [(down, across) for down in some for across in some if (down, across) != (0, 0)]
+
+
+def _mean_power(image: NDArray[Any]) -> Points:
+    """Mean power spectrum (64, 64) of Hann-windowed tiles (64, 64) that overlap by half."""
+    window = np.hanning(_TILE + 1)[:-1]
+    window = np.outer(window, window)
+    total: Points = np.zeros((_TILE, _TILE))
+    count = 0
+    for top in range(0, image.shape[0] - _TILE + 1, _TILE // 2):
+        for left in range(0, image.shape[1] - _TILE + 1, _TILE // 2):
+            tile = image[top : top + _TILE, left : left + _TILE]
+            total += np.abs(np.fft.fft2((tile - tile.mean()) * window)) ** 2
+            count += 1
+    return total / count
+
+
+def _lightness_levels(picture: Picture) -> Points:
+    """Share of pixels of each of 256 levels of L*, lowest first."""
+    counts, _ = np.histogram(np.clip(lab(picture)[..., 0] / 100, 0, 1), _LEVELS)
+    shares: Points = counts / counts.sum()
+    return shares
+
+
+def lightness_distance(first: Points, second: Points) -> float:
+    """Wasserstein-1 distance between two distributions over 256 levels of L*: 0, to 1 for black against white."""
+    return float(np.abs(np.cumsum(first - second))[:-1].sum() / 255)
+
+
+@dataclass(frozen=True)
+class NightReference:
+    """What is kept of real night pictures to compare with: equal weight for each, whatever its size.
+
+    ``features`` (pictures * 64, 6) of :func:`local_features`; ``levels`` (256,) shares of L*; ``means`` (pictures,)
+    are mean luminances.
+    """
+
+    features: Points
+    levels: Points
+    means: Points
+
+    @classmethod
+    def of(cls, pictures: Iterable[Picture]) -> NightReference:
+        """Measure real night pictures. Raises ValueError if there are none."""
+        measured = [
+            (local_features(each), _lightness_levels(each), luminance(each).mean()) for each in pictures
+        ]
+        if not measured:
+            raise ValueError("there is no night picture to compare with")
+        return cls(
+            np.concatenate([each[0] for each in measured]),
+            np.mean([each[1] for each in measured], axis=0),
+            np.array([each[2] for each in measured], dtype=np.float64),
+        )
+
+    def central_means(self, share: float = 0.8) -> tuple[float, float]:
+        """Range of mean luminance that the central ``share`` of the pictures has."""
+        low, high = np.quantile(self.means, ((1 - share) / 2, (1 + share) / 2))
+        return float(low), float(high)
+
+
+def score_translations(
+    pairs: Iterable[tuple[Picture, Picture]], night: NightReference, *, seed: int = 0
+) -> dict[str, float]:
+    """Score pictures and their translations to night, by name; all but the distances are means over the pictures
+    (``checkerboard`` a geometric one, because single pictures have patterns of their own).
+
+    - ``edge_agreement``, 0 to 1: structure kept;
+    - ``sliced_wasserstein``: distance of the colours and contrasts to the real night's, in units of 100 L*;
+    - ``lightness_distance``, 0 to 1: of the distributions of L*;
+    - ``mean_luminance``, 0 to 1, and ``luminance_inside``: the share of pictures whose mean is inside of what the
+      central 80 % of real ones have;
+    - ``sky_darkness``, 0 to 1; ``checkerboard``, 1 where there is none.
+
+    Raises ValueError if there are no pairs, or what the parts raise for pictures that are too small.
+    """
+    outputs: list[Picture] = []
+    agreements: list[float] = []
+    for before, after in pairs:
+        agreements.append(edge_agreement(before, after))
+        outputs.append(after)
+    if not outputs:
+        raise ValueError("there is no translation to score")
+    statistics = [luminance_statistics(each) for each in outputs]
+    low, high = night.central_means()
+    return {
+        "edge_agreement": _mean(agreements),
+        "sliced_wasserstein": sliced_wasserstein(
+            np.concatenate([local_features(each) for each in outputs]), night.features, seed=seed
+        ),
+        "lightness_distance": lightness_distance(
+            np.mean([_lightness_levels(each) for each in outputs], axis=0), night.levels
+        ),
+        "mean_luminance": _mean([each.mean for each in statistics]),
+        "luminance_inside": _mean([float(low <= each.mean <= high) for each in statistics]),
+        "sky_darkness": _mean([each.sky_darkness for each in statistics]),
+        "checkerboard": math.exp(_mean([math.log(checkerboard_score(each)) for each in outputs])),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,1 +1,0 @@
-"""Networks, their registry and their weights."""

@@ -1,0 +1,1 @@
+"""The networks and their layers, their configurations, their weights as files, and what models there are."""

@@ -1,0 +1,278 @@
+"""The published models, as torch-free entries: where they come from and go, what they expect and score.
+
+Choices on the command line, tables, completions and downloads all read this registry. Published figures are
+mean average precision in percent, as printed beside the weights (Mohwald et al., "Dark Side Augmentation",
+ICCV 2023, https://arxiv.org/abs/2309.16351).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from darkside_cli.networks.earlier_networks import EARLIER_NETWORKS, EarlierNetwork
+from darkside_cli.registry import Entry, Registry
+
+Triple = tuple[float, float, float]
+
+_DOWNLOADS = "http://ptak.felk.cvut.cz/personal/jenicto2/download/iccv23_gan"
+_PROJECT = "https://github.com/mohwald/gandtr"
+_PAPER = "https://arxiv.org/abs/2309.16351"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_NO_LICENCE = "the project's pages state no licence for the weights; ask its authors before passing them on"
+
+#: The generator where none is named, and the one that takes its place where it is not on the machine.
+PUBLISHED_GENERATOR = "hedngan"
+EMBEDDED_GENERATOR = "darkside-mini"
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One file of a model.
+
+    ``path`` is relative to the data root, with forward slashes; that of an ``embedded`` file to this package, which
+    brings it. ``urls`` are tried in order. ``sha256`` is the whole hash or its known beginning in hexadecimal
+    digits, ``size_bytes`` the exact size; None if unknown. ``role`` is "weights" or "whitening".
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    role: str = "weights"
+    sha256: str | None = None
+    size_bytes: int | None = None
+    embedded: bool = False
+
+    def under(self, root: str | PathLike[str]) -> Path:
+        """Where the file is, or belongs: under the data root ``root``, or in this package."""
+        return (_PACKAGE if self.embedded else Path(root)) / self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry(Entry):
+    """One published model.
+
+    ``kind`` is "generator", "descriptor" or "edge-detector"; ``method`` is how it was trained. ``mean`` and
+    ``std`` (in ``colour_order``, of channels in [0, 1]) are what the network's input is normalised with.
+    ``direction`` is "day2night", "night2day" or None. ``scores`` maps a data set (or "avg") to the published
+    mAP in percent. ``record`` is the path, in this package, of a JSON file that says how a model of ours was trained:
+    command, pictures with their sources and terms, time, machine, versions, scores. ``by_name_only`` models are in no
+    group of what can be downloaded.
+    """
+
+    kind: str
+    method: str
+    files: tuple[WeightFile, ...]
+    mean: Triple
+    std: Triple
+    licence: str
+    source: str
+    paper: str
+    direction: str | None = None
+    colour_order: str = "rgb"
+    record: str = ""
+    licence_note: str = ""
+    by_name_only: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def training(self) -> dict[str, Any]:
+        """What ``record`` says; empty for published models."""
+        if not self.record:
+            return {}
+        facts: dict[str, Any] = json.loads((_PACKAGE / self.record).read_text(encoding="utf-8"))
+        return facts
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the package itself brings the model."""
+        return all(file.embedded for file in self.files)
+
+    @property
+    def weights(self) -> WeightFile:
+        """The file that holds the network's weights."""
+        return next(file for file in self.files if file.role == "weights")
+
+
+def _file(name: str, role: str = "weights") -> WeightFile:
+    return WeightFile(path=f"weights/{name}", urls=(f"{_DOWNLOADS}/{name}",), role=role)
+
+
+def _generator(name: str, title: str) -> ModelEntry:
+    return ModelEntry(
+        name=name,
+        summary=f"{title} generator, day to night",
+        target="darkside_cli.networks.generator:ResnetGenerator",
+        kind="generator",
+        method=name,
+        files=(_file(f"{name}_generator_X.pth"),),
+        direction="day2night",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence="not stated",
+        licence_note=_NO_LICENCE,
+        source=_PROJECT,
+        paper=_PAPER,
+    )
+
+
+def _descriptor(backbone: str, title: str, method: str, method_title: str, *scores: float) -> ModelEntry:
+    stem = f"{method}_embed_{backbone}"
+    alias = (f"gem_r101_{method}",) if backbone == "resnet101" else ()
+    return ModelEntry(
+        name=f"gem_{backbone}_{method}",
+        aliases=alias,
+        summary=f"GeM {title} descriptor, fine-tuned with night images from {method_title}",
+        target="darkside_cli.networks.retrieval_net:RetrievalNet",
+        kind="descriptor",
+        method=method,
+        files=(_file(f"{stem}.pth"), _file(f"{stem}_lw.pkl", "whitening")),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        licence="not stated",
+        licence_note=_NO_LICENCE,
+        source=_PROJECT,
+        paper=_PAPER,
+        scores=dict(zip(("avg", "tokyo247", "roxford5k", "rparis6k"), scores, strict=True)),
+    )
+
+
+def _earlier(network: EarlierNetwork) -> ModelEntry:
+    """As published, the end of a file's name is the beginning of its digest."""
+    return ModelEntry(
+        name=network.name,
+        aliases=network.aliases,
+        summary=network.summary,
+        target="darkside_cli.networks.retrieval_net:RetrievalNet",
+        kind="descriptor",
+        method="metric learning",
+        files=tuple(
+            WeightFile(
+                path=f"{network.place}/{file}",
+                urls=(f"{network.source}{file}",),
+                role=role,
+                sha256=file.rpartition(".")[0].rpartition("-")[2],
+            )
+            for file, role in zip(network.files, ("weights", "whitening"), strict=False)
+        ),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        licence="not stated",
+        source=network.source,
+        paper=network.paper,
+        by_name_only=True,
+    )
+
+
+MODELS: Registry[ModelEntry] = Registry(
+    "model",
+    (
+        _generator("cyclegan", "CycleGAN"),
+        _generator("hedngan", "HED-N-GAN"),
+        ModelEntry(
+            name=EMBEDDED_GENERATOR,
+            summary="small HED-GAN generator, day to night, that comes with darkside",
+            target="darkside_cli.networks.guided:GuidedGenerator",
+            kind="generator",
+            method="hedgan",
+            files=(WeightFile(path="weights/darkside_mini.safetensors", urls=(), embedded=True),),
+            record="weights/darkside_mini.json",
+            direction="day2night",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            licence="research use",
+            licence_note="some of the photographs it was trained on are for research only: see its record",
+            source="trained by darkside itself",
+            paper=_PAPER,
+        ),
+        _descriptor("vgg16", "VGG16", "cyclegan", "CycleGAN", 74.0, 90.2, 60.7, 71.0),
+        _descriptor("vgg16", "VGG16", "hedngan", "HED-N-GAN", 73.5, 88.8, 61.1, 70.7),
+        _descriptor("resnet101", "ResNet-101", "cyclegan", "CycleGAN", 78.4, 92.0, 66.8, 76.4),
+        _descriptor("resnet101", "ResNet-101", "hedngan", "HED-N-GAN", 78.4, 91.7, 66.6, 76.8),
+        ModelEntry(
+            name="hed",
+            summary="HED edge detector (BSDS500)",
+            target="darkside_cli.networks.hed:Hed",
+            kind="edge-detector",
+            method="hed",
+            files=(_file("hed_sniklaus_github.pth"),),
+            mean=(0.40787054, 0.45752458, 0.48109378),
+            std=(1.0, 1.0, 1.0),
+            colour_order="bgr",
+            licence="GPL-3.0",
+            licence_note="the weights come from a repository under the GPL-3",
+            source=_PROJECT,
+            paper="https://arxiv.org/abs/1504.06375",
+        ),
+        ModelEntry(
+            name="rcf",
+            summary="RCF edge detector (BSDS500 and PASCAL)",
+            target="darkside_cli.networks.rcf:Rcf",
+            kind="edge-detector",
+            method="rcf",
+            files=(_file("rcf_bsds500_pascal_model.pth"),),
+            # The network wants 0..255 minus these means; in units of [0, 1] that is a std of 1/255.
+            mean=(104.00698793 / 255, 116.66876762 / 255, 122.67891434 / 255),
+            std=(1 / 255, 1 / 255, 1 / 255),
+            colour_order="bgr",
+            licence="CC-BY-NC-SA-4.0",
+            licence_note="not for commercial use",
+            source=_PROJECT,
+            paper="https://arxiv.org/abs/1612.02103",
+        ),
+        *map(_earlier, EARLIER_NETWORKS),
+    ),
+)
+
+
+def missing_files(entry: ModelEntry, root: str | PathLike[str]) -> tuple[WeightFile, ...]:
+    """Files of ``entry`` that are not under ``root``, or are empty or not of their known size."""
+    return tuple(file for file in entry.files if not _is_whole(file, Path(root)))
+
+
+def state_on_disk(entry: ModelEntry, root: str | PathLike[str]) -> str:
+    """Tell how much of ``entry`` is under the data root: "ready", "partial" or "missing".
+
+    "partial": a file is absent or not whole while something of the model is there. Only sizes are looked at.
+    """
+    if not missing_files(entry, root):
+        return "ready"
+    return "partial" if any(file.under(root).is_file() for file in entry.files) else "missing"
+
+
+def default_generator(root: str | PathLike[str]) -> tuple[str, str | None]:
+    """Name the generator where none is named, and say in a sentence what to know of the choice.
+
+    The published one where it is under ``root`` (None: there is nothing to say), else the small one that the package
+    brings. This is the one default that steps down, and it says so.
+    """
+    if state_on_disk(MODELS.get(PUBLISHED_GENERATOR), root) == "ready":
+        return PUBLISHED_GENERATOR, None
+    return EMBEDDED_GENERATOR, (
+        f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
+        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
+    )
+
+
+def how_to_get(entry: ModelEntry, root: str | PathLike[str] | None = None) -> str:
+    """Say which command gets ``entry``, or which addresses its files come from and which paths they go to.
+
+    With ``root``, only the files not yet there are named, by their whole paths.
+    """
+    files = entry.files if root is None else missing_files(entry, root) or entry.files
+    place = "<data root>" if root is None else Path(root).as_posix()
+    by_hand = "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
+    return f"darkside download {entry.name}; or {by_hand}"
+
+
+def _is_whole(file: WeightFile, root: Path) -> bool:
+    path = file.under(root)
+    if not path.is_file():
+        return False
+    size = path.stat().st_size
+    return size > 0 if file.size_bytes is None else size == file.size_bytes

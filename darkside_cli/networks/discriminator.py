@@ -1,0 +1,149 @@
+"""Discriminators of CycleGAN and CUT: does a patch, or a pixel, look like the target domain?
+
+Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017. They return raw
+scores; what score means "real" is a matter of the loss (``losses/adversarial.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import MAX_CHANNELS, MAX_HALVINGS, MAX_WIDTH
+from darkside_cli.config.schema import option
+from darkside_cli.networks.filters import BlurDownsample
+from darkside_cli.networks.norms import NORMS, bias_before_norm, make_norm
+from darkside_cli.networks.state_file import require_choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchDiscriminatorConfig:
+    """What determines the PatchGAN's parameters.
+
+    ``ndf`` is the width of the first convolution, ``n_layers`` the number of halvings (3: each score judges a
+    patch of 70x70 pixels), ``norm`` "instance" or "batch"; ``antialias`` blurs before subsampling, like CUT.
+    """
+
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
+    n_layers: int = option(3, minimum=1, maximum=MAX_HALVINGS)
+    norm: str = "instance"
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        check_itself(self)
+        require_choice(NORMS, norm=self.norm)
+
+
+class PatchDiscriminator(nn.Module):
+    """4x4 convolutions: ``n_layers`` halve the sides, two more (nearly) keep them; one score per patch."""
+
+    def __init__(self, config: PatchDiscriminatorConfig = PatchDiscriminatorConfig()) -> None:
+        super().__init__()
+        self.config = config
+        stride = 1 if config.antialias else 2
+        channels = config.ndf
+        modules: list[nn.Module] = [
+            nn.Conv2d(config.in_channels, channels, 4, stride=stride, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        modules += self._blur(channels)
+        for level in range(1, config.n_layers + 1):
+            halves = level < config.n_layers
+            width = config.ndf * min(2**level, 8)
+            modules += [
+                nn.Conv2d(
+                    channels,
+                    width,
+                    4,
+                    stride=stride if halves else 1,
+                    padding=1,
+                    bias=bias_before_norm(config.norm),
+                ),
+                make_norm(config.norm, width),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            modules += self._blur(width) if halves else []
+            channels = width
+        modules.append(nn.Conv2d(channels, 1, 4, padding=1))
+        self.model = nn.Sequential(*modules)
+
+    def _blur(self, channels: int) -> list[nn.Module]:
+        return [BlurDownsample(channels)] if self.config.antialias else []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` in [-1, 1] to raw scores ``(B, 1, h, w)``, h near H / 2^n_layers - 2."""
+        scores: Tensor = self.model(x)
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelDiscriminatorConfig:
+    """What determines the pixel discriminator's parameters; see :class:`PatchDiscriminatorConfig`."""
+
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
+    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
+    norm: str = "instance"
+
+    def __post_init__(self) -> None:
+        check_itself(self)
+        require_choice(NORMS, norm=self.norm)
+
+
+class PixelDiscriminator(nn.Module):
+    """Three 1x1 convolutions: every pixel is judged by its colour alone (the "1x1 PixelGAN")."""
+
+    def __init__(self, config: PixelDiscriminatorConfig = PixelDiscriminatorConfig()) -> None:
+        super().__init__()
+        self.config = config
+        width, bias = config.ndf, bias_before_norm(config.norm)
+        self.net = nn.Sequential(
+            nn.Conv2d(config.in_channels, width, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            make_norm(config.norm, 2 * width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * width, 1, 1, bias=bias),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` in [-1, 1] to raw scores ``(B, 1, H, W)``."""
+        scores: Tensor = self.net(x)
+        return scores
+
+
+_WEIGHT = re.compile(r"model\.(\d+)\.weight")
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> PatchDiscriminatorConfig | None:
+    """Read a PatchGAN's configuration from a state dict's shapes; None if it is another network."""
+    convolutions, norms = 0, 0
+    for key, shape in shapes.items():
+        if _WEIGHT.fullmatch(key):
+            convolutions += len(shape) == 4 and shape[2:] == (4, 4)
+            norms += len(shape) == 1
+        elif not key.startswith("model.") or "conv_block" in key or key.startswith("model.model."):
+            return None
+    first = shapes.get("model.0.weight", ())
+    if len(first) != 4 or first[2:] != (4, 4) or convolutions < 3:
+        return None
+    return PatchDiscriminatorConfig(
+        in_channels=first[1],
+        ndf=first[0],
+        n_layers=convolutions - 2,
+        norm="batch" if norms else "instance",
+        antialias="model.2.filt" in shapes,
+    )
+
+
+def recognise_pixel(shapes: Mapping[str, tuple[int, ...]]) -> PixelDiscriminatorConfig | None:
+    """Read a pixel discriminator's configuration from a state dict's shapes; None for another network."""
+    first, second = shapes.get("net.0.weight", ()), shapes.get("net.2.weight", ())
+    if len(first) != 4 or first[2:] != (1, 1) or second != (2 * first[0], first[0], 1, 1):
+        return None
+    norm = "batch" if "net.3.weight" in shapes else "instance"
+    return PixelDiscriminatorConfig(in_channels=first[1], ndf=first[0], norm=norm)

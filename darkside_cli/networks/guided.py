@@ -1,0 +1,182 @@
+"""A ResNet generator that looks at a small picture and changes the large one: night at any size, and cheap.
+
+The whole picture is shrunk (or enlarged) until its longer side has ``working_px`` pixels, the generator makes night of
+that, and a guided filter (:mod:`darkside_cli.networks.filters`; Wu et al., CVPR 2018) brings the change to the
+picture itself. So the network sees all of a photograph, at the size it was trained at, whatever the size of the file;
+structure is the photograph's own, without the patterns that enlarging by a network leaves; and only the filter's time
+grows with the photograph (``tests/benchmarks/bench_guided.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from darkside_cli.config.limits import MAX_CROP_PX, MAX_GAIN, MAX_GUIDE_EPS, MAX_RADIUS_PX
+from darkside_cli.config.schema import option
+from darkside_cli.errors import ConfigError
+from darkside_cli.networks.filters import guided_filter
+from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.state_file import require_choice
+
+#: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
+OVERSAMPLING = 2
+
+#: Before that, sides of at least so many times that size are halved until they are shorter: at a third, bilinear
+#: interpolation still looks at two pixels of three, but at a tenth at two of ten.
+HALVED_FROM = 3
+_MOST_HALVINGS = 7  # in files of ONNX, which cannot count: for 128 times that
+
+OUTPUTS = ("picture", "gain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedGeneratorConfig(ResnetGeneratorConfig):
+    """What determines the generator.
+
+    ``output`` says what the network makes of the small picture: "picture" (night itself) or "gain" (how much light of
+    each colour there is, 0 to ``max_gain`` of the day's; see :func:`relight`). ``working_px`` is the longer side of
+    what the network sees, ``guide_radius_px`` the radius of the filter's windows in its pixels, ``guide_eps`` the
+    variance (of values in [-1, 1]) below which texture is not followed. ``training_radius_px`` is the radius in train
+    mode (None: the same): narrow windows let the network learn where things end, wide ones smooth over what it is
+    unsure of.
+    """
+
+    output: str = "picture"
+    max_gain: float = option(2.0, minimum=1e-6, maximum=MAX_GAIN)
+    working_px: int = option(256, minimum=ResnetGenerator.input_minimum_px, maximum=MAX_CROP_PX)
+    guide_radius_px: int = option(4, minimum=1, maximum=MAX_RADIUS_PX)
+    training_radius_px: int | None = option(None, minimum=1, maximum=MAX_RADIUS_PX)
+    guide_eps: float = option(2e-3, minimum=1e-12, maximum=MAX_GUIDE_EPS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice(OUTPUTS, output=self.output)
+        if self.in_channels != 3:
+            raise ConfigError(
+                f"a guided generator sees colours, in_channels must be 3, not {self.in_channels}"
+            )
+
+    def radius_px(self, *, training: bool) -> int:
+        """The radius of the filter's windows in train mode or in eval mode."""
+        if training and self.training_radius_px is not None:
+            return self.training_radius_px
+        return self.guide_radius_px
+
+
+class GuidedGenerator(ResnetGenerator):
+    """A ResNet generator at ``working_px`` and a guided filter; keys of the state dict are the ResNet generator's."""
+
+    config: GuidedGeneratorConfig
+
+    #: Measured on the CPU for 1 to 16 megapixels: the network's own share does not grow with the picture.
+    bytes_per_px = 64
+
+    def __init__(self, config: GuidedGeneratorConfig = GuidedGeneratorConfig()) -> None:
+        super().__init__(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate images.
+
+        ``x`` is ``(B, 3, H, W)`` RGB in [-1, 1], both sides at least 8. Returns ``(B, out_channels, H, W)`` in
+        [-1, 1].
+        """
+        return guided(x, self.config, super().forward, training=self.training)
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """As of :class:`ResnetGenerator`, of the picture at its working size."""
+        return super().features(shrink(x, self.config.working_px), layers)
+
+    def forward_with_features(self, x: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Translate ``x`` and give what :meth:`features` would give for it, in one pass."""
+        taken: list[Tensor] = []
+
+        def translate(small: Tensor) -> Tensor:
+            night, features = ResnetGenerator.forward_with_features(self, small, layers)
+            taken.extend(features)
+            return night
+
+        return guided(x, self.config, translate, training=self.training), taken
+
+
+def guided(
+    x: Tensor,
+    config: GuidedGeneratorConfig,
+    translate: Callable[[Tensor], Tensor],
+    *,
+    training: bool = False,
+) -> Tensor:
+    """Let ``translate`` work on ``x`` ``(B, 3, H, W)`` at its working size and bring the result to ``x``'s own size."""
+    small = shrink(x, config.working_px)
+    target = translate(small)[..., : small.shape[-2], : small.shape[-1]]
+    if config.output == "gain":
+        target = relight(small, target, config.max_gain)
+    full = guided_filter(x, small, target, radius=config.radius_px(training=training), eps=config.guide_eps)
+    return full.clamp(-1, 1)
+
+
+def relight(day: Tensor, gain: Tensor, max_gain: float) -> Tensor:
+    """Multiply the light of ``day`` ``(B, 3, H, W)`` in [-1, 1] by ``gain``, -1 for none of it and 1 for ``max_gain``.
+
+    What things reflect stays, what falls on them changes (Land and McCann's Retinex, 1971): a dark branch before a
+    night sky is dark, whatever light falls on it. Values may go beyond 1.
+    """
+    return (day + 1) * (gain + 1) * (max_gain / 2) - 1
+
+
+def shrink(x: Tensor, working_px: int) -> Tensor:
+    """Resize ``(B, C, H, W)`` so that the longer side has ``working_px`` pixels, the other at least 8."""
+    height, width = (side * OVERSAMPLING for side in _working_size(x, working_px))
+    large = F.interpolate(_halved(x, height, width), size=(height, width), mode="bilinear")
+    return F.avg_pool2d(large, OVERSAMPLING)
+
+
+def _halved(x: Tensor, height: int, width: int) -> Tensor:
+    """``x`` with sides halved, as often as it takes, that are long beside the ``height`` and ``width`` wanted."""
+    if torch.onnx.is_in_onnx_export():
+        wanted = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
+        for _ in range(_MOST_HALVINGS):
+            sides = torch.stack([torch.as_tensor(side) for side in x.shape[-2:]])
+            sides = torch.where(sides >= HALVED_FROM * wanted, sides // 2, sides)
+            x = F.interpolate(x, size=(sides[0], sides[1]), mode="bilinear")  # type: ignore[arg-type]
+        return x
+    while True:
+        now = tuple(x.shape[-2:])
+        size = tuple(
+            side // 2 if side >= HALVED_FROM * wanted else side
+            for side, wanted in zip(now, (height, width), strict=True)
+        )
+        if size == now:
+            return x
+        x = F.interpolate(x, size=size, mode="bilinear")
+
+
+def _working_size(x: Tensor, working_px: int) -> tuple[int, int]:
+    minimum = ResnetGenerator.input_minimum_px
+    height, width = x.shape[-2:]
+    if torch.onnx.is_in_onnx_export():
+        # Sides are tensors then, and are to stay such: files of ONNX take any size.
+        sides = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
+        most = sides.max()
+        small = torch.clamp((2 * sides * working_px + most) // (2 * most), min=minimum)
+        return small[0], small[1]  # type: ignore[return-value]
+    return working_size(height, width, working_px)
+
+
+def working_size(height: int, width: int, working_px: int) -> tuple[int, int]:
+    """Height and width that the network sees a picture of ``height`` and ``width`` in."""
+    longer, minimum = max(height, width), ResnetGenerator.input_minimum_px
+    small_height, small_width = (
+        max(minimum, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width)
+    )
+    return small_height, small_width
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> GuidedGeneratorConfig | None:
+    """None: weights alone do not tell a guided generator from a ResNet one; files of ours say so in their header."""
+    del shapes
+    return None

@@ -1,0 +1,76 @@
+"""From what a user calls a model to the file or folder that holds it. Torch-free."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.networks.catalog import MODELS, ModelEntry, how_to_get
+
+_PATHS_TOO = "a path to a weights file or a run folder is taken too"
+
+
+def locate(
+    name_or_path: str | Path, root: str | os.PathLike[str], *, kind: str | None = None
+) -> tuple[ModelEntry | None, Path]:
+    """Find a model: its registry entry (None for a path) and its weights file or folder.
+
+    A string without a separator and without a suffix is first of all a registered name, even if something
+    of that name lies in the current folder (write ``./hedngan`` for that); if it is no name, it is a path.
+    Anything else, and every :class:`~pathlib.Path`, is a path. ``~`` is expanded. ``kind`` ("generator",
+    "descriptor", "edge-detector") restricts the names; what a path holds is found out when it is opened.
+
+    Raises MissingAssetError if a published model's weights are not under ``root`` (it says which address goes
+    to which path) or a path does not exist, UnknownNameError for a misspelt name (with near matches), and
+    UsageError for a name of another kind.
+    """
+    if isinstance(name_or_path, Path) or not _is_bare(name_or_path):
+        return None, _existing(Path(name_or_path))
+    if name_or_path in MODELS:
+        return _registered(MODELS.get(name_or_path), Path(root), kind)
+    if name_or_path and _exists(Path(name_or_path)):
+        return None, Path(name_or_path)
+    raise UnknownNameError("model", name_or_path, _names(kind), extra_hint=_PATHS_TOO)
+
+
+def _is_bare(name: str) -> bool:
+    separators = {"/", os.sep, os.altsep or os.sep}
+    return not Path(name).suffix and not name.startswith("~") and not separators & set(name)
+
+
+def _registered(entry: ModelEntry, root: Path, kind: str | None) -> tuple[ModelEntry, Path]:
+    if kind is not None and entry.kind != kind:
+        raise UsageError(
+            f"model '{entry.name}' is of the kind '{entry.kind}', not '{kind}'",
+            hint=f"known: {', '.join(_names(kind))}",
+        )
+    path = entry.weights.under(root)
+    if not path.is_file():
+        raise MissingAssetError(
+            f"the weights of '{entry.name}' are not on this machine", hint=how_to_get(entry, root)
+        )
+    return entry, path
+
+
+def _existing(path: Path) -> Path:
+    with suppress(RuntimeError):  # "~nobody/x" stays as it is, and is then reported as absent
+        path = path.expanduser()
+    if _exists(path):
+        return path
+    hint = (
+        f"'{path.stem}' alone is the name of a published model" if path.stem in MODELS else "check the path"
+    )
+    raise MissingAssetError(f"there is no file or folder {path}", hint=hint)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system, a folder that may not be entered
+        return False
+
+
+def _names(kind: str | None) -> list[str]:
+    return [name for name in MODELS.names(aliases=True) if kind is None or MODELS.get(name).kind == kind]

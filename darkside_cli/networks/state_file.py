@@ -1,0 +1,342 @@
+"""Checks that networks share: of their configurations, their weights, and what their input is divided by."""
+
+from __future__ import annotations
+
+import os
+import pickletools
+import warnings
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from darkside_cli.config.limits import MAX_WEIGHT
+from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
+from darkside_cli.networks.state_limits import PICKLES_IN_LEGACY, TRUST, check_description, check_sizes
+from darkside_cli.regular_file import NotRegularError, open_regular
+
+_SMALLEST_STD = 1e-6
+
+
+def require_choice(choices: Collection[str], **values: str) -> None:
+    """Every one of ``values`` is one of ``choices``.
+
+    Raises ConfigError naming the first field that is not.
+    """
+    for name, value in values.items():
+        if value not in choices:
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """See that weights, read from ``path``, have no NaN and no infinity: what they make would be no picture.
+
+    Raises CheckpointError that names the tensors.
+    """
+    wrong = {key: value for key, value in state.items() if not _is_finite(value)}
+    if not wrong:
+        return
+    key, value = next(iter(wrong.items()))
+    count = int((~value.isfinite()).sum())
+    what = "NaN" if bool(value.isnan().any()) else "infinite"
+    others = f", and so have {len(wrong) - 1} other tensors" if len(wrong) > 1 else ""
+    raise CheckpointError(
+        f"{path} has weights that are no numbers: {count:,} of the {value.numel():,} in {key} are {what}{others}",
+        hint="the training went astray: give an earlier checkpoint; or get the file again",
+    )
+
+
+def _is_finite(value: Tensor) -> bool:
+    if not value.is_floating_point():
+        return True
+    # A sum is ten times as fast; where it is beyond what float32 can hold, every number is looked at.
+    return bool(value.sum(dtype=torch.float32).isfinite()) or bool(value.isfinite().all())
+
+
+def require_normalisation(metadata: Mapping[str, Any], path: Path) -> None:
+    """See that ``mean`` and ``std``, where a file states them, are numbers that pictures can be normalised with.
+
+    Raises CheckpointError.
+    """
+    for name, least in (("mean", -MAX_WEIGHT), ("std", _SMALLEST_STD)):
+        values = metadata.get(name)
+        if values is None:
+            continue
+        if not isinstance(values, (list, tuple)) or not all(
+            isinstance(each, (int, float)) and least <= each <= MAX_WEIGHT for each in values
+        ):
+            raise CheckpointError(
+                f"{path} has a {name} of the input that cannot be: {str(values)[:80]}",
+                hint=f"it is a list of numbers from {least:g} to {MAX_WEIGHT:g}, one a channel",
+            )
+
+
+# Reading a file of tensors without trusting it: torch's two containers and safetensors.
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_PICKLE_MAGIC = b"\x80"
+#: The number that torch's old container begins with, as a pickled integer.
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_CHUNK_BYTES = 1 << 20
+_LONGEST_TEXT_PICKLE = 1 << 24
+
+_AGAIN = "get the file again: it may be an interrupted or failed download"
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """What a file of tensors holds.
+
+    ``container`` is "zip", "legacy" (torch before 1.6) or "safetensors"; ``content`` is the pickled object,
+    or the dict of tensors of a safetensors file, whose header is ``header``. Tensors are on the CPU, as
+    stored.
+    """
+
+    path: Path
+    container: str
+    content: Any
+    header: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_state_file(path: str | Path) -> StateFile:
+    """Read a ``torch.save`` file of either container or a safetensors file, told apart by content.
+
+    Raises MissingAssetError if there is no such file; CheckpointError if it is empty, truncated, damaged,
+    unsafe or something else than weights.
+    """
+    path = Path(path)
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(512)
+    except FileNotFoundError as error:
+        raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
+    except NotRegularError as error:
+        kind = error.strerror.removesuffix(", not a file")
+        raise CheckpointError(f"{path} is not a file: {kind}", hint="name a weights file") from error
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror or error}", hint="check its permissions"
+        ) from error
+    if size == 0:
+        raise CheckpointError(f"{path} is empty", hint=_AGAIN)
+    # The first, since the length of its header may look like another format's magic number.
+    if looks_like_safetensors(head):
+        return _safetensors(path)
+    if head.startswith(_ZIP_MAGIC):
+        _check_zip(path)
+        return StateFile(path, "zip", _load_torch(path))
+    if head.startswith(_PICKLE_MAGIC):
+        _check_legacy(path)
+        return StateFile(path, "legacy", _load_torch(path))
+    if path.suffix == ".safetensors":
+        return _safetensors(path)  # which will say what is wrong with it
+    _check_not_text_pickle(path, size)
+    raise CheckpointError(f"{path} {kind_of(head)}, not weights", hint=_AGAIN)
+
+
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is one: eight bytes of header length, then a JSON object."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000
+
+
+def kind_of(head: bytes) -> str:
+    """Say what a file that begins with ``head`` (some hundred bytes) is, if not weights: "is a web page"."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
+        return "is a web page"
+    if text.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer (the file itself was not fetched)"
+    if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
+        return "is a gzip or tar archive"
+    if head.startswith(b"\x89HDF"):
+        return "is an HDF5 file"
+    if not head.strip(b"\0"):
+        return "is filled with zeros"
+    if head.isascii() and b"\0" not in head:
+        return "is a text file"
+    return "is of an unknown kind"
+
+
+def _check_zip(path: Path) -> None:
+    """See that a zip file is whole and a torch checkpoint; torch itself does not look at the checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise CheckpointError(
+                    f"{path} is a TorchScript program, not a plain checkpoint",
+                    hint="programs are not run; give the state dict it was made from",
+                )
+            if not any(name.endswith("/data.pkl") for name in names):
+                shown = ", ".join(names[:3]) or "nothing"
+                raise CheckpointError(
+                    f"{path} is a zip archive, but no checkpoint: it holds {shown}",
+                    hint="if the weights are inside, unpack it first",
+                )
+            check_sizes(path, members)
+            for member in members:
+                if member.CRC == 0:  # torch can be told not to compute checksums
+                    continue
+                with archive.open(member) as content:
+                    while content.read(_CHUNK_BYTES):
+                        pass
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile raises whatever damaged fields lead to
+        raise CheckpointError(
+            f"{path} is damaged or incomplete: {_first_line(error)}", hint=_AGAIN
+        ) from error
+
+
+def _check_legacy(path: Path) -> None:
+    """See that a file that begins as a pickle is torch's old container, and not any pickle."""
+    data = path.read_bytes()
+    if not _ends(data):
+        raise CheckpointError(f"{path} is damaged or incomplete: it ends too early", hint=_AGAIN)
+    if any(argument == _LEGACY_MAGIC for _, argument, _ in pickletools.genops(data)):
+        check_description(path, data)
+        return
+    asked = [name for name in pickle_globals(data) if not _is_harmless(name)]
+    if any(not name.startswith("numpy") for name in asked):
+        raise _unsafe(path, asked)
+    raise CheckpointError(
+        f"{path} is a plain Python pickle, not weights",
+        hint="whitenings and ground truths are such files; give a network's weights",
+    )
+
+
+def _ends(data: bytes) -> bool:
+    """Whether ``data`` begins with a whole pickle."""
+    try:
+        return any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(data))
+    except Exception:  # damaged, or no pickle
+        return False
+
+
+def _check_not_text_pickle(path: Path, size: int) -> None:
+    """Name a pickle in the oldest, textual protocol by what it is: only hostile files still come so."""
+    if size > _LONGEST_TEXT_PICKLE:
+        return
+    data = path.read_bytes()
+    unsafe = [name for name in pickle_globals(data) if not _is_harmless(name)] if _ends(data) else []
+    if unsafe:
+        raise _unsafe(path, unsafe)
+
+
+def _load_torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols and old storage classes: no matter here
+            with path.open("rb") as file:  # given a path, torch would go by its suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        unsafe = [name for name in pickle_globals(_pickled_part(path)) if not _is_harmless(name)]
+        if unsafe:
+            raise _unsafe(path, unsafe) from error
+        # Other texts are of no help; that of the pickle reader even advises to do without the precaution.
+        reason = _first_line(error) if type(error) in (RuntimeError, EOFError) else "its content is garbled"
+        raise CheckpointError(f"{path} is damaged or incomplete: {reason}", hint=_AGAIN) from error
+
+
+def _safetensors(path: Path) -> StateFile:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = dict(file.metadata() or {})
+            content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {_first_line(error)}", hint=_AGAIN
+        ) from error
+    return StateFile(path, "safetensors", content, header)
+
+
+def _pickled_part(path: Path) -> bytes:
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+
+
+def pickle_globals(data: bytes) -> list[str]:
+    """Names ("module.attribute") that the pickles in ``data`` would have Python import, in order, each once.
+
+    The pickles are read, not run. Only the first few of a row of pickles are looked at; reading stops at
+    damage.
+    """
+    stream = BytesIO(data)
+    names: dict[str, None] = {}
+    try:
+        for _ in range(PICKLES_IN_LEGACY):
+            for name in _globals_of_one(stream):
+                names[name] = None
+    except Exception:  # the end, or damage: what was found until here counts
+        return list(names)
+    return list(names)
+
+
+def _globals_of_one(stream: BytesIO) -> Iterator[str]:
+    pushed: list[Any] = []
+    memo: dict[int, Any] = {}
+    for opcode, argument, _ in pickletools.genops(stream):
+        name, number = opcode.name, argument if isinstance(argument, int) else 0
+        if name in ("GLOBAL", "INST"):
+            yield str(argument).replace(" ", ".", 1)
+        elif name == "STACK_GLOBAL":
+            yield ".".join(str(part) for part in pushed[-2:])
+        elif name.startswith("EXT"):
+            yield f"copyreg extension {argument}"
+        if name == "MEMOIZE":
+            memo[len(memo)] = pushed[-1] if pushed else None
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            memo[number] = pushed[-1] if pushed else None
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            pushed.append(memo.get(number))
+        elif opcode.stack_after:
+            pushed.append(argument)
+
+
+_HARMLESS = {
+    "_codecs.encode",
+    "builtins.bytearray",
+    "builtins.complex",
+    "builtins.set",
+    "collections.Counter",
+    "collections.OrderedDict",
+    "torch.Size",
+    "torch.Tensor",
+    "torch.device",
+    "torch.nn.parameter.Parameter",
+    "torch.serialization._get_layout",
+}
+
+
+def _is_harmless(name: str) -> bool:
+    """Whether weights have a use for it. For messages only: torch's reader decides what is let through."""
+    module, _, attribute = name.rpartition(".")
+    return (
+        name in _HARMLESS
+        or (module == "torch._utils" and attribute.startswith("_rebuild_"))
+        or (module in ("torch", "torch.storage") and attribute.endswith("Storage"))
+        or (module == "torch" and isinstance(getattr(torch, attribute, None), torch.dtype))
+    )
+
+
+def _unsafe(path: Path, names: list[str]) -> CheckpointError:
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return CheckpointError(
+        f"{path} was refused as unsafe: it asks Python for {shown}, which weights have no use for",
+        hint=TRUST,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else "it ends too early"

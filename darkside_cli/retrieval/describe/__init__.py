@@ -1,0 +1,1 @@
+"""Images to descriptors: networks made ready, many files, and the files of descriptors."""

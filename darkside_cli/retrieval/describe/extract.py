@@ -1,0 +1,312 @@
+"""Descriptors of many image files: decoded, equalised and described overlapped, in flat memory, resumably.
+
+Finished rows go to a journal (:mod:`darkside_cli.retrieval.describe.journal`) as they come; when all are there, they
+are written in the order of the images to one file (:mod:`darkside_cli.retrieval.describe.store`). Several processes
+(:mod:`darkside_cli.training.distributed`) share the images: number r of n takes every n-th from the r-th on, and the
+first one writes the file for all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkside_cli import __version__
+from darkside_cli.errors import NoSpaceError, UsageError
+from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.inference.pipeline import GRACE_S, Pipeline
+from darkside_cli.retrieval.describe.image_jobs import (
+    BatchDescriber,
+    Description,
+    ExtractOptions,
+    ImageJob,
+    LoadedImage,
+    Row,
+    stamp_of,
+)
+from darkside_cli.retrieval.describe.journal import Journal, remove_journal
+from darkside_cli.retrieval.describe.store import (
+    StoredDescriptors,
+    check_names,
+    format_of,
+    open_descriptors,
+    write_descriptors,
+)
+from darkside_cli.training.distributed import Ranks
+
+__all__ = [
+    "BatchDescriber",
+    "ExtractOptions",
+    "ExtractSummary",
+    "ImageJob",
+    "Rows",
+    "extract_array",
+    "extract_files",
+    "settings_digest",
+]
+
+Rows = NDArray[np.float32]
+
+_BLOCK_BYTES = 1 << 24
+# What is told of, if it differs, of a file that is there already: what people choose, and what follows from it.
+_CHOSEN = ("model", "scales", "image_size", "precision", "whiten", "reduced_to", "clahe", "upright")
+_FOLLOWING = ("dim", "transform", "fingerprint")
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What a run did: images described, failed, and there already; ``path`` is None if nothing was written.
+
+    ``failed`` names the images without a descriptor, of all processes.
+    """
+
+    path: Path | None
+    done: int
+    skipped: int
+    failed: tuple[str, ...]
+    seconds: float
+
+
+def extract_array(
+    jobs: Sequence[ImageJob],
+    describer: BatchDescriber,
+    *,
+    options: ExtractOptions | None = None,
+    label: str | None = None,
+    emit: Emit = ignore,
+) -> Rows:
+    """Describe images into memory: (N, D) float32 in the order of ``jobs``; broken images are rows of NaN.
+
+    A broken image is told of (``ItemFailed``) and the others go on. Names need not differ.
+    """
+    started = time.perf_counter()
+    options, label = options or ExtractOptions(), label or describer.name
+    rows = np.full((len(jobs), describer.dim), np.nan, dtype=np.float32)
+    numbered = [replace(job, name=str(number)) for number, job in enumerate(jobs)]
+
+    def keep(job: ImageJob, _: LoadedImage, row: Row) -> None:
+        rows[int(job.name)] = row
+
+    stages = Description(describer, options, keep, is_done=lambda _: False, target=Path())
+    emit(RunStarted(label, len(numbered)))
+    counts = _pipeline(stages, options, emit).run(numbered)
+    emit(RunFinished(label, counts.done, counts.failed, 0, time.perf_counter() - started))
+    return rows
+
+
+def _pipeline(
+    stages: Description, options: ExtractOptions, emit: Emit
+) -> Pipeline[ImageJob, LoadedImage, Row]:
+    return Pipeline(
+        stages,
+        workers=options.workers,
+        batch_size=options.batch_size,
+        emit=emit,
+        give_up_s=options.max_seconds + GRACE_S,
+    )
+
+
+def extract_files(
+    jobs: Iterable[ImageJob],
+    describer: BatchDescriber,
+    target: Path,
+    *,
+    options: ExtractOptions | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    format: str | None = None,
+    ranks: Ranks | None = None,
+    label: str | None = None,
+    emit: Emit = ignore,
+) -> ExtractSummary:
+    """Describe every image and write ``target``, whole or not at all, in the order of ``jobs``.
+
+    A broken image is told of (``ItemFailed``) and the others go on. A run that was stopped, also by SIGKILL, is
+    continued by the next one with the same model and settings; with others it starts afresh and says so
+    (``Notice``). So is a file that is there already and lacks images. Images whose files have changed since an
+    interrupted run are described again. ``metadata`` is recorded beside what the model says of itself. All
+    ``ranks`` are given the same jobs; each does its share, emits the events of that, and waits for the others.
+
+    The bytes of the file follow from the images, the model, the settings and ``metadata`` alone where descriptors do
+    (on the CPU, in one number of threads): it does not matter how often a run was stopped.
+
+    Raises UsageError for two images of one name, names that the form cannot hold, and a file that is there but was
+    made with another model, other settings or of other images; NoSpaceError if the disk or a limit is too small,
+    after which the next run goes on as after any other stop.
+    """
+    started = time.perf_counter()
+    options, ranks, label = options or ExtractOptions(), ranks or Ranks(), label or describer.name
+    jobs = list(jobs)
+    names = [job.name for job in jobs]
+    check_names(names, format_of(target, format))
+    record = _record(describer, options, metadata)
+    present = None if options.overwrite else _present(target, names, record)
+    emit(RunStarted(label, len(range(ranks.rank, len(jobs), ranks.size))))
+    if present is not None and present.names == tuple(names) and not present.metadata.get("failed"):
+        for job in jobs[ranks.rank :: ranks.size]:
+            emit(ItemSkipped(job.path, target))
+        seconds = time.perf_counter() - started
+        emit(RunFinished(label, 0, 0, len(jobs), seconds))
+        return ExtractSummary(target, 0, len(jobs), (), seconds)
+
+    if not options.resume and ranks.is_first:
+        remove_journal(target)
+    ranks.wait()
+    with Journal(
+        target, digest=record["digest"], dim=describer.dim, part=ranks.rank, parts=ranks.size
+    ) as journal:
+        if ranks.is_first:
+            with _kept():
+                _prepare(journal, present, emit)
+        ranks.wait()
+        if ranks.size > 1:
+            journal.refresh()
+        stages = Description(
+            describer,
+            options,
+            lambda job, loaded, row: journal.append(job.name, loaded.stamp, row),
+            is_done=lambda job: journal.has(job.name, stamp_of(job)),
+            target=target,
+        )
+        counts = _pipeline(stages, options, emit).run(jobs[ranks.rank :: ranks.size])
+        # Not what the journal lacks: it may have the row of an image that has become unreadable since.
+        broken = set().union(*ranks.gather(stages.without))
+        failed = tuple(name for name in names if name in broken)
+        written = len(failed) < len(names)
+        if ranks.is_first:
+            if ranks.size > 1:
+                journal.refresh()
+            if written:
+                with _kept():
+                    _write(target, names, failed, journal, record, options, format)
+            journal.remove()
+        ranks.wait()
+    seconds = time.perf_counter() - started
+    emit(RunFinished(label, counts.done, counts.failed, counts.skipped, seconds))
+    return ExtractSummary(target if written else None, counts.done, counts.skipped, failed, seconds)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Say of a disk that is too small that nothing was lost."""
+    try:
+        yield
+    except NoSpaceError as error:
+        hint = "make room and run the same command again: what was described is kept"
+        raise NoSpaceError(error.message, hint=hint, why=error.why) from error
+
+
+def _decisive(describer: BatchDescriber, options: ExtractOptions) -> dict[str, Any]:
+    return {
+        "fingerprint": describer.fingerprint,
+        "image_size": options.image_size_px,
+        "upright": options.upright,
+        "precision": describer.precision,
+        "dim": describer.dim,
+    }
+
+
+def settings_digest(describer: BatchDescriber, options: ExtractOptions) -> str:
+    """Hash of all that a descriptor depends on but for its image: rows of equal digests belong together."""
+    return sha256(json.dumps(_decisive(describer, options), sort_keys=True).encode()).hexdigest()
+
+
+def _record(
+    describer: BatchDescriber, options: ExtractOptions, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What is recorded with descriptors. ``digest`` is of what they depend on."""
+    decisive = _decisive(describer, options)
+    digest = settings_digest(describer, options)
+    made = {"transform": str(describer.transform), "darkside": __version__, "digest": digest}
+    return {**describer.metadata, **decisive, **made, **(metadata or {})}
+
+
+def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> StoredDescriptors | None:
+    """Open the file that is there already; None if there is none.
+
+    Raises UsageError if it is of other images, another model or other settings.
+    """
+    if not target.exists():
+        return None
+    anew = "--overwrite makes it anew; or name another file"
+    stored = open_descriptors(target)
+    if stored.metadata.get("digest") != record["digest"]:
+        reason = "was not made by darkside extract"
+        if "digest" in stored.metadata:
+            changed = {key for key in (*_CHOSEN, *_FOLLOWING) if stored.metadata.get(key) != record.get(key)}
+            told = [
+                f"{key} ({_shown(stored.metadata.get(key))}, not {_shown(record.get(key))})"
+                for key in _CHOSEN
+                if key in changed
+            ]
+            reason = (
+                f"was made with another {' and '.join(told or [key for key in _FOLLOWING if key in changed])}"
+            )
+        raise UsageError(f"{target} is there already and {reason}", hint=anew)
+    others = set(stored.names or ()) - set(names)
+    if others:
+        raise UsageError(
+            f"{target} is there already and holds {len(others)} images that were not asked for now, "
+            f"such as {min(others)}",
+            hint=anew,
+        )
+    return stored
+
+
+def _shown(value: Any) -> str:
+    """A setting as people write it: scales between commas, CLAHE as CLIP:GRID."""
+    if isinstance(value, list):
+        return ",".join(f"{each:.4g}" if isinstance(each, float) else str(each) for each in value)
+    if isinstance(value, Mapping):
+        return ":".join(str(each) for each in value.values())
+    return "none" if value is None else str(value)
+
+
+def _prepare(journal: Journal, present: StoredDescriptors | None, emit: Emit) -> None:
+    """Say what cannot be used of an earlier run, and take the rows of an unfinished file in."""
+    if journal.dropped:
+        emit(
+            Notice(
+                f"{journal.dropped} descriptors of an interrupted run were made with another model or other "
+                "settings: starting afresh",
+                level="warning",
+            )
+        )
+    if present is None or present.names is None:
+        return
+    names = iter(present.names)
+    for block in present.blocks():
+        for row in block:
+            name = next(names)
+            if name not in journal and np.isfinite(row).all():
+                journal.append(name, None, row)
+
+
+def _write(
+    target: Path,
+    names: Sequence[str],
+    failed: Sequence[str],
+    journal: Journal,
+    record: Mapping[str, Any],
+    options: ExtractOptions,
+    format: str | None,
+) -> None:
+    broken = set(failed)
+    kept = list(names) if options.on_error == "nan" else [name for name in names if name not in broken]
+    dim = record["dim"]
+    write_descriptors(
+        target,
+        kept,
+        journal.read(kept, max(1, _BLOCK_BYTES // (4 * dim)), without=broken),
+        dim,
+        metadata={**record, "images": len(kept), "failed": list(failed)},
+        format=format,
+    )

@@ -1,0 +1,1 @@
+"""Training tuples: their images, anchors, positives, and hard negatives mined by the network that learns."""

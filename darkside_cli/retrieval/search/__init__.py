@@ -1,0 +1,1 @@
+"""Nearest images, indexes of them, and scores on benchmarks."""

@@ -1,0 +1,1 @@
+"""Whitening of descriptors, learned from pairs."""

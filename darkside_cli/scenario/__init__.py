@@ -1,0 +1,1 @@
+"""gandtr's scenario files: read, resolved, and planned as steps."""

@@ -1,0 +1,167 @@
+"""The steps of a target: in which order they run, and what their variables stand for when they do.
+
+A step can use ``${SCENARIO_NAME}`` and, of the steps that ran before it, ``${<step>.parameters.<key>}`` (or
+``${<step>.<key>}`` for short) and ``${<step>._output_metadata.<key>}``, what the step gave back. Private keys
+of the target (``_shared``) can be used by their names.
+
+Order. The reference sorts steps by their names as texts; that puts 10_x before 2_x, and the fine-tuning of the
+published target ``all`` (1_finetune_embed) before the training (1_train_augment) that it needs. Here steps go by
+the number before their name, steps of one number as they stand in the file, and steps without a number by name
+behind them. A step that an overlay has made null is left out. ``order="original"`` is the reference's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from darkside_cli.errors import ConfigError
+from darkside_cli.scenario.plan_all import FUNCTION, Scenario, is_step
+from darkside_cli.scenario.tree import (
+    MAX_NODES,
+    Items,
+    Key,
+    Leaf,
+    Node,
+    Place,
+    Table,
+    children,
+    dotted,
+    from_plain,
+    plain,
+)
+from darkside_cli.scenario.variables import UndefinedError, Unknown, look_up, substitute
+
+Order = Literal["mended", "original"]
+NAME = "SCENARIO_NAME"
+PARAMETERS, OUTPUTS = "parameters", "_output_metadata"
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class ResolvedStep:
+    """One step whose variables have been replaced. ``path`` is its place in the scenario ("train.1_train")."""
+
+    name: str
+    path: tuple[Key, ...]
+    function: str
+    parameters: Table
+    place: Place
+
+    def plain(self) -> dict[str, Any]:
+        """Parameters as dicts, lists and simple values."""
+        values: dict[str, Any] = plain(self.parameters)
+        return values
+
+
+def step_order(names: list[str], order: Order = "mended") -> list[str]:
+    """Names of steps (given as they stand in the file) in the order in which they run."""
+    by_name = sorted(names)
+    if order == "original":
+        return by_name
+    numbers = {name: int(found[0]) for name in names if (found := _NUMBER.match(name))}
+    numbered = sorted(numbers, key=numbers.__getitem__)  # stable
+    return numbered + [name for name in by_name if name not in numbers]
+
+
+class TargetResolver:
+    """Resolves the steps of one target, one after the other.
+
+    Call :meth:`resolve` for each name in ``order``, and :meth:`finish` with what it gave back. With
+    ``outputs_known=False`` nothing runs: where a step uses what another gave back, the variable stays.
+    """
+
+    def __init__(
+        self, scenario: Scenario, target: str, *, order: Order = "mended", outputs_known: bool = True
+    ) -> None:
+        table = scenario.target(target)
+        self.target = target
+        self.steps = {str(key): node for key, node in table.entries.items() if is_step(key, node)}
+        self.order = tuple(step_order(list(self.steps), order))
+        self.outputs_known = outputs_known
+        private = {str(key): plain(node) for key, node in table.entries.items() if str(key).startswith("_")}
+        self.reference: dict[str, Any] = {**private, NAME: scenario.name}
+        self._budget = MAX_NODES
+
+    def notes(self) -> tuple[str, ...]:
+        """Where the order is not the reference's, a sentence that says so."""
+        original = step_order(list(self.steps), "original")
+        if list(self.order) == original:
+            return ()
+        moved = next(one for one, other in zip(self.order, original, strict=True) if one != other)
+        behind = original[self.order.index(moved)]
+        return (
+            f"{self.target}: {moved} runs before {behind}; gandtr sorts steps as texts and would run {behind} first",
+        )
+
+    def resolve(self, name: str) -> ResolvedStep:
+        """Step ``name`` with its variables replaced. Raises ConfigError, naming file, line and key path."""
+        step = self.steps[name]
+        assert isinstance(step, Table)  # noqa: S101 - Scenario.target has seen to it
+        self._budget = MAX_NODES
+        entries = {key: node for key, node in step.entries.items() if key != FUNCTION}
+        path: tuple[Key, ...] = (self.target, name)
+        parameters = self._node(Table(entries, step.place), name, path)
+        function = self._node(step.entries[FUNCTION], name, (*path, FUNCTION))
+        assert isinstance(parameters, Table)  # noqa: S101 - made of one
+        self.reference[name] = {PARAMETERS: plain(parameters), OUTPUTS: {}}
+        return ResolvedStep(name, path, str(plain(function)), parameters, step.place)
+
+    def finish(self, name: str, outputs: Mapping[str, Any]) -> None:
+        """Tell what step ``name`` gave back."""
+        self.reference[name][OUTPUTS] = dict(outputs)
+
+    def _node(self, node: Node, step: str, path: tuple[Key, ...]) -> Node:
+        if isinstance(node, Leaf):
+            return from_plain(self._value(node.value, node.place, step, path), node.place)
+        if isinstance(node, Items):
+            return Items([self._node(each, step, (*path, i)) for i, each in children(node)], node.place)
+        entries: dict[Key, Node] = {}
+        for key, each in node.entries.items():
+            resolved = self._value(key, each.place, step, (*path, key))
+            if not isinstance(resolved, (str, int)) or resolved in entries:
+                raise ConfigError(f"{each.place}: {dotted((*path, key))}: '{resolved}' cannot be a key here")
+            entries[resolved] = self._node(each, step, (*path, resolved))
+        return Table(entries, node.place)
+
+    def _value(self, value: Any, place: Place, step: str, path: tuple[Key, ...]) -> Any:
+        try:
+            return substitute(value, lambda name: self._look_up(name, step))
+        except UndefinedError as error:
+            raise ConfigError(
+                f"{place}: {dotted(path)}: ${{{error.name}}} stands for nothing: {error.reason}",
+                hint=error.hint,
+            ) from None
+
+    def _look_up(self, name: str, step: str) -> Any:
+        first, _, rest = name.partition(".")
+        if first == step:
+            raise UndefinedError(name, "a step cannot use its own values", "only those of steps before it")
+        if first in self.steps and first not in self.reference:
+            raise UndefinedError(name, f"'{first}' runs later", f"the order is {', '.join(self.order)}")
+        part = rest.partition(".")[0]
+        if first in self.steps and rest and part not in (PARAMETERS, OUTPUTS):
+            name = f"{first}.{PARAMETERS}.{rest}"
+        if not self.outputs_known and first in self.steps and part == OUTPUTS and rest != OUTPUTS:
+            return Unknown(f"${{{name}}}")
+        value = look_up(name, self.reference)
+        self._budget -= _count(value)
+        if self._budget < 0:
+            raise UndefinedError(name, f"the step becomes larger than {MAX_NODES:,} values")
+        return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return 1 + sum(map(_count, value.values()))
+    if isinstance(value, list):
+        return 1 + sum(map(_count, value))
+    return 1 + (len(value) >> 6 if isinstance(value, str) else 0)
+
+
+def resolve_target(scenario: Scenario, target: str, *, order: Order = "mended") -> list[ResolvedStep]:
+    """All steps of ``target`` without running any; what they would give back is an empty mapping."""
+    resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
+    return [resolver.resolve(name) for name in resolver.order]

@@ -1,0 +1,200 @@
+"""Several processes of one command on this machine, as ``torchrun`` would start them, without anything else.
+
+Each process gets the environment that :class:`darkside_cli.training.distributed.Ranks` reads. The first one has our
+stdin, stdout and stderr; the others' stderr is kept, for the case that one of them fails.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import IO, Any
+
+from darkside_cli.errors import UsageError
+from darkside_cli.inference.device import usable_cpus
+
+_PARENT = "DARKSIDE_LAUNCHER"
+_POLL_S = 0.05
+#: After one process failed the others notice by themselves; those that have not are ended.
+_GRACE_S, _KILL_S = 20.0, 20.0
+_TAIL_LINES = 20
+_INTERRUPTED = 130
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """How the processes ended: ``code`` for ``sys.exit``, 0 if all did well, else that of the process to blame.
+
+    ``rank`` is that one's number, ``last_words`` the end of what it wrote to stderr, if nobody saw that.
+    """
+
+    code: int
+    rank: int | None = None
+    last_words: tuple[str, ...] = ()
+
+
+@dataclass
+class _Process:
+    rank: int
+    popen: subprocess.Popen[bytes]
+    stderr: IO[bytes] | None = None
+
+
+@dataclass
+class _Signals:
+    """Hands signals on to all processes. They are in sessions of their own, so that each gets a Ctrl-C once."""
+
+    processes: Sequence[_Process]
+    received: int = 0
+    before: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> _Signals:
+        for name in _FORWARDED:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                with suppress(ValueError):  # not the main thread
+                    self.before[number] = signal.signal(number, self._hand_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.received += 1
+        for each in self.processes:
+            # The third time is for those who do not answer.
+            _send(each.popen, number if self.received < 3 else _killing())
+
+
+def launch(
+    command: Sequence[str], processes: int, *, environment: Mapping[str, str] | None = None
+) -> LaunchResult:
+    """Run ``command`` in ``processes`` processes that know of each other, and wait for all of them.
+
+    SIGINT, SIGTERM and SIGHUP are handed on. When one fails the others get 20 s to end, then SIGTERM, then SIGKILL.
+    Raises UsageError for fewer than one process, or inside of a process that was started like this.
+    """
+    if processes < 1:
+        raise UsageError(f"cannot start {processes} processes", hint="give 1 or more")
+    if "WORLD_SIZE" in os.environ or "RANK" in os.environ:
+        raise UsageError("this process is one of several already", hint="leave out the number of processes")
+    started: list[_Process] = []
+    try:
+        with _Signals(started) as signals:
+            shared = _environment(processes, environment)
+            for rank in range(processes):
+                started.append(_start(command, rank, shared))
+            return _result(_wait(started, lambda: signals.received > 0))
+    finally:
+        for each in started:
+            _send(each.popen, _killing())
+            each.popen.wait()
+            if each.stderr is not None:
+                each.stderr.close()
+
+
+def _environment(processes: int, extra: Mapping[str, str] | None) -> dict[str, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
+        # Each would take all CPUs otherwise, and they would wait for one another.
+        "OMP_NUM_THREADS": str(max(1, usable_cpus() // processes)),
+        **os.environ,
+        **(extra or {}),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        _PARENT: str(os.getpid()),
+    }
+
+
+def _start(command: Sequence[str], rank: int, environment: Mapping[str, str]) -> _Process:
+    own = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    if rank == 0:
+        return _Process(rank, subprocess.Popen(command, env=own, start_new_session=True))
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
+    popen = subprocess.Popen(
+        command,
+        env=own,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    return _Process(rank, popen, stderr)
+
+
+def _wait(processes: Sequence[_Process], interrupted: Callable[[], bool]) -> _Process | None:
+    """Wait for all; returns the one to blame, if one failed."""
+    failed: list[_Process] = []  # by themselves, in order
+    failed_at = 0.0
+    terminated = False
+    while True:
+        time.sleep(_POLL_S)
+        codes = [each.popen.poll() for each in processes]
+        if not terminated:
+            failed += [
+                each for each, code in zip(processes, codes, strict=True) if code and each not in failed
+            ]
+        if None not in codes:
+            # One that only misses another ends with 1, and maybe before that other is quite gone.
+            return min(failed, key=lambda each: each.popen.returncode == 1, default=None)
+        # Those that were asked to stop may take their time to save.
+        if interrupted() or not any(each.popen.returncode != _INTERRUPTED for each in failed):
+            continue
+        failed_at = failed_at or time.monotonic()
+        waited = time.monotonic() - failed_at
+        if waited > _GRACE_S and not terminated:
+            terminated = True
+            for each in processes:
+                _send(each.popen, signal.SIGTERM)
+        if terminated and waited > _GRACE_S + _KILL_S:
+            for each in processes:
+                _send(each.popen, _killing())
+
+
+def _result(blamed: _Process | None) -> LaunchResult:
+    if blamed is None:
+        return LaunchResult(0)
+    code = blamed.popen.returncode
+    if code < 0:  # ended by a signal, told as shells do
+        code = 128 - code
+    lines: deque[str] = deque(maxlen=_TAIL_LINES)
+    if blamed.stderr is not None:
+        blamed.stderr.seek(0)
+        lines.extend(blamed.stderr.read().decode(errors="replace").splitlines())
+    return LaunchResult(code, blamed.rank, tuple(lines))
+
+
+def _send(popen: subprocess.Popen[bytes], number: int) -> None:
+    if popen.poll() is None:
+        with suppress(OSError):
+            popen.send_signal(number)
+
+
+def _killing() -> int:
+    return int(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def launcher_watch() -> Callable[[], bool]:
+    """Function that tells whether the :func:`launch` that started this process is gone: nobody would stop this one.
+
+    It always says no in a process that was started otherwise.
+    """
+    parent = os.getppid()
+    if os.environ.get(_PARENT) != str(parent):
+        return lambda: False
+    return lambda: os.getppid() != parent

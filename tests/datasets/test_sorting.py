@@ -1,0 +1,222 @@
+"""Photographs into day, dusk and night: lists, folders, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets import sorting
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.sorting import Sorted, SortSummary, sort_pictures
+from darkside_cli.datasets.unpaired_config import UnpairedConfig
+from darkside_cli.datasets.unpaired_sets import open_set
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Event, ItemFailed, RunFinished
+
+LEVELS = {"day": 200, "dusk": 84, "night": 10}
+Sort = Callable[..., SortSummary]
+
+
+def picture(path: Path, light: str, shade: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((20, 30, 3), LEVELS[light] + shade, dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name, light in {"a.png": "day", "b.jpg": "night", "sub/a.png": "night", "sub/c.png": "dusk"}.items():
+        picture(folder / name, light)
+    return folder
+
+
+@pytest.fixture
+def sort(photos: Path, tmp_path: Path) -> Sort:
+    def run(*paths: Path, folder: Path | None = tmp_path / "out", **options: Any) -> SortSummary:
+        images = expand_inputs(paths or [photos], recursive=True, exclude=folder)
+        return sort_pictures(images, folder, **options)
+
+    return run
+
+
+def listed(folder: Path, light: str) -> list[str]:
+    return (folder / f"{light}.txt").read_text().splitlines()
+
+
+def test_lists(sort: Sort, photos: Path, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    found: list[Sorted] = []
+    summary = sort(found=found.append, emit=heard.append)
+    assert summary.counts == {"day": 1, "dusk": 1, "night": 2}
+    assert summary.failed == 0
+    out = tmp_path / "out"
+    assert summary.lists == tuple(out / f"{light}.txt" for light in ("day", "dusk", "night"))
+    assert listed(out, "day") == [str(photos / "a.png")]
+    assert listed(out, "night") == [str(photos / "b.jpg"), str(photos / "sub" / "a.png")]
+    assert [each.source.name for each in found] == ["a.png", "b.jpg", "a.png", "c.png"]
+    assert [each.light for each in found] == ["day", "night", "night", "dusk"]
+    (end,) = [event for event in heard if isinstance(event, RunFinished)]
+    assert (end.done, end.failed) == (4, 0)
+    assert sorted(path.name for path in out.iterdir()) == ["day.txt", "dusk.txt", "night.txt"]
+
+
+def test_lists_are_what_training_takes(sort: Sort, photos: Path, tmp_path: Path) -> None:
+    """Also where they lie above the pictures: then names are relative, and all can be moved together."""
+    sort(folder=photos)
+    assert listed(photos, "night") == ["b.jpg", str(Path("sub", "a.png"))]
+    photos.rename(tmp_path / "moved")
+    config = UnpairedConfig(night=tmp_path / "moved" / "night.txt", crop_px=16)
+    pictures = open_set("night", config, DataRoot(tmp_path, "test"), lambda _: None)
+    assert len(pictures) == 2
+    assert not pictures.unusable
+
+
+def test_lists_are_not_replaced_unasked(sort: Sort, photos: Path, tmp_path: Path) -> None:
+    sort()
+    (tmp_path / "out" / "day.txt").write_text("by hand\n")
+    with pytest.raises(UsageError, match=r"day\.txt.* are there already") as caught:
+        sort()
+    assert "--overwrite" in str(caught.value.hint)
+    assert listed(tmp_path / "out", "day") == ["by hand"]
+    sort(overwrite=True)
+    assert listed(tmp_path / "out", "day") == [str(photos / "a.png")]
+
+
+def test_nothing_is_written(sort: Sort, tmp_path: Path) -> None:
+    assert sort(folder=None).counts["night"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("placing", ["move", "copy", "link"])
+def test_placing(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None:
+    contents = {path.name + path.parent.name: path.read_bytes() for path in photos.rglob("*.*g")}
+    sort(placing=placing)
+    out = tmp_path / "out"
+    placed = {path.relative_to(out).as_posix() for path in out.rglob("*.*g")}
+    assert placed == {"day/a.png", "night/b.jpg", "night/sub/a.png", "dusk/sub/c.png"}
+    assert (out / "night" / "sub" / "a.png").read_bytes() == contents["a.pngsub"]
+    assert listed(out, "night") == [str(Path("night", "b.jpg")), str(Path("night", "sub", "a.png"))]
+    assert (out / "night" / "b.jpg").is_symlink() == (placing == "link")
+    assert len(list(photos.rglob("*.*g"))) == (0 if placing == "move" else 4)
+    assert not list(tmp_path.rglob(".darkside-*"))
+
+
+@pytest.mark.parametrize("placing", ["move", "copy", "link"])
+def test_going_on(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None:
+    """What is in its folder already stays and is listed with what comes."""
+    sort(photos / "a.png", photos / "b.jpg", placing=placing)
+    sort(placing=placing)
+    assert len(listed(tmp_path / "out", "night")) == 2
+    assert len(listed(tmp_path / "out", "day")) == 1
+    assert len(list(photos.rglob("*.*g"))) == (0 if placing == "move" else 4)
+
+
+@pytest.mark.parametrize("placing", ["move", "copy", "link"])
+def test_another_picture_in_its_place(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None:
+    other = picture(tmp_path / "out" / "night" / "b.jpg", "night", shade=5).read_bytes()
+    ours = (photos / "b.jpg").read_bytes()
+    heard: list[Event] = []
+    assert sort(placing=placing, emit=heard.append).failed == 1
+    (failed,) = [event for event in heard if isinstance(event, ItemFailed)]
+    assert "another picture is at" in failed.reason
+    assert (tmp_path / "out" / "night" / "b.jpg").read_bytes() == other
+    assert (photos / "b.jpg").read_bytes() == ours
+    assert sort(photos, placing=placing, overwrite=True).failed == 0
+    assert (tmp_path / "out" / "night" / "b.jpg").read_bytes() == ours
+    assert (photos / "b.jpg").exists() == (placing != "move")
+
+
+@pytest.mark.parametrize("placing", ["move", "copy", "link"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_pictures_that_are_in_place(tmp_path: Path, placing: str, overwrite: bool) -> None:
+    """The folder that is sorted is the one that is sorted into: a picture must not be replaced by itself."""
+    path = picture(tmp_path / "night" / "a.png", "night")
+    before = path.read_bytes()
+    images = expand_inputs([tmp_path / "night"], recursive=True, exclude=None)
+    summary = sort_pictures(images, tmp_path, placing=placing, overwrite=overwrite)  # type: ignore[arg-type]
+    assert summary.failed == 0
+    assert path.read_bytes() == before
+    assert not path.is_symlink()
+    assert listed(tmp_path, "night") == [str(Path("night", "a.png"))]
+
+
+def test_moving_to_another_disk(
+    sort: Sort, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self.parent.is_relative_to(photos):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+    before = (photos / "b.jpg").read_bytes()
+    assert sort(placing="move").failed == 0
+    assert (tmp_path / "out" / "night" / "b.jpg").read_bytes() == before
+    assert not list(photos.rglob("*.*g"))
+
+
+def test_a_disk_that_is_full_loses_nothing(sort: Sort, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sorting.shutil, "copy2", full)
+    monkeypatch.setattr(Path, "replace", full)
+    before = {path: path.read_bytes() for path in photos.rglob("*.*g")}
+    heard: list[Event] = []
+    images = expand_inputs([photos], recursive=True, exclude=None)
+    with pytest.raises(OSError, match="No space"):  # that of the lists, in the end
+        sort_pictures(images, photos.parent / "out", placing="move", emit=heard.append)
+    assert {event.reason for event in heard if isinstance(event, ItemFailed)} == {
+        f"it cannot be put at {photos.parent / 'out' / name}: no space left on the disk"
+        for name in ("day/a.png", "night/b.jpg", "night/sub/a.png", "dusk/sub/c.png")
+    }
+    assert {path: path.read_bytes() for path in photos.rglob("*.*g")} == before
+
+
+def test_moving_a_link_moves_what_it_shows(sort: Sort, photos: Path, tmp_path: Path) -> None:
+    real = picture(tmp_path / "real.png", "night")
+    (photos / "link.png").symlink_to("../real.png")
+    sort(placing="move")
+    moved = tmp_path / "out" / "night" / "link.png"
+    assert not moved.is_symlink()
+    assert moved.read_bytes() == real.read_bytes()
+    assert not (photos / "link.png").is_symlink()
+
+
+def test_broken_pictures(sort: Sort, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.png").write_bytes(b"nothing of the kind")
+    heard: list[Event] = []
+    summary = sort(photos, photos / "missing.png", emit=heard.append)
+    assert summary.failed == 2
+    assert summary.counts.total() == 4
+    assert {event.source.name for event in heard if isinstance(event, ItemFailed)} == {
+        "broken.png",
+        "missing.png",
+    }
+    assert not any(
+        name.endswith("broken.png") for light in LEVELS for name in listed(tmp_path / "out", light)
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_odd_names(sort: Sort, photos: Path, tmp_path: Path) -> None:
+    picture(photos / "one\ntwo.png", "night")
+    odd = picture(photos / "x.png", "day").rename(os.fsdecode(os.fsencode(photos) + b"/\xff \xc3\xa9.png"))
+    heard: list[Event] = []
+    assert sort(emit=heard.append).failed == 1
+    (failed,) = [event for event in heard if isinstance(event, ItemFailed)]
+    assert "line break" in failed.reason
+    assert os.fsencode(odd) in (tmp_path / "out" / "day.txt").read_bytes().split(b"\n")
+    assert sort(folder=tmp_path / "placed", placing="copy").failed == 1
+    assert sort(folder=None).failed == 0

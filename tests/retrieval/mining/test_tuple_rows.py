@@ -1,0 +1,181 @@
+"""Descriptors of sets of tuples, computed and found in files; sets by name; whitenings learned of them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stub_describer import StubDescriber, expected_row
+
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.tuple_folders import tuples_of_folder
+from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.errors import DarksideError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.events import Event, ItemFailed, Notice
+from darkside_cli.interop.whitening import read_whitening
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
+from darkside_cli.retrieval.mining.tuple_rows import describe_tuples, tuple_rows_of_file
+from darkside_cli.retrieval.mining.tuple_sources import open_tuples
+from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening
+from darkside_cli.retrieval.whitening.whiten import (
+    WhiteningSource,
+    in_words,
+    learn,
+    source_from_file,
+    source_from_model,
+    write,
+)
+
+MakePhoto = Callable[..., Path]
+
+
+@pytest.fixture
+def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+    for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/3.png")):
+        make_photo(tmp_path / "places" / name, 20 + 5 * number, 24, seed=number)
+    return tmp_path / "places"
+
+
+def test_described(places: Path, tmp_path: Path) -> None:
+    tuples = tuples_of_folder(places)
+    expected = np.array([expected_row(path) for path in tuples.paths])
+    np.testing.assert_allclose(describe_tuples(tuples, StubDescriber()), expected, rtol=1e-5)
+    boxed = replace(tuples, boxes=((0, 0, 8, 6), None, None, None, None))
+    assert describe_tuples(boxed, StubDescriber())[0, 3:].tolist() == [8, 6]
+
+    kept, first, second = tmp_path / "rows.h5", StubDescriber(), StubDescriber()
+    np.testing.assert_allclose(describe_tuples(tuples, first, keep=kept), expected, rtol=1e-5)
+    np.testing.assert_allclose(describe_tuples(tuples, second, keep=kept), expected, rtol=1e-5)
+    assert first.batches
+    assert second.batches == []
+
+
+def test_broken_images_have_no_row(places: Path, tmp_path: Path) -> None:
+    tuples = tuples_of_folder(places)
+    data = tuples.paths[1].read_bytes()
+    tuples.paths[1].write_bytes(data[: len(data) // 2])
+    for keep in (None, tmp_path / "rows.npz"):
+        told: list[Event] = []
+        rows = describe_tuples(tuples, StubDescriber(), keep=keep, emit=told.append)
+        assert np.isnan(rows).all(axis=1).tolist() == [False, True, False, False, False]
+        assert [event.source for event in told if isinstance(event, ItemFailed)] == [tuples.paths[1]]
+
+
+def stored(path: Path, names: list[str]) -> Path:
+    rows = np.arange(len(names), dtype=np.float32)[:, None] + np.zeros((1, 3), dtype=np.float32)
+    return write_descriptors(path, names, [rows], 3)
+
+
+def test_found_by_name(places: Path, tmp_path: Path) -> None:
+    tuples = tuples_of_folder(places)
+    exact = open_descriptors(stored(tmp_path / "x.npz", [*reversed(tuples.names), "other.png"]))
+    assert tuple_rows_of_file(tuples, exact)[:, 0].tolist() == [4, 3, 2, 1, 0]
+    # Short names: "3" is one image's in both, "1" and "2" are two images'.
+    told: list[Event] = []
+    some = [tuples.names[2], tuples.names[3], "elsewhere/3.jpg"]
+    rows = tuple_rows_of_file(tuples, open_descriptors(stored(tmp_path / "y.npz", some)), emit=told.append)
+    np.testing.assert_array_equal(rows[:, 0], [np.nan, np.nan, 0, 1, 2])
+    (notice,) = told
+    assert isinstance(notice, Notice)
+    assert notice.message.endswith("has no descriptor of a/1.png, a/2.png: 6 of 8 pairs are left")
+    with pytest.raises(UsageError, match="images are called 'zzz' in it"):
+        tuple_rows_of_file(tuples, open_descriptors(stored(tmp_path / "z.npz", ["zzz"])))
+    np.save(tmp_path / "plain.npy", np.ones((5, 3), dtype=np.float32))
+    with pytest.raises(UsageError, match="has no names"):
+        tuple_rows_of_file(tuples, open_descriptors(tmp_path / "plain.npy"))
+
+
+def published(root: Path, name: str) -> Path:
+    content = {"cids": ["a" * 32, "b" * 32], "cluster": [0, 0], "qidxs": [0], "pidxs": [1]}
+    path = root / "data" / "train" / "retrieval-SfM-120k" / f"{name}.pkl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content if name.endswith("whiten") else {"train": content, "val": content}))
+    return path
+
+
+def test_sets_by_what_they_are_called(places: Path, tmp_path: Path) -> None:
+    root = DataRoot(tmp_path / "root", "test")
+    assert open_tuples(places, root, positives=1).pairs == 5
+    (tmp_path / "x.csv").write_text("query,positive\na,b\n")
+    assert open_tuples(tmp_path / "x.csv", root, images=places).paths[0] == places / "a"
+    with pytest.raises(MissingAssetError, match="not on this machine") as missing:
+        open_tuples("retrieval-SfM-120k-whiten", root)
+    assert missing.value.hint == "darkside download retrieval-sfm-120k-whiten"
+    path = published(root.path, "retrieval-SfM-120k-whiten")
+    tuples = open_tuples("retrieval-sfm-120k-whiten", root)
+    assert tuples.paths[0] == path.parent / "ims" / "aa" / "aa" / "aa" / ("a" * 32)
+    assert open_tuples(path, root, images=tmp_path).paths[0] == tmp_path / "aa" / "aa" / "aa" / ("a" * 32)
+    published(root.path, "retrieval-SfM-120k")
+    assert open_tuples("retrieval-sfm-120k", root, split="val").name == "retrieval-SfM-120k/val"
+    with pytest.raises(UnknownNameError, match="did you mean val"):
+        open_tuples("retrieval-sfm-120k", root, split="vall")
+    with pytest.raises(UnknownNameError, match="did you mean retrieval-sfm-120k"):
+        open_tuples("retrieval-sfm-12k", root)
+    for spec in ("none.csv", "none.pkl"):
+        with pytest.raises(MissingAssetError):
+            open_tuples(tmp_path / spec, root)
+
+
+def test_whitening_of_a_model(places: Path, tmp_path: Path) -> None:
+    tuples = tuples_of_folder(places)
+    (places / "a" / "0.png").write_bytes(b"broken")
+    told: list[Event] = []
+    options = ExtractOptions(image_size_px=16)
+    source = source_from_model(StubDescriber(), tuples_of_folder(places), options=options, emit=told.append)
+    assert sum(isinstance(event, ItemFailed) for event in told) == 1
+    assert source.tuples is not None
+    assert source.tuples.names == tuples.names
+    whitening = learn(source)
+    plain = learn_whitening(source.rows, source.tuples.query_index, source.tuples.positive_index)
+    np.testing.assert_array_equal(whitening.projection, plain.projection)
+    assert whitening.metadata["learned_from"]["places"] == 2
+    assert whitening.metadata["descriptors"] == {"model": "stub", "fingerprint": "stub-1.0", "image_size": 16}
+    pairs = source.tuples.pairs
+    assert (
+        in_words(whitening)
+        == f"whitening of 5 to 5 dimensions, learned from {pairs} pairs and 5 images of places"
+    )
+    for name in ("w.safetensors", "w.pkl"):
+        again = read_whitening(write(tmp_path / name, whitening))
+        np.testing.assert_array_equal(again.projection, whitening.projection)
+        np.testing.assert_array_equal(again.mean, whitening.mean)
+    with pytest.raises(UsageError, match="no images"):
+        source_from_model(StubDescriber(), None)
+    empty = TupleSet("none", (), (), np.empty(0), np.empty(0), np.empty(0))
+    with pytest.raises(DarksideError, match="no two images"):
+        source_from_model(StubDescriber(), empty)
+
+
+def test_whitening_of_a_file(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32) / 4
+    metadata = {"model": "m", "whiten": True, "else": 1}
+    path = write_descriptors(tmp_path / "x.h5", [f"{i}" for i in range(30)], [rows], 4, metadata=metadata)
+    told: list[Event] = []
+    source = source_from_file(path, None, emit=told.append)
+    assert [event.message for event in told if isinstance(event, Notice)] == [
+        f"{path} holds descriptors that are whitened already: extract them with --no-whiten"
+    ]
+    whitening = learn(source, method="pca", shrink=2)
+    assert whitening.metadata["learned_from"] == {"name": str(path), "images": 30}
+    assert whitening.metadata["descriptors"] == {"model": "m"}
+    assert "pairs" not in in_words(whitening)
+    with pytest.raises(UsageError, match="learned from pairs"):
+        learn(source)
+
+
+def test_few_pairs_are_shrunk_unless_told_otherwise() -> None:
+    """The default of people's whitenings; 0 is the published way."""
+    rows = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
+    names = tuple(f"{n}.png" for n in range(8))
+    tuples = TupleSet(
+        "few", names, tuple(map(Path, names)), np.arange(8) // 2, np.arange(0, 8, 2), np.arange(1, 8, 2)
+    )
+    source = WhiteningSource("few", rows, tuples)
+    default, plain = learn(source), learn(source, shrink=0)
+    assert (default.metadata["shrunk"] > 0, default.metadata["added_to_diagonal"]) == (True, 0)
+    assert ("shrunk" in plain.metadata, plain.metadata["added_to_diagonal"]) == (False, 1e-10)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from darkside_cli.errors import UsageError
+from darkside_cli.training import launch as launch_module
+from darkside_cli.training.launch import LaunchResult, launch, launcher_watch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(launch_module, "_GRACE_S", 0.5)
+    monkeypatch.setattr(launch_module, "_KILL_S", 0.5)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", f"import os, signal, sys, time; rank = os.environ['RANK']\n{code}"]
+
+
+def test_what_each_process_knows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = f"""
+names = "WORLD_SIZE LOCAL_WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT OMP_NUM_THREADS EXTRA".split()
+open({str(tmp_path)!r} + "/" + rank, "w").write(" ".join(os.environ[name] for name in names))
+print("out", rank)
+print("err", rank, file=sys.stderr)
+"""
+    assert launch(python(code), 3, environment={"EXTRA": "x", "OMP_NUM_THREADS": "5"}) == LaunchResult(0)
+    told = [(tmp_path / rank).read_text().split() for rank in "012"]
+    assert [each[:3] for each in told] == [["3", "3", rank] for rank in "012"]
+    assert {tuple(each[3:]) for each in told} == {("127.0.0.1", told[0][4], "5", "x")}
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("out 0\n", "err 0\n")
+
+
+def test_threads_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch_module, "usable_cpus", lambda: 7)
+    code = f"open({str(tmp_path / 'n')!r}, 'w').write(os.environ['OMP_NUM_THREADS'])"
+    for processes, expected in ((1, "7"), (2, "3"), (9, "1")):
+        assert launch(python(code), processes).code == 0
+        assert (tmp_path / "n").read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("sys.exit(3 if rank == '1' else 0)", LaunchResult(3, 1, ())),
+        ("print('why', file=sys.stderr); sys.exit(3 if rank == '1' else 0)", LaunchResult(3, 1, ("why",))),
+        ("sys.exit(3 if rank == '0' else 0)", LaunchResult(3, 0, ())),
+        # The first one misses the second and ends before it.
+        ("time.sleep(0.3 * int(rank)); sys.exit(1 + int(rank))", LaunchResult(2, 1, ())),
+        ("os.kill(os.getpid(), 9) if rank == '1' else None", LaunchResult(137, 1, ())),
+    ],
+)
+def test_codes(code: str, expected: LaunchResult) -> None:
+    assert launch(python(code), 2) == expected
+
+
+def test_those_that_stay_are_ended() -> None:
+    started = time.monotonic()
+    code = "sys.exit(4) if rank == '1' else time.sleep(60)"
+    assert launch(python(code), 3) == LaunchResult(4, 1)
+    stubborn = "sys.exit(4) if rank == '1' else signal.signal(signal.SIGTERM, signal.SIG_IGN) and 0 or time.sleep(60)"
+    assert launch(python(stubborn), 2) == LaunchResult(4, 1)
+    assert time.monotonic() - started < 30
+
+
+def test_those_that_were_asked_to_stop_have_time_to_save() -> None:
+    """The second process was stopped, and the first one, which it told of that, takes longer than failing ones may."""
+    code = "time.sleep(0 if rank == '1' else 2); sys.exit(130)"
+    assert launch(python(code), 2).code == 130
+
+
+def test_only_the_end_of_a_long_story_is_kept() -> None:
+    code = "rank == '1' and [print(i, file=sys.stderr) for i in range(1000)]; sys.exit(int(rank))"
+    assert launch(python(code), 2).last_words == tuple(str(i) for i in range(980, 1000))
+
+
+def test_misuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="cannot start 0"):
+        launch(python("pass"), 0)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UsageError, match="one of several already"):
+        launch(python("pass"), 2)
+
+
+def test_a_command_that_is_not_there_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        launch(["/nowhere/at/all"], 2)
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def second_fails(*arguments: object, **options: object) -> object:
+        if started:
+            raise OSError("no more processes")
+        started.append(start(*arguments, **options))  # type: ignore[call-overload]
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", second_fails)
+    with pytest.raises(OSError, match="no more"):
+        launch(python("time.sleep(60)"), 2)
+    assert started[0].poll() == -signal.SIGKILL
+
+
+LAUNCHER = """
+import sys
+from darkside_cli.training import launch
+launch._GRACE_S = 0.2
+code = '''
+import os, signal, sys, time
+caught = []
+def take(number, frame):
+    caught.append(number)
+    open(sys.argv[1] + "/" + os.environ["RANK"], "a").write(f"{number} ")
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, take)
+print("ready", flush=True)
+open(sys.argv[1] + "/ready" + os.environ["RANK"], "w")
+wanted = int(sys.argv[2])
+while len(caught) < wanted:
+    time.sleep(0.02)
+time.sleep(0.6)  # longer than the grace that failing ones get
+sys.exit(130)
+'''
+sys.exit(launch.launch([sys.executable, "-c", code, *sys.argv[1:]], 2).code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "wanted", "code"),
+    [("SIGINT", 1, 130), ("SIGTERM SIGINT", 2, 130), ("SIGINT SIGINT SIGINT", 9, 137)],
+)
+def test_signals_are_handed_on_once_each(tmp_path: Path, signals: str, wanted: int, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, str(tmp_path), str(wanted)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    while not all((tmp_path / f"ready{rank}").exists() for rank in "01"):
+        time.sleep(0.02)
+        assert process.poll() is None
+    for name in signals.split():
+        os.killpg(process.pid, getattr(signal, name))  # as a terminal does, to the whole group
+        time.sleep(0.2)
+    process.communicate(timeout=240)
+    assert process.returncode == code
+    caught = [str(int(getattr(signal, name))) for name in signals.split()][:2]
+    assert [(tmp_path / rank).read_text().split() for rank in "01"] == [caught] * 2
+
+
+def test_orphans_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DARKSIDE_LAUNCHER", raising=False)
+    assert not launcher_watch()()
+    monkeypatch.setenv("DARKSIDE_LAUNCHER", "1234567")  # the command was started through something else
+    assert not launcher_watch()()
+    monkeypatch.setenv("DARKSIDE_LAUNCHER", str(os.getppid()))
+    watch = launcher_watch()
+    assert not watch()
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert watch()

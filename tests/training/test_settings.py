@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from toy_training import Pair, Pairs, ToyGan, trainer, weights
+
+from darkside_cli.training import trainer as trainer_module
+from darkside_cli.training.settings import compiled, cuda_settings, modes_kept
+from darkside_cli.training.task import Update
+
+
+def flags() -> tuple[bool, bool, bool]:
+    cudnn = torch.backends.cudnn
+    return cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_switches_are_on_for_the_block_only(monkeypatch: pytest.MonkeyPatch, tf32: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
+    before = flags()
+
+    def fail() -> None:
+        with cuda_settings(torch.device("cuda", 0), tf32=tf32):
+            assert flags() == (True, tf32, tf32)
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
+    assert flags() == before
+    with cuda_settings(torch.device("cpu"), tf32=not tf32):
+        assert flags() == before
+
+
+def test_modes_are_kept_layer_by_layer() -> None:
+    network = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm1d(2)))
+    network[1].eval()
+    with modes_kept([network]):
+        network.eval()
+        network[0].train()
+    assert [layer.training for layer in network.modules()] == [True, True, False, False]
+
+
+def test_compiled_modules_stay_themselves() -> None:
+    network = nn.Sequential(nn.Linear(2, 2))
+    keys = list(network.state_dict())
+    with compiled([network]):
+        assert network._compiled_call_impl is not None
+        assert list(network.state_dict()) == keys
+    assert network._compiled_call_impl is None
+
+
+class Half(ToyGan):
+    """Compiles a part of its generator only."""
+
+    def compilable(self) -> list[nn.Module]:
+        return [self.generator[0]]
+
+
+def test_what_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[list[nn.Module]] = []
+
+    def keep(modules: Iterator[nn.Module]) -> object:
+        wanted.append(list(modules))
+        return modes_kept([])
+
+    monkeypatch.setattr(trainer_module, "compiled", keep)
+    task, half = ToyGan(), Half()
+    trainer(tmp_path / "a", task, epochs=1, compile=True).fit()
+    trainer(tmp_path / "b", half, epochs=1, compile=True).fit()
+    trainer(tmp_path / "c", ToyGan(), epochs=1).fit()
+    assert wanted == [list(task.networks.values()), [half.generator[0]]]
+
+
+def test_a_compiler_that_fails_is_explained(tmp_path: Path) -> None:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    class Failing(ToyGan):
+        def train_step(self, batch: Pair) -> Iterator[Update]:
+            def backend() -> None: ...
+
+            raise BackendCompilerFailed(backend, RuntimeError("no C++ compiler"), None)  # type: ignore[arg-type]
+            yield
+
+    with pytest.raises(trainer_module.CompilationError, match="torch cannot compile") as caught:
+        trainer(tmp_path, Failing(), epochs=1, compile=True).fit()
+    assert "without compile" in (caught.value.hint or "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="there is no C++ compiler")
+def test_compiled_training_is_eager_training(tmp_path: Path) -> None:
+    """One generated image goes through two compiled networks, whose weights change in between."""
+    final = []
+    for compile_ in (False, True):
+        task = ToyGan(dropout=0, pool=False, lr=0.001)
+        trainer(tmp_path / str(compile_), task, Pairs(6), epochs=2, validate_every=1, compile=compile_).fit()
+        final.append(weights(task))
+    for key, value in final[0].items():
+        torch.testing.assert_close(
+            final[1][key], value, rtol=1e-3, atol=2e-5, msg=lambda text, key=key: f"{key}: {text}"
+        )
+    start = weights(ToyGan(dropout=0, pool=False))
+    assert (final[0]["generator.0.weight"] - start["generator.0.weight"]).abs().max() > 1e-3
