@@ -14,10 +14,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
-from tests_support import RunCli
+from tests_support import RunCli, photo_pixels
 
 # Shells start what they put into the background with Ctrl-C ignored, and all its children inherit that; tests of Ctrl-C
 # mean a terminal's.
@@ -69,14 +68,6 @@ def run_cli(tmp_path: Path, environment: dict[str, str]) -> RunCli:
         )
 
     return run
-
-
-def photo_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A smooth coloured picture with some texture, (H, W, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width]
-    base = np.stack([x / max(1, width), y / max(1, height), (x + y) / max(1, width + height)], axis=-1)
-    return np.clip(base * 200 + rng.integers(0, 40, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture

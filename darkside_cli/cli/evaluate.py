@@ -215,9 +215,9 @@ def evaluate(
     from darkside_cli.retrieval.describe.extract import ExtractOptions
     from darkside_cli.retrieval.describe.load import load_descriptor
     from darkside_cli.retrieval.describe.store import open_descriptors
+    from darkside_cli.retrieval.search import doubts
+    from darkside_cli.retrieval.search import evaluate as core
     from darkside_cli.retrieval.search.benchmark import score
-    from darkside_cli.retrieval.search.search import doubts
-    from darkside_cli.retrieval.search.search import evaluate as core
 
     more = doubts.Distractors(open_descriptors(distractors)) if distractors is not None else None
     benchmarks = [

@@ -14,8 +14,9 @@ from typing import Any, Union, get_args, get_origin
 
 from typer.core import TyperCommand, TyperGroup
 
+from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, MAIN
+
 #: Panels of options, in the order in which help shows them.
-MAIN, DATA, DEVICE, ADVANCED = "Main options", "Data in and out", "Device and speed", "Advanced"
 OPTION_PANELS = (MAIN, DATA, DEVICE, ADVANCED)
 #: Panels of commands, likewise, and the commands in each.
 COMMAND_PANELS = {

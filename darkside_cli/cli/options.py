@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from darkside_cli.cli.help_pages import ADVANCED, DATA, DEVICE, MAIN
 from darkside_cli.errors import UnknownNameError, UsageError
+from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, MAIN
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

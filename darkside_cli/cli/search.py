@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob
     from darkside_cli.retrieval.describe.store import StoredDescriptors
-    from darkside_cli.retrieval.search.search import Indices, Scores
+    from darkside_cli.retrieval.search.nearest import Indices, Scores
 
 BACKENDS = ("exact", "faiss")
 COLUMNS = ("query", "rank", "score", "image")
@@ -234,7 +234,7 @@ def search(
             return EXIT_SOME_FAILED
 
         from darkside_cli.retrieval.search.doubts import doubts_of_index
-        from darkside_cli.retrieval.search.search import QuerySettings, describer_for, own_names
+        from darkside_cli.retrieval.search.nearest import QuerySettings, describer_for, own_names
 
         settings = QuerySettings(
             scales=wanted_scales,
@@ -305,7 +305,7 @@ def _look_up(
     import numpy as np
 
     from darkside_cli.retrieval.describe.extract import extract_array
-    from darkside_cli.retrieval.search.search import nearest
+    from darkside_cli.retrieval.search.nearest import nearest
 
     rows = extract_array(jobs, describer, options=read, label=f"search {stored.path.name}", emit=emit)
     there = np.flatnonzero(np.isfinite(rows).all(axis=1))

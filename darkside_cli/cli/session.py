@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -19,10 +19,13 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import typer
 
 from darkside_cli.cli.errors import say
-from darkside_cli.cli.help_pages import ADVANCED, DATA, Command, metavar_of
+from darkside_cli.cli.help_pages import Command, metavar_of
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer
+from darkside_cli.cli.requests import parameters
+from darkside_cli.cli.screen import Screen
 from darkside_cli.config.paths import DataRoot, data_root
+from darkside_cli.jobs.request import ADVANCED, DATA, Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +92,15 @@ class Session:
         self.output.above_bar = renderer.above_bar
         return renderer
 
+    def screen(self, *, title: str = "") -> Screen:
+        """What shows a job's events, as quiet or verbose as asked for; it and the results share a terminal.
+
+        ``title`` names a training.
+        """
+        screen = Screen(quiet=self.quiet, verbose=self.verbose, title=title)
+        self.output.above_bar = screen.above_bar
+        return screen
+
     @property
     def why_offline(self) -> str:
         """What keeps this call from the network: the option, or the variable that is set; "" if nothing does."""
@@ -115,16 +127,27 @@ def debug_wanted() -> bool:
     return "--debug" in sys.argv or bool(os.environ.get("DARKSIDE_DEBUG"))
 
 
-def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    request: type[Request] | None = None,
+    without: Iterable[str] = (),
+    **settings: Any,
+) -> Callable[[F], F]:
     """Register ``function(session, ...)`` as a command of ``app`` with the common options added.
 
-    ``settings`` are handed on to Typer.
+    With ``request``, the command has an option for each field of that request but those named ``without``, and the
+    function is ``function(session, request, ...)``: it gets the request made of them. What the command line alone needs
+    (``--json``) are parameters of the function's own. ``settings`` are handed on to Typer.
     """
 
     def register(function: F) -> F:
         # Not typing.get_type_hints: under Python 3.10 it wraps what defaults to None in an Optional, behind which
         # Typer does not find the option's names.
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        skip = 1 if request is None else 2
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[skip:]
+        asked = [] if request is None else parameters(request, without={*without, *COMMON})
         common = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for key, (annotation, default) in COMMON.items()
@@ -135,15 +158,20 @@ def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Calla
             session = Session(
                 **{key: values.pop(key) for key in COMMON}, output=Output(null=values.get("null", False))
             )
-            code = function(session, **values)
+            if request is None:
+                code = function(session, **values)
+            else:
+                fields = {each.name: values.pop(each.name) for each in asked}
+                made = request(data_dir=session.data_dir, offline=session.offline, **fields)
+                code = function(session, made, **values)
             if code:
                 raise typer.Exit(code)
 
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
-        for each in parameters:
+        every = [*asked, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *common]
+        for each in every:
             _name_value(each.annotation)
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapper.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in every}
         del wrapper.__wrapped__
         app.command(name, cls=Command, **settings)(wrapper)
         return function

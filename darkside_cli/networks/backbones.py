@@ -15,8 +15,48 @@ import torch
 from torch import Tensor, nn
 
 from darkside_cli.errors import UnknownNameError
-from darkside_cli.networks import backbones as mininet
 from darkside_cli.networks.names import BACKBONES
+
+MININET = "mininet"
+_MININET_CHANNELS = (24, 32, 64, 128)
+
+
+class MiniBlock(nn.Module):
+    """Two 3x3 convolutions, the first of stride 2, beside a 1x1 convolution of the same stride."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs)
+        )
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
+        y: Tensor = self.relu(self.body(x) + self.shortcut(x))
+        return y
+
+
+class MiniNet(nn.Module):
+    """``features`` takes (B, 3, H, W) to (B, 128, H / 16, W / 16), rounded up, not negative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, *rest = _MININET_CHANNELS
+        stem = [
+            nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
+        ]
+        blocks = [MiniBlock(a, b) for a, b in zip(_MININET_CHANNELS, rest, strict=False)]
+        self.features = nn.Sequential(*stem, *blocks)
 
 
 @dataclass(frozen=True)
@@ -54,9 +94,9 @@ _FAMILIES = (
     _Family(r"mobilenet_v2", r"1\.conv\.0\.0\.weight", 1),
     _Family(r"mobilenet_v3_\w+", r"1\.block\.0\.0\.weight", 1),
     _Family(r"efficientnet_\w+", r"1\.0\.block\.0\.0\.weight", 1),
-    _Family(mininet.NAME, r"3\.body\.0\.weight", 1),
+    _Family(MININET, r"3\.body\.0\.weight", 1),
 )
-_OWN: Mapping[str, Callable[[], nn.Module]] = {mininet.NAME: mininet.MiniNet}
+_OWN: Mapping[str, Callable[[], nn.Module]] = {MININET: MiniNet}
 """Networks that are not torchvision's."""
 
 
@@ -143,47 +183,3 @@ def _candidates(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     for family in _FAMILIES:
         if any(re.fullmatch(family.hint, key) for key in shapes):
             yield from (name for name in backbone_names() if re.fullmatch(family.pattern, name))
-
-
-# A small residual network for small images, which learns from random weights in minutes on a CPU.
-
-NAME = "mininet"
-CHANNELS = (24, 32, 64, 128)
-
-
-class MiniBlock(nn.Module):
-    """Two 3x3 convolutions, the first of stride 2, beside a 1x1 convolution of the same stride."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.shortcut = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs)
-        )
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
-        y: Tensor = self.relu(self.body(x) + self.shortcut(x))
-        return y
-
-
-class MiniNet(nn.Module):
-    """``features`` takes (B, 3, H, W) to (B, 128, H / 16, W / 16), rounded up, not negative."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        first, *rest = CHANNELS
-        stem = [
-            nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(first),
-            nn.ReLU(inplace=True),
-        ]
-        blocks = [MiniBlock(a, b) for a, b in zip(CHANNELS, rest, strict=False)]
-        self.features = nn.Sequential(*stem, *blocks)

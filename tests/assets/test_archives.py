@@ -20,11 +20,11 @@ from archive_makers import JPEG, jpeg_bytes, tar_bytes, tar_header, tree, zip_by
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from darkside_cli.assets import unpack as unpack_module
 from darkside_cli.assets.archives import ArchiveError, Limits, kind_of, members, safe_parts
 from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.unpack import flat, sharded, unpack, working_folder
 from darkside_cli.events import Event, TransferFinished, TransferProgress, TransferStarted
-from darkside_cli.jobs.catalog import unpack as unpack_module
 
 GOOD = {"paris/defense/a.jpg": JPEG, "paris/louvre/b.jpg": JPEG * 1000, "readme.txt": b"not an image"}
 

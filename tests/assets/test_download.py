@@ -24,6 +24,7 @@ from faulty_server import Fault, FaultyServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from darkside_cli.assets import partial
 from darkside_cli.assets.disk import Space, free_bytes
 from darkside_cli.assets.download import Downloader, Options
 from darkside_cli.assets.http import Timeouts, error_page
@@ -41,7 +42,6 @@ from darkside_cli.events import (
     TransferRetrying,
     TransferStarted,
 )
-from darkside_cli.jobs.catalog import partial
 
 BODY = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(280_000)

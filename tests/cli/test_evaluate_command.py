@@ -344,7 +344,7 @@ def test_nothing_to_judge_is_told(run_here: RunHere, places: Path, tmp_path: Pat
 def test_at_ctrl_c_it_is_told_whether_something_is_kept(
     run_here: RunHere, places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
-    from darkside_cli.retrieval.search.search import benchmark
+    from darkside_cli.retrieval.search import benchmark
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

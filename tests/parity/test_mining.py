@@ -14,7 +14,7 @@ from torch import Tensor
 
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.retrieval.mining.mining import MinedTuples, MiningConfig, Role, TorchDraws, mine
+from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, MiningConfig, Role, TorchDraws, mine
 
 
 @pytest.fixture(scope="module")

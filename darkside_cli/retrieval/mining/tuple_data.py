@@ -27,7 +27,7 @@ from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.retrieval.mining.draws import Draws, TorchDraws
-from darkside_cli.retrieval.mining.mining import MinedTuples, MiningConfig, Role, mine
+from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, MiningConfig, Role, mine
 from darkside_cli.retrieval.mining.tuple_images import TupleImages
 from darkside_cli.retrieval.task import MiningState, TupleBatch
 from darkside_cli.training.distributed import Ranks

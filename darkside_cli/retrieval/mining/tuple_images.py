@@ -16,7 +16,7 @@ from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.images.images import read_photo
 from darkside_cli.images.transforms import Normalize, ToTensor, crop_and_shrink
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD
-from darkside_cli.retrieval.mining.mining import Role
+from darkside_cli.retrieval.mining.hard_tuples import Role
 from darkside_cli.retrieval.night import FloatImage, NightMaker, Pixels, as_float, plain_name
 
 _HALF = np.float32(0.5)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from obvious_mining import exact_rows, obvious_anchors
 
 from darkside_cli.errors import UsageError
+from darkside_cli.retrieval.mining import anchors
 from darkside_cli.retrieval.mining.anchors import diverse_anchors, window
 from darkside_cli.retrieval.mining.draws import TorchDraws
-from darkside_cli.retrieval.mining.mining import anchors
 
 
 def at_angles(*degrees: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.retrieval.mining.draws import TorchDraws
-from darkside_cli.retrieval.mining.mining import MiningConfig, Role, mine
+from darkside_cli.retrieval.mining.hard_tuples import MiningConfig, Role, mine
 from darkside_cli.retrieval.mining.tuple_data import ImageRows, TupleData, ahead, validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import TupleImages
 from darkside_cli.retrieval.task import TupleBatch

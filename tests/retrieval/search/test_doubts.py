@@ -20,7 +20,7 @@ from darkside_cli.retrieval.search.doubts import (
     doubts_of_truth,
 )
 from darkside_cli.retrieval.search.evaluate import BenchmarkRows, rows_from_file, without_broken_queries
-from darkside_cli.retrieval.search.search import nearest
+from darkside_cli.retrieval.search.nearest import nearest
 
 EYE = np.eye(3, dtype=np.float32)
 TRUTH = GroundTruth(

@@ -16,6 +16,7 @@ from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Event, ItemFailed
 from darkside_cli.retrieval.describe.extract import ExtractOptions
+from darkside_cli.retrieval.search import evaluate as module
 from darkside_cli.retrieval.search.evaluate import (
     BenchmarkRows,
     describe_benchmark,
@@ -24,7 +25,6 @@ from darkside_cli.retrieval.search.evaluate import (
     score_lines,
     without_broken_queries,
 )
-from darkside_cli.retrieval.search.search import evaluate as module
 
 GOLDEN = Path(__file__).parents[2] / "parity" / "data" / "files"
 MakePhoto = Callable[..., Path]

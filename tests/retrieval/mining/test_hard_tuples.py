@@ -19,7 +19,7 @@ from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.events import Event, Notice
 from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.retrieval.mining.mining import MiningConfig, Role, TorchDraws, mine
+from darkside_cli.retrieval.mining.hard_tuples import MiningConfig, Role, TorchDraws, mine
 
 CONFIG = MiningConfig(anchors=6, anchor_pool=15, negatives=3, negative_pool=30)
 

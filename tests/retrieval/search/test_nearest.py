@@ -17,7 +17,7 @@ from darkside_cli.networks.whitening import save_whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors, write_descriptors
-from darkside_cli.retrieval.search.search import describer_for, nearest
+from darkside_cli.retrieval.search.nearest import describer_for, nearest
 
 
 @pytest.fixture
