@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
-from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
 from darkside_cli.cli.extract import parse_clahe, refuse_folder
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
+from darkside_cli.jobs.checks import Absences, check_model, check_path
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
@@ -198,7 +198,7 @@ def evaluate(
     absences = Absences()
     for name in model or ():
         with absences:
-            check_model(session, name, kind="descriptor")
+            check_model(session.root, name, kind="descriptor")
     for spec in dataset:
         with absences:
             check_test_set(spec)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.obtain import Download, obtain
 from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
+from darkside_cli.jobs.checks import Absences, check_model, check_path
 
 if TYPE_CHECKING:
     from darkside_cli.inference.onnx import Exported
@@ -190,7 +190,7 @@ def export(
     }  # fmt: skip
     absences = Absences()
     with absences:
-        check_model(session, model)
+        check_model(session.root, model)
     with absences:
         check_path(whitening)
     _check_kind(model, direction, of_descriptors, onnx=form == ".onnx")

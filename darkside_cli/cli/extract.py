@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
-from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+from darkside_cli.jobs.checks import Absences, check_model, check_path
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage
@@ -140,7 +140,7 @@ def extract(
     format_of(target, format)
     absences = Absences()
     with absences:
-        check_model(session, model, kind="descriptor")
+        check_model(session.root, model, kind="descriptor")
     with absences:
         check_path(whitening)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from darkside_cli.cli.checks import Absences, check_generator, check_model, check_path
 from darkside_cli.cli.obtain import obtain, obtain_model, open_assets
 from darkside_cli.cli.session import Session
 from darkside_cli.cli.tuple_assets import obtain_tuples
 from darkside_cli.errors import MissingAssetError
+from darkside_cli.jobs.checks import Absences, check_generator, check_model, check_path
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.config import FinetuneConfig
@@ -78,10 +78,10 @@ def check_for(session: Session, config: FinetuneConfig) -> None:
         imagenet_asset(config.backbone)
     elif config.init not in INITS:
         with absences:
-            check_model(session, config.init, kind="descriptor")
+            check_model(session.root, config.init, kind="descriptor")
     for model in augment.models if augment.kind == "generator" and augment.share else ():
         with absences:
-            check_generator(session, model, to="night")
+            check_generator(session.root, model, to="night")
     whitening = whitening_spec(config)
     specs = [data.spec, data.validation if validates(config) else None, whitening[0] if whitening else None]
     for spec in specs:

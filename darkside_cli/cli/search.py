@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
-from darkside_cli.cli.checks import Absences, check_model
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
 from darkside_cli.cli.extract import (
     any_there,
@@ -24,6 +23,7 @@ from darkside_cli.cli.extract import (
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
+from darkside_cli.jobs.checks import Absences, check_model
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
@@ -194,7 +194,7 @@ def search(
     absences = Absences()
     if model is not None:
         with absences:
-            check_model(session, model, kind="descriptor")
+            check_model(session.root, model, kind="descriptor")
     with absences:
         stored = open_descriptors(index)
     with absences:

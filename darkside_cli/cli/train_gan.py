@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options, training
-from darkside_cli.cli.checks import Absences, check_edge_detector, check_path
 from darkside_cli.cli.obtain import Download, obtain
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.jobs.checks import Absences, check_edge_detector, check_path
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
@@ -253,7 +253,7 @@ def _check(session: Session, config: GanConfig) -> None:
     detector: str = getattr(config, "edge_detector", "")
     if detector:
         with absences:
-            check_edge_detector(session, detector)
+            check_edge_detector(session.root, detector)
     for source, what in ((config.data.day, "day"), (config.data.night, "night")):
         check_source(source, what)
     with absences:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.checks import Absences, check_generator
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.obtain import Download, default_generator, obtain_model
 from darkside_cli.cli.progress import ProgressRenderer
@@ -21,6 +20,7 @@ from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Notice
 from darkside_cli.images.formats import VIDEO_SUFFIXES, WRITABLE_SUFFIXES, suffix_of_format
 from darkside_cli.images.signatures import START_BYTES, image_suffix
+from darkside_cli.jobs.checks import Absences, check_generator
 
 if TYPE_CHECKING:
     from darkside_cli.methods.translate import Translator
@@ -151,7 +151,7 @@ def translate(
     absences = Absences()
     if model is not None:
         with absences:
-            check_generator(session, model, to=to, direction=direction)
+            check_generator(session.root, model, to=to, direction=direction)
     given, piped = options.inputs_or_image(paths, null=null)
     to_stdout = output == STDOUT
     out_dir = None if to_stdout else output if output is not None or suffix else Path(to)
@@ -191,7 +191,7 @@ def translate(
         model, choice = default_generator(session, download=download)
         if choice is not None and to == "night":
             progress.emit(choice)
-        check_generator(session, model, to=to, direction=direction)
+        check_generator(session.root, model, to=to, direction=direction)
     absences.tell()
     # Whatever the model: a name that does not exist is told before any work, even when all results are there.
     obtain_model(session, model, kind="generator", download=download)

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from darkside_cli.cli import obtain, options
-from darkside_cli.cli.checks import Absences, check_model, check_path
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
 from darkside_cli.cli.extract import parse_clahe
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice
+from darkside_cli.jobs.checks import Absences, check_model, check_path
 
 METHODS = ("lw", "pca")
 FORMATS = {"safetensors": ".safetensors", "pkl": ".pkl"}
@@ -196,7 +196,7 @@ def whiten(
     absences = Absences()
     if model is not None:
         with absences:
-            check_model(session, model, kind="descriptor")
+            check_model(session.root, model, kind="descriptor")
     if data is not None:
         with absences:
             check_training_data(data)

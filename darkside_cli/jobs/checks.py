@@ -1,4 +1,4 @@
-"""What a command is asked for, judged before anything heavy is loaded: wrong usage first, then what is not there.
+"""What a job is asked for, judged before anything heavy is loaded: wrong usage first, then what is not there.
 
 Every function here needs names and paths only, so that a slip of the keyboard is told in a moment. What files hold is
 found out when they are opened.
@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from darkside_cli.cli.session import Session
+from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 
 
@@ -40,7 +40,7 @@ class Absences:
             raise self._first
 
 
-def check_model(session: Session, model: str | Path, *, kind: str | None = None) -> None:
+def check_model(root: DataRoot, model: str | Path, *, kind: str | None = None) -> None:
     """See that ``model`` is a registered name of the ``kind``, or a path that is there.
 
     Published models that are not on this machine pass: they can be got. Raises UnknownNameError for misspelt names,
@@ -50,13 +50,13 @@ def check_model(session: Session, model: str | Path, *, kind: str | None = None)
     from darkside_cli.networks.locate import locate
 
     try:
-        locate(model, session.root, kind=kind)
+        locate(model, root, kind=kind)
     except MissingAssetError:
         if str(model) not in MODELS:
             raise
 
 
-def check_generator(session: Session, model: str, *, to: str, direction: str | None = None) -> None:
+def check_generator(root: DataRoot, model: str, *, to: str, direction: str | None = None) -> None:
     """See that ``model`` may be a generator to ``to`` ("night", "day"); ``direction`` is what the user says it does.
 
     Raises UsageError if it is known to go the other way, by the registry or by its file's name, and MissingAssetError
@@ -78,7 +78,7 @@ def check_generator(session: Session, model: str, *, to: str, direction: str | N
                 f"'{model}' translates {known.replace('2', ' to ')}, not to {to}",
                 hint="give a generator that does, such as latest_net_G_B.pth of a CycleGAN run",
             )
-    check_model(session, model, kind="generator")
+    check_model(root, model, kind="generator")
     if model in MODELS:
         return
     path = Path(model).expanduser()
@@ -94,7 +94,7 @@ def check_generator(session: Session, model: str, *, to: str, direction: str | N
         )
 
 
-def check_edge_detector(session: Session, spec: str) -> None:
+def check_edge_detector(root: DataRoot, spec: str) -> None:
     """See that ``spec`` is an edge detector by name, or a path that is there.
 
     Raises UnknownNameError for misspelt names, MissingAssetError for paths that lead nowhere.
@@ -102,7 +102,7 @@ def check_edge_detector(session: Session, spec: str) -> None:
     from darkside_cli.methods.methods import is_detector_name
 
     if not is_detector_name(spec):
-        check_model(session, Path(spec))
+        check_model(root, Path(spec))
 
 
 def check_path(path: Path | None, what: str = "file") -> None:
