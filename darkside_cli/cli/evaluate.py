@@ -12,7 +12,7 @@ import typer
 
 from darkside_cli.cli import obtain, options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, lost_if_interrupted
-from darkside_cli.cli.extract import parse_clahe, refuse_folder
+from darkside_cli.cli.extract import refuse_folder
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
@@ -165,6 +165,7 @@ def evaluate(
         darkside evaluate --model gem_resnet101_cyclegan --dataset tokyo247
     """
     from darkside_cli.datasets.test_sets import check_test_set
+    from darkside_cli.images.clahe_settings import parse_clahe
     from darkside_cli.retrieval.describe.scales import parse_scales
 
     if not dataset:

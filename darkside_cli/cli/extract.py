@@ -20,7 +20,6 @@ from darkside_cli.jobs.checks import Absences, check_model, check_path
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage
-    from darkside_cli.images.clahe_settings import ClaheSettings
     from darkside_cli.retrieval.describe.extract import ExtractSummary, ImageJob
 
 FORMATS = ("h5", "npz", "npy")
@@ -129,6 +128,7 @@ def extract(
     GPUs: torchrun --nproc-per-node 8 -m darkside_cli extract ... A run that was stopped is continued when it is
     started again.
     """
+    from darkside_cli.images.clahe_settings import parse_clahe
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.describe.store import format_of
@@ -266,24 +266,6 @@ def _target(output: Path, format: str | None) -> Path:
             f"{os.fsdecode(output)} is a folder", hint="name a file with -o, such as features.h5"
         )
     return output.with_suffix(f".{format}") if format and not output.suffix else output
-
-
-def parse_clahe(text: str | None) -> ClaheSettings | bool:
-    """CLAHE settings from "CLIP", "CLIP:GRID" or "none" (False); None is True, "as recorded".
-
-    Raises UsageError for anything else, ConfigError for values that cannot be.
-    """
-    from darkside_cli.images.clahe_settings import ClaheSettings
-
-    if text is None or text == "none":
-        return text is None
-    clip, _, grid = text.partition(":")
-    try:
-        return ClaheSettings(float(clip), int(grid or ClaheSettings.grid_size))
-    except ValueError as error:
-        raise UsageError(
-            f"'{text}' are no settings of CLAHE", hint="give --clahe 1.0, 2.0:4 or none"
-        ) from error
 
 
 def list_images(given: list[Path], *, recursive: bool) -> list[InputImage]:

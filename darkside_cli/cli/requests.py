@@ -11,7 +11,7 @@ import typer
 
 from darkside_cli.config.schema import without_none
 from darkside_cli.errors import UnknownNameError
-from darkside_cli.jobs.request import Ask, Asked, Request, asked
+from darkside_cli.jobs.request import REQUIRED, Ask, Asked, Request, asked
 
 
 def parameters(request: type[Request], *, without: Iterable[str] = ()) -> list[inspect.Parameter]:
@@ -30,6 +30,8 @@ def parameters(request: type[Request], *, without: Iterable[str] = ()) -> list[i
 
 
 def _default(each: Asked) -> Any:
+    if each.default is REQUIRED:
+        return inspect.Parameter.empty
     return None if isinstance(each.default, tuple) and not each.default else each.default
 
 

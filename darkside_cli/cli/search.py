@@ -17,7 +17,6 @@ from darkside_cli.cli.extract import (
     list_images,
     make_jobs,
     obtain_descriptor,
-    parse_clahe,
     refuse_folder,
 )
 from darkside_cli.cli.session import Session, command
@@ -181,6 +180,7 @@ def search(
     that hloc wrote: that does not say how it was made, so name --model, and --no-whiten or others as it was made
     with.
     """
+    from darkside_cli.images.clahe_settings import parse_clahe
     from darkside_cli.retrieval.backends import require_backend
     from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.describe.store import open_descriptors

@@ -10,10 +10,10 @@ import typer
 
 from darkside_cli.cli import obtain, options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED
-from darkside_cli.cli.extract import parse_clahe
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice
+from darkside_cli.images.clahe_settings import parse_clahe
 from darkside_cli.jobs.checks import Absences, check_model, check_path
 
 METHODS = ("lw", "pca")

@@ -73,6 +73,21 @@ def obtain_model(request: Getting, model: str, *, kind: str, emit: Emit) -> None
         obtain(request, [model], emit=emit)
 
 
+def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Emit) -> None:
+    """Make sure that the published descriptor called ``model`` is here, ``whitening`` included where that is needed.
+
+    Paths, and names of other things, are not looked at: whoever loads them says what is wrong. Raises what
+    :func:`obtain` raises.
+    """
+    from darkside_cli.networks.catalog import MODELS, missing_files
+
+    if model not in MODELS or MODELS.get(model).kind != "descriptor":
+        return
+    missing = missing_files(MODELS.get(model), request.root.path)
+    if any(whitening or file.role != "whitening" for file in missing):
+        obtain(request, [MODELS.get(model).name], emit=emit)
+
+
 def default_generator(request: Getting) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 

@@ -34,6 +34,9 @@ from darkside_cli.registry import resolve as import_target
 #: Groups of options, which help shows as panels.
 MAIN, DATA, DEVICE, ADVANCED = "Main options", "Data in and out", "Device and speed", "Advanced"
 
+#: In place of a default: the field has none.
+REQUIRED: Any = dataclasses.MISSING
+
 _METADATA_KEY = "ask"
 R = TypeVar("R", bound="Request")
 
@@ -67,7 +70,7 @@ class Ask:
 
 
 def ask(default: Any, *, help: str, **known: Any) -> Any:
-    """Declare a field of a request.
+    """Declare a field of a request; ``default`` is REQUIRED where it has to be given.
 
     ``flags`` are its options on the command line (``--name`` if none are given), ``group`` the panel they are shown
     in, ``metavar`` what help calls the value. ``choices_from`` is "module:attribute" of a registry, of names or of a
@@ -171,6 +174,9 @@ def make(request: type[R], *arguments: Any, **options: Any) -> R:
                 f"{request.__name__} takes its values by name", hint=f"known: {', '.join(known)}"
             )
         options[request.positional] = arguments[0]
+    missing = [name for name, each in known.items() if each.default is REQUIRED and name not in options]
+    if missing:
+        raise UsageError(f"{request.__name__} needs {' and '.join(missing)}")
     return request(**options)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UnknownNameError
-from darkside_cli.jobs.request import ADVANCED, Getting, ask
+from darkside_cli.jobs.request import ADVANCED, REQUIRED, Getting, Request, ask
 
 COLOURS = ("red", "green")
 SEEN: list[object] = []
@@ -27,6 +27,11 @@ class PaintRequest(Getting):
     output: Path | None = ask(None, help="Where to.", flags=("--output", "-o"))
     dry: bool = ask(True, help="Wait.", flags=("--dry/--no-dry",))
     hidden: int = ask(3, help="Python's alone.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepRequest(Request):
+    output: Path = ask(REQUIRED, help="Where to.", flags=("--output", "-o"))
 
 
 @pytest.fixture
@@ -79,3 +84,18 @@ def test_bounds_and_choices_are_checked_before_the_command_runs(run: object) -> 
     assert isinstance(run("--colour", "grean").exception, UnknownNameError)  # type: ignore[operator]
     assert "hidden" not in run("--help").output  # type: ignore[operator]
     assert not SEEN
+
+
+def test_a_field_without_a_default_is_an_option_that_must_be_given() -> None:
+    app = typer.Typer()
+
+    @command(app, request=KeepRequest)
+    def keep(session: Session, request: KeepRequest) -> int:
+        """Keep."""
+        SEEN[:] = [request]
+        return 0
+
+    missing = CliRunner().invoke(app, [])
+    assert (missing.exit_code, "Missing option '--output'" in missing.output) == (2, True)
+    assert CliRunner().invoke(app, ["-o", "x"]).exit_code == 0
+    assert [KeepRequest(output=Path("x"))] == SEEN

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from darkside_cli.errors import UnknownNameError, UsageError
-from darkside_cli.jobs.request import DATA, Getting, ask, asked, make
+from darkside_cli.jobs.request import DATA, REQUIRED, Getting, Request, ask, asked, make
 
 COLOURS = ("red", "green")
 
@@ -71,3 +71,13 @@ def test_only_the_positional_field_goes_without_a_name() -> None:
         make(PaintRequest, "a.jpg", "b.jpg")
     with pytest.raises(UsageError, match="by name"):
         make(PaintRequest, "a.jpg", images="b.jpg")
+
+
+def test_what_has_to_be_given_is_asked_for() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class KeepRequest(Request):
+        output: Path = ask(REQUIRED, help="Where to.")
+
+    assert make(KeepRequest, output="x").output == Path("x")
+    with pytest.raises(UsageError, match="KeepRequest needs output"):
+        make(KeepRequest)
