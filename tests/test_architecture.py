@@ -13,6 +13,7 @@ from architecture_checker import (
     SIDEWAYS,
     Source,
     call_problems,
+    circles,
     heavy_chains,
     import_problems,
     is_torch_free,
@@ -55,6 +56,10 @@ def test_light_modules_load_nothing_heavy(source: Source) -> None:
 @pytest.mark.parametrize("source", [*MODULES.values(), *OTHERS], ids=lambda source: source.name)
 def test_nothing_unsafe_is_called(source: Source) -> None:
     assert call_problems(source) == []
+
+
+def test_no_modules_import_one_another() -> None:
+    assert circles(MODULES) == []
 
 
 def test_there_is_something_to_check() -> None:
@@ -187,6 +192,30 @@ def test_checker_names_the_way_to_the_heavy_library() -> None:
     assert heavy_chains(start, {slow.name: slow}) == [
         "darkside_cli.cli.a -> darkside_cli.images.slow:2 -> numpy"
     ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        ({"a": "import darkside_cli.b", "b": ""}, []),
+        ({"a": "import darkside_cli.b", "b": "from darkside_cli import a"}, ["a -> b -> a"]),
+        ({"a": "from darkside_cli.b import x", "b": "def f():\n    import darkside_cli.a"}, ["a -> b -> a"]),
+        (
+            {
+                "a": "from . import b",
+                "b": "from .c import x",
+                "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import y",
+            },
+            ["a -> b -> c -> a"],
+        ),
+        ({"a": "from darkside_cli import __version__, Translator"}, []),  # the package's own names are lazy
+    ],
+)
+def test_checker_finds_circles(texts: dict[str, str], found: list[str]) -> None:
+    sources = [Source(f"{PACKAGE}.{name}", text) for name, text in texts.items()]
+    root = Source(PACKAGE, "from darkside_cli.a import Translator", is_package=True)
+    modules = {each.name: each for each in (root, *sources)}
+    assert [way.replace(f"{PACKAGE}.", "") for way in circles(modules)] == found
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ together.
 
 from __future__ import annotations
 
-from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, shard_path
-from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, RemoteFile, shard_path
 from darkside_cli.registry import Registry
 
 _GANDTR = "http://ptak.felk.cvut.cz/personal/jenicto2/download/iccv23_gan"

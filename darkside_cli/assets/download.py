@@ -20,13 +20,13 @@ from pathlib import Path
 import requests
 
 from darkside_cli.assets.disk import Space, Stopped, locked
+from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Hooks, Refused, Timeouts, Transient, fetch, new_session, probe_size
 from darkside_cli.assets.inventory import find_file
-from darkside_cli.assets.jobs import Job, run_jobs
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.assets.mirrors import Mirror, local_path
+from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.assets.partial import PartFile, PartNote
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.assets.soundness import EVERY_S, hashed, wrong_digest, wrong_form
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import (
@@ -123,10 +123,10 @@ class Downloader:
     def plan(self, files: Sequence[RemoteFile]) -> list[Planned]:
         """Tell what :meth:`fetch` would do; unknown sizes are asked from the servers (unless offline)."""
 
-        def job(file: RemoteFile) -> Job[Planned]:
+        def job(file: RemoteFile) -> Work[Planned]:
             return lambda _emit, _stop: self._planned(file)
 
-        results = run_jobs([job(file) for file in files], workers=2 * self.options.jobs, emit=ignore)
+        results = run_parallel([job(file) for file in files], workers=2 * self.options.jobs, emit=ignore)
         return [result.get() for result in results]
 
     def find(self, file: RemoteFile) -> Path | None:

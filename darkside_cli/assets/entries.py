@@ -1,17 +1,56 @@
-"""What an asset is: files, images that come in archives, links between folders; and how names choose."""
+"""What an asset is: published files, images that come in archives, links, what is made here; how names choose."""
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol, cast
 
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.errors import UnknownNameError
-from darkside_cli.registry import Entry, Registry
+from darkside_cli.events import Emit
+from darkside_cli.registry import Entry, Registry, resolve
 
 #: Groups that commands take in place of names.
 GROUPS = ("weights", "eval", "train", "all")
+
+COMPLETE, PARTIAL, MISSING = "complete", "partial", "missing"
+
+_HEX = re.compile(r"[0-9a-f]{6,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """One file of an asset.
+
+    ``path`` is relative to the data root, with forward slashes; ``also_at`` are other places in it where
+    earlier software left the same file. ``urls`` are tried in order. ``sha256`` is the whole digest or the
+    part of its beginning that is known (at least 6 lower-case hex digits), "" when nothing is; ``size`` is
+    in bytes.
+
+    Raises ValueError for a path that leaves the root, and for a digest that is none.
+    """
+
+    path: str
+    urls: tuple[str, ...] = ()
+    sha256: str = ""
+    size: int | None = None
+    also_at: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for path in (self.path, *self.also_at):
+            pure = PurePosixPath(path)
+            if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path:
+                raise ValueError(f"not a path inside the data root: {path!r}")
+        if self.sha256 and not _HEX.fullmatch(self.sha256):
+            raise ValueError(f"not the beginning of a SHA-256 digest: {self.sha256!r}")
+
+    @property
+    def name(self) -> str:
+        """File name without its folders."""
+        return PurePosixPath(self.path).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +101,7 @@ class Asset(Entry):
 
     ``groups`` it belongs to (besides "all"); ``requires`` names other assets that come along; ``needed_by``
     are the commands that use it; ``by_hand`` says what to do where the addresses give nothing. ``made_by`` is where the
-    code of its :class:`~darkside_cli.assets.making.Maker` is, if it is made here rather than downloaded.
+    code of its :class:`Maker` is, if it is made here rather than downloaded.
     """
 
     groups: tuple[str, ...] = ()
@@ -76,6 +115,53 @@ class Asset(Entry):
     source: str = ""
     by_hand: str = ""
     made_by: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """How much of something is there: ``status`` is "complete", "partial" or "missing".
+
+    ``size`` is in bytes, of what is there; ``images`` counts images (None where there are none to count, or
+    where that would take long), ``lacking`` names some of what is missing.
+    """
+
+    status: str
+    size: int = 0
+    images: int | None = None
+    lacking: tuple[str, ...] = ()
+
+
+class Maker(Protocol):
+    """Makes one asset below a data root."""
+
+    def state(self, root: Path) -> State:
+        """How much of it is there; what an older version made is not complete."""
+
+    def right_size(self, root: Path, size: str) -> bool:
+        """Whether what is there has the size called ``size`` ("": any will do)."""
+
+    def make(self, root: Path, size: str, emit: Emit, stop: threading.Event) -> None:
+        """Make what is not there, in the size called ``size`` ("": the one that is there, else the usual one).
+
+        Raises UnknownNameError for a size that is none, and other DarksideErrors where it cannot be made.
+        """
+
+    def folders(self, root: Path) -> list[Path]:
+        """Folders that it is in."""
+
+    def damaged(self, folder: Path, stop: threading.Event) -> tuple[int, str]:
+        """Read a folder: how many files should be there, and what is wrong with them ("": nothing)."""
+
+    def remove(self, root: Path) -> None:
+        """Delete it."""
+
+    def leftovers(self, root: Path) -> list[Path]:
+        """Folders of tries that did not come to an end."""
+
+
+def maker_of(asset: Asset) -> Maker | None:
+    """Who makes ``asset``; None for assets that are downloaded."""
+    return cast(Maker, resolve(asset.made_by)) if asset.made_by else None
 
 
 def select(assets: Registry[Asset], names: Iterable[str]) -> list[Asset]:

@@ -22,8 +22,8 @@ from urllib3.exceptions import HTTPError, LocationValueError
 
 from darkside_cli import __version__
 from darkside_cli.assets.disk import Stopped
+from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.partial import PartFile, PartNote
-from darkside_cli.assets.remote import RemoteFile
 
 USER_AGENT = f"darkside/{__version__} (+https://arxiv.org/abs/2309.16351)"
 _CHUNK = 1 << 18

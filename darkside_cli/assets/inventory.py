@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, shard_path
+from darkside_cli.assets.entries import (
+    COMPLETE,
+    MISSING,
+    PARTIAL,
+    Archive,
+    Asset,
+    ImageSet,
+    Link,
+    RemoteFile,
+    State,
+    maker_of,
+    shard_path,
+)
 from darkside_cli.assets.ledger import Ledger
-from darkside_cli.assets.making import maker_of
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.assets.soundness import SMALLEST_IMAGE
 from darkside_cli.errors import DarksideError
 
@@ -24,24 +33,8 @@ NameReader = Callable[[Path], Iterable[str]]
 #: Says why the file (path, published name) does not hold what it should; None if it may.
 Judge = Callable[[Path, str], "str | None"]
 
-COMPLETE, PARTIAL, MISSING = "complete", "partial", "missing"
-
 #: Top folders that retrieval-SfM's images fill: two hexadecimal digits.
 _SHARDS = 256
-
-
-@dataclass(frozen=True)
-class State:
-    """How much of something is there: ``status`` is "complete", "partial" or "missing".
-
-    ``size`` is in bytes, of what is there; ``images`` counts images (None where there are none to count, or
-    where that would take long), ``lacking`` names some of what is missing.
-    """
-
-    status: str
-    size: int = 0
-    images: int | None = None
-    lacking: tuple[str, ...] = ()
 
 
 def read_list(path: Path) -> Iterable[str]:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from darkside_cli.assets.archives import kind_of, members
 from darkside_cli.assets.disk import locked
-from darkside_cli.assets.entries import Archive, ImageSet
+from darkside_cli.assets.entries import Archive, ImageSet, RemoteFile
 from darkside_cli.assets.inventory import find_images
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.assets.soundness import hashed, wrong_digest, wrong_form
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.atomic import temporary_beside

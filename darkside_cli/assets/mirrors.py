@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
-from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.errors import ConfigError
 from darkside_cli.regular_file import read_regular
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from darkside_cli.assets.archives import kind_of
 from darkside_cli.assets.disk import Stopped
+from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.ledger import sha256_of
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted
 
 #: Seconds between two progress events of one transfer.

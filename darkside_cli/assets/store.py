@@ -12,20 +12,20 @@ from pathlib import Path
 from darkside_cli.assets.archives import ArchiveError
 from darkside_cli.assets.disk import free_bytes, locked, not_enough_space
 from darkside_cli.assets.download import Downloader, Options, Planned
-from darkside_cli.assets.entries import Archive, Asset, ImageSet, select
-from darkside_cli.assets.inventory import (
+from darkside_cli.assets.entries import (
     COMPLETE,
-    Inventory,
-    Judge,
-    NameReader,
+    Archive,
+    Asset,
+    ImageSet,
+    Maker,
+    RemoteFile,
     State,
-    find_images,
-    read_list,
+    maker_of,
+    select,
 )
-from darkside_cli.assets.jobs import Job, run_jobs
+from darkside_cli.assets.inventory import Inventory, Judge, NameReader, find_images, read_list
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
-from darkside_cli.assets.making import Maker, maker_of
-from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.assets.unpack import Unpacked, flat, sharded, unpack
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
@@ -122,14 +122,14 @@ class AssetStore:
             if plan.needed and plan.needed + options.spare_bytes > plan.free:
                 what = ", ".join(asset.name for asset in assets)
                 raise not_enough_space(what, self.root, plan.needed, max(0, plan.free - options.spare_bytes))
-        work: dict[str, Job[None]] = {}
+        work: dict[str, Work[None]] = {}
         users: dict[str, list[str]] = {}
         for asset in assets:
             for key, job in self._work(asset, keep_archives):
                 work.setdefault(key, job)
                 users.setdefault(key, []).append(asset.name)
         failed: dict[str, DarksideError] = {}
-        results = run_jobs(list(work.values()), workers=options.jobs, emit=emit)
+        results = run_parallel(list(work.values()), workers=options.jobs, emit=emit)
         for key, result in zip(work, results, strict=True):
             if isinstance(result.error, DarksideError):
                 for name in users[key]:
@@ -187,14 +187,14 @@ class AssetStore:
         """Digests of what came out of an archive, as ``sha256sum --check`` reads them in the set's folder."""
         return self.ledger.folder / "manifests" / f"{images.folder.replace('/', '__')}__{archive}.sha256"
 
-    def _work(self, asset: Asset, keep_archives: bool) -> Iterator[tuple[str, Job[None]]]:
-        def bring(file: RemoteFile) -> Job[None]:
+    def _work(self, asset: Asset, keep_archives: bool) -> Iterator[tuple[str, Work[None]]]:
+        def bring(file: RemoteFile) -> Work[None]:
             def job(emit: Emit, stop: threading.Event) -> None:
                 self.downloads.fetch(file, emit, stop)
 
             return job
 
-        def bring_archive(images: ImageSet, archive: Archive) -> Job[None]:
+        def bring_archive(images: ImageSet, archive: Archive) -> Work[None]:
             known = self.ledger.read().archives.get(images.folder, {}).get(archive.name)
             return lambda emit, stop: self._bring_archive(images, archive, known, keep_archives, emit, stop)
 
@@ -207,7 +207,7 @@ class AssetStore:
             for archive in self.inventory.wanting(asset.images):
                 yield archive.path, bring_archive(asset.images, archive)
 
-    def _making(self, maker: Maker) -> Job[None]:
+    def _making(self, maker: Maker) -> Work[None]:
         return lambda emit, stop: maker.make(self.root, self.downloads.options.size, emit, stop)
 
     def _bring_archive(

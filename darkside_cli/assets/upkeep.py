@@ -13,11 +13,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from darkside_cli.assets.disk import Stopped, lock_path
-from darkside_cli.assets.entries import Asset, ImageSet
-from darkside_cli.assets.inventory import COMPLETE, find_file, find_images
+from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, RemoteFile, maker_of
+from darkside_cli.assets.inventory import find_file, find_images
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
-from darkside_cli.assets.making import maker_of
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.assets.soundness import EVERY_S, hashed, not_an_image, wrong_digest, wrong_form
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from darkside_cli.assets.entries import Asset
-    from darkside_cli.assets.inventory import State
+    from darkside_cli.assets.entries import Asset, State
 
 COLUMNS = ("name", "groups", "here", "size", "what", "licence", "source", "needed by")
 #: Left out, in this order, where the terminal is narrow.

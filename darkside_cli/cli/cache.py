@@ -19,8 +19,7 @@ from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
     from darkside_cli.assets.caches import Cache, CacheState
-    from darkside_cli.assets.entries import Asset
-    from darkside_cli.assets.inventory import State
+    from darkside_cli.assets.entries import Asset, State
     from darkside_cli.assets.store import AssetStore
 
 ACTIONS = ("list", "verify", "rm", "prune", "forget")

@@ -26,21 +26,24 @@ _OWN = "config"
 _PRINT = "print_config"
 
 
-def _commands() -> dict[str, Any]:
-    from darkside_cli.cli.app import app
-
-    group: Any = typer.main.get_command(app)
-    return {name: each for name, each in group.commands.items() if name != _OWN}
+def _program(context: typer.Context) -> Any:
+    """The ``darkside`` that this command belongs to, with all its commands."""
+    return context.find_root().command
 
 
-def _complete(incomplete: str) -> list[str]:
+def _commands(context: typer.Context) -> dict[str, Any]:
+    return {name: each for name, each in _program(context).commands.items() if name != _OWN}
+
+
+def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
     from darkside_cli.scenario.published import published_scenarios
 
-    return [word for word in [*_commands(), *published_scenarios()] if word.startswith(incomplete)]
+    return [word for word in [*_commands(ctx), *published_scenarios()] if word.startswith(incomplete)]
 
 
 def config(
     session: Session,
+    ctx: typer.Context,
     action: Annotated[
         str,
         typer.Argument(
@@ -101,12 +104,12 @@ def config(
     if action == "show":
         if target is not None or step is not None:
             raise UsageError("--target and --step are for convert", hint="darkside config convert FILE.yml")
-        return _show(session, list(words or []), output, json=json)
+        return _show(session, ctx, list(words or []), output, json=json)
     return _convert(session, list(words or []), target, step, output, json=json)
 
 
-def _show(session: Session, words: list[str], output: Path | None, *, json: bool) -> int:
-    known = _commands()
+def _show(session: Session, ctx: typer.Context, words: list[str], output: Path | None, *, json: bool) -> int:
+    known = _commands(ctx)
     if not words:
         raise UsageError("no command is given", hint=f"darkside config show with one of {', '.join(known)}")
     name, arguments = words[0], words[1:]
@@ -115,7 +118,7 @@ def _show(session: Session, words: list[str], output: Path | None, *, json: bool
     if output is not None:  # an option of ours and of theirs; here theirs is meant
         arguments += ["--output", str(output)]
     context = known[name].make_context(f"darkside {name}", list(arguments))
-    values = _settings(session, name, context, arguments)
+    values = _settings(session, _program(ctx), context, [name, *arguments])
     if json:
         session.output.json({"command": name, "values": values})
     else:
@@ -125,7 +128,7 @@ def _show(session: Session, words: list[str], output: Path | None, *, json: bool
 
 
 def _settings(
-    session: Session, name: str, context: Any, arguments: Sequence[str]
+    session: Session, program: Any, context: Any, words: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Every value that the command works with, by key: its configuration's, and those of options without a key."""
     root = session.root
@@ -135,7 +138,7 @@ def _settings(
             values[key.rstrip("_")] = {"value": _plain(value), "origin": _origin(context, key)}
     if _PRINT not in context.params:
         return values
-    answer = _answer([name, *arguments, "--print-config", "--json"])
+    answer = _answer(program, [*words, "--print-config", "--json"])
     for key, origin in answer["origins"].items():
         values[key] = {"value": _at(answer["config"], key), "origin": origin}
     return values
@@ -149,13 +152,11 @@ def _origin(context: Any, key: str) -> str:
     return "command line" if source == "COMMANDLINE" else "default"
 
 
-def _answer(arguments: list[str]) -> dict[str, Any]:
+def _answer(program: Any, arguments: list[str]) -> dict[str, Any]:
     """What a command answers on stdout, as JSON."""
-    from darkside_cli.cli.app import app
-
     buffer = io.BytesIO()
     with contextlib.redirect_stdout(io.TextIOWrapper(buffer, encoding="utf-8", write_through=True)):
-        app(arguments, standalone_mode=False, prog_name="darkside")
+        program.main(arguments, standalone_mode=False, prog_name="darkside")
         sys.stdout.flush()
         answer: dict[str, Any] = jsonlib.loads(buffer.getvalue())
     return answer

@@ -322,8 +322,8 @@ def _get(
 
 
 def _paths(store: AssetStore, assets: Sequence[Asset]) -> list[Path]:
+    from darkside_cli.assets.entries import maker_of
     from darkside_cli.assets.inventory import find_file, find_images
-    from darkside_cli.assets.making import maker_of
 
     paths: list[Path] = []
     for asset in assets:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.assets.catalog import DATA
-from darkside_cli.assets.entries import Asset
-from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.entries import Asset, RemoteFile
 from darkside_cli.errors import DarksideError
 from darkside_cli.networks.catalog import MODELS, ModelEntry
 from darkside_cli.registry import Registry

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkside_cli.assets.disk import Stopped
-from darkside_cli.assets.inventory import COMPLETE, MISSING, PARTIAL, State
+from darkside_cli.assets.entries import COMPLETE, MISSING, PARTIAL, State
 from darkside_cli.events import Emit, ignore
 from darkside_cli.nightfall.config import DEFAULT_SIZE, NAME, SIZES, VERSION, NightfallConfig
 from darkside_cli.nightfall.layout import FOLDERS, TESTS, TRAIN
@@ -79,7 +79,7 @@ def _wanted(root: Path, size: str) -> NightfallConfig:
 
 
 class Maker:
-    """What the asset store asks of things that are made here; see :class:`~darkside_cli.assets.making.Maker`."""
+    """What the asset store asks of things that are made here; see :class:`~darkside_cli.assets.entries.Maker`."""
 
     def state(self, root: Path) -> State:
         """How much of the city is there; one of an older version is as good as none."""

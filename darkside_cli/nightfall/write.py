@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from darkside_cli.assets.disk import Stopped, free_bytes, locked, not_enough_space
-from darkside_cli.assets.jobs import Job, run_jobs
 from darkside_cli.assets.ledger import FOLDER as LEDGER_FOLDER
+from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, ImageReady, Notice, RunFinished, RunStarted, ignore
@@ -133,8 +133,8 @@ def _take_all(
                 done += sum(1 for _ in _work(worker, following, config, tell, (stop, halt)))
         return done
 
-    jobs: list[Job[int]] = [job] * min(workers, _MOST_WORKERS, len(tasks))
-    done = sum(result.get() for result in run_jobs(jobs, workers=len(jobs), emit=emit))
+    jobs: list[Work[int]] = [job] * min(workers, _MOST_WORKERS, len(tasks))
+    done = sum(result.get() for result in run_parallel(jobs, workers=len(jobs), emit=emit))
     if stop.is_set():
         raise Stopped
     emit(RunFinished(f"making {NAME}", done, 0, 0, time.monotonic() - started))

@@ -27,10 +27,10 @@ from hypothesis import strategies as st
 from darkside_cli.assets import partial
 from darkside_cli.assets.disk import Space, free_bytes
 from darkside_cli.assets.download import Downloader, Options
+from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Timeouts, error_page
-from darkside_cli.assets.jobs import run_jobs
 from darkside_cli.assets.mirrors import Mirror, read_mirrors
-from darkside_cli.assets.remote import RemoteFile
+from darkside_cli.assets.parallel import run_parallel
 from darkside_cli.assets.soundness import wrong_form
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError
 from darkside_cli.events import (
@@ -598,7 +598,7 @@ SCRIPT = textwrap.dedent(
     import sys, threading
     from pathlib import Path
     from darkside_cli.assets.download import Downloader, Options
-    from darkside_cli.assets.remote import RemoteFile
+    from darkside_cli.assets.entries import RemoteFile
     options = Options(spare_bytes=0)
     path = Downloader(sys.argv[1], options).fetch(RemoteFile(path="weights/net.bin", urls=(sys.argv[2],)))
     print(path.stat().st_size)
@@ -671,7 +671,7 @@ def test_another_thread_is_waited_for_and_said_so(server: FaultyServer, tmp_path
     server.add(PATH, BODY, Fault(trickle_s=0.05))
     events: list[Event] = []
     downloader = Downloader(tmp_path, options())
-    results = run_jobs(
+    results = run_parallel(
         [lambda emit, stop: downloader.fetch(remote(server), emit, stop)] * 2, workers=2, emit=events.append
     )
     assert [result.get() for result in results] == [tmp_path / "weights" / "net.bin"] * 2
@@ -688,7 +688,7 @@ def test_jobs_run_in_parallel_and_speak_in_the_callers_thread(server: FaultyServ
     downloader = Downloader(tmp_path, options())
     threads = set()
     started = time.monotonic()
-    results = run_jobs(
+    results = run_parallel(
         [lambda emit, stop, file=file: downloader.fetch(file, emit, stop) for file in files],  # type: ignore[misc]
         workers=5,
         emit=lambda event: threads.add(threading.get_ident()),
@@ -708,7 +708,9 @@ def test_an_interrupt_in_the_caller_stops_the_jobs(server: FaultyServer, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([lambda emit, stop: downloader.fetch(remote(server), emit, stop)], workers=1, emit=interrupt)
+        run_parallel(
+            [lambda emit, stop: downloader.fetch(remote(server), emit, stop)], workers=1, emit=interrupt
+        )
     part = tmp_path / "weights" / "net.bin.part"
     wait_for(lambda: part.exists())
     time.sleep(0.15)

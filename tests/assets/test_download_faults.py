@@ -11,8 +11,8 @@ import pytest
 from faulty_server import Fault, FaultyServer
 
 from darkside_cli.assets.download import Downloader, Options
+from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Timeouts, new_session, probe_size
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import Event, TransferRetrying
 

@@ -60,7 +60,6 @@ TORCH_FREE_UNITS = {
     "registry",
     "regular_file",
     "errors",
-    "remote",
     "stated_size",
     "units",
     "assets",
@@ -192,6 +191,50 @@ def heavy_chains(start: Source, modules: dict[str, Source]) -> list[str]:
                     seen.add(name)
                     queue.append((modules[name], f"{trail} -> {name}"))
     return chains
+
+
+def circles(modules: dict[str, Source]) -> list[str]:
+    """Modules that import one another, whenever they do it: "a -> b -> a", one shortest way for each knot of them.
+
+    The package itself is left out: its names are lazy so that what they stand for may be anywhere below it.
+    """
+    above = {
+        name: {target for each in imports(source) if (target := _target(each, modules)) not in (None, name)}
+        for name, source in modules.items()
+        if name != PACKAGE
+    }
+    found, done = [], set()
+    for name in above:
+        way = _way_back(name, above) if name not in done else None
+        if way is not None:
+            found.append(" -> ".join(way))
+            done |= set(way)
+    return found
+
+
+def _target(each: Import, modules: dict[str, Source]) -> str | None:
+    """Module of ours that an import names; None for the package itself and for everybody else's."""
+    named = f"{each.module}.{each.name}"
+    target = named if named in modules else each.module
+    return target if target in modules and target != PACKAGE else None
+
+
+def _way_back(start: str, above: dict[str, set[str | None]]) -> list[str] | None:
+    """A shortest way of imports that leads from ``start`` to itself."""
+    came_from: dict[str, str] = {}
+    queue = [start]
+    while queue:
+        name = queue.pop(0)
+        for target in sorted(each for each in above.get(name, ()) if each):
+            if target == start:
+                way = [name, start]
+                while way[0] != start:
+                    way.insert(0, came_from[way[0]])
+                return way
+            if target not in came_from:
+                came_from[target] = name
+                queue.append(target)
+    return None
 
 
 def _loaded_by(each: Import, modules: dict[str, Source]) -> Iterable[str]:

@@ -10,9 +10,8 @@ from archive_makers import jpeg_bytes, tar_bytes
 from faulty_server import FaultyServer
 
 from darkside_cli.assets.download import Options
-from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, shard_path
+from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, RemoteFile, shard_path
 from darkside_cli.assets.http import Timeouts
-from darkside_cli.assets.remote import RemoteFile
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.registry import Registry
 

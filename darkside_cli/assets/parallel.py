@@ -12,39 +12,39 @@ from darkside_cli.events import Emit, Event
 T = TypeVar("T")
 
 #: Work for one thread: it tells its events to the first argument and ends soon after the second is set.
-Job = Callable[[Emit, threading.Event], T]
+Work = Callable[[Emit, threading.Event], T]
 
 _POLL_S = 0.1
 _GRACE_S = 2.0
 
 
 class Result(Generic[T]):
-    """How one job ended: ``value``, or the ``error`` it raised."""
+    """How one piece of work ended: ``value``, or the ``error`` it raised."""
 
     def __init__(self) -> None:
         self.value: T | None = None
         self.error: Exception | None = None
 
     def get(self) -> T:
-        """Value of the job. Raises what the job raised."""
+        """Its value. Raises what it raised."""
         if self.error is not None:
             raise self.error
         return cast(T, self.value)
 
 
-def run_jobs(jobs: Sequence[Job[T]], *, workers: int, emit: Emit) -> list[Result[T]]:
-    """Run ``jobs`` in up to ``workers`` threads and return how each ended, in their order.
+def run_parallel(pieces: Sequence[Work[T]], *, workers: int, emit: Emit) -> list[Result[T]]:
+    """Run ``pieces`` of work in up to ``workers`` threads and return how each ended, in their order.
 
-    ``emit`` is called in this thread only. An exception of one job does not touch the others. When this
-    thread is interrupted (KeyboardInterrupt, or an exception out of ``emit``) the jobs are told to stop and
+    ``emit`` is called in this thread only. An exception of one does not touch the others. When this
+    thread is interrupted (KeyboardInterrupt, or an exception out of ``emit``) the others are told to stop and
     the exception goes on: the threads are daemons, so one that sits in a silent connection cannot hold the
     program.
     """
-    results: list[Result[T]] = [Result() for _ in jobs]
+    results: list[Result[T]] = [Result() for _ in pieces]
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     stop = threading.Event()
-    for index in range(len(jobs)):
+    for index in range(len(pieces)):
         waiting.put(index)
 
     def work() -> None:
@@ -52,7 +52,7 @@ def run_jobs(jobs: Sequence[Job[T]], *, workers: int, emit: Emit) -> list[Result
             while not stop.is_set():
                 index = waiting.get_nowait()
                 try:
-                    results[index].value = jobs[index](events.put, stop)
+                    results[index].value = pieces[index](events.put, stop)
                 except Exception as error:
                     results[index].error = error
         except queue.Empty:
@@ -60,7 +60,7 @@ def run_jobs(jobs: Sequence[Job[T]], *, workers: int, emit: Emit) -> list[Result
         finally:
             events.put(None)  # this thread has nothing more to say
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, min(workers, len(jobs))))]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, min(workers, len(pieces))))]
     for thread in threads:
         thread.start()
     speaking = len(threads)
