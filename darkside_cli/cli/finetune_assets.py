@@ -14,7 +14,7 @@ from darkside_cli.jobs.checks import Absences, check_generator, check_model, che
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.config import FinetuneConfig
-    from darkside_cli.retrieval.needs import TupleNeed
+    from darkside_cli.retrieval.training_sets import TupleNeed
 
 
 def obtain_for(session: Session, config: FinetuneConfig, *, download: bool) -> None:
@@ -24,7 +24,7 @@ def obtain_for(session: Session, config: FinetuneConfig, *, download: bool) -> N
     """
     from darkside_cli.datasets.test_sets import TEST_SETS
     from darkside_cli.datasets.tuple_sets import asset_of
-    from darkside_cli.retrieval.needs import imagenet_asset, need_of, tuple_needs
+    from darkside_cli.retrieval.training_sets import imagenet_asset, need_of, tuple_needs
 
     trains_on_published = need_of(config.data.spec) is not None
     advice = "give your own with --data" if trains_on_published else "--whitening none"
@@ -69,7 +69,7 @@ def check_for(session: Session, config: FinetuneConfig) -> None:
     from darkside_cli.datasets.tuple_sets import check_training_data
     from darkside_cli.retrieval.config import INITS
     from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.needs import imagenet_asset, validates, whitening_spec
+    from darkside_cli.retrieval.training_sets import imagenet_asset, validates, whitening_spec
 
     absences, data, augment = Absences(), config.data, config.augment
     for scales in (config.whitening.scales, config.evaluation.scales):

@@ -12,7 +12,7 @@ from darkside_cli.cli.session import Session
 if TYPE_CHECKING:
     from darkside_cli.assets.entries import Asset
     from darkside_cli.assets.store import AssetStore
-    from darkside_cli.retrieval.needs import TupleNeed
+    from darkside_cli.retrieval.training_sets import TupleNeed
 
 
 def obtain_tuples(session: Session, needs: Sequence[TupleNeed], *, download: bool) -> None:
@@ -65,7 +65,7 @@ def _lacks_images(session: Session, store: AssetStore, need: TupleNeed, asset: A
     """Whether the set of images of ``asset`` is not complete, and lacks more than half of those that are needed."""
     from darkside_cli.datasets.tuple_sets import asset_of, database_file
     from darkside_cli.errors import DarksideError
-    from darkside_cli.retrieval.mining.tuple_sources import open_tuples
+    from darkside_cli.retrieval.training_sets import open_tuples
 
     if store.state(replace(_nothing_of(asset), images=asset.images)).status == "complete":
         return False

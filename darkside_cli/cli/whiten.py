@@ -190,7 +190,7 @@ def whiten(
     """
     from darkside_cli.datasets.tuple_sets import check_training_data, published_name
     from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.mining.tuple_sources import open_tuples
+    from darkside_cli.retrieval.training_sets import open_tuples
 
     _check(data, model, descriptors, method, shrink)
     absences = Absences()
@@ -325,7 +325,7 @@ def _obtain(session: Session, data: str, model: str | None, *, with_images: bool
     """Offer to get what is known by name and not here; paths are not looked at."""
     from darkside_cli.cli.extract import obtain_descriptor
     from darkside_cli.cli.tuple_assets import obtain_tuples
-    from darkside_cli.retrieval.needs import need_of
+    from darkside_cli.retrieval.training_sets import need_of
 
     if model is not None:
         obtain_descriptor(session, model, whitening=False, download=download)

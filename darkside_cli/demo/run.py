@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.config.load import Resolved, resolve
 from darkside_cli.config.paths import DataRoot
@@ -37,7 +38,7 @@ from darkside_cli.demo.search import search
 from darkside_cli.events import Emit, Event, Notice, ignore
 from darkside_cli.inference.device import pick_device
 from darkside_cli.methods.methods import METHODS
-from darkside_cli.methods.night import file_digest, load_night
+from darkside_cli.methods.night import load_night
 from darkside_cli.methods.train import prepare_gan
 from darkside_cli.methods.translate import load_generator
 from darkside_cli.methods.translate_files import FileOptions, translate_files
@@ -149,7 +150,7 @@ class _Seed:
     def translate_samples(self, generator: Path) -> None:
         """Translate pictures of places that the generator has not seen, for the page."""
         target = self.folder / "translated"
-        tag = tag_of([file_digest(generator / GENERATOR), self.city.config.fingerprint])
+        tag = tag_of([sha256_of(generator / GENERATOR), self.city.config.fingerprint])
         jobs = [
             TranslationJob(path, target / path.name) for path in sample_pictures(self.root, DAY)[:_SAMPLES]
         ]
@@ -181,7 +182,7 @@ class _Seed:
         """Train, whiten and evaluate one descriptor; mAP in percent by time of day of the queries."""
         run, night = self.folder / arm, arm == "with"
         resolved = self._finetune_settings("tuned", {"init": str(base), **self._augmentation(arm, generator)})
-        beginnings = [file_digest(base), file_digest(generator / GENERATOR) if night else None]
+        beginnings = [sha256_of(base), sha256_of(generator / GENERATOR) if night else None]
         tag = tag_of([resolved.as_dict(), beginnings, self.city.config.fingerprint])
         if self.record.done(arm, tag) and (run / DESCRIPTOR_FILE).is_file():
             return {time: float(value) for time, value in self.record.value(arm).items()}
@@ -217,7 +218,7 @@ class _Seed:
     def search(self) -> list[dict[str, Any]]:
         """Some searches with both descriptors, for the page."""
         files = {arm: self.folder / arm / DESCRIPTOR_FILE for arm in ARMS}
-        tag = tag_of([{arm: file_digest(path) for arm, path in files.items()}, self.city.config.fingerprint])
+        tag = tag_of([{arm: sha256_of(path) for arm, path in files.items()}, self.city.config.fingerprint])
         if not self.record.done("search", tag):
             config = self._finetune_settings("tuned", {}).value
             with self.record.stage("search", tag) as entry:

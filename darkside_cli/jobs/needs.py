@@ -14,7 +14,7 @@ from darkside_cli.units import human_size
 if TYPE_CHECKING:
     from darkside_cli.assets.entries import Asset
     from darkside_cli.assets.store import AssetStore, Got
-    from darkside_cli.retrieval.needs import TupleNeed
+    from darkside_cli.retrieval.training_sets import TupleNeed
 
 
 def open_assets(request: Request, **changes: Any) -> AssetStore:
@@ -150,7 +150,7 @@ def _nothing_of(asset: Asset) -> Asset:
 def _lacks_images(request: Request, store: AssetStore, need: TupleNeed, asset: Asset) -> bool:
     """Whether the set of images of ``asset`` is not complete, and lacks more than half of those that are needed."""
     from darkside_cli.datasets.tuple_sets import asset_of, database_file
-    from darkside_cli.retrieval.mining.tuple_sources import open_tuples
+    from darkside_cli.retrieval.training_sets import open_tuples
 
     if store.state(replace(_nothing_of(asset), images=asset.images)).status == "complete":
         return False

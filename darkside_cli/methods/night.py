@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from threading import Lock
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
@@ -18,8 +18,6 @@ from darkside_cli.kernels.fast import prepare_for_inference
 from darkside_cli.methods.translate import check_direction
 from darkside_cli.networks.locate import locate
 from darkside_cli.networks.weights import build_network
-
-_BLOCK = 1 << 20
 
 
 class GeneratorNight:
@@ -85,15 +83,6 @@ def load_night(model: str | Path, root: DataRoot, *, device: torch.device | str 
     check_direction(checkpoint, "night", name=name)
     mean, std = (tuple(checkpoint.metadata.get(key) or (0.5, 0.5, 0.5)) for key in ("mean", "std"))
     return GeneratorNight(
-        build_network(checkpoint), fingerprint=file_digest(checkpoint.path), device=device,
+        build_network(checkpoint), fingerprint=sha256_of(checkpoint.path), device=device,
         mean=mean, std=std, name=name,
     )  # fmt: skip
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

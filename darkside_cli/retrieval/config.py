@@ -23,7 +23,7 @@ from darkside_cli.config.limits import (
 )
 from darkside_cli.config.schema import option
 from darkside_cli.retrieval.describe.scales import check_scales
-from darkside_cli.retrieval.mining.mining_config import MiningConfig
+from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.training.trainer_config import TrainerConfig
 
 LossName = Literal["contrastive", "triplet", "softmax"]

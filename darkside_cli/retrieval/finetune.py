@@ -30,7 +30,7 @@ from darkside_cli.retrieval.finetune_stages import (
     FinetuneRun,
     remove_own_whitening,
 )
-from darkside_cli.retrieval.mining.tuple_data import ImageRows, TupleData, validation_tuples
+from darkside_cli.retrieval.mining.tuple_data import ImageDescriber, TupleData, validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import TupleImages
 from darkside_cli.retrieval.night import NightMaker
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch, clahe_settings
@@ -110,7 +110,7 @@ def prepare_finetune(
     )
     workers = sets.workers
     together = None if device.type == "cpu" else 32
-    rows = ImageRows(images, task.describe, workers=workers, together=together, emit=emit)
+    rows = ImageDescriber(images, task.describe, workers=workers, together=together, emit=emit)
     data = TupleData(
         rows,
         mining_of(config.mining, sets.training, emit=emit),
@@ -124,7 +124,7 @@ def prepare_finetune(
     )
     task.mining = data
     if sets.validation is not None and config.trainer.validate_every:
-        held_out = ImageRows(
+        held_out = ImageDescriber(
             images.of(sets.validation), task.describe, workers=workers, together=together, emit=emit
         )
 

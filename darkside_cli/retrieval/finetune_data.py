@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,19 +17,17 @@ from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.threads import default_threads
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
-from darkside_cli.retrieval.mining.mining_config import MiningConfig
-from darkside_cli.retrieval.mining.tuple_sources import open_tuples
-from darkside_cli.retrieval.needs import validates, whitening_spec
+from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight, NightCache
 from darkside_cli.retrieval.search.evaluate import Benchmark, open_benchmark, require_images
+from darkside_cli.retrieval.training_sets import open_tuples, validates, whitening_spec
 
 #: Share of the places that is kept back for validation where nobody says, and from how many places on.
 VALIDATION_SHARE, FEWEST_PLACES = 0.1, 12
 #: Places to validate on need not be as many as a tuple shows: with fewer, its tuples have fewer negatives.
 _FEWEST_KEPT = 3
 _MOST_THREADS = 16
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -211,12 +208,3 @@ def night_of(
     cache = NightCache(folder, int(options.cache_gb * 1e9), emit=emit)
     kept = [KeptNight(maker, cache) if maker.costly else maker for maker in generators]
     return kept[0] if len(kept) == 1 else MixedNight(kept)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.tuple_sets import published_name
@@ -31,7 +32,7 @@ from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import parse_scales
-from darkside_cli.retrieval.finetune_data import FinetuneSets, file_digest
+from darkside_cli.retrieval.finetune_data import FinetuneSets
 from darkside_cli.retrieval.mining.tuple_data import TupleData
 from darkside_cli.retrieval.search.benchmark import score
 from darkside_cli.retrieval.search.doubts import doubts_of_pictures
@@ -100,7 +101,7 @@ class FinetuneRun:
                 "there is nothing to learn a whitening from", hint="name it with whitening.database"
             )
         made_for = {
-            "descriptor": file_digest(self.descriptor),
+            "descriptor": sha256_of(self.descriptor),
             "tuples": tuples.describe()["fingerprint"],
             "settings": {key: str(value) for key, value in asdict(options).items()},
         }
@@ -126,8 +127,8 @@ class FinetuneRun:
         whitening = self.run / WHITENING_FILE
         whiten = self.config.whitening.kind != "none"
         made_for = {
-            "descriptor": file_digest(self.descriptor),
-            "whitening": file_digest(whitening) if whiten and whitening.is_file() else None,
+            "descriptor": sha256_of(self.descriptor),
+            "whitening": sha256_of(whitening) if whiten and whitening.is_file() else None,
             "settings": {"image_size_px": options.image_size_px, "scales": options.scales},
         }
         known = _json(path)

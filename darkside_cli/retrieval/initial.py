@@ -20,7 +20,7 @@ from darkside_cli.networks.pretrained import load_features
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.state_file import require_finite
 from darkside_cli.retrieval.config import FinetuneConfig
-from darkside_cli.retrieval.needs import imagenet_asset
+from darkside_cli.retrieval.training_sets import imagenet_asset
 from darkside_cli.training.randomness import random_state_kept
 
 

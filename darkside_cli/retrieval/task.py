@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,12 +48,11 @@ Validator = Callable[[], float]
 """Gives the mean loss of the validation tuples; the network is in eval mode."""
 
 
-class MiningState:
+class MiningState(Protocol):
     """What belongs to a checkpoint beside the network: the tuples of the epoch that is under way."""
 
     def state(self) -> dict[str, Any]:
         """Give it, as tensors and numbers."""
-        return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
@@ -91,7 +90,7 @@ class DescriptorTask(Task[TupleBatch]):
         )
         self.optimizers = {NETWORK: adam}
         self.schedulers = {NETWORK: exponential_decay(adam, gamma=config.schedule.gamma)}
-        self.mining = MiningState()
+        self.mining: MiningState | None = None
         self._validator: Validator | None = None
         self._facts = dict(facts or {})
 
@@ -115,25 +114,25 @@ class DescriptorTask(Task[TupleBatch]):
             for norm in self._norms:
                 norm.eval()
         if self.config.loss.kind == "softmax":
-            yield self._together(batch)
+            yield self._whole_batch(batch)
             return
         for number, images in enumerate(batch.tuples, start=1):
-            rows = self.rows(images)
-            loss = self.loss(rows)
-            distances = (rows[1:].detach() - rows[:1].detach()).norm(dim=1)
+            descriptors = self.descriptors(images)
+            loss = self.loss(descriptors)
+            distances = (descriptors[1:].detach() - descriptors[:1].detach()).norm(dim=1)
             logs = {LOSS: loss, "positive_distance": distances[0]}
             if len(distances) > 1:
                 logs["negative_distance"] = distances[1:].mean()
             yield Update(loss, (NETWORK,) if number == len(batch.tuples) else (), logs)
 
-    def _together(self, batch: TupleBatch) -> Update:
+    def _whole_batch(self, batch: TupleBatch) -> Update:
         """One update for all tuples: each image is a negative of all anchors of other places."""
         width = len(batch.tuples[0])
         # Column by column: anchors, positives, first negatives ...
         images = [images[column] for column in range(width) for images in batch.tuples]
         places = torch.tensor(batch.places, device=self.device).T.flatten()
-        rows, count = self.rows(images), len(batch.tuples)
-        anchors, others = rows[:count], rows[count:]
+        descriptors, count = self.descriptors(images), len(batch.tuples)
+        anchors, others = descriptors[:count], descriptors[count:]
         losses = batch_softmax_loss(
             anchors, others, places[:count], places[count:], self.config.loss.temperature
         )
@@ -141,18 +140,18 @@ class DescriptorTask(Task[TupleBatch]):
         logs = {LOSS: losses.mean(), "positive_distance": distances.mean()}
         return Update(losses.sum(), (NETWORK,), logs)
 
-    def rows(self, images: Sequence[Tensor]) -> Tensor:
+    def descriptors(self, images: Sequence[Tensor]) -> Tensor:
         """Descriptors (N, D) of images (3, H, W) of any sizes; those of one size go through the network together."""
         groups: dict[torch.Size, list[int]] = {}
         for number, image in enumerate(images):
             groups.setdefault(image.shape, []).append(number)
-        rows = [self.network(torch.stack([images[n] for n in numbers])) for numbers in groups.values()]
+        parts = [self.network(torch.stack([images[n] for n in numbers])) for numbers in groups.values()]
         order = torch.tensor([number for numbers in groups.values() for number in numbers])
-        return torch.cat(rows)[order.argsort().to(rows[0].device)]
+        return torch.cat(parts)[order.argsort().to(parts[0].device)]
 
-    def loss(self, rows: Tensor) -> Tensor:
+    def loss(self, descriptors: Tensor) -> Tensor:
         """Loss of one tuple, a scalar, of descriptors (2 + K, D): the anchor's, the positive's, the negatives'."""
-        return self.losses(rows[:1], rows[1:2], rows[None, 2:]).sum()
+        return self.losses(descriptors[:1], descriptors[1:2], descriptors[None, 2:]).sum()
 
     def losses(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Losses (T,) of tuples: ``anchors`` and ``positives`` (T, D), ``negatives`` (T, K, D)."""
@@ -168,10 +167,10 @@ class DescriptorTask(Task[TupleBatch]):
         self.network.eval()
         try:
             with torch.no_grad(), autocast(self.precision, self.device):
-                rows: Tensor = self.network(images.to(self.device, non_blocking=True))
+                descriptors: Tensor = self.network(images.to(self.device, non_blocking=True))
         finally:
             self.network.train(was_training)
-        return rows.float()
+        return descriptors.float()
 
     def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:  # noqa: ARG002 - there are no pictures
         """Ask ``validator``, if there is one."""
@@ -183,11 +182,12 @@ class DescriptorTask(Task[TupleBatch]):
 
     def extra_state(self) -> dict[str, Any]:
         """What was mined for the epoch under way."""
-        return {"mining": self.mining.state()}
+        return {"mining": {} if self.mining is None else self.mining.state()}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take back what was mined."""
-        self.mining.load_state(state["mining"])
+        if self.mining is not None:
+            self.mining.load_state(state["mining"])
 
     def metadata(self, name: str) -> dict[str, Any]:  # noqa: ARG002 - there is one network
         """What images have to go through, and how it was trained."""

@@ -15,6 +15,7 @@ from asset_world import CIDS, FIRST, GND, IMAGES, JPG, NAMES, open_store, regist
 from faulty_server import Fault, FaultyServer
 
 from darkside_cli.assets.entries import shard_path
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import Event, Notice, TransferFinished
 
@@ -330,3 +331,8 @@ def test_killed_while_unpacking_a_rerun_completes(full: FaultyServer, tmp_path: 
     assert fetched(full).count("/p1.tgz") == before == 1
     assert not half.exists()
     assert len(tree(tmp_path / JPG)) == 3_008
+
+
+def test_digest_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a").startswith("ba7816bf")

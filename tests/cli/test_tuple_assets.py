@@ -10,7 +10,7 @@ import pytest
 from darkside_cli.cli.session import Session
 from darkside_cli.cli.tuple_assets import obtain_tuples
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.retrieval.needs import TupleNeed
+from darkside_cli.retrieval.training_sets import TupleNeed
 
 SFM, WHITEN = "retrieval-sfm-120k", "retrieval-sfm-120k-whiten"
 FOLDER = Path("data/train/retrieval-SfM-120k")

@@ -11,10 +11,11 @@ import torch
 from small_descriptor import write_small_descriptor
 from torch import Tensor, nn
 
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.methods.night import GeneratorNight, file_digest, load_night
+from darkside_cli.methods.night import GeneratorNight, load_night
 from darkside_cli.networks.weights import build_network
 
 
@@ -72,7 +73,7 @@ def test_sides_that_it_cannot_take(shape: tuple[int, int]) -> None:
 def test_a_published_file(generator_file: Path, tmp_path: Path) -> None:
     """Sides are rounded up by the network itself, as in published trainings."""
     night = load_night(generator_file, DataRoot(tmp_path, "test"))
-    assert night.fingerprint == file_digest(generator_file)
+    assert night.fingerprint == sha256_of(generator_file)
     assert night.costly
     made = night(DAY, "any")
     assert made.shape == (12, 16, 3)

@@ -28,7 +28,7 @@ from darkside_cli.jobs.catalog import ASSETS, open_store
 from darkside_cli.nightfall import asset, marker
 from darkside_cli.nightfall.config import VERSION, NightfallConfig
 from darkside_cli.nightfall.layout import FOLDERS, pictures
-from darkside_cli.retrieval.mining.tuple_sources import open_tuples
+from darkside_cli.retrieval.training_sets import open_tuples
 
 LEAST = NightfallConfig(
     image_px=24, samples=1, gan_places=1, gan_day=1, gan_night=1, train_places=1, train_day=2, val_places=1, val_day=2,

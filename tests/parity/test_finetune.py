@@ -34,7 +34,8 @@ from darkside_cli.retrieval.config import (
 )
 from darkside_cli.retrieval.finetune import FinetuneRun, prepare_finetune
 from darkside_cli.retrieval.mining.draws import TorchDraws
-from darkside_cli.retrieval.mining.tuple_data import ImageRows, validation_tuples
+from darkside_cli.retrieval.mining.tuple_data import validation_tuples
+from darkside_cli.retrieval.mining.tuple_images import ImageDescriber
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch
 from darkside_cli.scenario.wrappers import ClaheAfter, RatioPassThrough, parse_wrappers
 from darkside_cli.training.task import Update
@@ -117,7 +118,7 @@ class Recorded:
 def record(task: DescriptorTask) -> Recorded:
     """Note down what ``task`` does from now on."""
     seen = Recorded()
-    original, rows = task.train_step, task.rows
+    original, rows = task.train_step, task.descriptors
 
     def watched(batch: TupleBatch) -> Iterator[Update]:
         seen.batches.append(batch)
@@ -145,7 +146,7 @@ def record(task: DescriptorTask) -> Recorded:
         return result
 
     task.train_step = watched  # type: ignore[method-assign]
-    task.rows = watched_rows  # type: ignore[method-assign, assignment]
+    task.descriptors = watched_rows  # type: ignore[method-assign, assignment]
     return seen
 
 
@@ -179,8 +180,8 @@ def epoch(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Epoch:
     result = ready.train()
     assert result.complete
     assert ready.sets.validation is not None
-    held_out = ImageRows(
-        ready.data.rows.images.of(ready.sets.validation), ready.task.describe, workers=2, together=1
+    held_out = ImageDescriber(
+        ready.data.describer.images.of(ready.sets.validation), ready.task.describe, workers=2, together=1
     )
     draws = TorchDraws(torch.Generator().manual_seed(case.values["validation"]["torch_seed"]))
     shuffled = replace(config.validation_mining, shuffle=True)

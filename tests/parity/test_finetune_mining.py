@@ -24,7 +24,9 @@ from darkside_cli.interop.transforms import parse_transforms
 from darkside_cli.losses.contrastive import contrastive_loss, contrastive_loss_of_targets
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.networks.weights import build_network
-from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, MiningConfig, Role, TorchDraws, mine
+from darkside_cli.retrieval.mining.config import MiningConfig
+from darkside_cli.retrieval.mining.draws import TorchDraws
+from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine
 from darkside_cli.scenario.wrappers import RatioPassThrough, Wrapper, parse_wrappers
 
 LABELS = {"anchor": "anc", "positive": "pos", "negative": "neg"}

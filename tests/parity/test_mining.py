@@ -14,7 +14,9 @@ from torch import Tensor
 
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, MiningConfig, Role, TorchDraws, mine
+from darkside_cli.retrieval.mining.config import MiningConfig
+from darkside_cli.retrieval.mining.draws import TorchDraws
+from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_gradients_of_a_batch_are_summed_up() -> None:
 def test_rows_come_in_the_order_of_the_images_whatever_their_sizes() -> None:
     colours = [RED, GREEN, BLUE, ORANGE, GREEN, RED]
     images = [torch.tensor(c)[:, None, None].expand(3, 2 + n % 2, 3) for n, c in enumerate(colours)]
-    rows = make().rows(images)
+    rows = make().descriptors(images)
     expected = torch.tensor(colours)
     torch.testing.assert_close(rows, expected, atol=2e-6, rtol=0)
     assert make().describe(torch.stack(images[::2])).requires_grad is False

@@ -24,16 +24,15 @@ from darkside_cli.retrieval.config import (
     WhiteningOptions,
 )
 from darkside_cli.retrieval.finetune_data import (
-    file_digest,
     is_published,
     mining_of,
     night_of,
     open_sets,
     training_sets,
 )
-from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, ReadyNights
 from darkside_cli.retrieval.night_cache import KeptNight
+from darkside_cli.retrieval.training_sets import open_tuples
 
 SFM = DATA / "files" / "sfm"
 
@@ -254,8 +253,3 @@ def test_published_specs() -> None:
     assert is_published("some/where.pkl")
     assert not is_published("places")
     assert not is_published("places.csv")
-
-
-def test_digest_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert file_digest(tmp_path / "a").startswith("ba7816bf")

@@ -19,7 +19,7 @@ from darkside_cli.retrieval.initial import (
     initial_network,
     torchvision_file,
 )
-from darkside_cli.retrieval.needs import imagenet_asset
+from darkside_cli.retrieval.training_sets import imagenet_asset
 from darkside_cli.training.trainer_config import TrainerConfig
 
 

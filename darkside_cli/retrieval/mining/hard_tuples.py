@@ -22,25 +22,10 @@ from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.metrics.ranking import Scores
 from darkside_cli.retrieval.describe.finite import finite_rows
-from darkside_cli.retrieval.mining.anchors import DiverseAnchors, diverse_anchors
-from darkside_cli.retrieval.mining.draws import Draws, TorchDraws
-from darkside_cli.retrieval.mining.mining_config import MiningConfig
-from darkside_cli.retrieval.mining.negatives import HardNegatives, hard_negatives, negative_distances
-
-__all__ = [
-    "Describe",
-    "DiverseAnchors",
-    "Draws",
-    "HardNegatives",
-    "MinedTuples",
-    "MiningConfig",
-    "Role",
-    "TorchDraws",
-    "diverse_anchors",
-    "hard_negatives",
-    "mine",
-    "negative_distances",
-]
+from darkside_cli.retrieval.mining.anchors import diverse_anchors
+from darkside_cli.retrieval.mining.config import MiningConfig
+from darkside_cli.retrieval.mining.draws import Draws
+from darkside_cli.retrieval.mining.negatives import hard_negatives, negative_distances
 
 Role = Literal["anchor", "positive", "negative"]
 """What images are described for: anchors may be turned to night before."""

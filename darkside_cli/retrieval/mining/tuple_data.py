@@ -9,13 +9,10 @@ Of several processes the first one mines and shares what it has chosen; all of t
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,20 +20,15 @@ import torch
 from torch import Tensor
 
 from darkside_cli.datasets.unpaired_order import count_batches, share_of
-from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.events import Emit, ImageReady, ItemFailed, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import Draws, TorchDraws
-from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, MiningConfig, Role, mine
-from darkside_cli.retrieval.mining.tuple_images import TupleImages
-from darkside_cli.retrieval.task import MiningState, TupleBatch
+from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine
+from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, ahead
+from darkside_cli.retrieval.task import TupleBatch
 from darkside_cli.training.distributed import Ranks
-
-DescribeBatch = Callable[[Tensor], Tensor]
-"""Descriptors (B, D) of images (B, 3, H, W) of one size."""
-
-#: A CPU is busy with one image of this many pixels; smaller ones are described together, up to as many as here.
-_CPU_PIXELS, _MOST_TOGETHER = 256 * 256, 32
 
 
 @dataclass(frozen=True)
@@ -47,86 +39,8 @@ class EpochTuples:
     images: IntArray
 
 
-class ImageRows:
-    """Describes images of ``images`` with ``describe``, decoding them in threads.
-
-    The same images in the same order are batched alike, so that they give the same bits.
-    """
-
-    def __init__(
-        self, images: TupleImages, describe: DescribeBatch, *, workers: int, together: int | None = None,
-        emit: Emit = ignore,
-    ) -> None:  # fmt: skip
-        self.images, self._describe, self._workers, self._together = images, describe, workers, together
-        self._emit = emit
-        self._told: set[int] = set()
-        self._readable: set[int] = set()
-
-    def __call__(self, numbers: IntArray, role: Role, *, label: str = "") -> Tensor:
-        """Descriptors (n, D) on the CPU; broken images are told of once and rows of NaN."""
-        started = time.perf_counter()
-        if label:
-            self._emit(RunStarted(label, len(numbers)))
-        found: dict[int, Tensor] = {}
-        waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="darkside-tuples") as pool:
-            for place, x in enumerate(
-                ahead(pool, self._load, [(int(n), role) for n in numbers], 2 * self._workers)
-            ):
-                if x is None:
-                    continue
-                group = waiting.setdefault(x.shape, [])
-                group.append((place, x))
-                if len(group) >= self._limit(x):
-                    self._flush(waiting.pop(x.shape), found)
-                elif sum(map(len, waiting.values())) > 4 * _MOST_TOGETHER:
-                    self._flush(waiting.pop(next(iter(waiting))), found)
-                if label:
-                    path = self.images.tuples.paths[int(numbers[place])]
-                    self._emit(ImageReady(path, Path(), (x.shape[2], x.shape[1]), 0.0))
-            for group in waiting.values():
-                self._flush(group, found)
-        dim = len(next(iter(found.values()))) if found else 1
-        rows = torch.full((len(numbers), dim), torch.nan)
-        for place, row in found.items():
-            rows[place] = row
-        if label:
-            done, seconds = len(found), time.perf_counter() - started
-            self._emit(RunFinished(label, done, len(numbers) - done, 0, seconds))
-        return rows
-
-    def unreadable(self, numbers: IntArray) -> set[int]:
-        """Which of the images cannot be read as day; they are told of. What was read before is not looked at again."""
-        jobs: list[tuple[int, Role]] = [(int(n), "positive") for n in numbers if int(n) not in self._readable]
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="darkside-tuples") as pool:
-            loaded = ahead(pool, self._load, jobs, 2 * self._workers)
-            return {number for (number, _), x in zip(jobs, loaded, strict=True) if x is None}
-
-    def _limit(self, x: Tensor) -> int:
-        if self._together is not None:
-            return self._together
-        return max(1, min(_MOST_TOGETHER, _CPU_PIXELS // (x.shape[1] * x.shape[2])))
-
-    def _flush(self, group: Sequence[tuple[int, Tensor]], found: dict[int, Tensor]) -> None:
-        rows = self._describe(torch.stack([x for _, x in group])).cpu()
-        found.update(zip((place for place, _ in group), rows, strict=True))
-
-    def _load(self, number: int, role: Role) -> Tensor | None:
-        try:
-            x = self.images.load(number, role)
-            if not self.images.becomes_night(number, role):
-                self._readable.add(number)
-            return x
-        except ImageError as error:
-            if number not in self._told:
-                self._told.add(number)
-                path = self.images.tuples.paths[number]
-                self._emit(ItemFailed(path, error.message.removeprefix(f"{path}: ")))
-            return None
-
-
-class TupleData(MiningState):
-    """An :class:`darkside_cli.training.task.EpochData` of tuples mined from ``rows.images``.
+class TupleData:
+    """An :class:`darkside_cli.training.task.EpochData` of tuples mined from ``describer.images``.
 
     ``batch_size`` is that of each process. An epoch has as many tuples as ``mining`` asks for; where images turn out
     to be damaged, other tuples stand in for theirs. ``prefetch`` tuples are read ahead by ``workers`` threads.
@@ -135,7 +49,7 @@ class TupleData(MiningState):
 
     def __init__(
         self,
-        rows: ImageRows,
+        describer: ImageDescriber,
         mining: MiningConfig,
         *,
         seed: int,
@@ -146,8 +60,8 @@ class TupleData(MiningState):
         device: torch.device | None = None,
         emit: Emit = ignore,
     ) -> None:
-        self.rows, self.mining, self.seed = rows, mining, seed
-        self.tuples = rows.images.tuples.require_pairs()
+        self.describer, self.mining, self.seed = describer, mining, seed
+        self.tuples = describer.images.tuples.require_pairs()
         self._batch_size, self._ranks = batch_size, ranks or Ranks()
         self.workers, self._prefetch, self._device, self._emit = workers, prefetch, device, emit
         self.mined: EpochTuples | None = None
@@ -164,7 +78,7 @@ class TupleData(MiningState):
         """Batches ``start`` … of ``epoch`` (counted from 0), this process's part; mines first if need be."""
         mined = self.mined
         if mined is None or mined.epoch != epoch:
-            mined = self.mined = self._mine_together(epoch)
+            mined = self.mined = self._mine_on_all(epoch)
         shares = [
             share_of(batch, self.size, self._batch_size, self._ranks.rank, self._ranks.size)
             for batch in range(start, self.batches(epoch))
@@ -174,7 +88,7 @@ class TupleData(MiningState):
         roles: list[Role] = ["anchor", "positive", *["negative"] * (width - 2)]  # type: ignore[list-item]
         jobs = [(number, roles[place % width]) for place, number in enumerate(numbers)]
         with ThreadPoolExecutor(self.workers, thread_name_prefix="darkside-tuples") as pool:
-            images = ahead(pool, self.rows.images.load, jobs, self._prefetch * width)
+            images = ahead(pool, self.describer.images.load, jobs, self._prefetch * width)
             with closing(images):
                 for share in shares:
                     places = self.tuples.clusters[mined.images[list(share)]]
@@ -198,11 +112,11 @@ class TupleData(MiningState):
                 raise ValueError("its tuples are of other images")
             self.mined = EpochTuples(int(state["epoch"]), images)
 
-    def _mine_together(self, epoch: int) -> EpochTuples:
+    def _mine_on_all(self, epoch: int) -> EpochTuples:
         """Mine in the first process, with the others describing their share of the images that it asks for."""
         ranks = self._ranks
         if ranks.size == 1:
-            return self._mine(epoch, self.rows)
+            return self._mine(epoch, self.describer)
         if ranks.is_first:
             mined = self._mine(epoch, self._described_by_all)
             ranks.share(("done", mined))
@@ -212,14 +126,14 @@ class TupleData(MiningState):
             if kind == "done":
                 result: EpochTuples = work
                 return result
-            self._share_of_rows(*work)
+            self._own_share(*work)
 
     def _described_by_all(self, numbers: IntArray, role: Role, *, label: str = "") -> Tensor:
         self._ranks.share(("describe", (numbers, role)))
-        return self._share_of_rows(numbers, role, label)
+        return self._own_share(numbers, role, label)
 
-    def _share_of_rows(self, numbers: IntArray, role: Role, label: str = "") -> Tensor:
-        own = self.rows(numbers[self._ranks.rank :: self._ranks.size], role, label=label)
+    def _own_share(self, numbers: IntArray, role: Role, label: str = "") -> Tensor:
+        own = self.describer(numbers[self._ranks.rank :: self._ranks.size], role, label=label)
         parts: list[Tensor] = self._ranks.gather(own)
         dim = max(part.shape[1] for part in parts)
         rows = torch.full((len(numbers), dim), torch.nan)
@@ -242,7 +156,7 @@ class TupleData(MiningState):
         order = draws.tuple_order(len(images))
         # What was described can be read, and what could not be described is in no tuple.
         unknown = mined.positives if "anchor" in looked_at else images[:, :2]
-        broken = self.rows.unreadable(np.unique(unknown))
+        broken = self.describer.unreadable(np.unique(unknown))
         order = order[[broken.isdisjoint(images[number, :2].tolist()) for number in order]]
         if not len(order):
             raise UsageError("no mined tuple has images that can be read", hint="check the images")
@@ -261,19 +175,19 @@ class TupleData(MiningState):
 
 
 def validation_tuples(
-    rows: ImageRows, mining: MiningConfig, *, draws: Draws | None = None, device: torch.device | None = None,
+    describer: ImageDescriber, mining: MiningConfig, *, draws: Draws | None = None, device: torch.device | None = None,
     emit: Emit = ignore,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Descriptors of all tuples of a validation set: anchors and positives (T, D), negatives (T, K, D).
 
     Every image is described once for each role; negatives are mined with the same descriptors.
     """
-    tuples = rows.images.tuples
+    tuples = describer.images.tuples
     table: dict[bool, Tensor] = {}
 
     def described(numbers: IntArray, role: Role) -> Tensor:
         night = role == "anchor"
-        new = rows(numbers, role, label=f"validation: {len(numbers)} {'anchors' if night else 'images'}")
+        new = describer(numbers, role, label=f"validation: {len(numbers)} {'anchors' if night else 'images'}")
         if night not in table:
             table[night] = torch.full((len(tuples), new.shape[1]), torch.nan)
         table[night][torch.from_numpy(numbers)] = new
@@ -284,8 +198,8 @@ def validation_tuples(
         device=device, emit=emit,
     )  # fmt: skip
 
-    def rows_of(numbers: IntArray, role: Role) -> Tensor:
-        """Rows of images, described now if mining had no use for them."""
+    def descriptors_of(numbers: IntArray, role: Role) -> Tensor:
+        """Descriptors of images, described now if mining had no use for them."""
         wanted = torch.from_numpy(np.unique(numbers))
         known = table.get(role == "anchor")
         missing = wanted if known is None else wanted[known[wanted].isnan().any(dim=1)]
@@ -293,24 +207,7 @@ def validation_tuples(
             described(missing.numpy(), role)
         return table[role == "anchor"][torch.from_numpy(numbers)]
 
-    anchors, positives = rows_of(mined.anchors, "anchor"), rows_of(mined.positives, "positive")
+    anchors, positives = descriptors_of(mined.anchors, "anchor"), descriptors_of(mined.positives, "positive")
     negatives = table[False][torch.from_numpy(mined.negatives)]
     whole = torch.cat([anchors, positives], dim=1).isfinite().all(dim=1)
     return anchors[whole], positives[whole], negatives[whole]
-
-
-def ahead(
-    pool: ThreadPoolExecutor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], count: int
-) -> Generator[Any, None, None]:
-    """Results of ``work(*job)`` in the order of ``jobs``, at most ``count`` of them under way or waiting."""
-    pending: deque[Future[Any]] = deque()
-    try:
-        for job in jobs:
-            pending.append(pool.submit(work, *job))
-            if len(pending) > count:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()

@@ -1,25 +1,41 @@
-"""Images of tuples as the network gets them: read, shrunk, perhaps turned to night, equalised, normalised."""
+"""Images of tuples as the network gets them (read, shrunk, perhaps turned to night, equalised, normalised), and their
+descriptors by the network as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from darkside_cli.datasets.selection import chosen_by_name
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ImageError
+from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.images.images import read_photo
 from darkside_cli.images.transforms import Normalize, ToTensor, crop_and_shrink
+from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role
 from darkside_cli.retrieval.night import FloatImage, NightMaker, Pixels, as_float, plain_name
 
+DescribeBatch = Callable[[Tensor], Tensor]
+"""Descriptors (B, D) of images (B, 3, H, W) of one size."""
+
 _HALF = np.float32(0.5)
+#: A CPU is busy with one image of this many pixels; smaller ones are described together, up to as many as here.
+_CPU_PIXELS, _MOST_TOGETHER = 256 * 256, 32
 
 
 class TupleImages:
@@ -56,11 +72,9 @@ class TupleImages:
 
     def of(self, tuples: TupleSet) -> TupleImages:
         """The same for images of another set, with a cache of its own."""
-        return TupleImages(
-            tuples, size_px=self._size_px, upright=self._upright, night=self._night, share=self._share,
-            clahe=self._clahe, mean=self._normalise.mean, std=self._normalise.std, cache_bytes=self._cache_bytes,
-            smallest_px=self._smallest_px,
-        )  # fmt: skip
+        other = copy.copy(self)
+        other.tuples, other._kept, other._free, other._lock = tuples, {}, self._cache_bytes, Lock()
+        return other
 
     def __len__(self) -> int:
         return len(self.tuples)
@@ -93,8 +107,8 @@ class TupleImages:
         path = self.tuples.paths[number]
         try:
             pixels = self._read(number)
-            picture = self._night(pixels, self.tuples.names[number]) if night and self._night else None
-            x = self.network_input(as_float(pixels) if picture is None else picture)
+            night_image = self._night(pixels, self.tuples.names[number]) if night and self._night else None
+            x = self.network_input(as_float(pixels) if night_image is None else night_image)
             if min(x.shape[1:]) < self._smallest_px:
                 raise ImageError(f"{x.shape[2]}x{x.shape[1]} pixels are too few for the network")
         except ImageError as error:
@@ -106,12 +120,107 @@ class TupleImages:
         box = None if self.tuples.boxes is None else self.tuples.boxes[number]
         return np.asarray(crop_and_shrink(Image.fromarray(photo.pixels), self._size_px, box))
 
-    def network_input(self, picture: FloatImage) -> Tensor:
-        """Equalise and normalise a picture (H, W, 3) in [0, 1]; gives (3, H, W).
+    def network_input(self, image: FloatImage) -> Tensor:
+        """Equalise and normalise an image (H, W, 3) in [0, 1]; gives (3, H, W).
 
-        The picture goes through the generators' range [-1, 1] first, whether it comes from one or not: published
+        The image goes through the generators' range [-1, 1] first, whether it comes from one or not: published
         trainings did so, and CLAHE's 8 bits can tell.
         """
-        unit = ((picture - _HALF) / _HALF) * _HALF + _HALF
+        unit = ((image - _HALF) / _HALF) * _HALF + _HALF
         equalised = unit if self._clahe is None else apply_clahe(np.ascontiguousarray(unit), self._clahe)
         return self._normalise.one(ToTensor().one(equalised))
+
+
+class ImageDescriber:
+    """Describes images of ``images`` with ``describe``, decoding them in threads.
+
+    The same images in the same order are batched alike, so that they give the same bits.
+    """
+
+    def __init__(
+        self, images: TupleImages, describe: DescribeBatch, *, workers: int, together: int | None = None,
+        emit: Emit = ignore,
+    ) -> None:  # fmt: skip
+        self.images, self._describe, self._workers, self._together = images, describe, workers, together
+        self._emit = emit
+        self._told: set[int] = set()
+        self._readable: set[int] = set()
+
+    def __call__(self, numbers: IntArray, role: Role, *, label: str = "") -> Tensor:
+        """Descriptors (n, D) on the CPU; broken images are told of once and rows of NaN."""
+        started = time.perf_counter()
+        if label:
+            self._emit(RunStarted(label, len(numbers)))
+        found: dict[int, Tensor] = {}
+        waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="darkside-tuples") as pool:
+            for place, x in enumerate(
+                ahead(pool, self._load, [(int(n), role) for n in numbers], 2 * self._workers)
+            ):
+                if x is None:
+                    continue
+                group = waiting.setdefault(x.shape, [])
+                group.append((place, x))
+                if len(group) >= self._limit(x):
+                    self._flush(waiting.pop(x.shape), found)
+                elif sum(map(len, waiting.values())) > 4 * _MOST_TOGETHER:
+                    self._flush(waiting.pop(next(iter(waiting))), found)
+                if label:
+                    path = self.images.tuples.paths[int(numbers[place])]
+                    self._emit(ImageReady(path, Path(), (x.shape[2], x.shape[1]), 0.0))
+            for group in waiting.values():
+                self._flush(group, found)
+        dim = len(next(iter(found.values()))) if found else 1
+        rows = torch.full((len(numbers), dim), torch.nan)
+        for place, row in found.items():
+            rows[place] = row
+        if label:
+            done, seconds = len(found), time.perf_counter() - started
+            self._emit(RunFinished(label, done, len(numbers) - done, 0, seconds))
+        return rows
+
+    def unreadable(self, numbers: IntArray) -> set[int]:
+        """Which of the images cannot be read as day; they are told of. What was read before is not looked at again."""
+        jobs: list[tuple[int, Role]] = [(int(n), "positive") for n in numbers if int(n) not in self._readable]
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="darkside-tuples") as pool:
+            loaded = ahead(pool, self._load, jobs, 2 * self._workers)
+            return {number for (number, _), x in zip(jobs, loaded, strict=True) if x is None}
+
+    def _limit(self, x: Tensor) -> int:
+        if self._together is not None:
+            return self._together
+        return max(1, min(_MOST_TOGETHER, _CPU_PIXELS // (x.shape[1] * x.shape[2])))
+
+    def _flush(self, group: Sequence[tuple[int, Tensor]], found: dict[int, Tensor]) -> None:
+        rows = self._describe(torch.stack([x for _, x in group])).cpu()
+        found.update(zip((place for place, _ in group), rows, strict=True))
+
+    def _load(self, number: int, role: Role) -> Tensor | None:
+        try:
+            x = self.images.load(number, role)
+            if not self.images.becomes_night(number, role):
+                self._readable.add(number)
+            return x
+        except ImageError as error:
+            if number not in self._told:
+                self._told.add(number)
+                path = self.images.tuples.paths[number]
+                self._emit(ItemFailed(path, error.message.removeprefix(f"{path}: ")))
+            return None
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], count: int
+) -> Generator[Any, None, None]:
+    """Results of ``work(*job)`` in the order of ``jobs``, at most ``count`` of them under way or waiting."""
+    pending: deque[Future[Any]] = deque()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(work, *job))
+            if len(pending) > count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

@@ -22,7 +22,6 @@ from torch import Tensor
 from darkside_cli.errors import UsageError
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.metrics.ranking import RankCounter, Scores, TopK
-from darkside_cli.retrieval.mining.device_ranking import DeviceRankCounter, DeviceTopK
 from darkside_cli.retrieval.mining.tiles import (
     Descriptors,
     TileScorer,
@@ -30,6 +29,7 @@ from darkside_cli.retrieval.mining.tiles import (
     check_descriptors,
     default_rows,
 )
+from darkside_cli.retrieval.search.device_ranking import DeviceRankCounter, DeviceTopK
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.events import Event, Notice
 from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.retrieval.mining.hard_tuples import MiningConfig, Role, TorchDraws, mine
+from darkside_cli.retrieval.mining.config import MiningConfig
+from darkside_cli.retrieval.mining.draws import TorchDraws
+from darkside_cli.retrieval.mining.hard_tuples import Role, mine
 
 CONFIG = MiningConfig(anchors=6, anchor_pool=15, negatives=3, negative_pool=30)
 

@@ -17,10 +17,11 @@ from torch import Tensor
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
+from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
-from darkside_cli.retrieval.mining.hard_tuples import MiningConfig, Role, mine
-from darkside_cli.retrieval.mining.tuple_data import ImageRows, TupleData, ahead, validation_tuples
-from darkside_cli.retrieval.mining.tuple_images import TupleImages
+from darkside_cli.retrieval.mining.hard_tuples import Role, mine
+from darkside_cli.retrieval.mining.tuple_data import TupleData, validation_tuples
+from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, TupleImages, ahead
 from darkside_cli.retrieval.task import TupleBatch
 from darkside_cli.training.distributed import Ranks
 
@@ -53,7 +54,7 @@ def make(
     **options: Any,
 ) -> TupleData:
     emit = events.append if events is not None else (lambda event: None)
-    rows = ImageRows(images_of(tuples), work, workers=2, emit=emit)
+    rows = ImageDescriber(images_of(tuples), work, workers=2, emit=emit)
     settings: dict[str, Any] = {"seed": 3, "batch_size": 4, "workers": 2, **options}
     return TupleData(rows, settings.pop("mining", MINING), emit=emit, **settings)
 
@@ -194,14 +195,14 @@ def test_rows_do_not_depend_on_the_threads(tuples: TupleSet) -> None:
     expected = torch.cat([describe(images_of(tuples).load(n, "negative")[None]) for n in order.tolist()])
     for workers in (1, 4):
         for together in (1, 2, None):
-            rows = ImageRows(images_of(tuples), describe, workers=workers, together=together)
+            rows = ImageDescriber(images_of(tuples), describe, workers=workers, together=together)
             torch.testing.assert_close(rows(order, "negative"), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_broken_images_are_rows_of_nan(tuples: TupleSet) -> None:
     tuples.paths[1].write_bytes(b"no picture")
     events: list[Event] = []
-    rows = ImageRows(images_of(tuples), describe, workers=2, emit=events.append)
+    rows = ImageDescriber(images_of(tuples), describe, workers=2, emit=events.append)
     found = rows(np.array([0, 1, 2]), "negative")
     assert found.isnan().any(dim=1).tolist() == [False, True, False]
     assert rows(np.array([1]), "negative").isnan().all()
@@ -211,7 +212,7 @@ def test_broken_images_are_rows_of_nan(tuples: TupleSet) -> None:
 
 def test_validation_tuples_by_hand(tuples: TupleSet) -> None:
     """Every pair has its tuple; negatives are the most similar images of other places, one a place."""
-    rows = ImageRows(images_of(tuples), describe, workers=2)
+    rows = ImageDescriber(images_of(tuples), describe, workers=2)
     plain = MiningConfig(anchors=None, anchor_choice="random", negatives=2, negative_pool=None, shuffle=False)
     anchors, positives, negatives = validation_tuples(rows, plain)
     table = rows(np.arange(24), "negative")
@@ -227,7 +228,7 @@ def test_validation_tuples_by_hand(tuples: TupleSet) -> None:
 
 
 def test_validation_without_negatives(tuples: TupleSet) -> None:
-    rows = ImageRows(images_of(tuples), describe, workers=2)
+    rows = ImageDescriber(images_of(tuples), describe, workers=2)
     plain = MiningConfig(anchors=None, anchor_choice="random", negatives=0, negative_pool=None, shuffle=False)
     anchors, positives, negatives = validation_tuples(rows, plain)
     assert (len(anchors), len(positives), negatives.shape) == (24, 24, (24, 0, 3))

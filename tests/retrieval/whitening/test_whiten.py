@@ -1,8 +1,7 @@
-"""Descriptors of sets of tuples, computed and found in files; sets by name; whitenings learned of them."""
+"""Descriptors of sets of tuples, computed and found in files; whitenings learned of them."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +10,18 @@ import numpy as np
 import pytest
 from stub_describer import StubDescriber, expected_row
 
-from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.tuple_folders import tuples_of_folder
 from darkside_cli.datasets.tuples import TupleSet
-from darkside_cli.errors import DarksideError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
-from darkside_cli.retrieval.mining.tuple_rows import describe_tuples, tuple_rows_of_file
-from darkside_cli.retrieval.mining.tuple_sources import open_tuples
 from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening
 from darkside_cli.retrieval.whitening.whiten import (
     WhiteningSource,
+    describe_tuples,
+    find_tuples,
     in_words,
     learn,
     source_from_file,
@@ -74,51 +72,20 @@ def stored(path: Path, names: list[str]) -> Path:
 def test_found_by_name(places: Path, tmp_path: Path) -> None:
     tuples = tuples_of_folder(places)
     exact = open_descriptors(stored(tmp_path / "x.npz", [*reversed(tuples.names), "other.png"]))
-    assert tuple_rows_of_file(tuples, exact)[:, 0].tolist() == [4, 3, 2, 1, 0]
+    assert find_tuples(tuples, exact)[:, 0].tolist() == [4, 3, 2, 1, 0]
     # Short names: "3" is one image's in both, "1" and "2" are two images'.
     told: list[Event] = []
     some = [tuples.names[2], tuples.names[3], "elsewhere/3.jpg"]
-    rows = tuple_rows_of_file(tuples, open_descriptors(stored(tmp_path / "y.npz", some)), emit=told.append)
+    rows = find_tuples(tuples, open_descriptors(stored(tmp_path / "y.npz", some)), emit=told.append)
     np.testing.assert_array_equal(rows[:, 0], [np.nan, np.nan, 0, 1, 2])
     (notice,) = told
     assert isinstance(notice, Notice)
     assert notice.message.endswith("has no descriptor of a/1.png, a/2.png: 6 of 8 pairs are left")
     with pytest.raises(UsageError, match="images are called 'zzz' in it"):
-        tuple_rows_of_file(tuples, open_descriptors(stored(tmp_path / "z.npz", ["zzz"])))
+        find_tuples(tuples, open_descriptors(stored(tmp_path / "z.npz", ["zzz"])))
     np.save(tmp_path / "plain.npy", np.ones((5, 3), dtype=np.float32))
     with pytest.raises(UsageError, match="has no names"):
-        tuple_rows_of_file(tuples, open_descriptors(tmp_path / "plain.npy"))
-
-
-def published(root: Path, name: str) -> Path:
-    content = {"cids": ["a" * 32, "b" * 32], "cluster": [0, 0], "qidxs": [0], "pidxs": [1]}
-    path = root / "data" / "train" / "retrieval-SfM-120k" / f"{name}.pkl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pickle.dumps(content if name.endswith("whiten") else {"train": content, "val": content}))
-    return path
-
-
-def test_sets_by_what_they_are_called(places: Path, tmp_path: Path) -> None:
-    root = DataRoot(tmp_path / "root", "test")
-    assert open_tuples(places, root, positives=1).pairs == 5
-    (tmp_path / "x.csv").write_text("query,positive\na,b\n")
-    assert open_tuples(tmp_path / "x.csv", root, images=places).paths[0] == places / "a"
-    with pytest.raises(MissingAssetError, match="not on this machine") as missing:
-        open_tuples("retrieval-SfM-120k-whiten", root)
-    assert missing.value.hint == "darkside download retrieval-sfm-120k-whiten"
-    path = published(root.path, "retrieval-SfM-120k-whiten")
-    tuples = open_tuples("retrieval-sfm-120k-whiten", root)
-    assert tuples.paths[0] == path.parent / "ims" / "aa" / "aa" / "aa" / ("a" * 32)
-    assert open_tuples(path, root, images=tmp_path).paths[0] == tmp_path / "aa" / "aa" / "aa" / ("a" * 32)
-    published(root.path, "retrieval-SfM-120k")
-    assert open_tuples("retrieval-sfm-120k", root, split="val").name == "retrieval-SfM-120k/val"
-    with pytest.raises(UnknownNameError, match="did you mean val"):
-        open_tuples("retrieval-sfm-120k", root, split="vall")
-    with pytest.raises(UnknownNameError, match="did you mean retrieval-sfm-120k"):
-        open_tuples("retrieval-sfm-12k", root)
-    for spec in ("none.csv", "none.pkl"):
-        with pytest.raises(MissingAssetError):
-            open_tuples(tmp_path / spec, root)
+        find_tuples(tuples, open_descriptors(tmp_path / "plain.npy"))
 
 
 def test_whitening_of_a_model(places: Path, tmp_path: Path) -> None:
