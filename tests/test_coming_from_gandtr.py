@@ -1,4 +1,4 @@
-"""The table of ``docs/coming-from-gandtr.md``: its commands and its tests exist."""
+"""The table of ``docs/pages/coming-from-gandtr.md``: its commands and its tests exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darkside_cli.assets.catalog import DATA
 from darkside_cli.networks.catalog import MODELS
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docs" / "coming-from-gandtr.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "pages" / "coming-from-gandtr.md").read_text(encoding="utf-8")
 TABLE = TEXT[TEXT.index("line by line") :]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]

@@ -21,7 +21,6 @@ from faulty_server import Fault, FaultyServer
 from tests_support import RunCli, RunHere
 
 from darkside_cli.assets.ledger import Ledger
-from darkside_cli.cli.asset_table import markdown
 from darkside_cli.jobs.catalog import ASSETS
 
 ROOT = Path(__file__).parents[2]
@@ -189,13 +188,6 @@ def test_the_list_is_the_registry(run: RunCli, home: Path) -> None:
     assert "Kaggle" in full[0]["by_hand"]
     assert full[0]["archives"][0]["names"] == ["oxbuild_images-v1.tgz", "oxbuild_images.tgz"]
     assert full[1]["citation"].startswith("Radenović")
-
-
-def test_readme_shows_the_registry() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = re.search(r"<!-- assets -->\n(.*?)<!-- /assets -->", readme, flags=re.DOTALL)
-    assert table is not None
-    assert table.group(1) == markdown(ASSETS), "python -m darkside_cli.cli.asset_table makes the table"
 
 
 def test_what_the_user_has_is_imported(run: RunCli, tmp_path: Path, home: Path) -> None:

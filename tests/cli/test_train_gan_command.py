@@ -72,7 +72,7 @@ def weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def without_times(run: Path) -> dict[str, Any]:
-    """All of a run that is not time: what ``docs/runs.md`` promises to be the same after any number of kills."""
+    """All of a run that is not time: what ``docs/pages/runs.md`` promises to be the same after any number of kills."""
     found: dict[str, Any] = {}
     for path in sorted(each for each in run.rglob("*") if each.is_file()):
         if path.name.startswith(".darkside-"):

@@ -1,7 +1,9 @@
-"""README's commands: the marked ones are run as they stand, every other one is checked against the help."""
+"""README and the documentation: marked commands are run as they stand, all others are checked against the help."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,15 +13,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import RunCli
 
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.weights import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((DOCS / "pages").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- tested: (\w+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
-BLOCKS = [(mark, language, text) for mark, language, text in BLOCK.findall(README)]
+BLOCKS = [block for path in WRITTEN for block in BLOCK.findall(path.read_text(encoding="utf-8"))]
+#: Options of other programs: torchrun, and those of tests/benchmarks.
+OTHERS = {
+    "--nproc-per-node",
+    "--rounds",
+    "--double",
+    "--size",
+    "--ngf",
+    "--blocks",
+    "--together",
+    "--threads",
+}
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
 def marked(name: str) -> str:
@@ -94,7 +109,9 @@ def test_the_command_the_user_gave(
     assert done.stdout.splitlines() == ["night/a.jpg", "night/b c.jpg"]
 
 
+@pytest.mark.parametrize("path", ["README.md", "docs/pages/python.md"])
 def test_the_python_example(
+    path: str,
     shell: Callable[..., subprocess.CompletedProcess[str]],
     make_photo: Callable[..., Path],
     scratch: Path,
@@ -105,7 +122,8 @@ def test_the_python_example(
     weights.mkdir(parents=True)
     shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
     make_photo(scratch / "street.jpg")
-    (scratch / "example.py").write_text(marked("python"))
+    blocks = BLOCK.findall((ROOT / path).read_text(encoding="utf-8"))
+    (scratch / "example.py").write_text(next(text for mark, _, text in blocks if mark == "python"))
     done = shell("python example.py", scratch)
     assert done.returncode == 0, done.stderr
     assert (scratch / "street-night.png").is_file()
@@ -156,15 +174,51 @@ def darkside_lines() -> list[str]:
     return sorted({line.strip() for line in lines if not line.startswith("darkside &&")})
 
 
-def test_every_command_and_option_exists(run_cli: RunCli) -> None:
+@pytest.fixture(scope="module")
+def generated() -> dict[str, str]:
+    """The pages that are made from the program, made now in a process of its own: help depends on the terminal."""
+    code = "import json, generate; print(json.dumps(generate.pages()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=DOCS,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_pages_that_are_made_from_the_program_are_up_to_date(generated: dict[str, str]) -> None:
+    assert set(generated) == {"commands.md", "assets.md"}
+    for name, text in generated.items():
+        assert (DOCS / "pages" / name).read_text(encoding="utf-8") == text, "python docs/generate.py"
+
+
+def test_every_command_and_option_exists(generated: dict[str, str]) -> None:
+    helps = dict(
+        re.findall(r"## darkside ([\w-]+)\n\n```text\n(.*?)```", generated["commands.md"], re.DOTALL)
+    )
     lines = darkside_lines()
-    assert len(lines) >= 8
-    helps: dict[str, str] = {}
+    assert len(lines) >= 30
     for line in lines:
         words = line.split()
-        if words[1] not in helps:
-            done = run_cli(words[1], "--help")
-            assert done.returncode == 0, line
-            helps[words[1]] = done.stdout.decode()
         for option in re.findall(r"(?<=\s)--?[a-zA-Z0-9][\w-]*", line):
             assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", helps[words[1]]), (line, option)
+
+
+def test_options_in_the_text_exist(generated: dict[str, str]) -> None:
+    known = set(re.findall(r"(?<![\w-])--[\w-]+", generated["commands.md"])) | OTHERS
+    for path in WRITTEN:
+        text = BLOCK.sub("", path.read_text(encoding="utf-8"))
+        for option in re.findall(r"(?<=[ `])--[a-z][\w-]*", text):
+            assert option in known, (path.name, option)
+
+
+def test_readme_is_read_in_two_minutes() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in LINK.findall(path.read_text(encoding="utf-8")):
+        assert (path.parent / target).is_file(), target

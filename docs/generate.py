@@ -1,0 +1,52 @@
+"""Writes the pages that are made from the program: all commands with their help, and all models and data sets.
+
+``python docs/generate.py`` writes them anew; ``tests/test_docs.py`` holds them to the program.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+PAGES = Path(__file__).parent / "pages"
+WIDTH = 100
+
+
+def commands_page() -> str:
+    """The help of darkside and of each command, as a terminal of ``WIDTH`` columns shows it."""
+    os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1")
+    import typer
+
+    from darkside_cli.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    parts = ["# Commands\n\nThis is what `darkside --help` and `darkside COMMAND --help` say.\n"]
+    for name, command in ((None, group), *group.commands.items()):
+        title = f"darkside {name or ''}".strip()
+        text = command.make_context(title, [], resilient_parsing=True).get_help()
+        parts.append(f"## {title}\n\n```text\n{text.strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def assets_page() -> str:
+    """The table of all that ``darkside download`` can get."""
+    from darkside_cli.cli.asset_table import markdown
+    from darkside_cli.jobs.catalog import ASSETS
+
+    return (
+        "# Models and data sets by name\n\n"
+        "`darkside download NAME` gets them, and `darkside download GROUP` a group of them. "
+        "`darkside download --list` also says what is on this machine.\n\n"
+        f"{markdown(ASSETS)}"
+    )
+
+
+def pages() -> dict[str, str]:
+    """All pages that are made, by the name of their file."""
+    return {"commands.md": commands_page(), "assets.md": assets_page()}
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (PAGES / name).write_text(text, encoding="utf-8")
