@@ -42,6 +42,7 @@ class Screen:
         self._settings = {"quiet": quiet, "verbose": verbose}
         self._title = title
         self._shown = ""
+        self._trains = False
         self._renderer: Any = None
         self._stack = ExitStack()
 
@@ -60,7 +61,10 @@ class Screen:
             self._show("transfers")
         elif isinstance(event, _TRAINING):
             self._show("training")
-        elif self._renderer is None or isinstance(event, RunStarted) or self._leaves_transfers(event):
+            self._trains = not isinstance(event, TrainingFinished)
+        elif self._renderer is None or (isinstance(event, RunStarted) and not self._trains):
+            self._show("items")  # a training shows the jobs inside of it itself
+        elif self._leaves_transfers(event):
             self._show("items")
         self._renderer.emit(event)
 

@@ -63,22 +63,28 @@ def download(step: DownloadStep, settings: Settings) -> Outcome:
 
 def train_gan(step: TrainGanStep, settings: Settings) -> Outcome:
     """Train a generator; a run that is there already goes on."""
-    from darkside_cli.cli.train_gan import train_gan as command
+    from darkside_cli.cli import training
+    from darkside_cli.cli.train_gan import next_command
+    from darkside_cli.jobs import train_gan as job
 
-    run = under(settings.root, step.run) if step.run is not None else None
-    code, answer = captured(
-        settings,
-        command,
+    session = settings.session
+    request = job.TrainGanRequest(
         model=step.method,
-        output=run,
-        set_=overrides(step, settings.root),
+        output=under(settings.root, step.run) if step.run is not None else None,
+        overrides=tuple(overrides(step, settings.root)),
         device=settings.device,
         workers=settings.workers,
         precision=None if settings.precision == "auto" else settings.precision,
         download=settings.download,
+        data_dir=session.data_dir,
+        offline=session.offline,
     )
-    print_paths(settings, answer.get("outputs", {}).values())
-    return Outcome(code=code, outputs=answer)
+    training.prepare(session, job, request)
+    with session.screen(title=request.name) as screen:
+        result = job.run(request, emit=screen.emit)
+    print_paths(settings, result.outputs.values())
+    code = training.finish(session, result, next_command=next_command(result))
+    return Outcome(code=code, outputs=result.document())
 
 
 def finetune(step: FinetuneStep, settings: Settings) -> Outcome:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, one_line, say
+from darkside_cli.cli.offer import with_offer
 from darkside_cli.cli.session import Session
-from darkside_cli.cli.training_progress import TrainingRenderer
-from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, Event, ignore
+from darkside_cli.events import Emit
+from darkside_cli.jobs.fields import LAYOUTS, Training
+from darkside_cli.jobs.training import Trained, check_run, recorded, reported
+from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.training.distributed import Ranks
-    from darkside_cli.training.trainer import TrainingResult
 
-LAYOUTS = ("darkside", "gandtr")
-CONFIG_FILE, ORIGINS_FILE = "config.toml", "origins.json"
+__all__ = ["check_run"]
 
 Output = Annotated[
     Path | None,
@@ -144,12 +143,6 @@ def show_config(session: Session, resolved: Resolved[Any], *, json: bool) -> int
     return EXIT_DONE
 
 
-def check_run(run: Path) -> None:
-    """Raise UsageError if ``run`` cannot be the folder of a run."""
-    if run.exists() and not run.is_dir():
-        raise UsageError(f"{run} is not a folder", hint="name the folder of the run with --output")
-
-
 def start_processes(count: int) -> int:
     """Run this very command in ``count`` processes that share the work; returns the exit code."""
     from darkside_cli.training.launch import launch
@@ -176,66 +169,49 @@ def _without_nproc(arguments: list[str]) -> list[str]:
     return left
 
 
+def prepare(session: Session, job: ModuleType, request: Training) -> None:
+    """Judge the request, say what begins, and see that all it needs is here; a person may be asked to download it."""
+    job.check(request)
+    session.announce(f"{request.name}: getting ready to train in {os.fsdecode(request.folder)}")
+
+    def get(wanted: Training) -> None:
+        with session.screen() as screen:
+            job.prepare(wanted, emit=screen.emit)
+
+    if Ranks.from_environment().is_first:
+        with_offer(request, get)
+
+
+def show(session: Session, result: Trained, *, json: bool) -> None:
+    """Print what a training left."""
+    if json:
+        session.output.json(result.document())
+    else:
+        for path in result.paths:
+            session.output.path(path)
+
+
+def finish(session: Session, result: Trained, *, next_command: str) -> int:
+    """Tell people what can be done with the result, and return the exit code."""
+    if result.complete and result.is_first:
+        say_what_is_next(session, result.run, next_command)
+    return EXIT_DONE if result.complete else EXIT_INTERRUPTED
+
+
 @contextmanager
 def sinks(
     session: Session, run: Path, resolved: Resolved[Any], ranks: Ranks, *, title: str
 ) -> Iterator[Emit]:
-    """Open what listens to a training: the terminal, the scalars, the report; nothing in other processes.
-
-    The configuration is written into the run folder when the training begins.
-    """
-    if not ranks.is_first:
-        yield ignore
-        return
-    from darkside_cli.events import TrainingStarted
-    from darkside_cli.report.scalars import scalar_sinks
-    from darkside_cli.report.training import ReportWriter
-
-    with ExitStack() as stack:
-        shown = stack.enter_context(
-            TrainingRenderer(quiet=session.quiet, verbose=session.verbose, title=title)
-        )
-        session.output.above_bar = shown.above_bar
-        report = ReportWriter(run, shown.emit)
-        # Open from the beginning: what is said before the training begins waits there, and belongs to the report.
-        record = stack.enter_context(scalar_sinks(run))
-        begun = False
-
-        def emit(event: Event) -> None:
-            nonlocal begun
-            if isinstance(event, TrainingStarted) and not begun:
-                begun = True
-                write_config(run, resolved)
-            record(event)
-            shown.emit(event)
-            report.emit(event)
-
-        yield emit
+    """Open what listens to a training: the terminal, and the records in its folder."""
+    with session.screen(title=title) as screen, recorded(run, resolved, screen.emit, ranks=ranks) as tell:
+        yield tell
 
 
 @contextmanager
 def stage_sinks(session: Session, run: Path) -> Iterator[Emit]:
     """Open what listens to the stages that follow a training: the terminal, and the report, which is written anew."""
-    from darkside_cli.report.training import ReportWriter
-
-    with session.progress() as progress:
-        report = ReportWriter(run, progress.emit)
-
-        def emit(event: Event) -> None:
-            progress.emit(event)
-            report.emit(event)
-
-        yield emit
-
-
-def write_config(run: Path, resolved: Resolved[Any]) -> None:
-    """Write the settings of a run, and where each came from, into its folder."""
-    from darkside_cli.atomic import write_bytes_atomic
-
-    run.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(run / CONFIG_FILE, resolved.to_toml().encode())
-    origins = {key: str(origin) for key, origin in resolved.origins.items()}
-    write_bytes_atomic(run / ORIGINS_FILE, jsonlib.dumps(origins, indent=1, ensure_ascii=False).encode())
+    with session.screen() as screen:
+        yield reported(run, screen.emit)
 
 
 def lay_out(run: Path, layout: str) -> list[Path]:
@@ -261,32 +237,3 @@ def say_what_is_next(session: Session, run: Path, command: str) -> None:
 def shell_word(path: Path) -> str:
     """``path`` as a shell takes it."""
     return shlex.quote(os.fsdecode(path))
-
-
-def finish(
-    session: Session, result: TrainingResult, ranks: Ranks, *, json: bool, layout: str = "darkside"
-) -> int:
-    """Print what a training left, and return the exit code."""
-    if ranks.is_first:
-        extra = lay_out(result.run, layout) if result.complete else []
-        if json:
-            session.output.json(
-                {
-                    "run": result.run,
-                    "complete": result.complete,
-                    "epochs": result.epoch,
-                    "outputs": dict(result.outputs),
-                    **({"gandtr": extra} if extra else {}),
-                    "scores": dict(result.scores),
-                    "best_epoch": result.best_epoch,
-                    "seconds": round(result.seconds, 1),
-                }
-            )
-        else:
-            for path in (*result.outputs.values(), *extra):
-                session.output.path(path)
-        if result.complete:
-            say_what_is_next(
-                session, result.run, f"darkside translate PHOTOS --model {shell_word(result.run)}"
-            )
-    return EXIT_DONE if result.complete else EXIT_INTERRUPTED

@@ -239,3 +239,13 @@ class Training(Getting):
         """Raise UnknownNameError if the device is none."""
         super().check()
         check_device(self.device)
+
+    @property
+    def name(self) -> str:
+        """What the run is called where nobody names it."""
+        raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        raise NotImplementedError

@@ -9,7 +9,7 @@ import pytest
 from tests_support import RunHere
 
 from darkside_cli.cli.finetune import resolve_finetune
-from darkside_cli.cli.train_gan import resolve_gan
+from darkside_cli.jobs.train_gan import TrainGanRequest
 
 
 def shown(run_here: RunHere, *arguments: str) -> dict[str, dict[str, object]]:
@@ -71,12 +71,12 @@ def test_a_converted_scenario_is_the_published_training(
     done = run_here("config", "convert", f"iccv23/train/{method}.yml", "-o", file)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{file}\n"
-    converted = resolve_gan(None, config=file)
+    converted = TrainGanRequest(config=file).resolved
     assert converted.value.method == method
     assert str(converted.origins["generator.norm"]) == f"file {file}"
     if method == "cut":  # whose variant's weights are written out
         return
-    assert converted.value == resolve_gan(method).value
+    assert converted.value == TrainGanRequest(model=method).resolved.value
 
 
 def test_a_converted_fine_tuning(run_here: RunHere, tmp_path: Path) -> None:
