@@ -18,8 +18,8 @@ from darkside_cli.cli.session import COMMON, Session, command
 from darkside_cli.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.scenarios import TargetPlan, Training
-    from darkside_cli.scenario.steps import TranslatedStep
+    from darkside_cli.scenario.options import Training
+    from darkside_cli.scenario.steps import TargetPlan, TranslatedStep
 
 ACTIONS = ("show", "convert")
 _OWN = "config"
@@ -36,7 +36,7 @@ def _commands(context: typer.Context) -> dict[str, Any]:
 
 
 def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
-    from darkside_cli.scenario.published import published_scenarios
+    from darkside_cli.scenario.files import published_scenarios
 
     return [word for word in [*_commands(ctx), *published_scenarios()] if word.startswith(incomplete)]
 
@@ -193,10 +193,9 @@ def _convert(
     *,
     json: bool,
 ) -> int:
-    from darkside_cli.cli.scenarios import plan_target
+    from darkside_cli.scenario.load import load_scenario
     from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
-    from darkside_cli.scenario.plan_all import load_scenario
-    from darkside_cli.scenario.steps import require_translated
+    from darkside_cli.scenario.steps import plan_target, require_translated
 
     scenario = load_scenario(words)
     names = scenario.targets()
@@ -259,8 +258,8 @@ def to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
     """Settings of a training as ``--config`` takes them; the steps around it are comments."""
     import tomli_w
 
-    from darkside_cli.cli.scenario_commands import commands
-    from darkside_cli.cli.scenarios import flags, under
+    from darkside_cli.scenario.commands import commands
+    from darkside_cli.scenario.options import flags, under
     from darkside_cli.scenario.plan import EvaluateStep, FinetuneStep, WhitenStep
 
     nested: dict[str, Any] = {}

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkside_cli.cli.scenario_commands import whitening_file
-from darkside_cli.cli.scenarios import descriptor
 from darkside_cli.errors import MissingAssetError
+from darkside_cli.scenario.options import descriptor, whitening_file
 
 if TYPE_CHECKING:
     from darkside_cli.cli.step_settings import Settings

@@ -19,10 +19,10 @@ from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import DarksideError, UsageError
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.scenarios import TargetPlan
     from darkside_cli.cli.step_settings import Settings
-    from darkside_cli.scenario.plan_all import Scenario
+    from darkside_cli.scenario.load import Scenario
     from darkside_cli.scenario.resolve import Order
+    from darkside_cli.scenario.steps import TargetPlan
 
 ORDERS = ("mended", "original")
 LIST, VALIDATE = "list", "validate"
@@ -31,7 +31,7 @@ TARGETS = ("download", "train", "output", "finetune", "finetune_r101", "all", "e
 
 
 def _complete(incomplete: str) -> list[str]:
-    from darkside_cli.scenario.published import published_scenarios
+    from darkside_cli.scenario.files import published_scenarios
 
     words = [LIST, VALIDATE, *TARGETS, *published_scenarios()]
     return [word for word in words if word.startswith(incomplete)]
@@ -118,12 +118,12 @@ def run(
     wanted: Order = "original" if order == "original" else "mended"
     if mode == LIST:
         return _list(session, files, wanted, json=json)
-    from darkside_cli.scenario.plan_all import load_scenario
+    from darkside_cli.scenario.load import load_scenario
 
     scenario = load_scenario(files)
     if mode == VALIDATE:
         return _validate(session, scenario, target, wanted, json=json)
-    from darkside_cli.cli.scenarios import plan_target
+    from darkside_cli.scenario.steps import plan_target
 
     plan = plan_target(scenario, target or "", session.root.path, order=wanted)
     if mode == "print-steps":
@@ -176,8 +176,8 @@ def _is_scenario(word: str) -> bool:
 
 
 def _list(session: Session, files: list[str], order: Order, *, json: bool) -> int:
-    from darkside_cli.scenario.plan_all import load_scenario
-    from darkside_cli.scenario.published import published_scenarios
+    from darkside_cli.scenario.files import published_scenarios
+    from darkside_cli.scenario.load import load_scenario
     from darkside_cli.scenario.resolve import TargetResolver
 
     if not files:
@@ -202,7 +202,7 @@ def _list(session: Session, files: list[str], order: Order, *, json: bool) -> in
 
 def _validate(session: Session, scenario: Scenario, target: str | None, order: Order, *, json: bool) -> int:
     """Check all targets, or one; the exit code is 2 if something cannot be run."""
-    from darkside_cli.cli.scenarios import plan_target
+    from darkside_cli.scenario.steps import plan_target
 
     rows: list[tuple[str, str, str]] = []
     answer: list[dict[str, Any]] = []
@@ -237,7 +237,7 @@ def _validate(session: Session, scenario: Scenario, target: str | None, order: O
 
 
 def _print(session: Session, plan: TargetPlan, *, json: bool) -> int:
-    from darkside_cli.cli.scenario_commands import as_json, commands, describe
+    from darkside_cli.scenario.commands import as_json, commands, describe
     from darkside_cli.scenario.plan import jsonable
 
     root = session.root.path
@@ -278,8 +278,8 @@ def _tell(session: Session, plan: TargetPlan, *, lenient: bool) -> None:
 
 
 def _carry_out(scenario: Scenario, plan: TargetPlan, settings: Settings, order: Order) -> int:
-    from darkside_cli.cli.scenario_commands import describe
     from darkside_cli.cli.step_executors import execute
+    from darkside_cli.scenario.commands import describe
     from darkside_cli.scenario.plan import PrintScoresStep, jsonable
     from darkside_cli.scenario.resolve import TargetResolver
     from darkside_cli.scenario.steps import translate_step

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_SOME_FAILED, say
 from darkside_cli.cli.evaluation_needs import needs_of, require
-from darkside_cli.cli.scenario_commands import whitening_data, whitening_file
-from darkside_cli.cli.scenario_images import named_images
-from darkside_cli.cli.scenarios import (
+from darkside_cli.cli.scenario_images import names_on_stdin
+from darkside_cli.cli.step_settings import Outcome, Settings, captured, print_paths
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
+from darkside_cli.scenario.images import named_images
+from darkside_cli.scenario.options import (
     descriptor,
     generator,
     overrides,
     under,
+    whitening_data,
+    whitening_file,
 )
-from darkside_cli.cli.step_settings import Outcome, Settings, captured, print_paths
-from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice
 from darkside_cli.scenario.plan import (
     DownloadStep,
     EvaluateStep,
@@ -209,7 +211,7 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
     from darkside_cli.methods.translate import load_generator
     from darkside_cli.methods.translate_files import FileOptions, translate_files
 
-    images = named_images(step.images, settings.root)
+    images = named_images(names_on_stdin(), step.images, settings.root)
     output = under(settings.root, step.output)
     jobs = plan_outputs(images, out_dir=output, suffix="", format=None)
     written: list[str] = []
@@ -252,7 +254,7 @@ def extract(step: ExtractStep, settings: Settings) -> Outcome:
 
     jobs = [
         ImageJob(image.path, image.relative.as_posix(), None)
-        for image in named_images(step.images, settings.root)
+        for image in named_images(names_on_stdin(), step.images, settings.root)
     ]
     model = descriptor(step.model, settings.root)
     own = step.whitening == step.model and isinstance(step.whitening, str)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darkside_cli.errors import ImageError, UsageError
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice, ignore
 from darkside_cli.images.boxes import Box
+from darkside_cli.images.formats import is_image_name
 from darkside_cli.images.identify import identify, open_regular_file, reason_of
 
 IntArray = NDArray[np.int64]
@@ -208,3 +211,55 @@ def spread_pairs(groups: Iterable[Sequence[int]], positives: int) -> tuple[IntAr
                 queries.append(image)
                 found.append(group[(at + -(-step * size // (steps + 1))) % size])
     return np.array(queries, dtype=np.int64), np.array(found, dtype=np.int64)
+
+
+def chosen_by_name(name: str, ratio: float) -> bool:
+    """Whether the image ``name`` is among the share ``ratio`` of all images.
+
+    What counts is the file name without folders and suffix: the last four hexadecimal digits of its MD5,
+    divided by 65536, must be below ``ratio``. The same image is chosen every time, and whoever is chosen at a
+    ratio is chosen at every higher one.
+    """
+    digest = hashlib.md5(PurePosixPath(name).stem.encode(), usedforsecurity=False).hexdigest()
+    return int(digest[-4:], 16) / 65536 < ratio
+
+
+def tuples_of_folder(root: str | Path, *, positives: int = POSITIVES, name: str | None = None) -> TupleSet:
+    """Images of ``root/<place>/…``: whatever lies in or below a place's folder shows the place.
+
+    Every image is a query with up to ``positives`` others of its place. Places of one image have no pairs, but are
+    negatives for others. Hidden files are passed over. Names are relative to ``root``, in natural order.
+
+    Raises MissingAssetError if there is no such folder, UsageError if no place has two images.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MissingAssetError(f"there is no folder {root}", hint="check the path")
+    images = [
+        image
+        for image in expand_inputs([root], recursive=True, exclude=None)
+        if len(image.relative.parts) > 1 and is_image_name(image.path.name)
+    ]
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, image in enumerate(images):
+        places[image.relative.parts[0]].append(number)
+    titles = tuple(places)
+    clusters = np.empty(len(images), dtype=np.int64)
+    for place, members in enumerate(places.values()):
+        clusters[members] = place
+    queries, found = spread_pairs(places.values(), positives)
+    tuples = TupleSet(
+        name or root.resolve().name,
+        tuple(image.relative.as_posix() for image in images),
+        tuple(image.path for image in images),
+        clusters,
+        queries,
+        found,
+        places=titles,
+    )
+    if tuples.pairs == 0:
+        raise UsageError(
+            f"no folder in {root} has two images or more ({len(images)} images of {len(titles)} places)",
+            hint=f"put the images of each place into a folder of its own: {root / '<place>'}",
+        )
+    return tuples

@@ -1,31 +1,26 @@
 """gandtr's checkpoint files: ``{"type", "frozen", "network_params": {"model", "runtime"}, "model_state"}``.
 
-Read into a :class:`GandtrNetwork`, turned into a :class:`~darkside_cli.networks.weights.Checkpoint` by
-``load.open_checkpoint``, and written again for those who want to go back.
+Read into a :class:`GandtrNetwork` and turned into a :class:`~darkside_cli.networks.weights.Checkpoint` by
+``load.open_checkpoint``; :mod:`~darkside_cli.interop.gandtr_layout` writes them for those who want to go back.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.interop.key_maps import config_from_reference
-from darkside_cli.interop.plain_values import plain_copy
-from darkside_cli.networks.weights import Checkpoint, check_fit, expected_shapes, normalise_state, shapes_of
+from darkside_cli.interop.safe_pickle import plain_copy
+from darkside_cli.networks.weights import check_fit, expected_shapes, normalise_state, shapes_of
 
 #: Metadata key under which a checkpoint keeps what gandtr wrote beside its weights.
 METADATA_KEY = "gandtr"
-_SINGLE = "SingleNetwork"
-#: What gandtr puts around a network, by whether it is a descriptor.
-_WRAPPERS = {False: "", True: "cirfaketuplebatch"}
+SINGLE = "SingleNetwork"
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def parse(content: Mapping[str, Any], path: Path) -> GandtrNetwork:
         raise CheckpointError(f"{path} is gandtr's, but holds no weights")
     runtime = params.get("runtime")
     network = GandtrNetwork(
-        type=str(content.get("type", _SINGLE)),
+        type=str(content.get("type", SINGLE)),
         frozen=bool(content.get("frozen", False)),
         model=_jsonable(model, path),
         runtime=_jsonable(runtime, path) if isinstance(runtime, Mapping) else {},
@@ -139,174 +134,3 @@ def _difference(declared: tuple[str, Any], found: tuple[str, Any]) -> str:
     one = ", ".join(f"{key}={before[key]!r}" for key in fields)
     other = ", ".join(f"{key}={after[key]!r}" for key in fields)
     return f"{one}, its weights are of {other}"
-
-
-def is_expressible(architecture: str) -> bool:
-    """Whether gandtr has networks of this ``architecture``; not all of their forms need be among them."""
-    return architecture in _MODEL_PARAMS
-
-
-def to_gandtr(checkpoint: Checkpoint, *, frozen: bool | None = None) -> dict[str, Any]:
-    """Turn a checkpoint into what gandtr loads; ``torch.save`` of it is a file of gandtr's.
-
-    What gandtr itself had written beside the weights comes back as it was. ``frozen`` says whether the network is
-    one that is not trained (None: as the checkpoint has it). Raises CheckpointError for a network that gandtr has no
-    counterpart of, or weights that do not fit.
-    """
-    order = expected_shapes(checkpoint.architecture, checkpoint.config)
-    check_fit(shapes_of(checkpoint.state), checkpoint.architecture, checkpoint.config, checkpoint.path)
-    kept = checkpoint.metadata.get(METADATA_KEY)
-    kept = kept if isinstance(kept, Mapping) else {}
-    frozen = bool(kept.get("frozen", False)) if frozen is None else frozen
-    is_descriptor = checkpoint.kind == "descriptor"
-    runtime = kept.get("runtime") or {
-        "wrappers": _WRAPPERS[is_descriptor],
-        "frozen": frozen,
-        "data": {
-            "transforms": _transforms(checkpoint),
-            "mean_std": [list(checkpoint.metadata.get(key, [0.5, 0.5, 0.5])) for key in ("mean", "std")],
-        },
-    }
-    return {
-        "type": kept.get("type", _SINGLE),
-        "frozen": frozen,
-        "network_params": {"model": _model_params(checkpoint, kept.get("model")), "runtime": runtime},
-        "model_state": OrderedDict((key, checkpoint.state[key].detach().clone()) for key in order),
-    }
-
-
-def _transforms(checkpoint: Checkpoint) -> str:
-    """What gandtr makes of photographs for this network: descriptors get CLAHE unless ``clahe`` says none."""
-    steps = ["pil2np", "totensor", "normalize"]
-    clahe = checkpoint.metadata.get("clahe", {"clip_limit": 1.0})
-    if checkpoint.kind == "descriptor" and clahe:
-        grid = f":{clahe['grid_size']}" if clahe.get("grid_size", 8) != 8 else ""
-        steps.insert(1, f"apply_clahe:{clahe['clip_limit']}{grid}")
-    return " | ".join(steps)
-
-
-def save_gandtr(path: str | Path, checkpoint: Checkpoint, *, frozen: bool | None = None) -> Path:
-    """Write a checkpoint as a file of gandtr's, whole or not at all, and return its path.
-
-    ``frozen`` as in :func:`to_gandtr`. Raises CheckpointError as it does, or if the file cannot be written.
-    """
-    return _save(Path(path), to_gandtr(checkpoint, frozen=frozen))
-
-
-def save_gandtr_set(path: str | Path, names: Sequence[str]) -> Path:
-    """Write gandtr's description of a set of networks, the files of which are beside it; its path.
-
-    gandtr's ``Checkpoints`` reads ``net_best.pth`` of a folder and then ``<name>_best.pth`` of each of ``names``.
-    Raises CheckpointError if the file cannot be written.
-    """
-    order = sorted(names)
-    content = {
-        "type": "NetworkSet",
-        "frozen": False,
-        "network_order": order,
-        "network_hierarchy": {name: [] for name in order},
-        "_network_names": order,
-    }
-    return _save(Path(path), content)
-
-
-def _save(path: Path, content: Mapping[str, Any]) -> Path:
-    try:
-        with temporary_beside(path, sync=True) as temporary:
-            torch.save(dict(content), temporary)
-    except (OSError, RuntimeError) as error:  # torch gives RuntimeError for a full disk
-        raise CheckpointError(f"cannot write {path}: {error}") from error
-    return path
-
-
-def _model_params(checkpoint: Checkpoint, kept: Any) -> dict[str, Any]:
-    """Give gandtr's ``model`` parameters: those the file came with if they still hold, else new ones."""
-    if isinstance(kept, Mapping):
-        try:
-            if _describes(kept, checkpoint):
-                return dict(kept)
-        except DarksideError:
-            pass  # kept by a newer version: made anew below
-    make = _MODEL_PARAMS.get(checkpoint.architecture)
-    if make is None:
-        raise CheckpointError(
-            f"{checkpoint.path} is a {checkpoint.architecture}, which gandtr does not have",
-            hint="write it as .safetensors or as .onnx",
-        )
-    params = make(checkpoint.config)
-    if not _describes(params, checkpoint):
-        raise CheckpointError(f"{checkpoint.path} has a form that gandtr cannot express: {checkpoint.config}")
-    return params
-
-
-def _describes(params: Mapping[str, Any], checkpoint: Checkpoint) -> bool:
-    """Whether gandtr's parameters are those of the checkpoint; mean and std are no part of them."""
-    architecture, config = config_from_reference(params)
-    own = vars(checkpoint.config)
-    same = {key: own[key] for key in ("mean", "std") if key in own}
-    return architecture == checkpoint.architecture and replace(config, **same) == checkpoint.config
-
-
-def _channels(config: Any) -> dict[str, Any]:
-    return {"input_nc": config.in_channels, "output_nc": config.out_channels}
-
-
-def _resnet_generator(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "official_resnet_generator",
-        "no_antialias": not config.antialias_down,
-        "no_antialias_up": not config.antialias_up,
-        **_channels(config),
-        "n_blocks": config.n_blocks,
-        "ngf": config.ngf,
-        "norm_layer": config.norm,
-        **_unless_default(use_dropout=(config.dropout, False), padding_type=(config.padding, "reflect")),
-    }
-
-
-def _unet_generator(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "official_p2p_unet_generator",
-        **_channels(config),
-        "num_downs": config.num_downs,
-        "ngf": config.ngf,
-        "norm_layer": config.norm,
-        **_unless_default(use_dropout=(config.dropout, False)),
-    }
-
-
-def _patch_discriminator(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "official_p2p_discriminator",
-        "no_antialias": not config.antialias,
-        "input_nc": config.in_channels,
-        "ndf": config.ndf,
-        "n_layers": config.n_layers,
-        "norm_layer": config.norm,
-    }
-
-
-def _retrieval_net(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "cirnet",
-        "local_whitening": config.local_whitening,
-        "pooling": config.pooling,
-        "pretrained": False,
-        "regional": config.regional,
-        "whitening": config.whitening,
-        "cir_architecture": config.backbone,
-    }
-
-
-def _unless_default(**values: Sequence[Any]) -> dict[str, Any]:
-    return {key: value for key, (value, default) in values.items() if value != default}
-
-
-_MODEL_PARAMS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "resnet_generator": _resnet_generator,
-    "unet_generator": _unet_generator,
-    "patch_discriminator": _patch_discriminator,
-    "hed": lambda _: {"architecture": "hed_interpolation", "pretrained": None},
-    "retrieval_net": _retrieval_net,
-    "rcf": lambda _: {"architecture": "rcf", "pretrained": None},
-}

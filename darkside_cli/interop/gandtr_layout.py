@@ -1,4 +1,4 @@
-"""What a run left, written once more where gandtr's users look for it and in the formats that its code reads.
+"""Networks written as gandtr's files: a single one, or what a run left, where gandtr's users look for it.
 
 gandtr keeps a run's networks in ``epochs``: each as ``<name>_best.pth``, and ``net_best.pth``, which is the network
 itself where there is one, and else says which there are. Its ``Checkpoints`` loads a folder by that file.
@@ -6,15 +6,22 @@ itself where there is one, and else says which there are. Its ``Checkpoints`` lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from darkside_cli.atomic import temporary_beside
-from darkside_cli.errors import CheckpointError
-from darkside_cli.interop.gandtr import is_expressible, save_gandtr, save_gandtr_set
+from darkside_cli.errors import CheckpointError, DarksideError
+from darkside_cli.interop.gandtr import METADATA_KEY, SINGLE
+from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.whitening import read_whitening, write_published_whitening
+from darkside_cli.networks.weights import Checkpoint, check_fit, expected_shapes, shapes_of
 
 #: Our outputs by the names of the reference's networks: ``epochs/<name>_best.pth``.
 NETWORKS = {
@@ -24,6 +31,8 @@ NETWORKS = {
 }
 WHITENING, PUBLISHED_WHITENING = "descriptor_whitening.safetensors", "whitening/lw-retrieval.pkl"
 _FOLDER, _SET = "epochs", "net"
+#: What gandtr puts around a network, by whether it is a descriptor.
+_WRAPPERS = {False: "", True: "cirfaketuplebatch"}
 
 
 def write_gandtr_layout(run: Path) -> list[Path]:
@@ -101,3 +110,174 @@ def _same_as(path: Path, target: Path) -> Path:
         except OSError:
             temporary.write_bytes(path.read_bytes())
     return target
+
+
+def is_expressible(architecture: str) -> bool:
+    """Whether gandtr has networks of this ``architecture``; not all of their forms need be among them."""
+    return architecture in _MODEL_PARAMS
+
+
+def to_gandtr(checkpoint: Checkpoint, *, frozen: bool | None = None) -> dict[str, Any]:
+    """Turn a checkpoint into what gandtr loads; ``torch.save`` of it is a file of gandtr's.
+
+    What gandtr itself had written beside the weights comes back as it was. ``frozen`` says whether the network is
+    one that is not trained (None: as the checkpoint has it). Raises CheckpointError for a network that gandtr has no
+    counterpart of, or weights that do not fit.
+    """
+    order = expected_shapes(checkpoint.architecture, checkpoint.config)
+    check_fit(shapes_of(checkpoint.state), checkpoint.architecture, checkpoint.config, checkpoint.path)
+    kept = checkpoint.metadata.get(METADATA_KEY)
+    kept = kept if isinstance(kept, Mapping) else {}
+    frozen = bool(kept.get("frozen", False)) if frozen is None else frozen
+    is_descriptor = checkpoint.kind == "descriptor"
+    runtime = kept.get("runtime") or {
+        "wrappers": _WRAPPERS[is_descriptor],
+        "frozen": frozen,
+        "data": {
+            "transforms": _transforms(checkpoint),
+            "mean_std": [list(checkpoint.metadata.get(key, [0.5, 0.5, 0.5])) for key in ("mean", "std")],
+        },
+    }
+    return {
+        "type": kept.get("type", SINGLE),
+        "frozen": frozen,
+        "network_params": {"model": _model_params(checkpoint, kept.get("model")), "runtime": runtime},
+        "model_state": OrderedDict((key, checkpoint.state[key].detach().clone()) for key in order),
+    }
+
+
+def _transforms(checkpoint: Checkpoint) -> str:
+    """What gandtr makes of photographs for this network: descriptors get CLAHE unless ``clahe`` says none."""
+    steps = ["pil2np", "totensor", "normalize"]
+    clahe = checkpoint.metadata.get("clahe", {"clip_limit": 1.0})
+    if checkpoint.kind == "descriptor" and clahe:
+        grid = f":{clahe['grid_size']}" if clahe.get("grid_size", 8) != 8 else ""
+        steps.insert(1, f"apply_clahe:{clahe['clip_limit']}{grid}")
+    return " | ".join(steps)
+
+
+def save_gandtr(path: str | Path, checkpoint: Checkpoint, *, frozen: bool | None = None) -> Path:
+    """Write a checkpoint as a file of gandtr's, whole or not at all, and return its path.
+
+    ``frozen`` as in :func:`to_gandtr`. Raises CheckpointError as it does, or if the file cannot be written.
+    """
+    return _save(Path(path), to_gandtr(checkpoint, frozen=frozen))
+
+
+def save_gandtr_set(path: str | Path, names: Sequence[str]) -> Path:
+    """Write gandtr's description of a set of networks, the files of which are beside it; its path.
+
+    gandtr's ``Checkpoints`` reads ``net_best.pth`` of a folder and then ``<name>_best.pth`` of each of ``names``.
+    Raises CheckpointError if the file cannot be written.
+    """
+    order = sorted(names)
+    content = {
+        "type": "NetworkSet",
+        "frozen": False,
+        "network_order": order,
+        "network_hierarchy": {name: [] for name in order},
+        "_network_names": order,
+    }
+    return _save(Path(path), content)
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> Path:
+    try:
+        with temporary_beside(path, sync=True) as temporary:
+            torch.save(dict(content), temporary)
+    except (OSError, RuntimeError) as error:  # torch gives RuntimeError for a full disk
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+    return path
+
+
+def _model_params(checkpoint: Checkpoint, kept: Any) -> dict[str, Any]:
+    """Give gandtr's ``model`` parameters: those the file came with if they still hold, else new ones."""
+    if isinstance(kept, Mapping):
+        try:
+            if _describes(kept, checkpoint):
+                return dict(kept)
+        except DarksideError:
+            pass  # kept by a newer version: made anew below
+    make = _MODEL_PARAMS.get(checkpoint.architecture)
+    if make is None:
+        raise CheckpointError(
+            f"{checkpoint.path} is a {checkpoint.architecture}, which gandtr does not have",
+            hint="write it as .safetensors or as .onnx",
+        )
+    params = make(checkpoint.config)
+    if not _describes(params, checkpoint):
+        raise CheckpointError(f"{checkpoint.path} has a form that gandtr cannot express: {checkpoint.config}")
+    return params
+
+
+def _describes(params: Mapping[str, Any], checkpoint: Checkpoint) -> bool:
+    """Whether gandtr's parameters are those of the checkpoint; mean and std are no part of them."""
+    architecture, config = config_from_reference(params)
+    own = vars(checkpoint.config)
+    same = {key: own[key] for key in ("mean", "std") if key in own}
+    return architecture == checkpoint.architecture and replace(config, **same) == checkpoint.config
+
+
+def _channels(config: Any) -> dict[str, Any]:
+    return {"input_nc": config.in_channels, "output_nc": config.out_channels}
+
+
+def _resnet_generator(config: Any) -> dict[str, Any]:
+    return {
+        "architecture": "official_resnet_generator",
+        "no_antialias": not config.antialias_down,
+        "no_antialias_up": not config.antialias_up,
+        **_channels(config),
+        "n_blocks": config.n_blocks,
+        "ngf": config.ngf,
+        "norm_layer": config.norm,
+        **_unless_default(use_dropout=(config.dropout, False), padding_type=(config.padding, "reflect")),
+    }
+
+
+def _unet_generator(config: Any) -> dict[str, Any]:
+    return {
+        "architecture": "official_p2p_unet_generator",
+        **_channels(config),
+        "num_downs": config.num_downs,
+        "ngf": config.ngf,
+        "norm_layer": config.norm,
+        **_unless_default(use_dropout=(config.dropout, False)),
+    }
+
+
+def _patch_discriminator(config: Any) -> dict[str, Any]:
+    return {
+        "architecture": "official_p2p_discriminator",
+        "no_antialias": not config.antialias,
+        "input_nc": config.in_channels,
+        "ndf": config.ndf,
+        "n_layers": config.n_layers,
+        "norm_layer": config.norm,
+    }
+
+
+def _retrieval_net(config: Any) -> dict[str, Any]:
+    return {
+        "architecture": "cirnet",
+        "local_whitening": config.local_whitening,
+        "pooling": config.pooling,
+        "pretrained": False,
+        "regional": config.regional,
+        "whitening": config.whitening,
+        "cir_architecture": config.backbone,
+    }
+
+
+def _unless_default(**values: Sequence[Any]) -> dict[str, Any]:
+    return {key: value for key, (value, default) in values.items() if value != default}
+
+
+_MODEL_PARAMS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "resnet_generator": _resnet_generator,
+    "unet_generator": _unet_generator,
+    "patch_discriminator": _patch_discriminator,
+    "hed": lambda _: {"architecture": "hed_interpolation", "pretrained": None},
+    "retrieval_net": _retrieval_net,
+    "rcf": lambda _: {"architecture": "rcf", "pretrained": None},
+}

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from darkside_cli.assets.entries import shard_path
 from darkside_cli.datasets.tuples import IntArray, TupleSet
 from darkside_cli.errors import CheckpointError, UnknownNameError
 from darkside_cli.images.boxes import Box
-from darkside_cli.interop.image_names import path_of_image_id
 from darkside_cli.interop.safe_pickle import load_pickle
 
 IMAGES = "ims"
@@ -70,7 +70,7 @@ def _tuples(content: Mapping[str, Any], title: str, path: Path, images: Path) ->
     if len(ends) and not (ends.min() >= 0 and ends.max() < len(names)):
         raise CheckpointError(f"{path}: a pair has an image that is not there", hint=_AGAIN)
     boxes = _boxes(content.get("bbxs"), len(names), path)
-    paths = tuple(Path(path_of_image_id(name, str(images))) for name in names)
+    paths = tuple(images / shard_path(name) for name in names)
     return TupleSet(title, names, paths, clusters, queries, positives, boxes)
 
 

@@ -112,9 +112,8 @@ def open_tuples(
     Raises MissingAssetError if it is not on this machine, UnknownNameError for a split that does not exist or what is
     neither a name nor a path, UsageError and CheckpointError for what cannot be learned from.
     """
-    from darkside_cli.datasets.tuple_folders import tuples_of_folder
     from darkside_cli.datasets.tuple_lists import SUFFIXES, tuples_of_list
-    from darkside_cli.datasets.tuples import POSITIVES
+    from darkside_cli.datasets.tuples import POSITIVES, tuples_of_folder
     from darkside_cli.interop.training_db import SPLITS, read_training_db
 
     positives = POSITIVES if positives is None else positives

@@ -37,8 +37,12 @@ from darkside_cli.scenario.values import (
 )
 
 
-def _augment(value: Any) -> dict[str, Any]:
-    """What is done around the generator: its normalisation becomes ImageNet's, CLAHE, and for which anchors."""
+def night_options(value: Any) -> dict[str, Any]:
+    """Options (``augment.share``, ``augment.clahe_clip`` …) of the wrappers around the generator.
+
+    They say which anchors go through it; behind it its normalisation becomes ImageNet's, and CLAHE follows. Raises
+    ValueError for other wrappers.
+    """
     options: dict[str, Any] = {}
     seen = []
     for name, arguments in wrappers_of(value):
@@ -95,7 +99,7 @@ FINETUNE = [
     must_be("network.{augment,embed}.type", "SingleNetwork"),
     to("network.augment.path", "generator", weights),
     must_be("network.augment.runtime.frozen", True),
-    into("network.augment.runtime.wrappers", _augment),
+    into("network.augment.runtime.wrappers", night_options),
     must_be("network.augment.runtime.data", "load_from_checkpoint"),
     must_be(f"{_EMBED}.path", None),
     must_be(f"{_EMBED}.model.architecture", "cirnet"),

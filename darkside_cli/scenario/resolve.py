@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from darkside_cli.errors import ConfigError
-from darkside_cli.scenario.plan_all import FUNCTION, Scenario, is_step
+from darkside_cli.scenario.load import FUNCTION, Scenario, is_step
 from darkside_cli.scenario.tree import (
     MAX_NODES,
     Items,

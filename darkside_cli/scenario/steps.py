@@ -1,16 +1,25 @@
-"""Steps of a scenario in our terms: which function becomes what, and what of it cannot be translated."""
+"""Steps of a scenario in our terms: what each function becomes, what of it cannot be translated, and its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from darkside_cli.errors import ConfigError
 from darkside_cli.scenario.finetune import translate_finetune
 from darkside_cli.scenario.gan import translate_gan
-from darkside_cli.scenario.plan import DownloadStep, PlannedStep, PrintScoresStep, TrainGanStep
-from darkside_cli.scenario.resolve import ResolvedStep
+from darkside_cli.scenario.load import Scenario
+from darkside_cli.scenario.options import configuration, under
+from darkside_cli.scenario.plan import (
+    DownloadStep,
+    FinetuneStep,
+    PlannedStep,
+    PrintScoresStep,
+    TrainGanStep,
+)
+from darkside_cli.scenario.resolve import Order, ResolvedStep, TargetResolver
 from darkside_cli.scenario.retrieval import (
     translate_evaluation,
     translate_inference,
@@ -129,3 +138,57 @@ def plan_notes(steps: list[TranslatedStep]) -> list[str]:
                     "takes that"
                 )
     return notes
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """A target's steps in the order in which they run, and what a person should know about them."""
+
+    target: str
+    steps: tuple[TranslatedStep, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> list[Finding]:
+        """Keys that cannot be translated, of all steps."""
+        return [problem for each in self.steps for problem in each.problems]
+
+
+def plan_target(scenario: Scenario, target: str, root: Path, *, order: Order = "mended") -> TargetPlan:
+    """Resolve and translate all steps of ``target``, and hold their options against our configuration.
+
+    Raises ConfigError for what is wrong with the scenario itself.
+    """
+    resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
+    steps = [translate_step(resolver.resolve(name)) for name in resolver.order]
+    checked = [replace(each, problems=(*each.problems, *check(each, root))) for each in steps]
+    notes = (*scenario.notes, *resolver.notes(), *plan_notes(checked), *_outside(checked, root))
+    return TargetPlan(target, tuple(checked), notes)
+
+
+def _outside(steps: list[TranslatedStep], root: Path) -> list[str]:
+    """What is to be known of steps that write outside the data folder, which a scenario does by a whole path only."""
+    notes = []
+    for each in steps:
+        for key in ("run", "output"):
+            path = getattr(each.step, key, None)
+            if isinstance(path, PurePosixPath) and not under(root, path).is_relative_to(root):
+                notes.append(f"{each.source.name} writes outside the data folder: {under(root, path)}")
+    return notes
+
+
+def check(step: TranslatedStep, root: Path) -> list[Finding]:
+    """What our configuration has against the options of a step."""
+    if not isinstance(step.step, (TrainGanStep, FinetuneStep)):
+        return []
+    try:
+        configuration(step.step, root)
+    except ConfigError as error:
+        # The message begins with our key; what a person can change is the scenario's.
+        key = max((key for key in step.origins if error.message.startswith(key)), key=len, default=None)
+        if key is None:
+            return [Finding(step.step.path, str(step.source.place), None, error.message)]
+        return [
+            replace(step.origins[key], reason=f"{error.message}{f' ({error.hint})' if error.hint else ''}")
+        ]
+    return []

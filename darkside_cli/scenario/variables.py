@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from darkside_cli.errors import ConfigError
-
 VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _MAX_TEXT = 1 << 16
 
@@ -96,11 +94,3 @@ def _value(name: str, lookup: Lookup, inside: tuple[str, ...]) -> Any:
     if name in inside:
         raise UndefinedError(name, f"it stands for itself: {' -> '.join((*inside, name))}")
     return substitute(lookup(name), lookup, (*inside, name))
-
-
-def resolve_expression(value: Any, reference: Mapping[str, Any]) -> Any:
-    """``value`` with its variables replaced by what ``reference`` has. Raises ConfigError."""
-    try:
-        return substitute(value, lambda name: look_up(name, reference))
-    except UndefinedError as error:
-        raise ConfigError(f"${{{error.name}}}: {error.reason}", hint=error.hint) from None

@@ -20,8 +20,8 @@ from darkside_cli.cli import step_executors
 from darkside_cli.cli.run import parse_words
 from darkside_cli.errors import UsageError
 from darkside_cli.scenario import plan as scenario_plan
+from darkside_cli.scenario.files import published_scenarios
 from darkside_cli.scenario.plan import PlannedStep
-from darkside_cli.scenario.published import published_scenarios
 
 FILES = golden.DATA / "files"
 

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.datasets.tuple_folders import tuples_of_folder
 from darkside_cli.datasets.tuple_lists import tuples_of_list
-from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.datasets.tuples import TupleSet, tuples_of_folder
 from darkside_cli.errors import MissingAssetError, UsageError
 
 MakePhoto = Callable[..., Path]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.datasets.tuples import TupleSet, split_off, spread_pairs, without_broken
+from darkside_cli.datasets.tuples import TupleSet, chosen_by_name, split_off, spread_pairs, without_broken
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 
@@ -159,3 +159,26 @@ def test_pairs_all_round_a_place(size: int, positives: int) -> None:
 def test_pairs_are_far_apart_in_the_list() -> None:
     _, found = spread_pairs([list(range(10))], 4)
     assert found[:4].tolist() == [2, 4, 6, 8]
+
+
+# Which images are chosen
+
+
+def test_chosen_by_name() -> None:
+    """MD5 of "a" is 0cc175b9c0f1b6a831c399e269772661: 0x2661 / 65536 = 0.1499."""
+    assert chosen_by_name("a", 0.15)
+    assert not chosen_by_name("a", 0.149)
+    assert chosen_by_name("some/folder.x/a.jpg", 0.15)
+
+
+def test_about_the_share() -> None:
+    chosen = sum(chosen_by_name(f"image_{i}", 0.25) for i in range(4000))
+    assert abs(chosen - 1000) < 150
+
+
+@given(st.text(min_size=1), st.floats(0, 1), st.floats(0, 1))
+def test_whoever_is_chosen_at_a_ratio_is_chosen_at_every_higher_one(name: str, a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    assert chosen_by_name(name, low) <= chosen_by_name(name, high)
+    assert chosen_by_name(name, 1.0)
+    assert not chosen_by_name(name, 0.0)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop import gandtr
+from darkside_cli.interop.gandtr_layout import save_gandtr
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.state_file import read_state_file
@@ -148,7 +149,7 @@ def test_output_of_a_loaded_generator(name: str, route: str, tmp_path: Path) -> 
         checkpoint = open_checkpoint(path)
         assert checkpoint.format == "darkside"
     if route == "and back":
-        checkpoint = open_checkpoint(gandtr.save_gandtr(tmp_path / "x.pth", checkpoint))
+        checkpoint = open_checkpoint(save_gandtr(tmp_path / "x.pth", checkpoint))
         assert checkpoint.format == "gandtr"
     with torch.no_grad():
         output = build_network(checkpoint)(golden.to_input(CASE.arrays["image"]))

@@ -10,9 +10,10 @@ import pytest
 from golden import DATA, Case, load_case
 from PIL import Image
 
+from darkside_cli.assets.entries import shard_path
 from darkside_cli.interop.ground_truth import read_ground_truth, to_published, write_published
-from darkside_cli.interop.image_names import join_image_dir, path_of_image_id
 from darkside_cli.interop.safe_pickle import load_pickle
+from darkside_cli.scenario.images import join_image_dir
 
 FILES = DATA / "files"
 
@@ -62,10 +63,10 @@ def test_whitening_database(case: Case) -> None:
 
 def test_image_ids_lead_to_image_files(case: Case) -> None:
     image_id, *paths = case.values["cid_path_example"]
-    assert {path_of_image_id(image_id, "ims")} == set(paths)
+    assert {f"ims/{shard_path(image_id)}"} == set(paths)
     ids = [cid for split in case.values["train_db"].values() for cid in split["cids"]]
     for cid in [*ids, *case.values["whiten_db"]["cids"]]:
-        with Image.open(FILES / "sfm" / path_of_image_id(cid, "ims")) as image:
+        with Image.open(FILES / "sfm" / "ims" / shard_path(cid)) as image:
             assert image.format == "PNG"
 
 

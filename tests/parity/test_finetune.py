@@ -37,7 +37,7 @@ from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.tuple_data import validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch
-from darkside_cli.scenario.wrappers import ClaheAfter, RatioPassThrough, parse_wrappers
+from darkside_cli.scenario.finetune import night_options
 from darkside_cli.training.task import Update
 from darkside_cli.training.trainer import Trainer
 
@@ -55,12 +55,7 @@ def case() -> Case:
 def config_of(case: Case, cache: Path) -> FinetuneConfig:
     """The published configuration at the case's sizes."""
     train = case.values["data_params"]["train"]
-    ratio, clahe = (
-        next(each for each in parse_wrappers(case.values["augment_wrappers"]) if isinstance(each, kind))
-        for kind in (RatioPassThrough, ClaheAfter)
-    )
-    assert isinstance(ratio, RatioPassThrough)
-    assert isinstance(clahe, ClaheAfter)
+    night = night_options(case.values["augment_wrappers"])
     plain = FinetuneConfig()
     main, pooling = case.values["optimizer_groups"]
     return FinetuneConfig(
@@ -93,9 +88,9 @@ def config_of(case: Case, cache: Path) -> FinetuneConfig:
             workers=2,
         ),
         augment=NightOptions(
-            share=ratio.ratio,
-            clahe_clip=clahe.settings.clip_limit,
-            clahe_grid=clahe.settings.grid_size,
+            share=night["augment.share"],
+            clahe_clip=night["augment.clahe_clip"],
+            clahe_grid=night["augment.clahe_grid"],
             cache=cache,
         ),
         whitening=WhiteningOptions(kind="none"),

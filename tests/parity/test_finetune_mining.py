@@ -15,8 +15,8 @@ import torch
 from golden import DATA, Case, build, load_case
 from torch import Tensor
 
-from darkside_cli.datasets.selection import chosen_by_label, chosen_by_name
-from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
+from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.images.images import read_photo
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.training_db import read_training_db
@@ -27,9 +27,8 @@ from darkside_cli.networks.weights import build_network
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine
-from darkside_cli.scenario.wrappers import RatioPassThrough, Wrapper, parse_wrappers
-
-LABELS = {"anchor": "anc", "positive": "pos", "negative": "neg"}
+from darkside_cli.scenario.finetune import night_options
+from darkside_cli.scenario.values import IMAGENET
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +49,21 @@ def network_input(case: Case, tuples: TupleSet) -> Callable[[int, Role], Tensor]
     generator = build_network(open_checkpoint(DATA / case.params["augment"])).eval()
     size = case.values["data_params"]["train"]["image_size"]
     transform = parse_transforms("pil2np | totensor | normalize", mean=[0.5] * 3, std=[0.5] * 3)
-    wrappers = parse_wrappers(case.values["augment_wrappers"])
+    night = night_options(case.values["augment_wrappers"])
+    clahe = ClaheSettings(night["augment.clahe_clip"], night["augment.clahe_grid"])
+    mean, std = (torch.tensor(part).view(3, 1, 1) for part in IMAGENET)
 
     def make(index: int, role: Role) -> Tensor:
         from PIL import Image
 
         photo = read_photo(tuples.paths[index], max_size_px=size, upright=False)
         x = transform(Image.fromarray(photo.pixels))[None]
-        for wrapper in reversed(wrappers):
-            x = _apply(wrapper, x, tuples.names[index], role)
-        return x
-
-    def _apply(wrapper: Wrapper, x: Tensor, name: str, role: Role) -> Tensor:
-        if not isinstance(wrapper, RatioPassThrough):
-            return wrapper.after(x, x)
-        chosen = chosen_by_name(name, wrapper.ratio) and chosen_by_label(LABELS[role], wrapper.label)
-        with torch.no_grad():
-            return generator(x) if chosen else x
+        if role == "anchor" and chosen_by_name(tuples.names[index], night["augment.share"]):
+            with torch.no_grad():
+                x = generator(x)
+        image = x[0].mul(0.5).add(0.5).permute(1, 2, 0).contiguous().numpy()
+        equalised = torch.from_numpy(apply_clahe(image, clahe)).permute(2, 0, 1)
+        return ((equalised - mean) / std)[None]
 
     return make
 

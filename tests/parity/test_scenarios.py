@@ -10,12 +10,12 @@ import pytest
 
 from darkside_cli.errors import DarksideError
 from darkside_cli.interop.transform_words import split_outside_brackets
+from darkside_cli.scenario.files import find_scenario, published_scenarios
+from darkside_cli.scenario.load import Scenario, load_scenario
 from darkside_cli.scenario.plan import jsonable
-from darkside_cli.scenario.plan_all import Scenario, load_scenario
-from darkside_cli.scenario.published import find_scenario, published_scenarios
 from darkside_cli.scenario.resolve import TargetResolver, resolve_target
 from darkside_cli.scenario.steps import translate_step
-from darkside_cli.scenario.variables import resolve_expression
+from darkside_cli.scenario.variables import look_up, substitute
 
 SEMANTICS = golden.load_case("yaml_semantics").values
 RESOLVED = golden.load_case("resolved_scenarios").values
@@ -75,11 +75,15 @@ def test_steps_get_their_parameters(case: dict[str, Any]) -> None:
     ] == case["steps"]
 
 
+def _evaluated(value: Any, reference: Any) -> Any:
+    return substitute(value, lambda name: look_up(name, reference))
+
+
 def test_expressions() -> None:
     expressions = SEMANTICS["expressions"]
     assert expressions["results"]
     for text, value in expressions["results"]:
-        found = resolve_expression(text, expressions["reference"])
+        found = _evaluated(text, expressions["reference"])
         assert found == value, text
         assert type(found) is type(value), text
 
@@ -90,7 +94,7 @@ def test_an_expression_in_keys_and_lists() -> None:
     if SEMANTICS["expressions"]["dict"] != {"z": 1, "key_1": [3, {"q": "txt"}]}:
         pytest.skip("another set has another mapping")
     given = {"z": 1, "${k}_1": ["${a.n}", {"q": "${a.s}"}]}
-    assert resolve_expression(given, reference) == SEMANTICS["expressions"]["dict"]
+    assert _evaluated(given, reference) == SEMANTICS["expressions"]["dict"]
 
 
 @pytest.mark.parametrize(("text", "parts"), SEMANTICS["split"])

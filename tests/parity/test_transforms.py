@@ -1,4 +1,4 @@
-"""Transforms, crops, wrappers and the choice of images against the golden cases."""
+"""Transforms, crops, what stands around networks and the choice of images against the golden cases."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import pytest
 import torch
 from golden import DATA, Array, load_case, to_input
 from PIL import Image
-from torch import nn
 
-from darkside_cli.datasets.selection import chosen_at_random, chosen_by_name
-from darkside_cli.images.clahe import lightness
+from darkside_cli.datasets.tuples import chosen_by_name
+from darkside_cli.images.clahe import ClaheSettings, apply_clahe, lightness
 from darkside_cli.images.transforms import Downscale, crop_and_shrink
 from darkside_cli.interop.transforms import parse_transforms
-from darkside_cli.scenario.wrappers import WrappedNetwork, parse_wrappers
+from darkside_cli.networks.edge_detectors import EdgeDetector
+from darkside_cli.networks.hed import Hed
+from darkside_cli.networks.rcf import Rcf
+from darkside_cli.scenario.values import HALF, IMAGENET
 
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 NETWORK_INPUT_ATOL = 1e-5
@@ -130,33 +132,34 @@ def test_centred_crops() -> None:
         np.testing.assert_allclose(result, expected, atol=case.entry["tolerance"]["atol"], rtol=0)
 
 
-class Identity(nn.Module):
-    """Gives back what it gets, and keeps it."""
-
-    seen: torch.Tensor
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen = x
-        return x
-
-
-def _wrapper_names() -> list[str]:
-    return [name for name, value in load_case("wrappers").values.items() if isinstance(value, str)]
-
-
-@pytest.mark.parametrize("name", _wrapper_names())
-def test_wrappers(name: str) -> None:
+@pytest.mark.parametrize(("name", "detector"), [("pre_chain_hed", Hed), ("pre_chain_rcf", Rcf)])
+def test_input_of_edge_detectors(name: str, detector: type[EdgeDetector]) -> None:
     case = load_case("wrappers")
     tolerance = case.entry["tolerance"]
-    has_clahe = "clahepost" in case.values[name]
-    atol = (tolerance["clahepost"] if has_clahe else tolerance.get(name, tolerance))["atol"]
-    network = Identity()
-    wrapped = WrappedNetwork(network, parse_wrappers(case.values[name]))
-    result = wrapped(to_input(case.arrays["image"]))
-    for actual, kind in ((network.seen, "network_sees"), (result, "result")):
-        expected = case.arrays[f"{name}.{kind}"]
-        assert actual.shape == expected.shape
-        np.testing.assert_allclose(actual.numpy(), expected, atol=atol, rtol=0)
+    seen = detector().prepare(to_input(case.arrays["image"]))
+    expected = case.arrays[f"{name}.network_sees"]
+    assert seen.shape == expected.shape
+    np.testing.assert_allclose(seen.numpy(), expected, atol=tolerance.get(name, tolerance)["atol"], rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "ends_as"),
+    [("meanstd_post", None, IMAGENET), ("clahepost", ClaheSettings(1.0), HALF),
+     ("post_chain", ClaheSettings(2.0, 4), IMAGENET)],
+)  # fmt: skip
+def test_what_follows_the_generator(name: str, settings: ClaheSettings | None, ends_as: Any) -> None:
+    """Night images are equalised, and normalised for the retrieval network."""
+    case = load_case("wrappers")
+    tolerance = case.entry["tolerance"]["atol" if settings is None else "clahepost"]
+    images = to_input(case.arrays["image"]).mul(0.5).add(0.5)
+    if settings is not None:
+        equalised = [apply_clahe(image.permute(1, 2, 0).contiguous().numpy(), settings) for image in images]
+        images = torch.from_numpy(np.stack(equalised)).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in ends_as)
+    atol = tolerance if settings is None else tolerance["atol"]
+    np.testing.assert_allclose(
+        ((images - mean) / std).numpy(), case.arrays[f"{name}.result"], atol=atol, rtol=0
+    )
 
 
 def test_choice_by_name() -> None:
@@ -166,9 +169,3 @@ def test_choice_by_name() -> None:
         for name, chosen in choice["names"].items():
             for spelling in (name, f"a/b/{name}", f"{name}.jpg", f"some/where/{name}.png"):
                 assert chosen_by_name(spelling, choice["ratio"]) == chosen, spelling
-
-
-def test_choice_at_random() -> None:
-    listed = load_case("wrappers").values["random_pass_through"]
-    rng = random.Random(listed["python_random_seed"])
-    assert [chosen_at_random(listed["probability"], rng) for _ in listed["passes"]] == listed["passes"]

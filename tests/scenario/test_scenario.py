@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.errors import ConfigError, UnknownNameError, UsageError
-from darkside_cli.scenario.plan_all import load_scenario
+from darkside_cli.scenario.load import load_scenario
 from darkside_cli.scenario.resolve import TargetResolver, resolve_target, step_order
 from darkside_cli.scenario.tree import Place, Table, from_plain, lay_over, plain
 

@@ -12,6 +12,8 @@ from darkside_cli.config.load import resolve
 from darkside_cli.errors import ConfigError
 from darkside_cli.methods.methods import METHODS
 from darkside_cli.registry import resolve as load
+from darkside_cli.scenario.files import published_root
+from darkside_cli.scenario.load import load_scenario
 from darkside_cli.scenario.plan import (
     DownloadStep,
     EvaluateStep,
@@ -22,7 +24,6 @@ from darkside_cli.scenario.plan import (
     TranslateStep,
     WhitenStep,
 )
-from darkside_cli.scenario.plan_all import load_scenario
 from darkside_cli.scenario.resolve import ResolvedStep, resolve_target
 from darkside_cli.scenario.rules import apply_rules, into, must_be, no_matter, to
 from darkside_cli.scenario.steps import (
@@ -369,7 +370,7 @@ def test_rules() -> None:
 
 
 def test_no_path_of_this_machine_in_the_published_files() -> None:
-    root = Path(load_scenario.__code__.co_filename).parent / "scenarios"
+    root = published_root()
     files = sorted(root.rglob("*.yml"))
     assert len(files) > 15
     for path in files:

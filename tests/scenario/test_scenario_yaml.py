@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.errors import ConfigError, DarksideError
+from darkside_cli.scenario.files import MAX_BYTES, parse_override, parse_scenario, read_scenario_file
 from darkside_cli.scenario.tree import plain
-from darkside_cli.scenario.yaml import MAX_BYTES, parse_override, parse_scenario, read_scenario_file
 
 RAN: list[str] = []
 

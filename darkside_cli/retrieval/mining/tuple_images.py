@@ -18,8 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from darkside_cli.datasets.selection import chosen_by_name
-from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe

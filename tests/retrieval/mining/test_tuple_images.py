@@ -11,8 +11,7 @@ import pytest
 import torch
 from stub_tuples import MEAN, STD, flat_places
 
-from darkside_cli.datasets.selection import chosen_by_name
-from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
 from darkside_cli.errors import ImageError
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.retrieval.mining.tuple_images import TupleImages

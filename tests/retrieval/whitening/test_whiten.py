@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from stub_describer import StubDescriber, expected_row
 
-from darkside_cli.datasets.tuple_folders import tuples_of_folder
-from darkside_cli.datasets.tuples import TupleSet
+from darkside_cli.datasets.tuples import TupleSet, tuples_of_folder
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.interop.whitening import read_whitening

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from darkside_cli.errors import ConfigError, UnknownNameError
-from darkside_cli.scenario.published import find_scenario, published_root
+from darkside_cli.scenario.files import find_scenario, parse_override, published_root, read_scenario_file
 from darkside_cli.scenario.tree import (
     Items,
     Key,
@@ -40,7 +40,6 @@ from darkside_cli.scenario.tree import (
     split_key,
     without_operators,
 )
-from darkside_cli.scenario.yaml import parse_override, read_scenario_file
 
 TEMPLATE = "__template__"
 FUNCTION = "__function__"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darkside_cli.interop.image_names import join_image_dir, path_of_image_id
+from darkside_cli.scenario.images import join_image_dir
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,3 @@ from darkside_cli.interop.image_names import join_image_dir, path_of_image_id
 )
 def test_join(folder: str, name: str, path: str) -> None:
     assert join_image_dir(folder, name) == path
-
-
-def test_image_id() -> None:
-    assert path_of_image_id("0123456789ab", "ims") == "ims/ab/89/67/0123456789ab"

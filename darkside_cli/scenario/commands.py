@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.cli.scenarios import SFM, descriptor, generator, overrides, under
+from darkside_cli.scenario.options import (
+    descriptor,
+    generator,
+    overrides,
+    under,
+    whitening_data,
+    whitening_file,
+)
 from darkside_cli.scenario.plan import (
     DownloadStep,
     EvaluateStep,
@@ -17,14 +24,13 @@ from darkside_cli.scenario.plan import (
     PrintScoresStep,
     TrainGanStep,
     TranslateStep,
-    Weights,
     WhitenStep,
     jsonable,
 )
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.scenarios import TargetPlan
     from darkside_cli.scenario.rules import Finding
+    from darkside_cli.scenario.steps import TargetPlan
 
 
 def commands(step: PlannedStep | None, root: Path) -> list[str]:
@@ -85,26 +91,6 @@ def _descriptor(step: EvaluateStep | ExtractStep, root: Path) -> list[Any]:
     elif step.whitening != step.model:
         words += ["--whitening", whitening_file(step.whitening, root)]
     return words + (["--dim", step.dim] if step.dim is not None else [])
-
-
-def whitening_file(whitening: Weights, root: Path) -> Path:
-    """File of a whitening: of the published model of that name, or by path."""
-    from darkside_cli.networks.catalog import MODELS
-
-    if isinstance(whitening, str):
-        file = next(file for file in MODELS.get(whitening).files if file.role == "whitening")
-        return root / file.path
-    return under(root, whitening)
-
-
-def whitening_data(step: WhitenStep, root: Path) -> tuple[str, Path | None]:
-    """What a whitening is learned from, and the folder of its images where that is not the published one."""
-    folder, _, name = (step.images or "").rpartition("/")
-    published = isinstance(step.database, str) and folder == f"{SFM}/ims"
-    images = under(root, folder) if folder and name == "*" and not published else None
-    return (
-        step.database.lower() if isinstance(step.database, str) else str(under(root, step.database))
-    ), images
 
 
 def describe(step: PlannedStep | None) -> str:

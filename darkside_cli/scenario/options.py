@@ -1,93 +1,27 @@
-"""Scenarios for the commands: planned as a whole, checked against our configuration, and as command lines of ours."""
+"""Options of a scenario's steps as our jobs take them: paths below the data root, weights, settings of trainings."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from darkside_cli.errors import ConfigError
-from darkside_cli.scenario.plan import (
-    FinetuneStep,
-    TrainGanStep,
-    Weights,
-)
-from darkside_cli.scenario.steps import TranslatedStep, plan_notes, translate_step
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.registry import resolve as import_target
+from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep, Weights, WhitenStep
+from darkside_cli.scenario.values import SFM
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.scenario.plan_all import Scenario
-    from darkside_cli.scenario.resolve import Order
-    from darkside_cli.scenario.rules import Finding
 
-SFM = "data/train/retrieval-SfM-120k"
 #: What our trainings leave in a run's folder.
 GENERATOR_FILE, DESCRIPTOR_FILE = "generator_day2night.safetensors", "descriptor.safetensors"
 Training: TypeAlias = "TrainGanStep | FinetuneStep"
 #: Pictures that the published trainings show their progress on; where they are not at hand, others do.
 _EXAMPLES = PurePosixPath("data/val/day_night")
 _SAFE = re.compile(r"[A-Za-z0-9_./:@%+-]+")
-
-
-@dataclass(frozen=True)
-class TargetPlan:
-    """A target's steps in the order in which they run, and what a person should know about them."""
-
-    target: str
-    steps: tuple[TranslatedStep, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def problems(self) -> list[Finding]:
-        """Keys that cannot be translated, of all steps."""
-        return [problem for each in self.steps for problem in each.problems]
-
-
-def plan_target(scenario: Scenario, target: str, root: Path, *, order: Order = "mended") -> TargetPlan:
-    """Resolve and translate all steps of ``target``, and hold their options against our configuration.
-
-    Raises ConfigError for what is wrong with the scenario itself.
-    """
-    from darkside_cli.scenario.resolve import TargetResolver
-
-    resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
-    steps = [translate_step(resolver.resolve(name)) for name in resolver.order]
-    checked = [replace(each, problems=(*each.problems, *check(each, root))) for each in steps]
-    notes = (*scenario.notes, *resolver.notes(), *plan_notes(checked), *_outside(checked, root))
-    return TargetPlan(target, tuple(checked), notes)
-
-
-def _outside(steps: list[TranslatedStep], root: Path) -> list[str]:
-    """What is to be known of steps that write outside the data folder, which a scenario does by a whole path only."""
-    notes = []
-    for each in steps:
-        for key in ("run", "output"):
-            path = getattr(each.step, key, None)
-            if isinstance(path, PurePosixPath) and not under(root, path).is_relative_to(root):
-                notes.append(f"{each.source.name} writes outside the data folder: {under(root, path)}")
-    return notes
-
-
-def check(step: TranslatedStep, root: Path) -> list[Finding]:
-    """What our configuration has against the options of a step."""
-    from darkside_cli.scenario.rules import Finding
-
-    if not isinstance(step.step, (TrainGanStep, FinetuneStep)):
-        return []
-    try:
-        configuration(step.step, root)
-    except ConfigError as error:
-        # The message begins with our key; what a person can change is the scenario's.
-        key = max((key for key in step.origins if error.message.startswith(key)), key=len, default=None)
-        if key is None:
-            return [Finding(step.step.path, str(step.source.place), None, error.message)]
-        return [
-            replace(step.origins[key], reason=f"{error.message}{f' ({error.hint})' if error.hint else ''}")
-        ]
-    return []
 
 
 def under(root: Path, path: PurePosixPath | str) -> Path:
@@ -122,6 +56,24 @@ def descriptor(weights: Weights, root: Path) -> str:
     return weights if isinstance(weights, str) else str(find_trained(weights, root, DESCRIPTOR_FILE))
 
 
+def whitening_file(whitening: Weights, root: Path) -> Path:
+    """File of a whitening: of the published model of that name, or by path."""
+    if isinstance(whitening, str):
+        file = next(file for file in MODELS.get(whitening).files if file.role == "whitening")
+        return root / file.path
+    return under(root, whitening)
+
+
+def whitening_data(step: WhitenStep, root: Path) -> tuple[str, Path | None]:
+    """What a whitening is learned from, and the folder of its images where that is not the published one."""
+    folder, _, name = (step.images or "").rpartition("/")
+    published = isinstance(step.database, str) and folder == f"{SFM}/ims"
+    images = under(root, folder) if folder and name == "*" and not published else None
+    return (
+        step.database.lower() if isinstance(step.database, str) else str(under(root, step.database))
+    ), images
+
+
 def flags(step: Training, root: Path) -> dict[str, Any]:
     """Options of a training as flags for ``config.load.resolve``, paths below the data root."""
     given: dict[str, Any] = {}
@@ -140,12 +92,10 @@ def flags(step: Training, root: Path) -> dict[str, Any]:
 
 def schema(step: Training) -> type[Any]:
     """The class of a training's configuration."""
-    from darkside_cli.registry import resolve as load
-
     if isinstance(step, TrainGanStep):
         from darkside_cli.methods.methods import METHODS
 
-        made: type[Any] = load(METHODS.get(step.method).config)
+        made: type[Any] = import_target(METHODS.get(step.method).config)
         return made
     from darkside_cli.retrieval.config import FinetuneConfig
 

@@ -1,4 +1,4 @@
-"""Scenario files as text: YAML read strictly, so that nothing in a file can run code or fill the memory.
+"""Scenario files: found by name or path, and their YAML read strictly, so that no file can run code or fill the memory.
 
 PyYAML's safe loader finds out what is written; the values are built here. Scalars are read as the reference
 reads them (YAML 1.1: ``yes`` is true, ``3.e-4`` is a number, ``3e-4`` a text), except that dates stay texts.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from darkside_cli.errors import ConfigError
+from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.regular_file import TooLargeError, read_regular
 from darkside_cli.scenario.tree import (
     Items,
@@ -38,6 +39,39 @@ _COLLECTIONS = {True: {f"{_CORE}map"}, False: {f"{_CORE}seq"}}
 _MERGE = f"{_CORE}merge"
 _PART = re.compile(r'"[^"]+"|[^."=]+')
 _OVERRIDE = re.compile(rf"(?P<key>\s*(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*)=(?P<value>.*)", re.DOTALL)
+
+
+def published_root() -> Path:
+    """Folder of the scenarios that are shipped."""
+    return Path(str(resources.files("darkside_cli.scenario") / "published_files"))
+
+
+def published_scenarios() -> tuple[str, ...]:
+    """Names of the shipped scenarios ("iccv23/train/hedngan.yml"), sorted; their templates are not among them."""
+    root = published_root()
+    found = [path.relative_to(root).as_posix() for path in root.glob("*/*/*.yml")]
+    return tuple(sorted(name for name in found if "/_" not in name))
+
+
+def find_scenario(name: str) -> Path:
+    """Path of a scenario file: as it is given, or else that of a shipped one.
+
+    Raises UnknownNameError, which names near matches among the shipped ones.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise ConfigError(f"{name} is a folder, not a scenario file")
+    if path.exists():  # whoever reads it tells a pipe
+        return path
+    known = published_scenarios()
+    if name in known:
+        return published_root() / name
+    raise UnknownNameError(
+        "scenario",
+        name,
+        known,
+        extra_hint="or the path of a .yml file: 'darkside run list' shows the shipped ones",
+    )
 
 
 class _TooDeepError(yaml.MarkedYAMLError):
