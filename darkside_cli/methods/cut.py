@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from darkside_cli.datasets.unpaired import UnpairedBatch
-from darkside_cli.losses.patch_nce import patch_nce_loss
+from darkside_cli.losses.gan import patch_nce_loss
 from darkside_cli.methods.config import CutConfig
 from darkside_cli.methods.task import GanTask, make_discriminator, make_generator
 from darkside_cli.networks.edge_detectors import EdgeDetector

@@ -15,11 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from darkside_cli.datasets.unpaired import UnpairedBatch
-from darkside_cli.losses.adversarial import discriminator_loss
-from darkside_cli.losses.precision import widened
+from darkside_cli.losses.gan import discriminator_loss, l1_loss
 from darkside_cli.methods.config import CycleGanConfig
 from darkside_cli.methods.image_pool import ImagePool
 from darkside_cli.methods.task import GanTask, make_discriminator, make_generator
@@ -68,10 +66,10 @@ class CycleGanTask(GanTask):
         with without_parameter_gradients(self.discriminator_night):
             scores = self.discriminator_night(fake_night)
         adversarial_night = weights.adversarial * self.adversarial(scores, real=True)
-        cycle_day = weights.cycle * l1(reconstructed_day, day)
+        cycle_day = weights.cycle * l1_loss(reconstructed_day, day)
         terms = {"adversarial_night": adversarial_night, "cycle_day": cycle_day}
         if weights.identity:
-            terms["identity_night"] = weights.identity * l1(self.generator_day2night(night), night)
+            terms["identity_night"] = weights.identity * l1_loss(self.generator_day2night(night), night)
         by_day = sum_of(terms)
         yield Update(by_day, (), {"generator_day2night": by_day, **terms})
 
@@ -80,10 +78,10 @@ class CycleGanTask(GanTask):
         with without_parameter_gradients(self.discriminator_day):
             scores = self.discriminator_day(fake_day)
         adversarial_day = weights.adversarial * self.adversarial(scores, real=True)
-        cycle_night = weights.cycle * l1(reconstructed_night, night)
+        cycle_night = weights.cycle * l1_loss(reconstructed_night, night)
         terms = {"adversarial_day": adversarial_day, "cycle_night": cycle_night}
         if weights.identity:
-            terms["identity_day"] = weights.identity * l1(self.generator_night2day(day), day)
+            terms["identity_day"] = weights.identity * l1_loss(self.generator_night2day(day), day)
         by_night = sum_of(terms)
         yield Update(
             by_night,
@@ -108,11 +106,6 @@ class CycleGanTask(GanTask):
         """Take the image pools back."""
         self.pool_night.load_state_dict(state["pool_night"], self.device)
         self.pool_day.load_state_dict(state["pool_day"], self.device)
-
-
-def l1(images: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference in float32 at least."""
-    return F.l1_loss(widened(images), widened(target))
 
 
 def sum_of(terms: Mapping[str, Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.errors import UsageError
-from darkside_cli.losses.edge import edge_loss
+from darkside_cli.losses.gan import edge_loss
 from darkside_cli.methods.config import AdamOptions, HedGanConfig
 from darkside_cli.methods.edge_detectors import EdgeLogits
 from darkside_cli.methods.task import GanTask, make_discriminator, make_generator

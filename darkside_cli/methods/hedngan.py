@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from darkside_cli.datasets.unpaired import UnpairedBatch
-from darkside_cli.losses.edge import distillation_loss
+from darkside_cli.losses.gan import distillation_loss
 from darkside_cli.methods.config import HedNGanConfig
 from darkside_cli.methods.edge_detectors import EdgeLogits, make_student, student_parameter_groups
 from darkside_cli.methods.hedgan import HedGanTask

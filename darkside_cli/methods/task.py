@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
+from darkside_cli.losses.gan import adversarial_loss, discriminator_loss
 from darkside_cli.methods.config import AdamOptions, GanConfig
 from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
 from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig

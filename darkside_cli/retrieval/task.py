@@ -21,8 +21,7 @@ from torch.optim import Adam
 
 from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.inference.device import autocast, pick_precision
-from darkside_cli.losses.batch_softmax import batch_softmax_loss
-from darkside_cli.losses.contrastive import contrastive_loss, triplet_loss
+from darkside_cli.losses.metric_learning import batch_softmax_loss, contrastive_loss, triplet_loss
 from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig
 from darkside_cli.training.schedule import exponential_decay

@@ -13,9 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkside_cli.interop.key_maps import config_from_reference
-from darkside_cli.losses.adversarial import adversarial_loss, discriminator_loss
-from darkside_cli.losses.edge import distillation_loss, edge_loss
-from darkside_cli.losses.patch_nce import patch_nce_loss
+from darkside_cli.losses.gan import (
+    adversarial_loss,
+    discriminator_loss,
+    distillation_loss,
+    edge_loss,
+    patch_nce_loss,
+)
 from darkside_cli.methods.config import CycleGanWeights
 from darkside_cli.methods.image_pool import ImagePool
 from darkside_cli.networks.architectures import ARCHITECTURES

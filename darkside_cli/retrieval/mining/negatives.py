@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from darkside_cli.errors import UsageError
-from darkside_cli.losses.contrastive import EPS
+from darkside_cli.losses.metric_learning import EPS
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.metrics.ranking import Scores
 from darkside_cli.retrieval.describe.finite import finite_rows

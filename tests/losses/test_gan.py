@@ -1,14 +1,80 @@
+"""Losses of the GAN methods: numbers worked out by hand."""
+
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional as F
 
-from darkside_cli.losses.patch_nce import patch_nce_loss
+from darkside_cli.losses.gan import (
+    adversarial_loss,
+    discriminator_loss,
+    distillation_loss,
+    edge_loss,
+    patch_nce_loss,
+)
+
+SCORES = torch.tensor([[0.0, 2.0], [1.0, -1.0]])
+
+
+def test_least_squares_targets_are_0_for_real_and_1_for_fake() -> None:
+    assert adversarial_loss(SCORES, real=True).item() == pytest.approx((0 + 4 + 1 + 1) / 4)
+    assert adversarial_loss(SCORES, real=False).item() == pytest.approx((1 + 1 + 0 + 4) / 4)
+
+
+def test_cross_entropy_has_the_same_targets() -> None:
+    scores = torch.tensor([math.log(3.0)])  # a sigmoid of 3/4
+    assert adversarial_loss(scores, real=True, kind="vanilla").item() == pytest.approx(math.log(4))
+    assert adversarial_loss(scores, real=False, kind="vanilla").item() == pytest.approx(math.log(4 / 3))
+
+
+def test_scales_are_added_up() -> None:
+    small = torch.tensor([3.0])
+    both = adversarial_loss([SCORES, small], real=True)
+    assert both.item() == pytest.approx(1.5 + 9)
+
+
+def test_generators_gradient_draws_scores_towards_real() -> None:
+    scores = torch.tensor([0.5, -0.25], requires_grad=True)
+    adversarial_loss(scores, real=True).backward()
+    assert scores.grad is not None
+    torch.testing.assert_close(scores.grad, torch.tensor([0.5, -0.25]))
+
+
+def test_half_precision_scores_give_a_full_precision_loss() -> None:
+    loss = adversarial_loss(SCORES.bfloat16(), real=True)
+    assert loss.dtype == torch.float32
+    assert loss.item() == 1.5
+
+
+def test_discriminators_loss_is_the_mean_of_its_terms() -> None:
+    assert discriminator_loss(torch.tensor(1.0), torch.tensor(4.0)).item() == 2.5
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(ValueError, match="lsgan, vanilla"):
+        adversarial_loss(SCORES, real=True, kind="hinge")  # type: ignore[arg-type]
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.mark.parametrize("loss", [edge_loss, distillation_loss])
+def test_mean_absolute_difference_and_gradient_to_the_first_only(loss: Loss) -> None:
+    ours = torch.tensor([[0.5, 1.0]], requires_grad=True)
+    theirs = torch.tensor([[1.0, 0.25]], requires_grad=True)
+    value = loss(ours, theirs)
+    assert value.item() == pytest.approx((0.5 + 0.75) / 2)
+    value.backward()
+    assert theirs.grad is None
+    assert ours.grad is not None
+    torch.testing.assert_close(ours.grad, torch.tensor([[-0.5, 0.5]]))
 
 
 def test_two_patches_by_hand() -> None:

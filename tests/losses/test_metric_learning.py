@@ -1,4 +1,4 @@
-"""Losses over tuples: numbers worked out by hand, two ways of giving the same tuples, and odd shapes."""
+"""Losses of metric learning: numbers worked out by hand, loops over all pairs, and odd shapes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
-from darkside_cli.losses.contrastive import (
-    contrastive_loss,
-    contrastive_loss_of_targets,
-    split_targets,
-    triplet_loss,
-    triplet_loss_of_targets,
-)
+from darkside_cli.losses.metric_learning import batch_softmax_loss, contrastive_loss, triplet_loss
 
 # A right triangle on a 3-4-5 grid: the positive is 0.3 away, the negatives 0.4 and 0.5.
 ANCHOR = torch.tensor([[0.0, 0.0]])
@@ -93,21 +88,7 @@ def test_shapes_that_do_not_fit(
             loss(torch.zeros(anchor), torch.zeros(positive), torch.zeros(negatives), 0.5)
 
 
-def test_targets_are_taken_apart() -> None:
-    parts = split_targets(torch.tensor([-1.0, 1, 0, 0, -1, 0, 1]))
-    assert parts.anchor.tolist() == [0, 4]
-    assert parts.other.tolist() == [1, 2, 3, 5, 6]
-    assert parts.owner.tolist() == [0, 0, 0, 1, 1]
-    assert parts.is_positive.tolist() == [True, False, False, False, True]
-    for wrong in ([1, -1, 0], [-1, 2]):
-        with pytest.raises(ValueError, match="target"):
-            split_targets(torch.tensor(wrong))
-
-
 def test_tuples_without_negatives() -> None:
-    table, targets = torch.cat([ANCHOR, POSITIVE]), torch.tensor([-1, 1])
-    assert contrastive_loss_of_targets(table, targets, 0.7, eps=0).item() == pytest.approx(0.045)
-    assert triplet_loss_of_targets(table, targets, 0.7).item() == 0
     none = torch.zeros(1, 0, 2)
     assert contrastive_loss(ANCHOR, POSITIVE, none, 0.7, eps=0).item() == pytest.approx(0.045)
     assert triplet_loss(ANCHOR, POSITIVE, none, 0.7).item() == 0
@@ -121,29 +102,15 @@ def test_tuples_without_negatives() -> None:
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=60, deadline=None)
-def test_both_ways_of_giving_tuples_agree(
+def test_all_pairs_of_a_tuple_count(
     tuples: int, positives: int, negatives: int, margin: float, seed: int
 ) -> None:
-    """Also with the order of the images in a tuple shuffled, and against a loop over all pairs."""
+    """Against a loop over all pairs."""
     generator = torch.Generator().manual_seed(seed)
-    dim = 3
-    rows = torch.randn(tuples, 1 + positives + negatives, dim, generator=generator, dtype=torch.float64)
-    kinds = torch.tensor([-1] + [1] * positives + [0] * negatives)
-    order = [
-        torch.cat(
-            [torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(len(kinds) - 1, generator=generator)]
-        )
-        for _ in range(tuples)
-    ]
-    table = torch.cat([rows[i][order[i]] for i in range(tuples)])
-    targets = torch.cat([kinds[own] for own in order])
+    rows = torch.randn(tuples, 1 + positives + negatives, 3, generator=generator, dtype=torch.float64)
     split = (rows[:, 0], rows[:, 1 : 1 + positives], rows[:, 1 + positives :])
-    for batched, listed, by_loop in (
-        (contrastive_loss, contrastive_loss_of_targets, _contrastive_loop),
-        (triplet_loss, triplet_loss_of_targets, _triplet_loop),
-    ):
+    for batched, by_loop in ((contrastive_loss, _contrastive_loop), (triplet_loss, _triplet_loop)):
         each = batched(*split, margin, reduction="none")
-        torch.testing.assert_close(listed(table, targets, margin, reduction="none"), each)
         torch.testing.assert_close(
             each, torch.stack([by_loop(*(t[i] for t in split), margin) for i in range(tuples)])
         )
@@ -165,3 +132,46 @@ def _triplet_loop(anchor: Tensor, positives: Tensor, negatives: Tensor, margin: 
             distances = (math.dist(anchor.tolist(), row.tolist()) ** 2 for row in (near, far))
             total += max(next(distances) - next(distances) + margin, 0.0)
     return torch.tensor(total, dtype=torch.float64)
+
+
+def places(*numbers: int) -> torch.Tensor:
+    return torch.tensor(numbers)
+
+
+def test_two_tuples_and_a_negative_by_hand() -> None:
+    """Similarities over the temperature 0.5: the first anchor's (2, 0, 0), the second one's (0, 1.2, 1.6)."""
+    anchors = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    others = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]])
+    loss = batch_softmax_loss(anchors, others, places(1, 2), places(1, 2, 3), 0.5)
+    e = math.exp
+    there = [-math.log(e(2) / (e(2) + e(1.6) + e(1.2))), -math.log(e(1.2) / (e(0) + e(1.2) + e(1.6)))]
+    back = [-math.log(e(2) / (e(2) + e(0))), -math.log(e(1.2) / (e(1.6) + e(1.2)))]
+    expected = [(a + b) / 2 for a, b in zip(there, back, strict=True)]
+    assert loss.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_other_images_of_the_place_do_not_count() -> None:
+    """Two tuples of one place, and a negative of it: each anchor has its own positive alone, which is certain."""
+    rows = F.normalize(torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    loss = batch_softmax_loss(rows[:2], rows[2:], places(7, 7), places(7, 7, 7), 0.1)
+    assert loss.tolist() == [0.0, 0.0]
+
+
+def test_gradients_are_finite_where_images_do_not_count() -> None:
+    rows = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    unit = F.normalize(rows, dim=1)
+    batch_softmax_loss(unit[:3], unit[3:], places(1, 1, 2), places(1, 1, 2), 0.07).sum().backward()
+    assert rows.grad is not None
+    assert rows.grad.isfinite().all()
+    assert rows.grad.abs().max() > 0
+
+
+def test_a_softmax_of_half_precision_is_computed_in_float32() -> None:
+    rows = F.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(2)), dim=1)
+    exact = batch_softmax_loss(rows[:2], rows[2:], places(1, 2), places(1, 2), 0.07)
+    half = rows.bfloat16()
+    loss = batch_softmax_loss(half[:2], half[2:], places(1, 2), places(1, 2), 0.07)
+    assert loss.dtype == torch.float32
+    again = batch_softmax_loss(half[:2].float(), half[2:].float(), places(1, 2), places(1, 2), 0.07)
+    assert torch.equal(loss, again)
+    assert not torch.equal(loss, exact)
