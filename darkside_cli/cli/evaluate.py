@@ -33,7 +33,7 @@ _MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None:
 
 
 def _datasets() -> list[str]:
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
 
     return TEST_SETS.names(aliases=True)
 
@@ -164,7 +164,7 @@ def evaluate(
 
         darkside evaluate --model gem_resnet101_cyclegan --dataset tokyo247
     """
-    from darkside_cli.datasets.test_sets import check_test_set
+    from darkside_cli.datasets.catalog import check_test_set
     from darkside_cli.images.clahe_settings import parse_clahe
     from darkside_cli.retrieval.describe.scales import parse_scales
 
@@ -355,7 +355,7 @@ def _obtain_all(session: Session, names: list[str], *, images: bool, download: b
 
     Descriptors that are there already need no ``images``, only the ground truth.
     """
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
     from darkside_cli.networks.catalog import MODELS, state_on_disk
 
     root = session.root.path

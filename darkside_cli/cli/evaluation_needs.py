@@ -101,7 +101,7 @@ def _missing_weights(model: object, place: str, root: Path, *, whitening: bool) 
 
 def _benchmark(name: str, root: Path) -> str | None:
     """What ``evaluate --dataset`` takes for the set ``name``; None if it is not on this machine."""
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
 
     if name in TEST_SETS:
         entry = TEST_SETS.get(name)

@@ -22,7 +22,7 @@ def obtain_for(session: Session, config: FinetuneConfig, *, download: bool) -> N
 
     Raises MissingAssetError for what is not here and not to be had.
     """
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
     from darkside_cli.datasets.tuple_sets import asset_of
     from darkside_cli.retrieval.training_sets import imagenet_asset, need_of, tuple_needs
 
@@ -65,7 +65,7 @@ def check_for(session: Session, config: FinetuneConfig) -> None:
 
     Raises UsageError and ConfigError first, then MissingAssetError.
     """
-    from darkside_cli.datasets.test_sets import check_test_set
+    from darkside_cli.datasets.catalog import check_test_set
     from darkside_cli.datasets.tuple_sets import check_training_data
     from darkside_cli.retrieval.config import INITS
     from darkside_cli.retrieval.describe.scales import parse_scales

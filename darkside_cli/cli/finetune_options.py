@@ -41,7 +41,7 @@ def _sets() -> list[str]:
 
 
 def _test_sets() -> list[str]:
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
 
     return TEST_SETS.names(aliases=True)
 

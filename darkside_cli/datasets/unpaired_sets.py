@@ -12,9 +12,9 @@ import numpy as np
 
 from darkside_cli.assets.entries import shard_path
 from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.catalog import PUBLISHED_LISTS, check_source, lists_of
 from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
-from darkside_cli.datasets.unpaired_lists import PUBLISHED, check_source, lists_of
 from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice
 from darkside_cli.images.augment_config import AugmentConfig
@@ -128,9 +128,9 @@ def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: Data
     if lists is not None:
         source = lists.list_file(train, what)
         if not source.is_file():
+            which = "published list" if lists is PUBLISHED_LISTS else f"list of {lists.name}"
             raise MissingAssetError(
-                f"the {'published list' if lists is PUBLISHED else f'list of {lists.name}'} of {what} pictures is not "
-                f"at {source}",
+                f"the {which} of {what} pictures is not at {source}",
                 hint=(
                     f"darkside download {' '.join(lists.assets)} brings it and its pictures; "
                     f"your own are given with --{what}"
@@ -143,7 +143,7 @@ def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: Data
     bases = (
         [config.images]
         if config.images is not None
-        else [source.parent, Path(), (lists or PUBLISHED).images(train)]
+        else [source.parent, Path(), (lists or PUBLISHED_LISTS).images(train)]
     )
     with source.open("rb") as stream:
         return [_find(name, bases) for name in iter_path_tokens(stream, null=False)]

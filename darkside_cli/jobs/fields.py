@@ -36,7 +36,7 @@ def model_names() -> list[str]:
 
 def test_set_names() -> list[str]:
     """Names of the test sets, aliases included."""
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
 
     return TEST_SETS.names(aliases=True)
 

@@ -108,11 +108,9 @@ def obtain_tuples(request: Getting, needs: Sequence[TupleNeed], *, emit: Emit) -
     brought them, or are in a folder of the user's. Single images that are missing are told when sets are opened.
     Raises what :func:`obtain` raises.
     """
-    from darkside_cli.datasets.tuple_sets import asset_of, image_asset_of
-
     store = open_assets(request)
-    made = {asset_of(need.name) for need in needs if store.assets.get(asset_of(need.name)).made_by}
-    published = [need for need in needs if asset_of(need.name) not in made]
+    made = {need.entry.asset for need in needs if store.assets.get(need.entry.asset).made_by}
+    published = [need for need in needs if need.entry.asset not in made]
     if made:
         obtain(request, sorted(made), emit=emit)
     # Once more when the databases are there: they say which images are needed.
@@ -120,24 +118,22 @@ def obtain_tuples(request: Getting, needs: Sequence[TupleNeed], *, emit: Emit) -
         parts = _missing_parts(request, store, published)
         if parts:
             obtain_assets(request, store, parts, emit=emit)
-    used = {asset_of(need.name) for need in published}
-    used |= {image_asset_of(need.name) for need in published if need.with_images}
+    used = {need.entry.asset for need in published}
+    used |= {need.entry.image_asset for need in published if need.with_images}
     if used:
         store.ledger.touch(*sorted(used))
 
 
 def _missing_parts(request: Request, store: AssetStore, needs: Sequence[TupleNeed]) -> list[Asset]:
     """What is missing, as assets that are nothing else."""
-    from darkside_cli.datasets.tuple_sets import asset_of, image_asset_of
-
     parts: dict[str, Asset] = {}
     for need in needs:
-        asset = store.assets.get(asset_of(need.name))
+        asset = store.assets.get(need.entry.asset)
         files = tuple(file for file in asset.files if store.inventory.file(file).status != "complete")
         if files:
             found = parts.get(asset.name, _nothing_of(asset))
             parts[asset.name] = replace(found, files=tuple(dict.fromkeys((*found.files, *files))))
-        asset = store.assets.get(image_asset_of(need.name))
+        asset = store.assets.get(need.entry.image_asset)
         if asset.images is not None and need.with_images and _lacks_images(request, store, need, asset):
             parts[asset.name] = replace(parts.get(asset.name, _nothing_of(asset)), images=asset.images)
     return list(parts.values())
@@ -149,14 +145,13 @@ def _nothing_of(asset: Asset) -> Asset:
 
 def _lacks_images(request: Request, store: AssetStore, need: TupleNeed, asset: Asset) -> bool:
     """Whether the set of images of ``asset`` is not complete, and lacks more than half of those that are needed."""
-    from darkside_cli.datasets.tuple_sets import asset_of, database_file
     from darkside_cli.retrieval.training_sets import open_tuples
 
     if store.state(replace(_nothing_of(asset), images=asset.images)).status == "complete":
         return False
-    if not database_file(request.root.train(""), need.name).is_file():
+    if not need.entry.database_file(request.root.train("")).is_file():
         # Which ones are needed is not known. A database alone is small; so it comes first where others know images.
-        return asset_of(need.name) == asset.name
+        return need.entry.asset == asset.name
     try:
         sets = [open_tuples(need.name, request.root, split=split) for split in need.splits]
     except DarksideError:

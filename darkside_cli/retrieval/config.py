@@ -101,7 +101,7 @@ class TupleDataConfig:
         PUBLISHED_SET,
         help="images and places: a published set by name, a folder with a folder for each place, a list (.csv, .json) "
         "or a database (.pkl)",
-        choices_from="darkside_cli.datasets.tuple_sets:PUBLISHED",
+        choices_from="darkside_cli.datasets.catalog:TRAINING_SETS",
         open_ended=True,
     )
     file: Path | None = option(

@@ -10,8 +10,7 @@ import numpy as np
 
 from darkside_cli.assets.caches import NIGHT_CACHE
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.datasets.test_sets import TEST_SETS
-from darkside_cli.datasets.tuple_sets import published_name
+from darkside_cli.datasets.catalog import TEST_SETS, published_name
 from darkside_cli.datasets.tuples import TupleSet, split_off, without_broken
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore

@@ -21,7 +21,7 @@ import torch
 from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.datasets.tuple_sets import published_name
+from darkside_cli.datasets.catalog import published_name
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Emit, Notice, StageDone, ignore
 from darkside_cli.interop.whitening import read_whitening

@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING
 
 from darkside_cli.assets.catalog import DATA
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.datasets.tuple_sets import (
-    asset_of,
-    check_training_data,
-    database_file,
-    images_folder,
-    published_name,
-)
+from darkside_cli.datasets.catalog import TRAINING_SETS, TrainingSet, check_training_data, published_name
 from darkside_cli.errors import ConfigError, MissingAssetError, UnknownNameError
 from darkside_cli.retrieval.config import FinetuneConfig
 
@@ -38,6 +32,11 @@ class TupleNeed:
     name: str
     splits: tuple[str | None, ...] = (None,)
     with_images: bool = True
+
+    @property
+    def entry(self) -> TrainingSet:
+        """What is known of the set."""
+        return TRAINING_SETS.get(self.name)
 
 
 def need_of(
@@ -123,13 +122,14 @@ def open_tuples(
     path = Path(spec)
     name = published_name(spec)
     if name is not None and not path.exists():
-        path = database_file(root.train(""), name)
+        known = TRAINING_SETS.get(name)
+        path = known.database_file(root.train(""))
         if not path.is_file():
             raise MissingAssetError(
                 f"{name} is not on this machine: there is no {path}",
-                hint=f"darkside download {asset_of(name)}",
+                hint=f"darkside download {known.asset}",
             )
-        images = images or images_folder(root.train(""), name)
+        images = images or known.images(root.train(""))
     if path.is_dir():
         return tuples_of_folder(path, positives=positives)
     if path.suffix.lower() in SUFFIXES:

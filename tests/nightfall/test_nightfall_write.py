@@ -20,7 +20,7 @@ from darkside_cli import nightfall
 from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.upkeep import leftovers, remove, verify
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.datasets.test_sets import TEST_SETS
+from darkside_cli.datasets.catalog import TEST_SETS
 from darkside_cli.errors import DarksideError, UnknownNameError
 from darkside_cli.events import Event, ImageReady, Notice, RunFinished, RunStarted
 from darkside_cli.interop.ground_truth import read_ground_truth

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.catalog import TEST_SETS, TestSet, check_test_set
 from darkside_cli.datasets.ground_truth import GroundTruth
-from darkside_cli.datasets.test_sets import TEST_SETS, TestSet, check_test_set
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.images.transforms import Box

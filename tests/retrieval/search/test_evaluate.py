@@ -150,7 +150,7 @@ def test_rows_are_found_by_name(truth: GroundTruth, tmp_path: Path) -> None:
 
 
 def test_the_published_figure_stands_beside_its_protocol_alone() -> None:
-    from darkside_cli.datasets.test_sets import TEST_SETS
+    from darkside_cli.datasets.catalog import TEST_SETS
     from darkside_cli.retrieval.search.benchmark import score
 
     groups = {"easy": (0,), "hard": (1,), "junk": ()}

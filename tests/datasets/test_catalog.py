@@ -7,31 +7,31 @@ from pathlib import Path
 import pytest
 
 from darkside_cli.assets.catalog import DATA
-from darkside_cli.datasets.tuple_sets import PUBLISHED, asset_of, database_file, image_asset_of, images_folder
+from darkside_cli.datasets.catalog import TRAINING_SETS
 
-DOWNLOADED = [name for name in PUBLISHED if not DATA.get(asset_of(name)).made_by]
+DOWNLOADED = [name for name in TRAINING_SETS.names() if not DATA.get(TRAINING_SETS.get(name).asset).made_by]
 
 
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_what_is_downloaded_is_found(name: str, tmp_path: Path) -> None:
-    (file,) = DATA.get(asset_of(name)).files
-    assert f"data/train/{PUBLISHED[name]}" == file.path
+    (file,) = DATA.get(TRAINING_SETS.get(name).asset).files
+    assert f"data/train/{TRAINING_SETS.get(name).database}" == file.path
     train = tmp_path / "data" / "train"
-    assert database_file(train, name) == tmp_path / file.path
+    assert TRAINING_SETS.get(name).database_file(train) == tmp_path / file.path
     for place in (*file.also_at, file.path):  # what is downloaded comes before what was there
         path = tmp_path / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        assert database_file(train, name) == path
-    images = DATA.get(image_asset_of(name)).images
+        assert TRAINING_SETS.get(name).database_file(train) == path
+    images = DATA.get(TRAINING_SETS.get(name).image_asset).images
     assert images is not None
-    assert images_folder(train, name) == tmp_path / images.folder
-    required = DATA.get(asset_of(name)).requires
-    assert image_asset_of(name) in (name, *required)
+    assert TRAINING_SETS.get(name).images(train) == tmp_path / images.folder
+    required = DATA.get(TRAINING_SETS.get(name).asset).requires
+    assert TRAINING_SETS.get(name).image_asset in (name, *required)
 
 
 def test_where_cirtorch_has_the_pairs_for_whitening() -> None:
-    assert [DATA.get(asset_of(name)).files[0].also_at for name in DOWNLOADED] == [
+    assert [DATA.get(TRAINING_SETS.get(name).asset).files[0].also_at for name in DOWNLOADED] == [
         (),
         ("data/train/retrieval-SfM-120k/retrieval-SfM-120k-whiten.pkl",),
         ("data/train/retrieval-SfM-30k/retrieval-SfM-30k-whiten.pkl",),
@@ -41,8 +41,8 @@ def test_where_cirtorch_has_the_pairs_for_whitening() -> None:
 def test_images_beside_a_database_come_first(tmp_path: Path) -> None:
     own = tmp_path / "retrieval-SfM-120k-whiten" / "ims"
     own.mkdir(parents=True)
-    assert images_folder(tmp_path, "retrieval-sfm-120k-whiten") == own
-    assert images_folder(tmp_path, "nightfall-whiten") == tmp_path / "nightfall" / "ims"
+    assert TRAINING_SETS.get("retrieval-sfm-120k-whiten").images(tmp_path) == own
+    assert TRAINING_SETS.get("nightfall-whiten").images(tmp_path) == tmp_path / "nightfall" / "ims"
 
 
 def test_who_needs_the_pairs_for_whitening() -> None:
