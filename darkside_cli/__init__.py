@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
+    from darkside_cli.jobs.translate import translate
     from darkside_cli.methods.translate import Translator, load_generator
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.load import load_descriptor
@@ -27,9 +28,18 @@ _LAZY = {
     "Translator": "darkside_cli.methods.translate",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
+    "translate": "darkside_cli.jobs.translate",
 }
 
-__all__ = ["DarksideError", "Describer", "Translator", "__version__", "load_descriptor", "load_generator"]
+__all__ = [
+    "DarksideError",
+    "Describer",
+    "Translator",
+    "__version__",
+    "load_descriptor",
+    "load_generator",
+    "translate",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -65,7 +65,12 @@ class ImageError(DarksideError):
 
 
 class NoSpaceError(ImageError):
-    """There is no room: what comes after this item would fail as it did, so the run stops. ``why`` says why."""
+    """There is no room: what comes after this item would fail as it did, so the run stops. ``why`` says why.
+
+    ``result`` is what the job had done until then, as it would have returned it; None where nobody knows.
+    """
+
+    result: Any = None
 
     def __init__(self, message: str, *, hint: str | None = None, why: str = "the disk is full") -> None:
         super().__init__(message, hint=hint)

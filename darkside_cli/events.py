@@ -21,11 +21,15 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A job of ``total`` items begins (``total`` is None when it cannot be known, as with a slow pipe)."""
+    """A job of ``total`` items begins (``total`` is None when it cannot be known, as with a slow pipe).
+
+    ``model`` is the name of the model that does it, if one does.
+    """
 
     job: str
     total: int | None = None
     unit: str = "images"
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,13 @@ class Notice(Event):
 
     message: str
     level: str = "info"
+
+
+@dataclass(frozen=True)
+class Preparing(Event):
+    """What takes seconds to load begins to be loaded; ``message`` says for what. Nothing to be kept."""
+
+    message: str
 
 
 @dataclass(frozen=True)

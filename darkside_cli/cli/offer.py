@@ -1,21 +1,47 @@
-"""Asks a person at a terminal whether what a job lacks shall be downloaded, and runs the job again after a yes."""
+"""How commands call jobs: events on the screen, and an offer to download what turns out to be missing."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from darkside_cli.cli.errors import say
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.jobs.request import Getting
+from darkside_cli.events import Emit, Event
+from darkside_cli.jobs.request import Getting, Request
 from darkside_cli.units import human_size
 
-R = TypeVar("R", bound=Getting)
+if TYPE_CHECKING:
+    from darkside_cli.cli.session import Session
+
+R = TypeVar("R", bound=Request)
 T = TypeVar("T")
+
+
+def run_job(
+    session: Session, request: R, run: Callable[..., T], *, title: str = "", then: Emit | None = None
+) -> T:
+    """``run(request, emit=...)`` with its events on the screen, after that handed to ``then``, which prints results.
+
+    Raises MissingAssetError only after a person at a terminal was asked and does not want the download. ``title``
+    names a training.
+    """
+
+    def attempt(request: R) -> T:
+        with session.screen(title=title) as screen:
+
+            def emit(event: Event) -> None:
+                screen.emit(event)
+                if then is not None:
+                    then(event)
+
+            return run(request, emit=emit)
+
+    return with_offer(request, attempt)
 
 
 def with_offer(request: R, run: Callable[[R], T]) -> T:
@@ -23,12 +49,20 @@ def with_offer(request: R, run: Callable[[R], T]) -> T:
     try:
         return run(request)
     except MissingAssetError as error:
-        if request.offline or request.download or not error.assets or not _agreed(request, error):
+        if (
+            not isinstance(request, Getting)
+            or request.offline
+            or request.download
+            or not error.assets
+            or not _agreed(request, error)
+        ):
             raise
     return run(replace(request, download=True))
 
 
 def _agreed(request: Getting, error: MissingAssetError) -> bool:
+    if request.offline or request.download or not error.assets:
+        return False
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     from darkside_cli.jobs.needs import open_assets

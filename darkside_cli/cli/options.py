@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -240,13 +240,11 @@ Paths = Annotated[
 ]
 
 
-#: Stands for the image whose bytes came in on standard input.
-STDIN_IMAGE = Path("-")
 # As a path has it: with one slash of two.
 _ADDRESS = re.compile(r"(https?|ftps?|sftp|s3|gs|file):/", re.IGNORECASE)
 
 
-def input_paths(paths: list[str] | None, *, null: bool) -> list[Path]:
+def input_paths(paths: Sequence[str | Path] | None, *, null: bool) -> list[Path]:
     """Resolve the PATHS argument: the given ones, or the names piped into standard input.
 
     ``-`` stands for the names on standard input, wherever it appears. Raises UsageError when nothing is given and
@@ -261,7 +259,7 @@ def input_paths(paths: list[str] | None, *, null: bool) -> list[Path]:
     return given
 
 
-def inputs_or_image(paths: list[str] | None, *, null: bool) -> tuple[list[Path], bytes | None]:
+def inputs_or_image(paths: Sequence[str | Path] | None, *, null: bool) -> tuple[list[Path], bytes | None]:
     """:func:`input_paths`, but that standard input may also be an image, the only one given: its bytes.
 
     Raises UsageError, besides, for a video, and for an image where other images are named beside it.
@@ -269,7 +267,9 @@ def inputs_or_image(paths: list[str] | None, *, null: bool) -> tuple[list[Path],
     return _read_inputs(paths, null=null, advice="curl -L URL | darkside translate - -o - > night.jpg")
 
 
-def _read_inputs(paths: list[str] | None, *, null: bool, advice: str) -> tuple[list[Path], bytes | None]:
+def _read_inputs(
+    paths: Sequence[str | Path] | None, *, null: bool, advice: str
+) -> tuple[list[Path], bytes | None]:
     """:func:`inputs_or_image`, with ``advice`` for those who give a URL."""
     from darkside_cli.datasets.listing import iter_path_tokens
     from darkside_cli.datasets.piped import image_or_names
@@ -282,7 +282,7 @@ def _read_inputs(paths: list[str] | None, *, null: bool, advice: str) -> tuple[l
         paths = ["-"]
     result: list[Path] = []
     for token in paths:
-        if token != "-":  # noqa: S105 - a file name, not a secret
+        if os.fspath(token) != "-":
             result.append(_no_address(Path(token), advice))
             continue
         # With --null these are names: the bytes that tell an image from them could be of any list.
@@ -290,7 +290,7 @@ def _read_inputs(paths: list[str] | None, *, null: bool, advice: str) -> tuple[l
         if image is None:
             result.extend(_no_address(path, advice) for path in iter_path_tokens(names, null))
         elif len(paths) == 1:
-            return [STDIN_IMAGE], image
+            return [], image
         else:
             raise UsageError(
                 "an image came in on standard input, and others are named beside it",

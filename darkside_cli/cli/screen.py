@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from darkside_cli.cli.errors import say
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
@@ -14,6 +17,7 @@ from darkside_cli.events import (
     ImageReady,
     ItemFailed,
     ItemSkipped,
+    Preparing,
     RunFinished,
     RunStarted,
     StepDone,
@@ -57,6 +61,9 @@ class Screen:
 
     def emit(self, event: Event) -> None:
         """Show ``event``."""
+        if isinstance(event, Preparing):
+            self._announce(event.message)
+            return
         if isinstance(event, _TRANSFERS):
             self._show("transfers")
         elif isinstance(event, _TRAINING):
@@ -70,6 +77,14 @@ class Screen:
 
     def _leaves_transfers(self, event: Event) -> bool:
         return self._shown == "transfers" and isinstance(event, _ITEMS)
+
+    def _announce(self, text: str) -> None:
+        """Nobody looks at a blank screen; nothing where no person looks, and in the processes of a shared work."""
+        if (
+            not (self._settings["quiet"] or "RANK" in os.environ or sys.stderr is None)
+            and sys.stderr.isatty()
+        ):
+            say(text)
 
     def above_bar(self, text: str) -> bool:
         """Write ``text`` above what is drawn; False if nothing is, or if it cannot."""

@@ -290,6 +290,7 @@ class Pipeline(Generic[J, L, R]):
                 ahead[place] = (index, job, begun, again)
 
     def _timed_store(self, item: _Item[J, L], result: R) -> float:
+        self._stop_if_full()  # nothing is begun after the first that found no room
         started = time.perf_counter()
         try:
             self._stages.store(item.job, item.loaded, result)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkside_cli.errors import UnknownNameError
-from darkside_cli.jobs.request import ADVANCED, DEVICE, Getting, ask
+from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -87,6 +87,44 @@ class OnDevice(Getting):
         """Raise UnknownNameError if the device is none."""
         super().check()
         check_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Request):
+    """A request of a job that is given images. A folder stands for the images in it."""
+
+    positional = "images"
+
+    images: tuple[Path, ...] = ask(
+        (),
+        help="Images or folders; '-' or none at all reads their names from standard input.",
+        metavar="PATHS...",
+        argument=True,
+        show_default=False,
+    )
+    recursive: bool = ask(
+        False, help="Take the images of sub-folders too.", flags=("--recursive", "-r"), group=DATA
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limited(Request):
+    """A request of a job that refuses images which would take too much."""
+
+    max_pixels: int | None = ask(
+        None,
+        help="Refuse images of more pixels (default: 500 million).",
+        minimum=1,
+        show_default=False,
+        group=ADVANCED,
+    )
+    max_seconds: float = ask(
+        120.0,
+        help="Give up an image that takes longer to read.",
+        minimum=0.1,
+        maximum=86_400,
+        group=ADVANCED,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

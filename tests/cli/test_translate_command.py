@@ -18,7 +18,7 @@ from PIL import Image
 from tests_support import RunCli, RunHere
 
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.translate_results import check_stdout
+from darkside_cli.cli.translate import check_stdout
 from darkside_cli.errors import UsageError
 
 MakePhoto = Callable[..., Path]
@@ -511,7 +511,7 @@ def test_what_cannot_go_through_pipes_is_told_before_anything_is_loaded(
 ) -> None:
     photo = make_photo(tmp_path / "a.jpg").read_bytes()
     make_photo(tmp_path / "b.jpg")
-    monkeypatch.setattr("darkside_cli.cli.translate.obtain_model", None)  # nothing comes so far
+    monkeypatch.setattr("darkside_cli.jobs.translate.obtain_model", None)  # nothing comes so far
 
     def refused(data: bytes, *arguments: str) -> str:
         done = piped_in(data, *arguments)
@@ -546,9 +546,9 @@ def test_an_image_is_not_written_to_a_terminal() -> None:
         def isatty(self) -> bool:
             return True
 
-    check_stdout(Output(stream=io.BytesIO()), 1)
+    check_stdout(Output(stream=io.BytesIO()))
     with pytest.raises(UsageError, match="standard output is a terminal"):
-        check_stdout(Output(stream=Terminal()), 1)
+        check_stdout(Output(stream=Terminal()))
 
 
 def test_json_is_one_object_that_names_the_model(

@@ -1,0 +1,412 @@
+"""Translate images to night, or back to day."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
+from darkside_cli.events import (
+    Emit,
+    Event,
+    ImageReady,
+    ItemFailed,
+    ItemSkipped,
+    Notice,
+    Preparing,
+    RunStarted,
+    ignore,
+)
+from darkside_cli.images.formats import (
+    VIDEO_SUFFIXES,
+    WRITABLE_SUFFIXES,
+    format_of_path,
+    suffix_of_format,
+)
+from darkside_cli.images.signatures import START_BYTES, image_suffix
+from darkside_cli.jobs.checks import check_generator
+from darkside_cli.jobs.fields import Images, Limited, OnImages, generator
+from darkside_cli.jobs.needs import default_generator, obtain_model
+from darkside_cli.jobs.request import ADVANCED, DEVICE, ask, make
+
+if TYPE_CHECKING:
+    from darkside_cli.datasets.outputs import InputImage, TranslationJob
+    from darkside_cli.methods.translate import Translator
+
+TARGETS = ("night", "day")
+DIRECTIONS = ("day2night", "night2day")
+FORMATS = ("jpg", "png", "webp", "tif", "bmp", "avif")
+
+#: Stands for the image that is given by its content alone, among sources and targets.
+UNNAMED = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateRequest(Images, Limited, OnImages):
+    """Which images are translated, by what, and where the results go."""
+
+    to: str = ask(
+        "night",
+        help="Translate to night or to day.",
+        metavar="TIME",
+        kind="time of day",
+        choices_from=f"{__name__}:TARGETS",
+    )
+    model: str | None = generator(None)  # type: ignore[assignment]
+    direction: str | None = ask(
+        None,
+        help="What a checkpoint does that does not say so: day2night or night2day.",
+        kind="direction",
+        choices_from=f"{__name__}:DIRECTIONS",
+        group=ADVANCED,
+    )
+    output: Path | None = ask(
+        None,
+        help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix); for one image "
+        "also a file such as night.jpg, or - for standard output.",
+        flags=("--output", "-o"),
+        metavar="DIR",
+    )
+    suffix: str = ask("", help="Appended to the file names, before the extension.", show_default=False)
+    format: str | None = ask(
+        None,
+        help="jpg, png, webp, tif, bmp or avif (default: the input's own).",
+        kind="format",
+        choices_from=f"{__name__}:FORMATS",
+        open_ended=True,
+    )
+    quality: int = ask(95, help="Of lossy formats.", minimum=1, maximum=100, group=ADVANCED)
+    max_size: int = ask(
+        0, help="Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
+    )
+    compare: bool = ask(
+        False,
+        help="Write sheets of input and output side by side too, into compare/.",
+        flags=("--compare",),
+    )
+    overwrite: bool = ask(
+        False, help="Make results anew that are there already.", flags=("--overwrite/--skip-existing",)
+    )
+    compile: bool = ask(
+        False, help="Compile the network first; pays for many images of one size.", group=DEVICE
+    )
+
+    #: Contents of the one image that is translated, in place of files.
+    content: bytes | None = field(default=None, repr=False)
+    #: The one image is not written, but comes back encoded, in the result.
+    in_memory: bool = False
+    #: All changed names of results are told of, not only the first ones.
+    verbose: bool = False
+
+    def check(self) -> None:
+        """Raise UsageError for a model that goes the other way, and for options that contradict each other."""
+        super().check()
+        if self.format is not None:
+            suffix_of_format(self.format)
+        if self.model is not None:
+            with suppress(MissingAssetError):  # told when the images are known
+                check_generator(self.root, self.model, to=self.to, direction=self.direction)
+        if (file := self.file) is None:
+            return
+        name = os.fsdecode(file)
+        if self.suffix:
+            raise UsageError(
+                f"--suffix does not go with -o {name}, which is the whole name", hint="leave it out"
+            )
+        if self.format is not None and self.pillow_format != format_of_path(file):
+            raise UsageError(
+                f"--format does not go with -o {name}, which says another one", hint="leave it out"
+            )
+
+    @property
+    def pillow_format(self) -> str | None:
+        """Pillow's name of ``format``."""
+        return WRITABLE_SUFFIXES[suffix_of_format(self.format)] if self.format is not None else None
+
+    @property
+    def file(self) -> Path | None:
+        """``output`` if it is a file to write rather than a folder: no folder is called like an image."""
+        names_one = self.output is not None and self.output.suffix.lower() in WRITABLE_SUFFIXES
+        return self.output if self.output is not None and names_one and not self.output.is_dir() else None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the results go; None if that is beside the sources, or no folder."""
+        if self.in_memory or self.file is not None:
+            return None
+        return self.output if self.output is not None or self.suffix else Path(self.to)
+
+
+@dataclass(frozen=True)
+class TranslatedImage:
+    """What became of one image. ``target`` is None if it failed; ``size_px`` is (width, height) of a new result."""
+
+    source: Path
+    target: Path | None = None
+    size_px: tuple[int, int] | None = None
+    seconds: float = 0.0
+    animated: bool = False
+    skipped: bool = False
+    error: str | None = None
+
+    def document(self, model: str | None = None) -> dict[str, Any]:
+        """What ``--jsonl`` prints of it; ``model`` made it, if it was made now."""
+        if self.error is not None:
+            return {"input": self.source, "error": self.error}
+        if self.skipped:  # by which model it was made, nobody knows any more
+            size = _size_of(self.target) if self.target is not None else None
+            return {
+                "input": self.source,
+                "output": self.target,
+                "size": size,
+                "seconds": 0,
+                "skipped": True,
+            }
+        return {
+            "input": self.source,
+            "output": self.target,
+            "size": list(self.size_px or ()),
+            "seconds": round(self.seconds, 4),
+            **({"model": model} if model is not None else {}),
+            **({"animated": True} if self.animated else {}),
+        }
+
+
+@dataclass(frozen=True)
+class TranslateResult:
+    """What became of the images, in their order. ``model`` is None if there were none.
+
+    ``encoded`` is the contents of the one result of a request with ``in_memory``, None if that failed.
+    """
+
+    model: str | None = None
+    images: tuple[TranslatedImage, ...] = ()
+    seconds: float = 0.0
+    encoded: memoryview | None = field(default=None, repr=False)
+
+    @property
+    def done(self) -> int:
+        """How many images were translated now."""
+        return len(self.images) - self.skipped - self.failed
+
+    @property
+    def skipped(self) -> int:
+        """How many results were there already."""
+        return sum(image.skipped for image in self.images)
+
+    @property
+    def failed(self) -> int:
+        """How many images could not be read, translated or written."""
+        return sum(image.error is not None for image in self.images)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "model": self.model,
+            "images": [image.document() for image in self.images],
+            "done": self.done,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3) or 0,
+        }
+
+
+def translate(*images: Any, emit: Emit = ignore, **options: Any) -> TranslateResult:
+    """Translate image files: ``translate(["street.jpg"], to="night", output="out")``.
+
+    ``images`` is a path or several, folders among them; ``options`` are the fields of :class:`TranslateRequest`.
+    Raises what :func:`run` does.
+    """
+    return run(make(TranslateRequest, *images, **options), emit=emit)
+
+
+def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
+    """Translate the images of ``request``.
+
+    Images that cannot be read, translated or written are told of and the others go on; what is there already is not
+    made again. Results are written whole or not at all. Raises UsageError for what cannot be meant, MissingAssetError
+    if the weights are not on this machine, CheckpointError if they are no generator's, and NoSpaceError, with the
+    ``result`` so far, when the disk is full.
+    """
+    jobs = _plan(request)
+    if not jobs:
+        emit(Notice("no image names came in: nothing to do"))
+        return TranslateResult()
+    model, choice = default_generator(request) if request.model is None else (request.model, None)
+    check_generator(request.root, model, to=request.to, direction=request.direction)
+    # Also when all results are there: a name that does not exist is told before any work.
+    obtain_model(request, model, kind="generator", emit=emit)
+    _tell(request, jobs, choice, emit)
+
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.methods.translate_files import (
+        FileOptions,
+        LoadedWhenNeeded,
+        is_needed,
+        translate_files,
+        translate_to_memory,
+    )
+    from darkside_cli.networks.catalog import MODELS
+
+    name = MODELS.get(model).name if model in MODELS else model
+    options = FileOptions(
+        max_size_px=request.max_size,
+        quality=request.quality,
+        overwrite=request.overwrite,
+        compare=request.compare,
+        batch_size=request.batch_size,
+        max_pixels=request.max_pixels,
+        max_seconds=request.max_seconds,
+        workers=request.workers or default_threads(8),
+    )
+    images: list[TranslatedImage] = []
+
+    def record(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            event = replace(event, model=name)
+        image = image_of(event)
+        if image is not None:
+            images.append(image)
+        emit(event)
+
+    def load() -> Translator:
+        return _load(request, model, name, emit)
+
+    translator = load() if is_needed(jobs, options) else LoadedWhenNeeded(load)
+    label = f"{Path(name).name} to {request.to}"
+    if request.in_memory:
+        encoded, summary = translate_to_memory(
+            jobs[0], translator, format=request.pillow_format, options=options, label=label, emit=record
+        )
+        return TranslateResult(name, tuple(images), summary.seconds, encoded)
+    try:
+        summary = translate_files(
+            jobs, translator, options=options, total=len(jobs), label=label, emit=record
+        )
+    except NoSpaceError as error:
+        error.result = TranslateResult(name, tuple(images))
+        raise
+    return TranslateResult(name, tuple(images), summary.seconds)
+
+
+def image_of(event: Event) -> TranslatedImage | None:
+    """What an event says of one image; None if it is about something else."""
+    if isinstance(event, ImageReady):
+        return TranslatedImage(event.source, event.target, event.size_px, event.seconds, event.animated)
+    if isinstance(event, ItemSkipped):
+        return TranslatedImage(event.source, event.target, skipped=True)
+    if isinstance(event, ItemFailed):
+        return TranslatedImage(event.source, error=event.reason)
+    return None
+
+
+def _load(request: TranslateRequest, model: str, name: str, emit: Emit) -> Translator:
+    emit(Preparing(f"getting ready to translate with {name}"))
+    from darkside_cli.methods.translate import load_generator
+
+    translator = load_generator(
+        model,
+        to=request.to,
+        direction=request.direction,
+        device=request.device,
+        precision=request.precision,
+        compile=request.compile,
+        root=request.root,
+    )
+    if request.compile and not translator.compiled:
+        emit(Notice("--compile is left out: on the CPU the network is faster without"))
+    return translator
+
+
+def _plan(request: TranslateRequest) -> list[TranslationJob]:
+    """Which file each image comes from and goes to; empty if no image was named."""
+    from darkside_cli.datasets.outputs import TranslationJob, plan_file, plan_outputs
+
+    folder = request.folder
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"{os.fsdecode(folder)} is not a folder", hint="name a folder with --output")
+    inputs = _inputs(request)
+    if request.in_memory:
+        if len(inputs) != 1:
+            raise UsageError(
+                f"-o - writes one image to standard output, and {len(inputs) or 'none'} came in",
+                hint="give a folder with -o" if inputs else "name an image, or pipe one in",
+            )
+        return [TranslationJob(inputs[0].path, UNNAMED, content=request.content)]
+    if request.file is not None and inputs:
+        if len(inputs) != 1:
+            raise UsageError(
+                f"{os.fsdecode(request.file)} is one file, and {len(inputs)} images came in",
+                hint="name a folder with -o",
+            )
+        jobs = [plan_file(inputs[0], request.file)]
+    else:
+        where = Path() if request.content is not None and folder is None else folder
+        jobs = plan_outputs(
+            inputs, out_dir=where, suffix=request.suffix, format=request.format, drop_results=True
+        )
+    if not jobs:
+        _refuse_empty_folders(request)
+    return [replace(job, content=request.content) for job in jobs] if request.content is not None else jobs
+
+
+def _inputs(request: TranslateRequest) -> list[InputImage]:
+    """Images that are meant, sheets of earlier runs left out."""
+    from darkside_cli.datasets.listing import expand_inputs
+    from darkside_cli.datasets.outputs import InputImage
+    from darkside_cli.methods.compare import is_sheet
+
+    if request.content is not None:
+        return [InputImage(UNNAMED, name_of_content(request.content))]
+    exclude = request.folder if request.in_memory or request.file is None else request.file
+    expanded = expand_inputs(request.images, recursive=request.recursive, exclude=exclude)
+    return [image for image in expanded if not is_sheet(image.path)]
+
+
+def name_of_content(image: bytes) -> PurePath:
+    """What an image without a name is called: another one is never taken for it, and the same one is not made anew."""
+    suffix = image_suffix(image[:START_BYTES]) or ""
+    return PurePath(f"stdin-{hashlib.sha256(image).hexdigest()[:8]}{suffix}")
+
+
+def _refuse_empty_folders(request: TranslateRequest) -> None:
+    """No name at all is nothing to do; folders without images are a mistake. Raises UsageError for those."""
+    folders = [path for path in request.images if path.is_dir()]
+    if not folders:
+        return
+    named = ", ".join(map(os.fsdecode, folders))
+    hint = None if request.recursive else "--recursive takes sub-folders too"
+    if any(entry.suffix.lower() in VIDEO_SUFFIXES for folder in folders for entry in folder.iterdir()):
+        named += ", but videos"
+        hint = "take frames out first: ffmpeg -i VIDEO frame-%05d.png"
+    raise UsageError(f"no images in {named}", hint=hint)
+
+
+def _tell(
+    request: TranslateRequest, jobs: Sequence[TranslationJob], choice: Notice | None, emit: Emit
+) -> None:
+    from darkside_cli.datasets.outputs import changed_names
+    from darkside_cli.datasets.piped import is_followed
+
+    if request.content is not None and is_followed(request.content):
+        emit(Notice("several images came in at once: only the first is translated", "warning"))
+    for line in changed_names(jobs, most=len(jobs) if request.verbose else 5):
+        emit(Notice(line))
+    if choice is not None and request.to == "night":
+        emit(choice)
+
+
+def _size_of(path: Path) -> list[int] | None:
+    """[width, height] of an image as its header has it; None for what is no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return list(image.size)
+    except (OSError, Image.DecompressionBombError):
+        return None
