@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
+    from darkside_cli.jobs.download import download
     from darkside_cli.jobs.translate import translate
     from darkside_cli.methods.translate import Translator, load_generator
     from darkside_cli.retrieval.describe.describer import Describer
@@ -26,6 +27,7 @@ _LAZY = {
     "DarksideError": "darkside_cli.errors",
     "Describer": "darkside_cli.retrieval.describe.describer",
     "Translator": "darkside_cli.methods.translate",
+    "download": "darkside_cli.jobs.download",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
     "translate": "darkside_cli.jobs.translate",
@@ -36,6 +38,7 @@ __all__ = [
     "Describer",
     "Translator",
     "__version__",
+    "download",
     "load_descriptor",
     "load_generator",
     "translate",

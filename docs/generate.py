@@ -31,15 +31,21 @@ def commands_page() -> str:
 
 def assets_page() -> str:
     """The table of all that ``darkside download`` can get."""
-    from darkside_cli.cli.asset_table import markdown
     from darkside_cli.jobs.catalog import ASSETS
 
-    return (
-        "# Models and data sets by name\n\n"
+    lines = [
+        "# Models and data sets by name\n",
         "`darkside download NAME` gets them, and `darkside download GROUP` a group of them. "
-        "`darkside download --list` also says what is on this machine.\n\n"
-        f"{markdown(ASSETS)}"
-    )
+        "`darkside download --list` also says what is on this machine.\n",
+        "| name | groups | what | licence | needed by |",
+        "|---|---|---|---|---|",
+    ]
+    for asset in ASSETS:
+        needed = ", ".join(f"`{command}`" for command in asset.needed_by)
+        groups = ", ".join(asset.groups) or "-"
+        licence = asset.licence.partition(" (")[0]  # without its remark
+        lines.append(f"| `{asset.name}` | {groups} | {asset.summary} | {licence} | {needed} |")
+    return "\n".join(lines) + "\n"
 
 
 def pages() -> dict[str, str]:

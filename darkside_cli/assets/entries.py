@@ -116,6 +116,13 @@ class Asset(Entry):
     by_hand: str = ""
     made_by: str = ""
 
+    @property
+    def published_size(self) -> int | None:
+        """Bytes that it is published with, None as long as one of its files has no known size."""
+        files = [*self.files, *(self.images.archives if self.images is not None else ())]
+        sizes = [file.size for file in files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
 
 @dataclass(frozen=True)
 class State:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli import __version__
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE
-from darkside_cli.cli.obtain import open_assets
 from darkside_cli.cli.session import Session, command
+from darkside_cli.jobs.needs import open_assets
+from darkside_cli.jobs.request import Request
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ VARIABLES = (
 )
 
 
-def doctor(session: Session, json: options.Json = False) -> int:
+def doctor(session: Session, request: Request, json: options.Json = False) -> int:
     """Show what works on this machine, and what is lacking."""
-    store = open_assets(session)
+    store = open_assets(request)
     facts: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
@@ -214,4 +215,4 @@ def _without_password(value: str) -> str:
 
 def register(app: Any) -> None:
     """Add the command to ``app``."""
-    command(app, "doctor")(doctor)
+    command(app, "doctor", request=Request)(doctor)

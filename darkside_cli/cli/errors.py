@@ -46,6 +46,11 @@ def say(text: str) -> None:
     _write(for_people(f"darkside: {one_line(text)}", sys.stderr) + "\n")
 
 
+def say_error(error: DarksideError, name: str = "") -> None:
+    """Say what is wrong with one item, called ``name``, of many, and what to do about it."""
+    say(f"{name}: {explain(error)[0]}" if name else explain(error)[0])
+
+
 def _write(text: str) -> None:
     try:
         sys.stderr.write(text)

@@ -141,11 +141,9 @@ def _agreed(store: AssetStore, missing: Sequence[Asset]) -> bool:
 
 
 def _missing(session: Session, store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
-    from darkside_cli.cli.asset_table import published_size
-
     parts = []
     for asset in missing:
-        size = published_size(asset)
+        size = asset.published_size
         lacking = ", ".join(path.rpartition("/")[2] for path in store.state(asset).lacking[:3])
         parts.append(f"{asset.name} ({lacking}; {human_size(size) if size else 'size unknown'})")
     names = " ".join(asset.name for asset in missing)

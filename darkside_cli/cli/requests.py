@@ -49,6 +49,8 @@ def _info(each: Asked) -> Any:
     if known.metavar is not None:
         settings["metavar"] = known.metavar
     if known.argument:
+        if known.choices_from is not None:
+            settings["autocompletion"] = _completion(known)
         return typer.Argument(**settings)
     settings["rich_help_panel"] = known.group
     if known.minimum is not None:

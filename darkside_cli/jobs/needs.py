@@ -24,7 +24,9 @@ def open_assets(request: Request, **changes: Any) -> AssetStore:
     from darkside_cli.jobs.catalog import open_store
 
     changes.setdefault("mirrors", read_mirrors())
-    return open_store(request.root, Options(offline=request.offline, **changes))
+    return open_store(
+        request.root, Options(offline=request.offline, why_offline=request.why_offline, **changes)
+    )
 
 
 def obtain(request: Getting, names: Sequence[str], *, emit: Emit, size: str = "") -> None:
@@ -50,7 +52,7 @@ def obtain_assets(
     missing = [asset for asset in missing if not asset.made_by]
     if missing:
         if request.offline or not request.download:
-            raise missing_error(store, missing, offline=request.offline)
+            raise missing_error(store, missing)
         _raise_first(store.get(missing, emit))
     store.ledger.touch(*(asset.name for asset in assets))
 
@@ -159,25 +161,19 @@ def _lacks_images(request: Request, store: AssetStore, need: TupleNeed, asset: A
     return any(sum(path.is_file() for path in each.paths) * 2 < len(each) for each in sets)
 
 
-def published_size(asset: Asset) -> int | None:
-    """Bytes that ``asset`` is published with, None as long as one of its files has no known size."""
-    files = [*asset.files, *(asset.images.archives if asset.images is not None else ())]
-    sizes = [file.size for file in files]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
-
-
-def missing_error(store: AssetStore, missing: Sequence[Asset], *, offline: bool) -> MissingAssetError:
+def missing_error(store: AssetStore, missing: Sequence[Asset]) -> MissingAssetError:
     """What is said of ``missing``: their files, their sizes, and the command that gets them."""
+    options = store.downloads.options
     parts = []
     for asset in missing:
-        size = published_size(asset)
+        size = asset.published_size
         lacking = ", ".join(path.rpartition("/")[2] for path in store.state(asset).lacking[:3])
         parts.append(f"{asset.name} ({lacking}; {human_size(size) if size else 'size unknown'})")
     names = " ".join(asset.name for asset in missing)
     return MissingAssetError(
         f"not in {store.root}: {', '.join(parts)}",
         hint=f"darkside download {names}"
-        + ("" if offline else ", or run this command again with --download"),
+        + (f" ({options.why_offline})" if options.offline else ", or run this command again with --download"),
         assets=missing,
     )
 

@@ -38,6 +38,8 @@ MAIN, DATA, DEVICE, ADVANCED = "Main options", "Data in and out", "Device and sp
 REQUIRED: Any = dataclasses.MISSING
 
 _METADATA_KEY = "ask"
+# What the command line takes for yes in an environment variable.
+_YES = ("1", "true", "t", "yes", "y", "on")
 R = TypeVar("R", bound="Request")
 
 
@@ -143,6 +145,14 @@ class Request:
     def root(self) -> DataRoot:
         """Where weights and data sets are for this call."""
         return data_root(self.data_dir)
+
+    @property
+    def why_offline(self) -> str:
+        """What keeps this call from the network: the variable that is set, or the option; "" if nothing does."""
+        if not self.offline:
+            return ""
+        wanted = os.environ.get("DARKSIDE_OFFLINE", "").strip().lower() in _YES
+        return "DARKSIDE_OFFLINE is set" if wanted else "--offline was given"
 
     def settings(self) -> dict[str, Any]:
         """Settings of a training's configuration that the fields stand for, as far as they were given."""

@@ -284,7 +284,7 @@ SCRIPT = textwrap.dedent(
 
 def start(root: Path, base: str) -> subprocess.Popen[bytes]:
     """Start a process that gets "paris" as soon as it is sent a line."""
-    tests = str(Path(__file__).resolve().parents[1])
+    tests = str(Path(__file__).resolve().parents[1] / "support")
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(root), base, tests], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
