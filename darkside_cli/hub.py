@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from darkside_cli.config.paths import DataRoot
+    from darkside_cli.networks.configs import NormName
     from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., object])
 
 #: Normalisation in the published generators; a file of weights says it itself.
-_NORMS = {"cyclegan": "instance", "hedngan": "batch"}
+_NORMS: dict[str, NormName] = {"cyclegan": "instance", "hedngan": "batch"}
 _TELL_EVERY_S = 5.0
 _DIMS = {"vgg16": 512, "resnet101": 2048}
 _NO = ("", "0", "false", "f", "no", "n", "off")
@@ -105,7 +106,8 @@ def _generator(name: str) -> Callable[..., nn.Module]:
         progress: bool = True,
     ) -> nn.Module:
         from darkside_cli.interop.load import open_checkpoint
-        from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+        from darkside_cli.networks.configs import ResnetGeneratorConfig
+        from darkside_cli.networks.generator import ResnetGenerator
         from darkside_cli.networks.locate import locate
         from darkside_cli.networks.weights import build_network
 

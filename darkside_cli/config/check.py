@@ -16,7 +16,7 @@ def check_values(config: Any, path: str = "") -> dict[str, Any]:
     ConfigError that names the field, what it accepts, and what it has.
     """
     values: dict[str, Any] = {}
-    for name, each in schema_fields(type(config)).items():
+    for name, each in schema_fields(type(config), settings_only=False).items():
         value = values[name] = getattr(config, name)
         place = f"{path}.{name}" if path else name
         if is_schema(type(value)) and isinstance(value, without_none(each.annotation)):

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import tomli_w
 
-from darkside_cli.config.schema import Option, is_schema, schema_fields, walk, without_none
+from darkside_cli.config.schema import KIND, Option, is_schema, kind_option, schema_fields, walk, without_none
 from darkside_cli.config.sources import (
     Given,
     Origin,
@@ -119,6 +119,20 @@ def resolve(
     return Resolved(value, builder.origins)
 
 
+def _as_kind(schema: type[T], base: Any) -> T:
+    """The defaults of ``schema``, but for fields that ``base``, of another kind, has too and otherwise than usual."""
+    fields = schema_fields(schema)
+    return schema(
+        **{
+            name: getattr(base, name)
+            for name, each in schema_fields(type(base)).items()
+            if name in fields
+            and fields[name].annotation == each.annotation
+            and getattr(base, name) != each.default()
+        }
+    )
+
+
 class _Builder:
     """Makes one configuration out of a table of what was given, noting where every value came from."""
 
@@ -139,7 +153,11 @@ class _Builder:
                 field.annotation, field.option, given.entries.get(name), below, (*path, name)
             )
         try:
-            return schema(**values)
+            # What is no setting is kept as ``base`` has it.
+            hidden = (
+                schema_fields(schema, settings_only=False).keys() - fields if type(base) is schema else ()
+            )
+            return schema(**values, **{name: getattr(base, name) for name in hidden})
         except ValueError as error:
             raise self._refused(error, path, values) from error
 
@@ -158,12 +176,26 @@ class _Builder:
                 hint=f"give {accepted(annotation, option)}, in a file or with --set {dotted(path)}=VALUE",
             )
         if isinstance(node, Table):
+            if option.kinds is not None:
+                return self._of_kind(option, node, base, path)
             if is_schema(inner):
                 return self.table(inner, node, base if isinstance(base, inner) else MISSING, path)
             if is_table(inner):
                 return self._mapping(inner, option, node, base, path)
             node = Given(node.plain(), node.origin)
         return self._leaf(annotation, option, node, base, path)
+
+    def _of_kind(self, option: Option, given: Table, base: Any, path: Where) -> Any:
+        """Make a table of the kind that it says, or else of that of ``base``."""
+        entries, schemas = dict(given.entries), option.schemas()
+        usual = next(name for name, schema in schemas.items() if type(base) is schema)
+        where = (*path, KIND)
+        kind = self._value(str, kind_option(option), entries.pop(KIND, None), usual, where)
+        if kind == usual:
+            del self.origins[dotted(where)]  # it is not written either
+        else:
+            base = _as_kind(schemas[kind], base)
+        return self.table(schemas[kind], Table(given.origin, entries), base, path)
 
     def _mapping(
         self, annotation: Any, option: Option, given: Table, base: Any, path: Where

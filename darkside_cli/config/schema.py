@@ -21,10 +21,12 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from darkside_cli.registry import Registry
+from darkside_cli.registry import Entry, Registry
 from darkside_cli.registry import resolve as import_target
 
 _METADATA_KEY = "darkside"
+KIND = "kind"
+"""Key of a table that says which schema it is of, where it may be of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     validate: Callable[[Any], None] | None = None
+    setting: bool = True
+    kinds: str | None = None
 
     def choices(self) -> tuple[str, ...]:
         """Names that ``choices_from`` points to (imported now), aliases of registry entries included."""
@@ -48,6 +52,13 @@ class Option:
             return tuple(source.names(aliases=True))
         names: Iterable[str] = source() if callable(source) else source
         return tuple(names)
+
+    def schemas(self) -> dict[str, type]:
+        """Schemas by the ``kind`` that a table may be of (imported now), the usual one first."""
+        if self.kinds is None:
+            return {}
+        registry: Registry[Entry] = import_target(self.kinds)
+        return {entry.name: import_target(entry.target) for entry in registry}
 
 
 def option(
@@ -61,6 +72,8 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     validate: Callable[[Any], None] | None = None,
+    setting: bool = True,
+    kinds: str | None = None,
 ) -> Any:
     """Declare a field of a schema, with what people should know about it.
 
@@ -68,7 +81,11 @@ def option(
     or of a function that returns names; a text that is not among them is refused, unless ``open_ended`` (a
     model may be a path too). ``minimum`` and ``maximum``, both inclusive, hold for every number in the value.
     ``validate`` gets the whole value and raises ValueError with the reason; what concerns several fields
-    belongs into the dataclass's ``__post_init__``, which raises ValueError likewise.
+    belongs into the dataclass's ``__post_init__``, which raises ValueError likewise. Unless ``setting``, only Python
+    and files give the field a value; it is no key of a configuration.
+
+    For a field that is a table itself, ``kinds`` may be "module:attribute" of a Registry whose targets are schemas,
+    subclasses of the annotation: a key ``kind`` in the table then says which of them it is.
 
     Without ``default`` and ``default_factory`` the field has to be given. Bounds, choices and ``validate``
     are applied to what people give, not to defaults.
@@ -82,6 +99,8 @@ def option(
             minimum=minimum,
             maximum=maximum,
             validate=validate,
+            setting=setting,
+            kinds=kinds,
         )
     }
     if default_factory is not MISSING:
@@ -109,26 +128,26 @@ class SchemaField:
         return self.field.default
 
 
-def schema_fields(schema: type) -> Mapping[str, SchemaField]:
-    """Fields of ``schema`` that can be given, by name and in order.
+def schema_fields(schema: type, *, settings_only: bool = True) -> Mapping[str, SchemaField]:
+    """Fields of ``schema`` that can be given, by name and in order; not only by settings but in Python, if asked for.
 
     Raises TypeError if it is not a frozen dataclass: that is a fault of the program, not of its user.
     """
     key: Any = schema  # mypy does not see that a type can be hashed
-    return _schema_fields(key)
+    return _schema_fields(key, settings_only)
 
 
 @cache
-def _schema_fields(schema: type) -> Mapping[str, SchemaField]:
+def _schema_fields(schema: type, settings_only: bool) -> Mapping[str, SchemaField]:
     if not is_schema(schema):
         raise TypeError(f"{schema!r} is not a frozen dataclass")
     hints = get_type_hints(schema)
-    fields = {
-        each.name: SchemaField(each.name, hints[each.name], each.metadata.get(_METADATA_KEY, Option()), each)
+    fields = [
+        SchemaField(each.name, hints[each.name], each.metadata.get(_METADATA_KEY, Option()), each)
         for each in dataclasses.fields(schema)
         if each.init
-    }
-    return MappingProxyType(fields)
+    ]
+    return MappingProxyType({each.name: each for each in fields if each.option.setting or not settings_only})
 
 
 def is_schema(annotation: Any) -> bool:
@@ -173,7 +192,29 @@ def walk(schema: type, *, default: Any = MISSING) -> Iterator[SchemaKey]:
         value = each.default() if default is MISSING else getattr(default, each.name)
         inner = without_none(each.annotation)
         if is_schema(inner):
-            for key in walk(inner, default=value if isinstance(value, inner) else MISSING):
+            for key in _walk_table(each, inner, value):
                 yield SchemaKey((each.name, *key.path), key.annotation, key.option, key.default)
         else:
             yield SchemaKey((each.name,), each.annotation, each.option, value)
+
+
+def _walk_table(table: SchemaField, inner: type, value: Any) -> Iterator[SchemaKey]:
+    if table.option.kinds is None:
+        yield from walk(inner, default=value if isinstance(value, inner) else MISSING)
+        return
+    kinds = {schema: name for name, schema in table.option.schemas().items()}
+    yield SchemaKey((KIND,), str, kind_option(table.option), kinds[type(value)])
+    keys = {key.path: key for kind in kinds for key in walk(kind)}
+    yield from {**keys, **{key.path: key for key in walk(type(value), default=value)}}.values()
+
+
+def kind_option(option: Option) -> Option:
+    """What is known of the key ``kind`` of a table that may be of several."""
+    return Option(help="which of these it is", choices_from=option.kinds)
+
+
+def named_kind(table: SchemaField, value: Any) -> dict[str, str]:
+    """The key ``kind`` of ``value``, in a field that has kinds; nothing for that of the field's default."""
+    if table.option.kinds is None or type(value) is type(table.default()):
+        return {}
+    return {KIND: next(name for name, schema in table.option.schemas().items() if type(value) is schema)}

@@ -14,7 +14,14 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args, get_origin
 
-from darkside_cli.config.schema import Option, is_schema, schema_fields, union_members, without_none
+from darkside_cli.config.schema import (
+    Option,
+    is_schema,
+    named_kind,
+    schema_fields,
+    union_members,
+    without_none,
+)
 from darkside_cli.errors import ConfigError
 
 Where = tuple[str | int, ...]
@@ -72,7 +79,12 @@ def plain(value: Any, *, none: Any = None) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(each, none=none) for key, each in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: plain(getattr(value, name), none=none) for name in schema_fields(type(value))}
+        table: dict[str, Any] = {}
+        for name, each in schema_fields(type(value)).items():
+            inner = getattr(value, name)
+            shown = plain(inner, none=none)
+            table[name] = {**kind, **shown} if (kind := named_kind(each, inner)) else shown
+        return table
     return value
 
 

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from darkside_cli.errors import ConfigError, UnknownNameError
-from darkside_cli.networks.discriminator import PatchDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGeneratorConfig
+from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
 from darkside_cli.networks.hed import HedConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
 from darkside_cli.networks.rcf import RcfConfig
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
-from darkside_cli.networks.unet import UnetGeneratorConfig
 
 _REQUIRED = object()
 

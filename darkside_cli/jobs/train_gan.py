@@ -101,7 +101,7 @@ class TrainGanRequest(Training):
     def check(self) -> None:
         """Settle the configuration, and see that what it makes can be left in the layout that is asked for."""
         super().check()
-        if self.layout == "gandtr" and self.resolved.value.generator.working_px is not None:
+        if self.layout == "gandtr" and self.resolved.value.generator.architecture == "guided_generator":
             raise UsageError(
                 "gandtr has no guided generators, so that --layout gandtr cannot write one",
                 hint="train without --layout gandtr, or with --set generator.working_px=none",

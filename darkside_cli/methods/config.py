@@ -21,10 +21,17 @@ from darkside_cli.config.limits import (
 )
 from darkside_cli.config.schema import option
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
-from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
+from darkside_cli.methods.network_options import (
+    InitialisationOptions,
+    NetworkOptions,
+    PatchDiscriminatorOptions,
+    ResnetGeneratorOptions,
+)
 from darkside_cli.training.trainer_config import TrainerConfig
 
 AdversarialName = Literal["lsgan", "vanilla"]
+_GENERATORS = "darkside_cli.methods.network_options:GENERATORS"
+_DISCRIMINATORS = "darkside_cli.methods.network_options:DISCRIMINATORS"
 
 
 def _method(name: str) -> Any:
@@ -90,9 +97,11 @@ class GanConfig:
 
     method: str = option(help="name of the method in METHODS")
 
-    generator: GeneratorOptions = option(GeneratorOptions(), help="the network that makes night of day")
-    discriminator: DiscriminatorOptions = option(
-        DiscriminatorOptions(), help="the network that tells real from made"
+    generator: NetworkOptions = option(
+        ResnetGeneratorOptions(), help="the network that makes night of day", kinds=_GENERATORS
+    )
+    discriminator: NetworkOptions = option(
+        PatchDiscriminatorOptions(), help="the network that tells real from made", kinds=_DISCRIMINATORS
     )
     adversarial: AdversarialName = option("lsgan", help="adversarial loss: least squares or cross entropy")
     optim: AdamOptions = option(AdamOptions(), help="optimisers of generators, discriminators and heads")
@@ -132,11 +141,15 @@ class CycleGanConfig(GanConfig):
 
     method: str = _method("cyclegan")
 
-    generator: GeneratorOptions = option(
-        GeneratorOptions(initialisation=_NORMAL), help="the networks that make night of day and day of night"
+    generator: NetworkOptions = option(
+        ResnetGeneratorOptions(initialisation=_NORMAL),
+        help="the networks that make night of day and day of night",
+        kinds=_GENERATORS,
     )
-    discriminator: DiscriminatorOptions = option(
-        DiscriminatorOptions(initialisation=_NORMAL), help="the networks that tell real from made"
+    discriminator: NetworkOptions = option(
+        PatchDiscriminatorOptions(initialisation=_NORMAL),
+        help="the networks that tell real from made",
+        kinds=_DISCRIMINATORS,
     )
     weights: CycleGanWeights = option(CycleGanWeights(), help="weights of the generators' losses")
     pool_size: int = option(
@@ -240,11 +253,13 @@ class HedGanConfig(GanConfig):
 
     method: str = _method("hedgan")
 
-    generator: GeneratorOptions = option(
-        GeneratorOptions(norm="batch"), help="the network that makes night of day"
+    generator: NetworkOptions = option(
+        ResnetGeneratorOptions(norm="batch"), help="the network that makes night of day", kinds=_GENERATORS
     )
-    discriminator: DiscriminatorOptions = option(
-        DiscriminatorOptions(norm="batch"), help="the network that tells real from made"
+    discriminator: NetworkOptions = option(
+        PatchDiscriminatorOptions(norm="batch"),
+        help="the network that tells real from made",
+        kinds=_DISCRIMINATORS,
     )
     data: UnpairedConfig = option(UnpairedConfig(batch_size=10), help="day and night pictures")
     weights: EdgeWeights = option(EdgeWeights(), help="weights of the generator's losses")

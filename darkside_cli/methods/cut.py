@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from darkside_cli.datasets.unpaired import UnpairedBatch
+from darkside_cli.errors import UsageError
 from darkside_cli.losses.gan import patch_nce_loss
 from darkside_cli.methods.config import CutConfig
-from darkside_cli.methods.task import GanTask, make_discriminator, make_generator
+from darkside_cli.methods.task import GanTask, make_network
 from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.initialise import initialise
@@ -38,7 +39,9 @@ class CutTask(GanTask):
     config: CutConfig
 
     def __init__(self, config: CutConfig, *, device: torch.device | str) -> None:
-        generator = make_generator(config.generator)
+        generator = make_network(config.generator)
+        if not isinstance(generator, ResnetGenerator):
+            raise UsageError("CUT compares features of a ResNet generator", hint="generator.kind = resnet")
         layers, weights = config.nce.layers, config.nce.initialisation
         head = PatchSampleMlp(
             PatchSampleMlpConfig.for_generator(generator.config, layers, dim=config.nce.dim)
@@ -47,7 +50,7 @@ class CutTask(GanTask):
             config,
             {
                 "generator_day2night": generator,
-                "discriminator_night": make_discriminator(config.discriminator),
+                "discriminator_night": make_network(config.discriminator),
                 "patch_head": initialise(head, weights.kind, gain=weights.gain, seed=weights.seed),
             },
             device=device,

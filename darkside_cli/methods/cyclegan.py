@@ -20,7 +20,7 @@ from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.losses.gan import discriminator_loss, l1_loss
 from darkside_cli.methods.config import CycleGanConfig
 from darkside_cli.methods.image_pool import ImagePool
-from darkside_cli.methods.task import GanTask, make_discriminator, make_generator
+from darkside_cli.methods.task import GanTask, make_network
 from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.training.task import Update, without_parameter_gradients
 
@@ -34,10 +34,10 @@ class CycleGanTask(GanTask):
         super().__init__(
             config,
             {
-                "generator_day2night": make_generator(config.generator),
-                "generator_night2day": make_generator(config.generator),
-                "discriminator_night": make_discriminator(config.discriminator),
-                "discriminator_day": make_discriminator(config.discriminator),
+                "generator_day2night": make_network(config.generator),
+                "generator_night2day": make_network(config.generator),
+                "discriminator_night": make_network(config.discriminator),
+                "discriminator_day": make_network(config.discriminator),
             },
             device=device,
             outputs=("generator_day2night", "generator_night2day"),

@@ -22,7 +22,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.losses.gan import edge_loss
 from darkside_cli.methods.config import AdamOptions, HedGanConfig
 from darkside_cli.methods.edge_detectors import EdgeLogits
-from darkside_cli.methods.task import GanTask, make_discriminator, make_generator
+from darkside_cli.methods.task import GanTask, make_network
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.registry import resolve
@@ -47,8 +47,8 @@ class HedGanTask(GanTask):
         super().__init__(
             config,
             {
-                "generator_day2night": make_generator(config.generator),
-                "discriminator_night": make_discriminator(config.discriminator),
+                "generator_day2night": make_network(config.generator),
+                "discriminator_night": make_network(config.discriminator),
                 "edge_teacher": edge_teacher,
                 **(more_networks or {}),
             },

@@ -1,4 +1,8 @@
-"""What the networks of the six methods are made of; the defaults are the published ones. Free of heavy imports."""
+"""The settings of the networks that a method trains: those of the network itself, and the weights it begins with.
+
+A setting of a network is a field of its configuration (``networks/configs.py``), which is inherited here. A new kind
+of network is a class here and an entry in :data:`GENERATORS` or :data:`DISCRIMINATORS`. Free of heavy imports.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from darkside_cli.config.limits import (
-    MAX_BLOCKS,
-    MAX_CROP_PX,
-    MAX_GAIN,
-    MAX_GUIDE_EPS,
-    MAX_HALVINGS,
-    MAX_RADIUS_PX,
-    MAX_SEED,
-    MAX_WIDTH,
-)
+from darkside_cli.config.limits import MAX_CROP_PX, MAX_SEED
 from darkside_cli.config.schema import option
+from darkside_cli.networks.configs import (
+    GuideConfig,
+    NetworkConfig,
+    PatchDiscriminatorConfig,
+    ResnetGeneratorConfig,
+)
+from darkside_cli.registry import Entry, Registry
 
-NormName = Literal["instance", "batch"]
 InitialisationName = Literal["normal", "kaiming"]
-PaddingName = Literal["reflect", "replicate", "zero"]
-OutputName = Literal["picture", "gain"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +40,25 @@ class InitialisationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorOptions:
-    """The ResNet generator."""
+class NetworkOptions(NetworkConfig):
+    """What every kind of network has."""
 
-    ngf: int = option(64, help="channels of the first convolution", minimum=1, maximum=MAX_WIDTH)
-    n_blocks: int = option(9, help="residual blocks", minimum=1, maximum=MAX_BLOCKS)
-    norm: NormName = option("instance", help="normalisation of features")
-    antialias_down: bool = option(False, help="blur before subsampling, as CUT's own generators do")
-    antialias_up: bool = option(
-        False, help="enlarge by blurring instead of transposed convolutions, as CUT does"
-    )
-    dropout: bool = option(False, help="dropout of one half in the residual blocks")
-    padding: PaddingName = option("reflect", help="border of the residual blocks' convolutions")
+    initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
+
+    @property
+    def architecture(self) -> str:
+        """Name in ``ARCHITECTURES`` of the network that is made."""
+        raise NotImplementedError
+
+    def idle(self) -> dict[str, str]:
+        """Options that were given and make no difference, each with the option that it would need."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResnetGeneratorOptions(GuideConfig, ResnetGeneratorConfig, NetworkOptions):
+    """The ResNet generator, guided where it has a working size."""
+
     working_px: int | None = option(
         None,
         help="translate whole pictures at this longer side and bring that to full size by a guided filter",
@@ -60,51 +66,57 @@ class GeneratorOptions:
         maximum=MAX_CROP_PX,
         unit="px",
     )
-    output: OutputName = option(
-        "picture",
-        help="with working_px: the network makes the night picture, or what gain of light turns day into it",
-    )
-    max_gain: float = option(
-        2.0,
-        help="the highest gain there can be, also on the way back from night to day (CycleGAN)",
-        minimum=0.1,
-        maximum=MAX_GAIN,
-    )
-    guide_radius_px: int = option(
-        4, help="radius of the filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
-    )
-    training_radius_px: int | None = option(
-        None,
-        help="radius while the network learns, such as a narrower one (none: the same)",
-        minimum=1,
-        maximum=MAX_RADIUS_PX,
-    )
-    guide_eps: float = option(
-        2e-3,
-        help="variance of the day picture, in [-1, 1], below which texture is smoothed",
-        minimum=1e-6,
-        maximum=MAX_GUIDE_EPS,
-    )
-    initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.output == "gain" and self.working_px is None:
             raise ValueError("output = gain needs a working_px, such as 96")
 
-    def idle(self) -> list[str]:
-        """Names of options that were given and make no difference beside the others."""
-        guided = ("max_gain", "guide_radius_px", "training_radius_px", "guide_eps")
-        names = guided if self.working_px is None else ("max_gain",) if self.output == "picture" else ()
-        usual = {field.name: field.default for field in fields(self)}
-        return [name for name in names if getattr(self, name) != usual[name]]
+    @property
+    def architecture(self) -> str:
+        """Name in ``ARCHITECTURES`` of the network that is made."""
+        return "resnet_generator" if self.working_px is None else "guided_generator"
+
+    def idle(self) -> dict[str, str]:
+        """Options that were given and make no difference, each with the option that it would need."""
+        if self.working_px is None:
+            guide, needed = {each.name for each in fields(GuideConfig)} - {"output"}, "working_px"
+        else:
+            guide, needed = set() if self.output == "gain" else {"max_gain"}, "output = gain"
+        usual = {each.name: each.default for each in fields(self) if each.name in guide}
+        return {name: needed for name, value in usual.items() if getattr(self, name) != value}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscriminatorOptions:
+class PatchDiscriminatorOptions(PatchDiscriminatorConfig, NetworkOptions):
     """The patch discriminator."""
 
-    ndf: int = option(64, help="channels of the first convolution", minimum=1, maximum=MAX_WIDTH)
-    n_layers: int = option(3, help="halvings; 3 judges patches of 70 pixels", minimum=1, maximum=MAX_HALVINGS)
-    norm: NormName = option("instance", help="normalisation of features")
-    antialias: bool = option(False, help="blur before subsampling, as CUT's own discriminators do")
-    initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
+    @property
+    def architecture(self) -> str:
+        """Name in ``ARCHITECTURES`` of the network that is made."""
+        return "patch_discriminator"
+
+
+GENERATORS: Registry[Entry] = Registry(
+    "generator",
+    (
+        Entry(
+            name="resnet",
+            summary="ResNet generator of CycleGAN and CUT, with working_px a guided one",
+            target=f"{__name__}:ResnetGeneratorOptions",
+        ),
+    ),
+)
+"""Values of ``generator.kind``, each with the class of its settings; the first is what is meant where none is given."""
+
+DISCRIMINATORS: Registry[Entry] = Registry(
+    "discriminator",
+    (
+        Entry(
+            name="patch",
+            summary="PatchGAN discriminator of CycleGAN and CUT",
+            target=f"{__name__}:PatchDiscriminatorOptions",
+        ),
+    ),
+)
+"""Values of ``discriminator.kind``, likewise."""

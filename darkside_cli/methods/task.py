@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,13 +17,12 @@ from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.losses.gan import adversarial_loss, discriminator_loss
 from darkside_cli.methods.config import AdamOptions, GanConfig
-from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
-from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.networks.guided import GuidedGenerator, GuidedGeneratorConfig
+from darkside_cli.methods.network_options import InitialisationOptions, NetworkOptions
+from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.initialise import initialise
 from darkside_cli.networks.norms import keep_memory_order
 from darkside_cli.networks.weights import build_network
+from darkside_cli.registry import resolve
 from darkside_cli.training.schedule import linear_decay
 from darkside_cli.training.task import Task, Update
 
@@ -31,7 +30,7 @@ Translate = Callable[[Tensor], Tensor]
 Validator = Callable[[Translate, int, Path], Mapping[str, float]]
 """Gets what translates day images, the epoch (from 1) and a folder for pictures; returns scores by name."""
 
-Network = TypeVar("Network", ResnetGenerator, PatchDiscriminator)
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 _FUSED_ON = {"cpu", "cuda"}
 
 
@@ -170,45 +169,16 @@ def make_adam(groups: list[dict[str, Any]], options: AdamOptions, device: torch.
     )
 
 
-def make_generator(options: GeneratorOptions) -> ResnetGenerator:
-    """Build a generator with its first weights, on the CPU."""
-    form = ResnetGeneratorConfig(
-        ngf=options.ngf,
-        n_blocks=options.n_blocks,
-        norm=options.norm,
-        antialias_down=options.antialias_down,
-        antialias_up=options.antialias_up,
-        dropout=options.dropout,
-        padding=options.padding,
-    )
-    network: ResnetGenerator
-    if options.working_px is None:
-        network = ResnetGenerator(form)
-    else:
-        guide = GuidedGeneratorConfig(
-            **asdict(form),
-            output=options.output,
-            max_gain=options.max_gain,
-            working_px=options.working_px,
-            guide_radius_px=options.guide_radius_px,
-            training_radius_px=options.training_radius_px,
-            guide_eps=options.guide_eps,
-        )
-        network = GuidedGenerator(guide)
+def make_network(options: NetworkOptions) -> nn.Module:
+    """Build the network that ``options`` describe with its first weights, on the CPU."""
+    architecture = ARCHITECTURES.get(options.architecture)
+    config = resolve(architecture.config)
+    form = config(**{each.name: getattr(options, each.name) for each in fields(config)})
+    network: nn.Module = resolve(architecture.target)(form)
     return begin(network, options.initialisation)
 
 
-def make_discriminator(options: DiscriminatorOptions) -> PatchDiscriminator:
-    """Build a discriminator with its first weights, on the CPU."""
-    network = PatchDiscriminator(
-        PatchDiscriminatorConfig(
-            ndf=options.ndf, n_layers=options.n_layers, norm=options.norm, antialias=options.antialias
-        )
-    )
-    return begin(network, options.initialisation)
-
-
-def begin(network: Network, options: InitialisationOptions) -> Network:
+def begin(network: NetworkT, options: InitialisationOptions) -> NetworkT:
     """Give ``network`` its first weights: random ones, or those of a checkpoint.
 
     Raises MissingAssetError if there is no such checkpoint, CheckpointError if it is of another form.

@@ -101,7 +101,7 @@ def prepare_gan(
     check_values(config)
     ranks = ranks or Ranks()
     if ranks.is_first and (idle := config.generator.idle()):
-        needed = "working_px" if config.generator.working_px is None else "output = gain"
+        needed = next(iter(idle.values()))
         names = ", ".join(f"generator.{name}" for name in idle)
         emit(Notice(f"{names}: nothing is made of that without generator.{needed}", "warning"))
     data = UnpairedImages(

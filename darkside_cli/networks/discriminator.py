@@ -8,43 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from darkside_cli.config.check import check_itself
-from darkside_cli.config.limits import MAX_CHANNELS, MAX_HALVINGS, MAX_WIDTH
-from darkside_cli.config.schema import option
+from darkside_cli.networks.configs import PatchDiscriminatorConfig, PixelDiscriminatorConfig
 from darkside_cli.networks.filters import BlurDownsample
-from darkside_cli.networks.norms import NORMS, bias_before_norm, make_norm
-from darkside_cli.networks.state_file import require_choice
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchDiscriminatorConfig:
-    """What determines the PatchGAN's parameters.
-
-    ``ndf`` is the width of the first convolution, ``n_layers`` the number of halvings (3: each score judges a
-    patch of 70x70 pixels), ``norm`` "instance" or "batch"; ``antialias`` blurs before subsampling, like CUT.
-    """
-
-    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
-    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
-    n_layers: int = option(3, minimum=1, maximum=MAX_HALVINGS)
-    norm: str = "instance"
-    antialias: bool = False
-
-    def __post_init__(self) -> None:
-        check_itself(self)
-        require_choice(NORMS, norm=self.norm)
+from darkside_cli.networks.norms import bias_before_norm, make_norm
 
 
 class PatchDiscriminator(nn.Module):
     """4x4 convolutions: ``n_layers`` halve the sides, two more (nearly) keep them; one score per patch."""
 
-    def __init__(self, config: PatchDiscriminatorConfig = PatchDiscriminatorConfig()) -> None:
+    def __init__(self, config: PatchDiscriminatorConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or PatchDiscriminatorConfig()
         stride = 1 if config.antialias else 2
         channels = config.ndf
         modules: list[nn.Module] = [
@@ -81,25 +58,12 @@ class PatchDiscriminator(nn.Module):
         return scores
 
 
-@dataclass(frozen=True, kw_only=True)
-class PixelDiscriminatorConfig:
-    """What determines the pixel discriminator's parameters; see :class:`PatchDiscriminatorConfig`."""
-
-    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
-    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
-    norm: str = "instance"
-
-    def __post_init__(self) -> None:
-        check_itself(self)
-        require_choice(NORMS, norm=self.norm)
-
-
 class PixelDiscriminator(nn.Module):
     """Three 1x1 convolutions: every pixel is judged by its colour alone (the "1x1 PixelGAN")."""
 
-    def __init__(self, config: PixelDiscriminatorConfig = PixelDiscriminatorConfig()) -> None:
+    def __init__(self, config: PixelDiscriminatorConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or PixelDiscriminatorConfig()
         width, bias = config.ndf, bias_before_norm(config.norm)
         self.net = nn.Sequential(
             nn.Conv2d(config.in_channels, width, 1),
@@ -145,5 +109,6 @@ def recognise_pixel(shapes: Mapping[str, tuple[int, ...]]) -> PixelDiscriminator
     first, second = shapes.get("net.0.weight", ()), shapes.get("net.2.weight", ())
     if len(first) != 4 or first[2:] != (1, 1) or second != (2 * first[0], first[0], 1, 1):
         return None
-    norm = "batch" if "net.3.weight" in shapes else "instance"
-    return PixelDiscriminatorConfig(in_channels=first[1], ndf=first[0], norm=norm)
+    return PixelDiscriminatorConfig(
+        in_channels=first[1], ndf=first[0], norm="batch" if "net.3.weight" in shapes else "instance"
+    )

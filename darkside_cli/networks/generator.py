@@ -8,49 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.config.check import check_itself
-from darkside_cli.config.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_WIDTH
-from darkside_cli.config.schema import option
 from darkside_cli.errors import ConfigError
+from darkside_cli.networks.configs import SMALLEST_SIDE_PX, PaddingName, ResnetGeneratorConfig
 from darkside_cli.networks.filters import BlurDownsample, BlurUpsample
-from darkside_cli.networks.norms import NORMS, bias_before_norm, make_norm
-from darkside_cli.networks.state_file import require_choice
+from darkside_cli.networks.norms import bias_before_norm, make_norm
 
 N_RESAMPLINGS = 2
 """Number of halvings, and of doublings: output sides are the input's rounded up to a multiple of 4."""
-
-PADDINGS = ("reflect", "replicate", "zero")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResnetGeneratorConfig:
-    """What determines the generator's parameters.
-
-    ``ngf`` is the width of the first convolution (doubled by each halving), ``norm`` "instance" or "batch",
-    ``antialias_down``/``antialias_up`` choose CUT's blurred resampling, ``dropout`` puts a 50 % dropout into
-    every residual block, ``padding`` ("reflect", "replicate", "zero") is the border in the residual blocks.
-    """
-
-    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
-    out_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
-    ngf: int = option(64, minimum=1, maximum=MAX_WIDTH)
-    n_blocks: int = option(9, minimum=1, maximum=MAX_BLOCKS)
-    norm: str = "instance"
-    antialias_down: bool = False
-    antialias_up: bool = False
-    dropout: bool = False
-    padding: str = "reflect"
-
-    def __post_init__(self) -> None:
-        check_itself(self)
-        require_choice(NORMS, norm=self.norm)
-        require_choice(PADDINGS, padding=self.padding)
 
 
 class ResidualBlock(nn.Module):
@@ -88,11 +57,11 @@ class ResnetGenerator(nn.Module):
     """
 
     input_multiple = 1
-    input_minimum_px = 8
+    input_minimum_px = SMALLEST_SIDE_PX
 
-    def __init__(self, config: ResnetGeneratorConfig = ResnetGeneratorConfig()) -> None:
+    def __init__(self, config: ResnetGeneratorConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or ResnetGeneratorConfig()
         width = config.ngf
         deepest = width * 2**N_RESAMPLINGS
         bias = bias_before_norm(config.norm)
@@ -233,7 +202,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> ResnetGeneratorConfig | 
     if not blocks or len(first) != 4 or len(outer[max(outer)]) != 4:
         return None
     convolutions = sorted(blocks[min(blocks)])
-    layouts = {
+    layouts: dict[tuple[int, int], tuple[PaddingName, bool]] = {
         (1, 5): ("reflect", False),
         (1, 6): ("reflect", True),
         (0, 3): ("zero", False),

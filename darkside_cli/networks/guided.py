@@ -10,18 +10,14 @@ grows with the photograph (``tests/benchmarks/bench_guided.py``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from darkside_cli.config.limits import MAX_CROP_PX, MAX_GAIN, MAX_GUIDE_EPS, MAX_RADIUS_PX
-from darkside_cli.config.schema import option
-from darkside_cli.errors import ConfigError
+from darkside_cli.networks.configs import GuidedGeneratorConfig
 from darkside_cli.networks.filters import guided_filter
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.networks.state_file import require_choice
+from darkside_cli.networks.generator import ResnetGenerator
 
 #: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
 OVERSAMPLING = 2
@@ -30,42 +26,6 @@ OVERSAMPLING = 2
 #: interpolation still looks at two pixels of three, but at a tenth at two of ten.
 HALVED_FROM = 3
 _MOST_HALVINGS = 7  # in files of ONNX, which cannot count: for 128 times that
-
-OUTPUTS = ("picture", "gain")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuidedGeneratorConfig(ResnetGeneratorConfig):
-    """What determines the generator.
-
-    ``output`` says what the network makes of the small picture: "picture" (night itself) or "gain" (how much light of
-    each colour there is, 0 to ``max_gain`` of the day's; see :func:`relight`). ``working_px`` is the longer side of
-    what the network sees, ``guide_radius_px`` the radius of the filter's windows in its pixels, ``guide_eps`` the
-    variance (of values in [-1, 1]) below which texture is not followed. ``training_radius_px`` is the radius in train
-    mode (None: the same): narrow windows let the network learn where things end, wide ones smooth over what it is
-    unsure of.
-    """
-
-    output: str = "picture"
-    max_gain: float = option(2.0, minimum=1e-6, maximum=MAX_GAIN)
-    working_px: int = option(256, minimum=ResnetGenerator.input_minimum_px, maximum=MAX_CROP_PX)
-    guide_radius_px: int = option(4, minimum=1, maximum=MAX_RADIUS_PX)
-    training_radius_px: int | None = option(None, minimum=1, maximum=MAX_RADIUS_PX)
-    guide_eps: float = option(2e-3, minimum=1e-12, maximum=MAX_GUIDE_EPS)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_choice(OUTPUTS, output=self.output)
-        if self.in_channels != 3:
-            raise ConfigError(
-                f"a guided generator sees colours, in_channels must be 3, not {self.in_channels}"
-            )
-
-    def radius_px(self, *, training: bool) -> int:
-        """The radius of the filter's windows in train mode or in eval mode."""
-        if training and self.training_radius_px is not None:
-            return self.training_radius_px
-        return self.guide_radius_px
 
 
 class GuidedGenerator(ResnetGenerator):
@@ -76,8 +36,8 @@ class GuidedGenerator(ResnetGenerator):
     #: Measured on the CPU for 1 to 16 megapixels: the network's own share does not grow with the picture.
     bytes_per_px = 64
 
-    def __init__(self, config: GuidedGeneratorConfig = GuidedGeneratorConfig()) -> None:
-        super().__init__(config)
+    def __init__(self, config: GuidedGeneratorConfig | None = None) -> None:
+        super().__init__(config or GuidedGeneratorConfig())
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate images.

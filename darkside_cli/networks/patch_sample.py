@@ -16,7 +16,8 @@ from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import MAX_LAYERS, MAX_VECTOR
 from darkside_cli.config.schema import option
 from darkside_cli.errors import ConfigError
-from darkside_cli.networks.generator import ResnetGeneratorConfig, feature_channels
+from darkside_cli.networks.configs import ResnetGeneratorConfig
+from darkside_cli.networks.generator import feature_channels
 
 _NORM_EPS = 1e-7
 

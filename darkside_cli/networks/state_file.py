@@ -6,7 +6,7 @@ import os
 import pickletools
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -17,21 +17,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from darkside_cli.config.limits import MAX_WEIGHT
-from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
+from darkside_cli.errors import CheckpointError, MissingAssetError
 from darkside_cli.networks.state_limits import PICKLES_IN_LEGACY, TRUST, check_description, check_sizes
 from darkside_cli.regular_file import NotRegularError, open_regular
 
 _SMALLEST_STD = 1e-6
-
-
-def require_choice(choices: Collection[str], **values: str) -> None:
-    """Every one of ``values`` is one of ``choices``.
-
-    Raises ConfigError naming the first field that is not.
-    """
-    for name, value in values.items():
-        if value not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def require_finite(state: Mapping[str, Tensor], path: Path) -> None:

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.config.check import check_itself
-from darkside_cli.config.limits import MAX_CHANNELS, MAX_HALVINGS, MAX_WIDTH
-from darkside_cli.config.schema import option
 from darkside_cli.errors import UsageError
-from darkside_cli.networks.norms import NORMS, bias_before_norm, make_norm
-from darkside_cli.networks.state_file import require_choice
+from darkside_cli.networks.configs import UnetGeneratorConfig
+from darkside_cli.networks.norms import bias_before_norm, make_norm
 
 _PREFIX = "model.model."
 _DEEPER_OUTERMOST = "1.model."
 _DEEPER_INNER = "3.model."
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnetGeneratorConfig:
-    """What determines the U-Net's parameters.
-
-    ``num_downs`` is the number of halvings (8: down to one pixel at 256 px), ``ngf`` the width of the
-    outermost level, ``norm`` "instance" or "batch"; ``dropout`` puts a 50 % dropout into the widest levels
-    but the innermost.
-    """
-
-    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
-    out_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS)
-    num_downs: int = option(8, minimum=5, maximum=MAX_HALVINGS)
-    ngf: int = option(64, minimum=1, maximum=MAX_WIDTH)
-    norm: str = "batch"
-    dropout: bool = False
-
-    def __post_init__(self) -> None:
-        check_itself(self)
-        require_choice(NORMS, norm=self.norm)
 
 
 class SkipLevel(nn.Module):
@@ -106,9 +81,9 @@ class UnetGenerator(nn.Module):
     Sides must be multiples of ``input_multiple``, which is also the least side (``input_minimum_px``).
     """
 
-    def __init__(self, config: UnetGeneratorConfig = UnetGeneratorConfig()) -> None:
+    def __init__(self, config: UnetGeneratorConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or UnetGeneratorConfig()
         self.input_multiple = self.input_minimum_px = 2**config.num_downs
         ngf, norm = config.ngf, config.norm
         level = SkipLevel(8 * ngf, 8 * ngf, norm)

@@ -18,7 +18,8 @@ import torch
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.kernels.fast import prepare_for_inference
 from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.configs import ResnetGeneratorConfig
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.guided import GuidedGenerator
 
 

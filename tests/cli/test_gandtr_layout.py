@@ -14,7 +14,8 @@ from darkside_cli.interop.gandtr_layout import write_gandtr_layout
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from darkside_cli.networks.configs import PatchDiscriminatorConfig
+from darkside_cli.networks.discriminator import PatchDiscriminator
 from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.networks.whitening import Whitening, save_whitening
 from darkside_cli.registry import resolve

@@ -9,7 +9,7 @@ import pytest
 from tests_support import RunHere
 
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.networks.guided import GuidedGeneratorConfig
+from darkside_cli.networks.configs import GuidedGeneratorConfig
 
 MakePhoto = Callable[..., Path]
 

@@ -16,13 +16,17 @@ from darkside_cli.interop.gandtr_layout import save_gandtr, to_gandtr
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.discriminator import PatchDiscriminatorConfig, PixelDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.configs import (
+    PatchDiscriminatorConfig,
+    PixelDiscriminatorConfig,
+    ResnetGeneratorConfig,
+    UnetGeneratorConfig,
+)
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.hed import HedConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
 from darkside_cli.networks.rcf import RcfConfig
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
-from darkside_cli.networks.unet import UnetGeneratorConfig
 from darkside_cli.networks.weights import Checkpoint, save_checkpoint
 from darkside_cli.registry import resolve
 

@@ -6,12 +6,10 @@ import pytest
 
 from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.interop.key_maps import config_from_reference
-from darkside_cli.networks.discriminator import PatchDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGeneratorConfig
+from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
 from darkside_cli.networks.hed import HedConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
 from darkside_cli.networks.rcf import RcfConfig
-from darkside_cli.networks.unet import UnetGeneratorConfig
 
 
 def test_published_generator() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig
+from darkside_cli.networks.discriminator import PatchDiscriminator
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.weights import build_network, save_checkpoint
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from darkside_cli.kernels import fast
 from darkside_cli.kernels.fast import FastGenerator, PlainNetwork, prepare_for_inference
-from darkside_cli.networks.generator import ResidualBlock, ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.networks.unet import UnetGenerator, UnetGeneratorConfig
+from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig
+from darkside_cli.networks.generator import ResidualBlock, ResnetGenerator
+from darkside_cli.networks.unet import UnetGenerator
 
 TINY = ResnetGeneratorConfig(ngf=4, n_blocks=2)
 TILES = sorted(set(fast.TILES.values()))

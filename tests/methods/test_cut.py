@@ -15,12 +15,12 @@ from darkside_cli.methods.config import (
     NceOptions,
 )
 from darkside_cli.methods.cut import CutTask
-from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions
+from darkside_cli.methods.network_options import PatchDiscriminatorOptions, ResnetGeneratorOptions
 from darkside_cli.training.task import Update
 
 CONFIG = CutConfig(
-    generator=GeneratorOptions(ngf=4, n_blocks=2),
-    discriminator=DiscriminatorOptions(ndf=4, n_layers=1),
+    generator=ResnetGeneratorOptions(ngf=4, n_blocks=2),
+    discriminator=PatchDiscriminatorOptions(ndf=4, n_layers=1),
     # 4 is a convolution, 8 a norm that a ReLU follows, 10 a residual block.
     nce=NceOptions(layers=(4, 8, 10), num_patches=7, dim=8),
 )

@@ -16,7 +16,8 @@ from darkside_cli.methods.edge_detectors import (
     student_parameter_groups,
 )
 from darkside_cli.networks.catalog import MODELS
-from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from darkside_cli.networks.configs import PatchDiscriminatorConfig
+from darkside_cli.networks.discriminator import PatchDiscriminator
 from darkside_cli.networks.hed import Hed
 from darkside_cli.networks.rcf import Rcf
 from darkside_cli.networks.sobel import Sobel, SobelConfig

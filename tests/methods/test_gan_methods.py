@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import golden
 import pytest
 
-from darkside_cli.methods.config import GanConfig, HedGanConfig, HedNGanConfig
+from darkside_cli.config.load import resolve as resolve_settings
+from darkside_cli.errors import UsageError
+from darkside_cli.methods import network_options
+from darkside_cli.methods.config import CutConfig, CycleGanConfig, GanConfig, HedGanConfig, HedNGanConfig
+from darkside_cli.methods.cut import CutTask
 from darkside_cli.methods.methods import EDGE_DETECTORS, METHODS
-from darkside_cli.methods.task import make_generator
+from darkside_cli.methods.network_options import NetworkOptions
+from darkside_cli.methods.task import make_network
 from darkside_cli.networks.catalog import MODELS
-from darkside_cli.registry import resolve
+from darkside_cli.networks.configs import UnetGeneratorConfig
+from darkside_cli.networks.unet import UnetGenerator
+from darkside_cli.registry import Entry, Registry, resolve
 
 
 def default(method: str) -> Any:
@@ -127,11 +135,42 @@ class TestDefaultsArePublished:
         assert config.scale == tuple(float(end) for end in scale.split("_"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnetOptions(UnetGeneratorConfig, NetworkOptions):
+    """A further kind of generator: its configuration, and which network it is of."""
+
+    architecture = "unet_generator"
+
+
+def test_a_further_kind_of_generator_is_a_class_and_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Entry(name="unet", summary="", target=f"{__name__}:UnetOptions")
+    kinds = Registry("generator", (*network_options.GENERATORS, entry))
+    monkeypatch.setattr(network_options, "GENERATORS", kinds)
+    given = [
+        "generator.kind=unet",
+        "generator.num_downs=5",
+        "generator.ngf=2",
+        "generator.initialisation.seed=3",
+    ]
+    for schema, kind, norm in ((HedGanConfig, "kaiming", "batch"), (CycleGanConfig, "normal", "batch")):
+        flags = {"method": schema().method}
+        options = resolve_settings(schema, overrides=given, flags=flags).value.generator
+        assert (options.initialisation.kind, options.initialisation.seed) == (kind, 3)
+        network = make_network(options)
+        assert isinstance(network, UnetGenerator)
+        assert network.config == UnetGeneratorConfig(num_downs=5, ngf=2, norm=norm)
+    cut = resolve_settings(
+        CutConfig, overrides=[*given, "discriminator.ndf=2"], flags={"method": "cut"}
+    ).value
+    with pytest.raises(UsageError, match="features of a ResNet generator"):
+        CutTask(cut, device="cpu")
+
+
 @pytest.mark.parametrize("method", ["cyclegan", "hedngan"])
 def test_first_weights_of_full_size_are_those_of_the_reference(method: str) -> None:
     case = golden.load_case("initialisation")
     recorded = case.values["hub_uninitialised"][method]
-    state = make_generator(default(method).generator).state_dict()
+    state = make_network(default(method).generator).state_dict()
     for key, stats in recorded.items():
         scale = abs(stats[1]) or 1.0
         assert golden.statistics(state[key]) == pytest.approx(

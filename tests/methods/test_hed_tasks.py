@@ -15,13 +15,13 @@ from darkside_cli.errors import UsageError
 from darkside_cli.methods.config import HedGanConfig, HedNGanConfig
 from darkside_cli.methods.hedgan import HedGanTask
 from darkside_cli.methods.hedngan import HedNGanTask
-from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions
+from darkside_cli.methods.network_options import PatchDiscriminatorOptions, ResnetGeneratorOptions
 from darkside_cli.methods.task import GanTask
 from darkside_cli.networks.sobel import Sobel
 
 OPTIONS: dict[str, Any] = {
-    "generator": GeneratorOptions(ngf=4, n_blocks=1, norm="batch"),
-    "discriminator": DiscriminatorOptions(ndf=4, n_layers=1, norm="batch"),
+    "generator": ResnetGeneratorOptions(ngf=4, n_blocks=1, norm="batch"),
+    "discriminator": PatchDiscriminatorOptions(ndf=4, n_layers=1, norm="batch"),
 }
 
 

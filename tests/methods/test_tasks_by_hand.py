@@ -20,13 +20,17 @@ from darkside_cli.methods.config import (
 from darkside_cli.methods.cut import CutTask
 from darkside_cli.methods.cyclegan import CycleGanTask
 from darkside_cli.methods.hedgan import HedGanTask
-from darkside_cli.methods.network_options import DiscriminatorOptions, GeneratorOptions, InitialisationOptions
-from darkside_cli.methods.task import make_generator
+from darkside_cli.methods.network_options import (
+    InitialisationOptions,
+    PatchDiscriminatorOptions,
+    ResnetGeneratorOptions,
+)
+from darkside_cli.methods.task import make_network
 from darkside_cli.methods.train import save_network
 from darkside_cli.networks.sobel import Sobel
 
-SMALL = GeneratorOptions(ngf=4, n_blocks=1)
-JUDGE = DiscriminatorOptions(ndf=4, n_layers=1)
+SMALL = ResnetGeneratorOptions(ngf=4, n_blocks=1)
+JUDGE = PatchDiscriminatorOptions(ndf=4, n_layers=1)
 
 
 def batch(seed: int = 0) -> UnpairedBatch:
@@ -79,10 +83,10 @@ def test_the_edge_methods_may_leave_night_alone() -> None:
 
 
 def test_networks_begin_with_a_checkpoints_weights(tmp_path: Path) -> None:
-    first = make_generator(replace(SMALL, initialisation=InitialisationOptions(seed=5)))
+    first = make_network(replace(SMALL, initialisation=InitialisationOptions(seed=5)))
     path = tmp_path / "g.safetensors"
     save_network(path, "generator_day2night", first, {"direction": "day2night"})
-    again = make_generator(replace(SMALL, initialisation=InitialisationOptions(weights=path)))
+    again = make_network(replace(SMALL, initialisation=InitialisationOptions(weights=path)))
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
     with pytest.raises(CheckpointError, match="another form"):
-        make_generator(GeneratorOptions(ngf=8, initialisation=InitialisationOptions(weights=path)))
+        make_network(ResnetGeneratorOptions(ngf=8, initialisation=InitialisationOptions(weights=path)))

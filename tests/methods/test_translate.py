@@ -18,9 +18,10 @@ import darkside_cli
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.methods import translate as module
 from darkside_cli.methods.translate import Translator, load_generator
-from darkside_cli.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.networks.unet import UnetGenerator, UnetGeneratorConfig
+from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
+from darkside_cli.networks.discriminator import PatchDiscriminator
+from darkside_cli.networks.generator import ResnetGenerator
+from darkside_cli.networks.unet import UnetGenerator
 from darkside_cli.networks.weights import save_checkpoint
 
 TINY = ResnetGeneratorConfig(ngf=4, n_blocks=1)

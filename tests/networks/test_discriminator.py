@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from darkside_cli.networks.configs import PatchDiscriminatorConfig, PixelDiscriminatorConfig
 from darkside_cli.networks.discriminator import (
     PatchDiscriminator,
-    PatchDiscriminatorConfig,
     PixelDiscriminator,
-    PixelDiscriminatorConfig,
     recognise,
     recognise_pixel,
 )

@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError
-from darkside_cli.networks.generator import (
-    ResidualBlock,
-    ResnetGenerator,
-    ResnetGeneratorConfig,
-    feature_channels,
-    recognise,
-)
+from darkside_cli.networks.configs import ResnetGeneratorConfig
+from darkside_cli.networks.generator import ResidualBlock, ResnetGenerator, feature_channels, recognise
 
 TINY = ResnetGeneratorConfig(ngf=2, n_blocks=1)
 NORM_8, RELU_9 = 8, 9  # of the plain encoder

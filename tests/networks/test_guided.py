@@ -19,12 +19,13 @@ from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.interop.gandtr_layout import save_gandtr
 from darkside_cli.kernels.fast import FastGuidedGenerator, prepare_for_inference
 from darkside_cli.methods.export import export_generator
-from darkside_cli.methods.network_options import GeneratorOptions
-from darkside_cli.methods.task import make_generator
+from darkside_cli.methods.network_options import ResnetGeneratorOptions
+from darkside_cli.methods.task import make_network
 from darkside_cli.methods.translate import Translator
+from darkside_cli.networks.configs import GuidedGeneratorConfig
 from darkside_cli.networks.filters import guided_filter
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.guided import GuidedGenerator, GuidedGeneratorConfig, relight, shrink
+from darkside_cli.networks.guided import GuidedGenerator, relight, shrink
 from darkside_cli.networks.weights import (
     Checkpoint,
     read_checkpoint,
@@ -228,17 +229,17 @@ def test_options_choose_it() -> None:
         "training_radius_px": 1,
         "guide_eps": 0.01,
     }
-    options = GeneratorOptions(**given)
+    options = ResnetGeneratorOptions(**given)
     assert not options.idle()
-    network = make_generator(options)
+    network = make_network(options)
     assert isinstance(network, GuidedGenerator)
     assert network.config == GuidedGeneratorConfig(**given)
-    assert type(make_generator(GeneratorOptions(ngf=2, n_blocks=1))) is ResnetGenerator
+    assert type(make_network(ResnetGeneratorOptions(ngf=2, n_blocks=1))) is ResnetGenerator
 
 
 def test_a_gain_without_a_working_size_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a working_px"):
-        GeneratorOptions(output="gain")
+        ResnetGeneratorOptions(output="gain")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,8 @@ def test_a_gain_without_a_working_size_is_refused() -> None:
     ],
 )
 def test_what_makes_no_difference_is_known(given: dict[str, Any], idle: list[str]) -> None:
-    assert GeneratorOptions(**given).idle() == idle
+    needed = "output = gain" if "working_px" in given else "working_px"
+    assert ResnetGeneratorOptions(**given).idle() == dict.fromkeys(idle, needed)
 
 
 def test_the_networks_own_memory_counts_for_small_photographs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.discriminator import PatchDiscriminator
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.hed import Hed
 from darkside_cli.networks.inspect import LayerSummary, describe, first_tensor
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig

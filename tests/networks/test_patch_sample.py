@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.configs import ResnetGeneratorConfig
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig, recognise
 
 

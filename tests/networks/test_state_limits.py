@@ -18,8 +18,8 @@ from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.networks.guided import GuidedGeneratorConfig
+from darkside_cli.networks.configs import GuidedGeneratorConfig, ResnetGeneratorConfig
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
 from darkside_cli.networks.weights import build_network, save_checkpoint
 from darkside_cli.registry import resolve
@@ -141,7 +141,7 @@ NETWORKS: list[tuple[str, str, Any, str]] = [
     ("resnet_generator", "ngf", 2 * 10**9, "ngf must be a whole number from 1 to 1024"),
     ("resnet_generator", "in_channels", 10**30, "in_channels must be a whole number from 1 to 256"),
     ("resnet_generator", "dropout", "yes", "dropout must be true or false"),
-    ("resnet_generator", "norm", {}, "norm must be text"),
+    ("resnet_generator", "norm", {}, 'norm must be one of "instance", "batch", not {}'),
     ("guided_generator", "working_px", 10**9, "working_px must be a whole number from 8 to 4096"),
     ("guided_generator", "max_gain", float("nan"), "max_gain must be a number"),
     ("guided_generator", "guide_eps", float("inf"), "guide_eps must be a number"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError, UsageError
-from darkside_cli.networks.unet import SkipLevel, UnetGenerator, UnetGeneratorConfig, recognise
+from darkside_cli.networks.configs import UnetGeneratorConfig
+from darkside_cli.networks.unet import SkipLevel, UnetGenerator, recognise
 
 TINY = UnetGeneratorConfig(num_downs=5, ngf=1)
 

@@ -16,15 +16,19 @@ from torch import Tensor
 from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.architectures import ARCHITECTURES, Architecture
-from darkside_cli.networks.discriminator import PatchDiscriminatorConfig, PixelDiscriminatorConfig
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
-from darkside_cli.networks.guided import GuidedGeneratorConfig
+from darkside_cli.networks.configs import (
+    GuidedGeneratorConfig,
+    PatchDiscriminatorConfig,
+    PixelDiscriminatorConfig,
+    ResnetGeneratorConfig,
+    UnetGeneratorConfig,
+)
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.hed import HedConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
 from darkside_cli.networks.rcf import RcfConfig
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
 from darkside_cli.networks.sobel import SobelConfig
-from darkside_cli.networks.unet import UnetGeneratorConfig
 from darkside_cli.networks.weights import (
     Checkpoint,
     build_network,

@@ -15,7 +15,8 @@ from darkside_cli.errors import CheckpointError, ConfigError, ImageError, UsageE
 from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.networks.generator import ResnetGenerator, ResnetGeneratorConfig
+from darkside_cli.networks.configs import ResnetGeneratorConfig
+from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.networks.whitening import Whitening

@@ -1,0 +1,147 @@
+"""What determines the generators and discriminators, each in one dataclass free of torch.
+
+The same object is the constructor's argument and the checkpoint's record, and the settings of a training inherit its
+fields (``methods/network_options.py``): a new option of a network is one field here and its use in the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from darkside_cli.config.check import check_itself
+from darkside_cli.config.limits import (
+    MAX_BLOCKS,
+    MAX_CHANNELS,
+    MAX_CROP_PX,
+    MAX_GAIN,
+    MAX_GUIDE_EPS,
+    MAX_HALVINGS,
+    MAX_RADIUS_PX,
+    MAX_WIDTH,
+)
+from darkside_cli.config.schema import option
+from darkside_cli.errors import ConfigError
+
+NormName = Literal["instance", "batch"]
+PaddingName = Literal["reflect", "replicate", "zero"]
+OutputName = Literal["picture", "gain"]
+
+SMALLEST_SIDE_PX = 8
+"""Shortest side that a ResNet generator takes; see :class:`darkside_cli.networks.generator.ResnetGenerator`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Base of the others: values have their types and are within their bounds, or it is a ConfigError."""
+
+    in_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS, setting=False)
+
+    def __post_init__(self) -> None:
+        check_itself(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResnetGeneratorConfig(NetworkConfig):
+    """What determines the ResNet generator's parameters."""
+
+    out_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS, setting=False)
+    ngf: int = option(64, help="channels of the first convolution", minimum=1, maximum=MAX_WIDTH)
+    n_blocks: int = option(9, help="residual blocks", minimum=1, maximum=MAX_BLOCKS)
+    norm: NormName = option("instance", help="normalisation of features")
+    antialias_down: bool = option(False, help="blur before subsampling, as CUT's own generators do")
+    antialias_up: bool = option(
+        False, help="enlarge by blurring instead of transposed convolutions, as CUT does"
+    )
+    dropout: bool = option(False, help="dropout of one half in the residual blocks")
+    padding: PaddingName = option("reflect", help="border of the residual blocks' convolutions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideConfig:
+    """How a guided filter brings what a generator made of a small picture to the picture's own size.
+
+    ``output`` says what the network makes of the small picture: "picture" (night itself) or "gain" (how much light of
+    each colour there is, 0 to ``max_gain`` of the day's; see :func:`darkside_cli.networks.guided.relight`). Radii are
+    in pixels of the small picture. Narrow windows in training let the network learn where things end, wide ones
+    smooth over what it is unsure of.
+    """
+
+    output: OutputName = option(
+        "picture",
+        help="with working_px: the network makes the night picture, or what gain of light turns day into it",
+    )
+    max_gain: float = option(
+        2.0,
+        help="the highest gain there can be, also on the way back from night to day (CycleGAN)",
+        minimum=1e-6,
+        maximum=MAX_GAIN,
+    )
+    guide_radius_px: int = option(
+        4, help="radius of the filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
+    )
+    training_radius_px: int | None = option(
+        None,
+        help="radius while the network learns, such as a narrower one (none: the same)",
+        minimum=1,
+        maximum=MAX_RADIUS_PX,
+    )
+    guide_eps: float = option(
+        2e-3,
+        help="variance of the day picture, in [-1, 1], below which texture is smoothed",
+        minimum=1e-12,
+        maximum=MAX_GUIDE_EPS,
+    )
+
+    def radius_px(self, *, training: bool) -> int:
+        """The radius of the filter's windows in train mode or in eval mode."""
+        if training and self.training_radius_px is not None:
+            return self.training_radius_px
+        return self.guide_radius_px
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedGeneratorConfig(GuideConfig, ResnetGeneratorConfig):
+    """What determines a guided generator; ``working_px`` is the longer side of what the network sees."""
+
+    working_px: int = option(256, minimum=SMALLEST_SIDE_PX, maximum=MAX_CROP_PX)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.in_channels != 3:
+            raise ConfigError(
+                f"a guided generator sees colours, in_channels must be 3, not {self.in_channels}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnetGeneratorConfig(NetworkConfig):
+    """What determines the U-Net's parameters.
+
+    ``num_downs`` is the number of halvings (8: down to one pixel at 256 px), ``ngf`` the width of the outermost
+    level; ``dropout`` puts a 50 % dropout into the widest levels but the innermost.
+    """
+
+    out_channels: int = option(3, minimum=1, maximum=MAX_CHANNELS, setting=False)
+    num_downs: int = option(8, minimum=5, maximum=MAX_HALVINGS)
+    ngf: int = option(64, minimum=1, maximum=MAX_WIDTH)
+    norm: NormName = "batch"
+    dropout: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchDiscriminatorConfig(NetworkConfig):
+    """What determines the PatchGAN's parameters."""
+
+    ndf: int = option(64, help="channels of the first convolution", minimum=1, maximum=MAX_WIDTH)
+    n_layers: int = option(3, help="halvings; 3 judges patches of 70 pixels", minimum=1, maximum=MAX_HALVINGS)
+    norm: NormName = option("instance", help="normalisation of features")
+    antialias: bool = option(False, help="blur before subsampling, as CUT's own discriminators do")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelDiscriminatorConfig(NetworkConfig):
+    """What determines the pixel discriminator's parameters; see :class:`PatchDiscriminatorConfig`."""
+
+    ndf: int = option(64, minimum=1, maximum=MAX_WIDTH)
+    norm: NormName = "instance"
