@@ -18,11 +18,13 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faulty_server import Fault, FaultyServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import wait_until
 
 from darkside_cli.assets import partial
 from darkside_cli.assets.disk import Space, free_bytes
@@ -34,6 +36,7 @@ from darkside_cli.assets.parallel import run_parallel
 from darkside_cli.assets.soundness import wrong_form
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError
 from darkside_cli.events import (
+    Emit,
     Event,
     Notice,
     TransferFailed,
@@ -612,13 +615,6 @@ def start(root: Path, url: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(condition: object, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_a_rerun_goes_on(
     server: FaultyServer, tmp_path: Path, sign: signal.Signals
@@ -626,7 +622,7 @@ def test_killed_in_the_middle_a_rerun_goes_on(
     url = server.add(PATH, BODY, Fault(trickle_s=0.1))
     part = tmp_path / "weights" / "net.bin.part"
     process = start(tmp_path, url)
-    wait_for(lambda: part.exists() and part.stat().st_size > 30_000)
+    wait_until(lambda: part.exists() and part.stat().st_size > 30_000)
     process.send_signal(sign)
     process.communicate(timeout=20)
     assert process.returncode != 0
@@ -707,17 +703,16 @@ def test_an_interrupt_in_the_caller_stops_the_jobs(server: FaultyServer, tmp_pat
         if isinstance(event, TransferProgress):
             raise KeyboardInterrupt
 
+    worker: list[threading.Thread] = []
+
+    def work(emit: Emit, stop: threading.Event) -> Any:
+        worker.append(threading.current_thread())
+        return downloader.fetch(remote(server), emit, stop)
+
     with pytest.raises(KeyboardInterrupt):
-        run_parallel(
-            [lambda emit, stop: downloader.fetch(remote(server), emit, stop)], workers=1, emit=interrupt
-        )
-    part = tmp_path / "weights" / "net.bin.part"
-    wait_for(lambda: part.exists())
-    time.sleep(0.15)
-    size = part.stat().st_size
-    time.sleep(0.15)
-    assert part.stat().st_size == size  # it stopped
-    assert 0 < size < len(BODY)
+        run_parallel([work], workers=1, emit=interrupt)
+    wait_until(lambda: not worker[0].is_alive())  # it stopped
+    assert 0 < (tmp_path / "weights" / "net.bin.part").stat().st_size < len(BODY)
     Downloader(tmp_path, options()).fetch(remote(server))
     assert whole(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from archive_makers import JPEG, jpeg_bytes, tar_bytes, tree, zip_bytes
 from asset_world import CIDS, FIRST, GND, IMAGES, JPG, NAMES, open_store, registry
 from faulty_server import Fault, FaultyServer
+from waiting import wait_until
 
 from darkside_cli.assets.entries import shard_path
 from darkside_cli.assets.ledger import sha256_of
@@ -158,8 +160,8 @@ def test_the_ground_truth_says_what_complete_is(full: FaultyServer, tmp_path: Pa
     assert (state.status, state.images, state.lacking) == ("partial", 7, ())  # 7 of 8, nobody knows which
     (tmp_path / "data/test/paris/gnd.txt").write_text(" ".join(NAMES[:7]))
     assert inventory.images(images).status == "complete"
-    time.sleep(0.01)
     (tmp_path / "data/test/paris/gnd.txt").write_bytes(GND)
+    os.utime(tmp_path / "data/test/paris/gnd.txt", (later := time.time() + 10, later))
     assert inventory.images(images).lacking == (NAMES[7],)
     (folder / NAMES[7]).write_bytes(b"")  # an empty file is none
     assert inventory.images(images).status == "partial"
@@ -317,10 +319,7 @@ def test_killed_while_unpacking_a_rerun_completes(full: FaultyServer, tmp_path: 
     process = start(tmp_path, full.base)
     go(process)
     half = tmp_path / "data/test/paris/.jpg.p1-v1.tgz.unpacking"
-    end = time.monotonic() + 30
-    while not (half.is_dir() and any(half.iterdir())):
-        assert time.monotonic() < end
-        time.sleep(0.002)
+    wait_until(lambda: half.is_dir() and any(half.iterdir()))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     store = open_store(full, tmp_path)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # where the obvious ways are
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where the obvious ways are
 
 from bench_scoring import with_peak_mib
 from obvious_mining import obvious_anchors, obvious_negatives

@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 from faulty_server import Fault, FaultyServer
 from tests_support import RunCli, RunHere
+from waiting import wait_until
 
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.jobs.catalog import ASSETS
@@ -138,10 +138,7 @@ def test_interrupted_and_run_again(
         stderr=subprocess.PIPE,
     )
     part = home / f"{GENERATOR}.part"
-    end = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_size):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: part.exists() and part.stat().st_size)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, b"")

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from stub_tuples import write_places
 from tests_support import RunCli, RunHere
+from waiting import wait_until
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 
@@ -190,9 +191,7 @@ def test_killed_at_any_moment_it_ends_the_same(
     rng, killed = random.Random(5), 0
     for moment in moments:
         process = start("run")
-        patience = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < patience and not moment():
-            time.sleep(0.002)
+        wait_until(moment, process=process)
         time.sleep(rng.random() * 0.05)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
@@ -244,9 +243,7 @@ def test_ctrl_c_saves_and_exits_130(places: Path, night: list[str], environment:
         stderr=subprocess.PIPE,
     )
     records = places / "run" / "scalars.jsonl"
-    patience = time.monotonic() + 120
-    while time.monotonic() < patience and not (records.exists() and b"StepDone" in records.read_bytes()):
-        time.sleep(0.05)
+    wait_until(lambda: records.exists() and b'"step", "time"' in records.read_bytes())
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 130, said.decode()

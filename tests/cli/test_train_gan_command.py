@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests_support import RunCli, RunHere
+from waiting import wait_until
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 from darkside_cli.errors import DarksideError
@@ -178,11 +180,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     for _ in range(30):
         process = start("run")
         records = pictures / "run" / "scalars.jsonl"
-        size, patience = records.stat().st_size if records.exists() else 0, time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < patience:
-            if records.exists() and records.stat().st_size > size + rng.randrange(200):
-                break
-            time.sleep(0.005)
+        size = (records.stat().st_size if records.exists() else 0) + rng.randrange(200)
+        wait_until(partial(_longer, records, size), process=process)
         if process.poll() is None and kills < 5:
             time.sleep(rng.random() * 0.4)
             process.send_signal(signal.SIGKILL)
@@ -197,6 +196,10 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     assert_same(pictures / "whole", pictures / "run")
 
 
+def _longer(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size > size
+
+
 def test_ctrl_c_saves_and_exits_130(pictures: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "darkside_cli", "train-gan", *method_options("hedgan"), *ARGUMENTS]
     process = subprocess.Popen(
@@ -207,11 +210,7 @@ def test_ctrl_c_saves_and_exits_130(pictures: Path, environment: dict[str, str])
         stderr=subprocess.PIPE,
     )
     records = pictures / "run" / "scalars.jsonl"
-    patience = time.monotonic() + 90
-    while time.monotonic() < patience and not (
-        records.exists() and b'"step", "time"' in records.read_bytes()
-    ):
-        time.sleep(0.05)
+    wait_until(lambda: records.exists() and b'"step", "time"' in records.read_bytes())
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said.decode()

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from waiting import wait_until
 
 from darkside_cli import nightfall
 from darkside_cli.assets.disk import Stopped
@@ -196,13 +196,11 @@ def test_workers_do_not_outlive_a_killed_caller(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     process.stdout.close()
-    deadline = time.monotonic() + 60
-    while any(
-        Path(f"/proc/{child}").exists() and "State:\tZ" not in _status(Path(f"/proc/{child}"))
-        for child in children
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(_lives(Path(f"/proc/{child}")) for child in children))
+
+
+def _lives(entry: Path) -> bool:
+    return entry.exists() and "State:\tZ" not in _status(entry)
 
 
 def _status(entry: Path) -> str:

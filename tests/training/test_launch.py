@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from darkside_cli.errors import UsageError
 from darkside_cli.training import launch as launch_module
@@ -136,6 +138,12 @@ sys.exit(launch.launch([sys.executable, "-c", code, *sys.argv[1:]], 2).code)
 """
 
 
+def all_caught(folder: Path, count: int) -> bool:
+    """Whether both processes have noted so many signals."""
+    notes = [folder / rank for rank in "01"]
+    return all(note.exists() and len(note.read_text().split()) >= count for note in notes)
+
+
 @pytest.mark.parametrize(
     ("signals", "wanted", "code"),
     [("SIGINT", 1, 130), ("SIGTERM SIGINT", 2, 130), ("SIGINT SIGINT SIGINT", 9, 137)],
@@ -147,12 +155,10 @@ def test_signals_are_handed_on_once_each(tmp_path: Path, signals: str, wanted: i
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    while not all((tmp_path / f"ready{rank}").exists() for rank in "01"):
-        time.sleep(0.02)
-        assert process.poll() is None
-    for name in signals.split():
+    wait_until(lambda: all((tmp_path / f"ready{rank}").exists() for rank in "01"), process=process)
+    for count, name in zip((1, 2, 2), signals.split(), strict=False):  # the third one kills: nobody notes it
         os.killpg(process.pid, getattr(signal, name))  # as a terminal does, to the whole group
-        time.sleep(0.2)
+        wait_until(partial(all_caught, tmp_path, count), process=process)
     process.communicate(timeout=240)
     assert process.returncode == code
     caught = [str(int(getattr(signal, name))) for name in signals.split()][:2]

@@ -334,7 +334,7 @@ def start(
 ) -> subprocess.Popen[str]:
     env = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS / "support")]),
         "OMP_NUM_THREADS": "1",
     }
     if rank is not None:

@@ -1,0 +1,21 @@
+"""Waiting for what another process or thread does, in place of sleeping and hoping."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def wait_until(
+    happened: Callable[[], object], *, process: subprocess.Popen[Any] | None = None, patience_s: float = 120
+) -> None:
+    """Return when ``happened()`` is true, or when the ``process`` that should make it so has ended.
+
+    Fails after ``patience_s``, which is for machines that are busy: nothing waits that long.
+    """
+    end = time.monotonic() + patience_s
+    while not happened() and (process is None or process.poll() is None):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
