@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
     from darkside_cli.jobs.download import download
+    from darkside_cli.jobs.export import export
+    from darkside_cli.jobs.sort import sort
     from darkside_cli.jobs.translate import translate
     from darkside_cli.methods.translate import Translator, load_generator
     from darkside_cli.retrieval.describe.describer import Describer
@@ -28,8 +30,10 @@ _LAZY = {
     "Describer": "darkside_cli.retrieval.describe.describer",
     "Translator": "darkside_cli.methods.translate",
     "download": "darkside_cli.jobs.download",
+    "export": "darkside_cli.jobs.export",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
+    "sort": "darkside_cli.jobs.sort",
     "translate": "darkside_cli.jobs.translate",
 }
 
@@ -39,8 +43,10 @@ __all__ = [
     "Translator",
     "__version__",
     "download",
+    "export",
     "load_descriptor",
     "load_generator",
+    "sort",
     "translate",
 ]
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -16,7 +16,7 @@ from typing import Literal
 from darkside_cli.atomic import temporary_beside, write_bytes_atomic
 from darkside_cli.datasets.listing import InputImage, expand_inputs
 from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.identify import reason_of
 from darkside_cli.images.luminance import LIGHTS, Light, LightMeasure, measure_file
 
@@ -24,8 +24,8 @@ Placing = Literal["move", "copy", "link"]
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """A photograph, what was measured of it, and where it is now (where it was, unless it was moved)."""
+class Sorted(Event):
+    """An event: a photograph, what was measured of it, and where it is now (where it was, unless it was moved)."""
 
     source: Path
     measure: LightMeasure
@@ -39,29 +39,29 @@ class Sorted:
 
 @dataclass
 class SortSummary:
-    """What sorting came to: how many pictures of each light, how many failed, and the lists that were written."""
+    """What sorting came to: the pictures, how many of each light, how many failed, and the lists that were written."""
 
+    images: list[Sorted] = field(default_factory=list)
     counts: Counter[Light] = field(default_factory=Counter)
     failed: int = 0
     lists: tuple[Path, ...] = ()
 
 
-def sort_pictures(
+def sort_images(
     images: Sequence[InputImage],
     folder: Path | None,
     *,
     placing: Placing | None = None,
     overwrite: bool = False,
     workers: int = 2,
-    found: Callable[[Sorted], None] = lambda _: None,
     emit: Emit = ignore,
 ) -> SortSummary:
     """Measure ``images`` and write ``day.txt``, ``dusk.txt`` and ``night.txt`` into ``folder`` (None: nothing).
 
     ``placing`` also moves, copies or links (symbolically) each picture into ``folder``/day, dusk or night under its
     ``relative`` name; the lists then name all that these folders hold, so that a run that was stopped can go on.
-    A picture of another content in its place stays unless ``overwrite`` is given, and the new one fails. ``found`` is
-    called for each picture in the order given, as soon as it is measured. Broken pictures are told of as events.
+    A picture of another content in its place stays unless ``overwrite`` is given, and the new one fails. Each picture
+    is told of (:class:`Sorted`) in the order given, as soon as it is measured, and so are broken ones.
 
     Raises UsageError, before anything is measured, if lists are there already (without ``placing`` and ``overwrite``).
     """
@@ -70,7 +70,6 @@ def sort_pictures(
     started = time.monotonic()
     emit(RunStarted("sort", len(images)))
     summary = SortSummary()
-    kept: list[Sorted] = []
     pool = ThreadPoolExecutor(workers, thread_name_prefix="darkside-sort")
     try:
         for image, measure in zip(images, pool.map(_measure, images), strict=True):
@@ -90,16 +89,16 @@ def sort_pictures(
                 emit(ItemFailed(image.path, error.message))
                 continue
             summary.counts[measure.light] += 1
-            kept.append(Sorted(image.path, measure, path))
-            found(kept[-1])
+            summary.images.append(Sorted(image.path, measure, path))
+            emit(summary.images[-1])
             target = path if folder is None or placing else folder / f"{measure.light}.txt"
             emit(ImageReady(image.path, target, (0, 0), time.monotonic() - before))
     finally:
         pool.shutdown(cancel_futures=True)
     if folder is not None:
-        summary.lists = tuple(_write_list(folder, light, kept, placing) for light in LIGHTS)
+        summary.lists = tuple(_write_list(folder, light, summary.images, placing) for light in LIGHTS)
     seconds = time.monotonic() - started
-    emit(RunFinished("sort", len(kept), summary.failed, 0, seconds))
+    emit(RunFinished("sort", len(summary.images), summary.failed, 0, seconds))
     return summary
 
 

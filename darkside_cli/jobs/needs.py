@@ -57,7 +57,7 @@ def obtain_assets(
     store.ledger.touch(*(asset.name for asset in assets))
 
 
-def obtain_model(request: Getting, model: str, *, kind: str, emit: Emit) -> None:
+def obtain_model(request: Getting, model: str, *, kind: str | None, emit: Emit) -> None:
     """Make sure that the model called ``model``, which may also be a path, is on this machine: see :func:`obtain`.
 
     Raises what :func:`~darkside_cli.networks.locate.locate` raises for misspelt names, paths that lead

@@ -15,7 +15,7 @@ from PIL import Image
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets import sorting
 from darkside_cli.datasets.listing import expand_inputs
-from darkside_cli.datasets.sorting import Sorted, SortSummary, sort_pictures
+from darkside_cli.datasets.sorting import Sorted, SortSummary, sort_images
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
 from darkside_cli.datasets.unpaired_sets import open_set
 from darkside_cli.errors import UsageError
@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
 def sort(photos: Path, tmp_path: Path) -> Sort:
     def run(*paths: Path, folder: Path | None = tmp_path / "out", **options: Any) -> SortSummary:
         images = expand_inputs(paths or [photos], recursive=True, exclude=folder)
-        return sort_pictures(images, folder, **options)
+        return sort_images(images, folder, **options)
 
     return run
 
@@ -54,8 +54,9 @@ def listed(folder: Path, light: str) -> list[str]:
 
 def test_lists(sort: Sort, photos: Path, tmp_path: Path) -> None:
     heard: list[Event] = []
-    found: list[Sorted] = []
-    summary = sort(found=found.append, emit=heard.append)
+    summary = sort(emit=heard.append)
+    found = [event for event in heard if isinstance(event, Sorted)]
+    assert found == summary.images
     assert summary.counts == {"day": 1, "dusk": 1, "night": 2}
     assert summary.failed == 0
     out = tmp_path / "out"
@@ -142,7 +143,7 @@ def test_pictures_that_are_in_place(tmp_path: Path, placing: str, overwrite: boo
     path = picture(tmp_path / "night" / "a.png", "night")
     before = path.read_bytes()
     images = expand_inputs([tmp_path / "night"], recursive=True, exclude=None)
-    summary = sort_pictures(images, tmp_path, placing=placing, overwrite=overwrite)  # type: ignore[arg-type]
+    summary = sort_images(images, tmp_path, placing=placing, overwrite=overwrite)  # type: ignore[arg-type]
     assert summary.failed == 0
     assert path.read_bytes() == before
     assert not path.is_symlink()
@@ -176,7 +177,7 @@ def test_a_disk_that_is_full_loses_nothing(sort: Sort, photos: Path, monkeypatch
     heard: list[Event] = []
     images = expand_inputs([photos], recursive=True, exclude=None)
     with pytest.raises(OSError, match="No space"):  # that of the lists, in the end
-        sort_pictures(images, photos.parent / "out", placing="move", emit=heard.append)
+        sort_images(images, photos.parent / "out", placing="move", emit=heard.append)
     assert {event.reason for event in heard if isinstance(event, ItemFailed)} == {
         f"it cannot be put at {photos.parent / 'out' / name}: no space left on the disk"
         for name in ("day/a.png", "night/b.jpg", "night/sub/a.png", "dusk/sub/c.png")

@@ -1,0 +1,133 @@
+"""Sort photographs into day, dusk and night by the light in them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.jobs.fields import Images
+from darkside_cli.jobs.request import DATA, DEVICE, ask, make
+
+if TYPE_CHECKING:
+    from darkside_cli.datasets.sorting import Placing, Sorted
+
+LIGHTS = ("day", "dusk", "night")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortRequest(Images):
+    """Which photographs are sorted, and what is done with them."""
+
+    output: Path = ask(Path("sorted"), help="Folder of the lists.", flags=("--output", "-o"), metavar="DIR")
+    move: bool = ask(False, help="Move the pictures into DIR/day, dusk, night.", flags=("--move",))
+    copy: bool = ask(False, help="Copy the pictures into DIR/day, dusk, night.", flags=("--copy",))
+    link: bool = ask(False, help="Make links to the pictures in DIR/day, dusk, night.", flags=("--link",))
+    dry_run: bool = ask(False, help="Tell, and write nothing.", flags=("--dry-run", "-n"))
+    overwrite: bool = ask(
+        False, help="Replace lists and pictures in DIR.", flags=("--overwrite",), group=DATA
+    )
+    workers: int | None = ask(
+        None,
+        help="Threads that decode and encode images (default: by CPU count).",
+        minimum=1,
+        maximum=256,
+        group=DEVICE,
+    )
+
+    def check(self) -> None:
+        """Raise UsageError if photographs are to go two ways, or into what is no folder."""
+        super().check()
+        if self.move + self.copy + self.link > 1:
+            raise UsageError(
+                "pictures are moved, copied or linked", hint="give one of --move, --copy and --link"
+            )
+        if self.output.exists() and not self.output.is_dir():
+            raise UsageError(
+                f"{os.fsdecode(self.output)} is not a folder", hint="name a folder with --output"
+            )
+
+    @property
+    def placing(self) -> Placing | None:
+        """How photographs are brought to their folders; None if they stay where they are."""
+        return "move" if self.move else "copy" if self.copy else "link" if self.link else None
+
+
+@dataclass(frozen=True)
+class SortResult:
+    """What was found: each photograph, how many there are of each light, and the lists that were written."""
+
+    images: tuple[Sorted, ...] = ()
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LIGHTS, 0))
+    failed: int = 0
+    lists: tuple[Path, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "pictures": [describe(each) for each in self.images],
+            "counts": self.counts,
+            "failed": self.failed,
+            "lists": list(self.lists),
+        }
+
+
+def describe(image: Sorted) -> dict[str, Any]:
+    """What ``--jsonl`` prints of one photograph."""
+    measure = image.measure
+    return {
+        "input": image.source,
+        "path": image.path,
+        "light": image.light,
+        "score": round(measure.score, 4),
+        "sky_lightness": round(measure.sky_lightness, 2),
+        "lightness": round(measure.lightness, 2),
+        "warmth": round(measure.warmth, 2),
+    }
+
+
+def sort(*images: Any, emit: Emit = ignore, **options: Any) -> SortResult:
+    """Sort photographs: ``sort("holidays", recursive=True, output="sorted")``.
+
+    ``images`` is a path or several, folders among them; ``options`` are the fields of :class:`SortRequest`. Raises
+    UsageError as :func:`run` does.
+    """
+    return run(make(SortRequest, *images, **options), emit=emit)
+
+
+def run(request: SortRequest, *, emit: Emit = ignore) -> SortResult:
+    """Measure the photographs of ``request`` and write day.txt, dusk.txt and night.txt.
+
+    Each photograph is told of as soon as it is measured (:class:`~darkside_cli.datasets.sorting.Sorted` is an event).
+    Broken ones are told of, and the others go on. Raises UsageError for folders without images, and for lists that
+    are there already.
+    """
+    from darkside_cli.datasets.listing import expand_inputs
+
+    images = expand_inputs(request.images, recursive=request.recursive, exclude=request.output)
+    if not images:
+        folders = [os.fsdecode(path) for path in request.images if path.is_dir()]
+        if folders:
+            raise UsageError(
+                f"no images in {', '.join(folders)}",
+                hint=None if request.recursive else "--recursive takes sub-folders too",
+            )
+        emit(Notice("no image names came in: nothing to do"))
+        return SortResult()
+
+    from darkside_cli.datasets.sorting import sort_images
+    from darkside_cli.images.threads import default_threads
+
+    summary = sort_images(
+        images,
+        None if request.dry_run else request.output,
+        placing=request.placing,
+        overwrite=request.overwrite,
+        workers=request.workers or default_threads(8),
+        emit=emit,
+    )
+    counts = dict.fromkeys(LIGHTS, 0) | dict(summary.counts)
+    return SortResult(tuple(summary.images), counts, summary.failed, summary.lists)
