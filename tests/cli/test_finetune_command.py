@@ -243,7 +243,7 @@ def test_ctrl_c_saves_and_exits_130(places: Path, night: list[str], environment:
         stderr=subprocess.PIPE,
     )
     records = places / "run" / "scalars.jsonl"
-    wait_until(lambda: records.exists() and b'"step", "time"' in records.read_bytes())
+    wait_until(lambda: records.exists() and b'"event": "epoch"' in records.read_bytes())
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 130, said.decode()
