@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
     from darkside_cli.jobs.download import download
     from darkside_cli.jobs.export import export
+    from darkside_cli.jobs.finetune import finetune
     from darkside_cli.jobs.sort import sort
     from darkside_cli.jobs.translate import translate
+    from darkside_cli.jobs.whiten import whiten
     from darkside_cli.methods.translate import Translator, load_generator
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.load import load_descriptor
@@ -31,10 +33,12 @@ _LAZY = {
     "Translator": "darkside_cli.methods.translate",
     "download": "darkside_cli.jobs.download",
     "export": "darkside_cli.jobs.export",
+    "finetune": "darkside_cli.jobs.finetune",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
     "sort": "darkside_cli.jobs.sort",
     "translate": "darkside_cli.jobs.translate",
+    "whiten": "darkside_cli.jobs.whiten",
 }
 
 __all__ = [
@@ -44,10 +48,12 @@ __all__ = [
     "__version__",
     "download",
     "export",
+    "finetune",
     "load_descriptor",
     "load_generator",
     "sort",
     "translate",
+    "whiten",
 ]
 
 

@@ -91,25 +91,32 @@ def train_gan(step: TrainGanStep, settings: Settings) -> Outcome:
 
 def finetune(step: FinetuneStep, settings: Settings) -> Outcome:
     """Fine-tune a descriptor; a run that is there already goes on. Whitening and evaluation are steps of their own."""
-    from darkside_cli.cli.finetune import finetune as command
+    from darkside_cli.cli import training
+    from darkside_cli.jobs import finetune as job
 
-    code, answer = captured(
-        settings,
-        command,
+    session = settings.session
+    request = job.FinetuneRequest(
         output=under(settings.root, step.run) if step.run is not None else None,
-        set_=overrides(step, settings.root),
+        overrides=tuple(overrides(step, settings.root)),
         device=settings.device,
         workers=settings.workers,
         precision=None if settings.precision == "auto" else settings.precision,
         download=settings.download,
+        data_dir=session.data_dir,
+        offline=session.offline,
     )
-    print_paths(settings, answer.get("outputs", {}).values())
-    return Outcome(code=code, outputs=answer)
+    training.prepare(session, job, request)
+    with session.screen(title=request.name) as screen:
+        result = job.run(request, emit=screen.emit)
+    print_paths(settings, result.outputs.values())
+    code = training.finish(session, result, next_command=None)
+    return Outcome(code=code, outputs=result.document())
 
 
 def whiten(step: WhitenStep, settings: Settings) -> Outcome:
     """Learn a whitening; one that is newer than the model stays."""
-    from darkside_cli.cli.whiten import whiten as command
+    from darkside_cli.cli.offer import run_job
+    from darkside_cli.jobs.whiten import WhitenRequest, run
 
     model = descriptor(step.model, settings.root)
     target = under(settings.root, step.output)
@@ -119,9 +126,7 @@ def whiten(step: WhitenStep, settings: Settings) -> Outcome:
             say(f"{step.name}: {target} is there already")
         return Outcome(outputs={"file": str(target)})
     data, images = whitening_data(step, settings.root)
-    code, answer = captured(
-        settings,
-        command,
+    request = WhitenRequest(
         data=data,
         model=model,
         output=target,
@@ -134,9 +139,12 @@ def whiten(step: WhitenStep, settings: Settings) -> Outcome:
         precision=settings.precision,
         workers=settings.workers,
         download=settings.download,
+        data_dir=settings.session.data_dir,
+        offline=settings.session.offline,
     )
-    print_paths(settings, [answer["file"]])
-    return Outcome(code=code, outputs=answer)
+    result = run_job(settings.session, request, run)
+    print_paths(settings, [result.file])
+    return Outcome(code=EXIT_SOME_FAILED if result.failed else EXIT_DONE, outputs=result.document())
 
 
 def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:

@@ -191,9 +191,9 @@ def show(session: Session, result: Trained, *, json: bool) -> None:
             session.output.path(path)
 
 
-def finish(session: Session, result: Trained, *, next_command: str) -> int:
+def finish(session: Session, result: Trained, *, next_command: str | None) -> int:
     """Tell people what can be done with the result, and return the exit code."""
-    if result.complete and result.is_first:
+    if result.complete and result.is_first and next_command is not None:
         say_what_is_next(session, result.run, next_command)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
 

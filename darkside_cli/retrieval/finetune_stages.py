@@ -79,13 +79,18 @@ class FinetuneRun:
         """File of the trained network."""
         return self.run / DESCRIPTOR_FILE
 
+    @property
+    def whitening(self) -> Path:
+        """File of its whitening."""
+        return self.run / WHITENING_FILE
+
     def whiten(self, *, emit: Emit = ignore) -> Path | None:
         """Learn the whitening of the trained network, unless that is done; its file, None if none is wanted.
 
         ``StageDone`` tells the end, also where there was nothing to do. Raises UsageError if what it is to be learned
         from cannot be learned from.
         """
-        path, wanted = self.run / WHITENING_FILE, self.config.whitening.kind != "none"
+        path, wanted = self.whitening, self.config.whitening.kind != "none"
         if wanted:
             self._whiten(path, emit)
             self._tidy("whitening")
@@ -124,8 +129,7 @@ class FinetuneRun:
         The scores are written to the run folder; ``StageDone`` tells of those of each set, and of the end.
         """
         options, path = self.config.evaluation, self.run / SCORES_FILE
-        whitening = self.run / WHITENING_FILE
-        whiten = self.config.whitening.kind != "none"
+        whitening, whiten = self.whitening, self.config.whitening.kind != "none"
         made_for = {
             "descriptor": sha256_of(self.descriptor),
             "whitening": sha256_of(whitening) if whiten and whitening.is_file() else None,

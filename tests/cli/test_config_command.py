@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests_support import RunHere
 
-from darkside_cli.cli.finetune import resolve_finetune
+from darkside_cli.jobs.finetune import FinetuneRequest
 from darkside_cli.jobs.train_gan import TrainGanRequest
 
 
@@ -85,11 +85,10 @@ def test_a_converted_fine_tuning(run_here: RunHere, tmp_path: Path) -> None:
     assert "#   darkside finetune --config THIS_FILE --output" in done.stdout
     file = tmp_path / "f.toml"
     file.write_text(done.stdout)
-    ours = resolve_finetune(
-        flags={"backbone": "resnet101", "augment.models": ["cyclegan"], "loss.margin": 0.85}
-    )
-    assert resolve_finetune(config=file, flags={}).value == ours.value
-    assert ours.value.margin == resolve_finetune(flags={"backbone": "resnet101"}).value.margin
+    ours = FinetuneRequest(backbone="resnet101", model=("cyclegan",), overrides=("loss.margin=0.85",))
+    assert FinetuneRequest(config=file).resolved.value == ours.resolved.value
+    published = FinetuneRequest(backbone="resnet101").resolved.value
+    assert ours.resolved.value.margin == published.margin
 
 
 def test_overlays_and_json(run_here: RunHere) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.cli.session import Session
-from darkside_cli.cli.tuple_assets import obtain_tuples
 from darkside_cli.errors import MissingAssetError
+from darkside_cli.events import ignore
+from darkside_cli.jobs.needs import obtain_tuples
+from darkside_cli.jobs.request import Getting
 from darkside_cli.retrieval.training_sets import TupleNeed
 
 SFM, WHITEN = "retrieval-sfm-120k", "retrieval-sfm-120k-whiten"
@@ -45,7 +46,7 @@ def put_images(root: Path, *numbers: int) -> None:
 def missing(root: Path, *needs: TupleNeed) -> str:
     """What is asked for; nothing is empty."""
     try:
-        obtain_tuples(Session(data_dir=root, offline=True), needs, download=False)
+        obtain_tuples(Getting(data_dir=root, offline=True), needs, emit=ignore)
     except MissingAssetError as error:
         return str(error)
     return ""

@@ -1,0 +1,381 @@
+"""Fine-tune a descriptor: images of places in, a network out that finds them at night, too.
+
+It is trained, then its whitening is learned, then it is evaluated. A run that was stopped goes on when the same request
+is made again, at whatever stage it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import MissingAssetError
+from darkside_cli.events import Emit, ignore
+from darkside_cli.jobs.checks import Absences, check_generator, check_model, check_path
+from darkside_cli.jobs.fields import Training
+from darkside_cli.jobs.needs import obtain, obtain_model, obtain_tuples, open_assets
+from darkside_cli.jobs.request import DATA, ask, make
+from darkside_cli.jobs.training import Trained, check_run, left_by, recorded, reported
+from darkside_cli.training.distributed import Ranks
+
+if TYPE_CHECKING:
+    from darkside_cli.config.load import Resolved
+    from darkside_cli.retrieval.config import FinetuneConfig, NightOptions
+    from darkside_cli.retrieval.finetune import FinetuneRun
+    from darkside_cli.retrieval.search.evaluate import ScoreLine
+    from darkside_cli.retrieval.training_sets import TupleNeed
+
+COMMAND = "finetune"
+WHITENINGS = ("lw", "pca", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRequest(Training):
+    """What is trained, on which images, what makes night of them, how long and where to.
+
+    Raises ConfigError for wrong configuration.
+    """
+
+    positional = "data"
+
+    model: tuple[str, ...] = ask(
+        (),
+        help="Generator that turns anchors to night: by name, a checkpoint or a run folder; may be given several "
+        "times, which mixes them [default: hedngan].",
+        flags=("--model", "-m"),
+        metavar="NAME|PATH",
+        kind="model",
+        choices_from="darkside_cli.jobs.fields:generator_names",
+        open_ended=True,
+        show_default=False,
+        setting="augment.models",
+    )
+    backbone: str | None = ask(
+        None,
+        help="Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
+        flags=("--backbone", "-b"),
+        kind="backbone",
+        choices_from="darkside_cli.networks.names:BACKBONES",
+        show_default=False,
+        setting="backbone",
+    )
+    init: str | None = ask(
+        None,
+        help="Weights to begin with: imagenet (published features), torchvision, random, a model or a file "
+        "[default: imagenet].",
+        metavar="NAME|PATH",
+        kind="weights to begin with",
+        choices_from="darkside_cli.retrieval.config:INITS",
+        open_ended=True,
+        show_default=False,
+        setting="init",
+    )
+    data: str | None = ask(
+        None,
+        help="What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
+        "(.csv, .json), a database (.pkl) [default: retrieval-sfm-120k].",
+        metavar="NAME|PATH",
+        kind="training data",
+        choices_from="darkside_cli.datasets.catalog:TRAINING_SETS",
+        open_ended=True,
+        show_default=False,
+        setting="data.database",
+        group=DATA,
+    )
+    images: Path | None = ask(
+        None,
+        help="Folder that names in a list or database start from.",
+        metavar="DIR",
+        show_default=False,
+        setting="data.images",
+        group=DATA,
+    )
+    validation: str | None = ask(
+        None,
+        help="What to validate on, likewise (default: a database's own part, else some places are kept back).",
+        metavar="NAME|PATH",
+        show_default=False,
+        setting="data.validation",
+        group=DATA,
+    )
+    augment: str | None = ask(
+        None,
+        help="Night for anchors: generator, images (ready ones), gamma, exposure (darkened without learning), "
+        "or none, the baseline [default: generator].",
+        kind="augmentation",
+        choices_from="darkside_cli.retrieval.config:AUGMENTATIONS",
+        show_default=False,
+        setting="augment.kind",
+    )
+    night_images: Path | None = ask(
+        None,
+        help="Ready night images, named as the day ones are, instead of a generator.",
+        metavar="DIR",
+        show_default=False,
+        setting="augment.images",
+        group=DATA,
+    )
+    whitening: str | None = ask(
+        None,
+        help="Whitening to learn afterwards: lw, pca or none [default: lw].",
+        kind="whitening",
+        choices_from=f"{__name__}:WHITENINGS",
+        show_default=False,
+        setting="whitening.kind",
+    )
+    whiten_on: str | None = ask(
+        None,
+        help="What to learn it from (default: as published, or the training data).",
+        metavar="NAME|PATH",
+        show_default=False,
+        setting="whitening.database",
+        group=DATA,
+    )
+    dataset: tuple[str, ...] = ask(
+        (),
+        help="Test set to evaluate on, by name or path; may be given several times (default: those that are here).",
+        flags=("--dataset", "-d"),
+        metavar="NAME|PATH",
+        kind="data set",
+        choices_from="darkside_cli.jobs.fields:test_set_names",
+        open_ended=True,
+        show_default=False,
+        setting="evaluation.datasets",
+    )
+    image_size: int | None = ask(
+        None,
+        help="Longest side of training images in pixels.",
+        minimum=8,
+        show_default=False,
+        setting="data.image_size_px",
+        group=DATA,
+    )
+
+    def check(self) -> None:
+        """Settle the configuration."""
+        super().check()
+        _ = self.resolved
+
+    def settings(self) -> dict[str, Any]:
+        """Settings that the fields stand for; ready night images say that no other ones are made."""
+        implied = {} if self.night_images is None else {"augment.kind": "images"}
+        return {**implied, **super().settings()}
+
+    @cached_property
+    def resolved(self) -> Resolved[FinetuneConfig]:
+        """The configuration from all the places it is given in: preset, file, overrides, fields.
+
+        Where nobody gives a learning rate, random weights have one of their own.
+        """
+        from darkside_cli.config.load import Resolved, resolve
+        from darkside_cli.retrieval.config import RANDOM_RATE, FinetuneConfig
+
+        resolved = resolve(
+            FinetuneConfig,
+            preset=self.preset,
+            file=self.config,
+            overrides=self.overrides,
+            flags=self.settings(),
+            command=COMMAND,
+        )
+        value = resolved.value
+        if value.init != "random" or resolved.origins["optim.lr"].kind != "default":
+            return resolved
+        # As if the choice of random weights had said so too.
+        origins = {**resolved.origins, "optim.lr": resolved.origins["init"]}
+        return Resolved(replace(value, optim=replace(value.optim, lr=RANDOM_RATE)), origins)
+
+    @property
+    def name(self) -> str:
+        """What the run is called where nobody names it: after its backbone and what makes night."""
+        config = self.resolved.value
+        night = config.augment.kind
+        if night == "generator":
+            night = "+".join(Path(each).stem for each in config.augment.models)
+        return f"{config.backbone}_{night}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.output if self.output is not None else self.root.experiments / "finetune" / self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult(Trained):
+    """What the run left: the network, its ``whitening``, and its scores on test sets, ``lines``."""
+
+    whitening: Path | None
+    lines: tuple[ScoreLine, ...]
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        first = super().document()
+        last = {key: first.pop(key) for key in ("scores", "best_epoch", "seconds")}
+        lines = [{**asdict(line), "difference": line.difference} for line in self.lines]
+        return {
+            **first,
+            "whitening": None if self.whitening is None else str(self.whitening),
+            "scores": last["scores"],
+            "best_epoch": last["best_epoch"],
+            "best_score": self.best_score,
+            "lines": lines,
+            "seconds": last["seconds"],
+        }
+
+
+def finetune(*data: Any, emit: Emit = ignore, **options: Any) -> FinetuneResult:
+    """Fine-tune a descriptor: ``finetune("my-places", backbone="resnet18", init="random", augment="gamma")``.
+
+    ``options`` are the fields of :class:`FinetuneRequest`. Raises what :func:`run` does.
+    """
+    return run(make(FinetuneRequest, *data, **options), emit=emit)
+
+
+def check(request: FinetuneRequest) -> None:
+    """See that all that the run names can be meant, and that paths are there, before anything is got or loaded.
+
+    Raises UsageError and ConfigError first, then MissingAssetError.
+    """
+    from darkside_cli.datasets.catalog import check_test_set, check_training_data
+    from darkside_cli.retrieval.config import INITS
+    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.retrieval.training_sets import imagenet_asset, validates, whitening_spec
+
+    check_run(request.folder)
+    config, root = request.resolved.value, request.root
+    absences, data, augment = Absences(), config.data, config.augment
+    for scales in (config.whitening.scales, config.evaluation.scales):
+        parse_scales(scales)
+    if config.init == "imagenet":
+        imagenet_asset(config.backbone)
+    elif config.init not in INITS:
+        with absences:
+            check_model(root, config.init, kind="descriptor")
+    for model in _generators(augment):
+        with absences:
+            check_generator(root, model, to="night")
+    whitening = whitening_spec(config)
+    specs = [data.spec, data.validation if validates(config) else None, whitening[0] if whitening else None]
+    for spec in specs:
+        if spec is not None:
+            with absences:
+                check_training_data(spec)
+    for dataset in config.evaluation.datasets or ():
+        with absences:
+            check_test_set(dataset)
+    night_images = augment.images if augment.kind == "images" else None
+    for path in (data.images, whitening[1] if whitening else None, night_images):
+        with absences:
+            check_path(path, "folder")
+    absences.tell()
+
+
+def prepare(request: FinetuneRequest, *, emit: Emit = ignore) -> None:
+    """See that what the run needs is here: data, features to begin with, generators, test sets. No more is asked for.
+
+    What can be made is made; what is published is downloaded where that was asked for, else MissingAssetError.
+    """
+    from darkside_cli.datasets.catalog import TEST_SETS
+    from darkside_cli.retrieval.training_sets import imagenet_asset, need_of, tuple_needs
+
+    config = request.resolved.value
+    trains_on_published = need_of(config.data.spec) is not None
+    advice = "give your own with --data" if trains_on_published else "--whitening none"
+    # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
+    assets = open_assets(request).assets
+    fetched: list[TupleNeed] = []
+    made: list[TupleNeed] = []
+    for need in tuple_needs(config):
+        (made if assets.get(need.entry.asset).made_by else fetched).append(need)
+    with _also(advice):
+        obtain_tuples(request, fetched, emit=emit)
+    if config.init == "imagenet":
+        with _also("begin with --init torchvision, random or a file"):
+            obtain(request, [imagenet_asset(config.backbone)], emit=emit)
+    elif config.init == "torchvision":
+        from darkside_cli.retrieval.initial import torchvision_file
+
+        torchvision_file(config.backbone, download=request.download and not request.offline)
+    for model in _generators(config.augment):
+        with _also("take another generator, --night-images, or --augment none"):
+            obtain_model(request, model, kind="generator", emit=emit)
+    with _also(advice):
+        obtain_tuples(request, made, emit=emit)
+    wanted = [TEST_SETS.get(each) for each in config.evaluation.datasets or () if each in TEST_SETS]
+    root = request.root.path
+    missing = [
+        entry.name
+        for entry in wanted
+        if entry.made or not (entry.ground_truth(root).is_file() and entry.images(root).is_dir())
+    ]
+    if missing:
+        obtain(request, missing, emit=emit)
+
+
+def run(request: FinetuneRequest, *, emit: Emit = ignore) -> FinetuneResult:
+    """Train, whiten and evaluate, or go on with a run that was stopped. Each of several processes calls this.
+
+    All of them train; whitening and evaluation are the first one's. Raises UsageError for what cannot be learned from,
+    ConfigError, MissingAssetError, CheckpointError for damaged files, and what
+    :meth:`darkside_cli.training.trainer.Trainer.fit` raises.
+    """
+    check(request)
+    lines: list[ScoreLine] = []
+    with Ranks.from_environment() as ranks:
+        if ranks.is_first:
+            prepare(request, emit=emit)
+        ranks.wait()
+        with recorded(request.folder, request.resolved, emit, ranks=ranks) as tell:
+            ready = _put_together(request, ranks, emit=tell)
+            result = ready.train(resume=request.resume)
+        if ranks.is_first and result.complete:
+            tell = reported(request.folder, emit)
+            ready.whiten(emit=tell)
+            lines = ready.evaluate(emit=tell)
+        ranks.wait()
+    return FinetuneResult(
+        **left_by(result, ranks, layout=request.layout),
+        whitening=ready.whitening if ready.whitening.is_file() else None,
+        lines=tuple(lines),
+    )
+
+
+def _put_together(request: FinetuneRequest, ranks: Ranks, *, emit: Emit) -> FinetuneRun:
+    """Load the generators and the network to begin with, and open the data sets."""
+    from darkside_cli.inference.device import pick_device
+    from darkside_cli.methods.night import load_night
+    from darkside_cli.retrieval.finetune import prepare_finetune
+    from darkside_cli.retrieval.initial import initial_network
+
+    config, root = request.resolved.value, request.root
+    device = pick_device(ranks.device_name(request.device))
+    generators = [load_night(each, root, device=device) for each in _generators(config.augment)]
+    return prepare_finetune(
+        config,
+        run=request.folder,
+        root=root,
+        network=initial_network(config, root),
+        generators=generators,
+        device=device,
+        ranks=ranks,
+        resolved=request.resolved.as_dict(),
+        emit=emit,
+    )
+
+
+def _generators(augment: NightOptions) -> tuple[str, ...]:
+    """Generators that are used, by name or path."""
+    return augment.models if augment.kind == "generator" and augment.share else ()
+
+
+@contextmanager
+def _also(advice: str) -> Iterator[None]:
+    """Add another way out to what is said of missing assets."""
+    try:
+        yield
+    except MissingAssetError as error:
+        raise error.advised(advice) from error
