@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -168,22 +167,3 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextmanager
-def limit_threads(threads: int | None) -> Iterator[None]:
-    """Run the block with at most ``threads`` torch threads per operation; None leaves torch's choice.
-
-    Raises UsageError if ``threads`` is below 1.
-    """
-    if threads is None:
-        yield
-        return
-    if threads < 1:
-        raise UsageError(f"cannot work with {threads} threads", hint="give 1 or more")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -233,6 +233,15 @@ class CutConfig(GanConfig):
         return self.variant == "fastcut" if given is None else given
 
 
+def _edge_detector(usual: str) -> Any:
+    return option(
+        usual,
+        help="hed, rcf, sobel, or a file with a detector's weights",
+        choices_from="darkside_cli.methods.methods:EDGE_DETECTORS",
+        open_ended=True,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class EdgeWeights:
     """Weights of the terms of the generator of the edge methods."""
@@ -263,12 +272,7 @@ class HedGanConfig(GanConfig):
     )
     data: UnpairedConfig = option(UnpairedConfig(batch_size=10), help="day and night pictures")
     weights: EdgeWeights = option(EdgeWeights(), help="weights of the generator's losses")
-    edge_detector: str = option(
-        "hed",
-        help="hed, rcf, sobel, or a file with a detector's weights",
-        choices_from="darkside_cli.methods.methods:EDGE_DETECTORS",
-        open_ended=True,
-    )
+    edge_detector: str = _edge_detector("hed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,12 +294,7 @@ class RcfGanConfig(HedGanConfig):
 
     method: str = _method("rcfgan")
 
-    edge_detector: str = option(
-        "rcf",
-        help="hed, rcf, sobel, or a file with a detector's weights",
-        choices_from="darkside_cli.methods.methods:EDGE_DETECTORS",
-        open_ended=True,
-    )
+    edge_detector: str = _edge_detector("rcf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,9 +303,4 @@ class RcfNGanConfig(HedNGanConfig):
 
     method: str = _method("rcfngan")
 
-    edge_detector: str = option(
-        "rcf",
-        help="hed, rcf, sobel, or a file with a detector's weights",
-        choices_from="darkside_cli.methods.methods:EDGE_DETECTORS",
-        open_ended=True,
-    )
+    edge_detector: str = _edge_detector("rcf")

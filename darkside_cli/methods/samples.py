@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from darkside_cli.errors import ImageError
 from darkside_cli.images.images import read_photo, write_photo
+from darkside_cli.training.randomness import random_state_kept
 
 Translate = Callable[[Tensor], Tensor]
 
@@ -69,30 +68,6 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def edges_to_pixels(edges: Tensor) -> NDArray[np.uint8]:
-    """``edges`` (B, 1, H, W) or (B, H, W) in [0, 1] as (B, H, W) uint8, edges dark on white."""
-    values = edges.detach().to("cpu", torch.float32).nan_to_num(nan=0.0)
-    values = values[:, 0] if values.ndim == 4 else values
-    return ((1 - values.clamp(0, 1)) * 255).round().to(torch.uint8).numpy()
-
-
-@contextmanager
-def undisturbed_randomness(device: torch.device) -> Iterator[None]:
-    """What the block draws at random is forgotten: torch's generators (``device``'s too, but for MPS), NumPy's,
-    Python's.
-    """
-    state, arrays = random.getstate(), np.random.get_state()
-    on_device = device.type not in ("cpu", "mps")
-    try:
-        with torch.random.fork_rng(
-            devices=[device] if on_device else [], device_type=device.type if on_device else "cuda"
-        ):
-            yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(arrays)
-
-
 class SampleWriter:
     """Translates the same few photographs whenever it is asked to, and writes them as one sheet.
 
@@ -129,29 +104,24 @@ class SampleWriter:
         translate: Translate,
         *,
         back: Translate | None = None,
-        edges: Translate | None = None,
         device: torch.device | str = "cpu",
     ) -> Path:
         """Write ``folder/epoch_0005.jpg``, whole or not at all, and return its path.
 
-        Columns: the photograph, its translation; if ``back`` is given what it makes of the translation; if ``edges``
-        is given (a detector from (B, 3, H, W) in [-1, 1] to (B, 1, H, W) in [0, 1]) the edges of both. All of them
-        get one picture at a time, (1, 3, H, W) float32 in [-1, 1] on ``device``. Networks have to be in eval mode;
-        nothing is recorded for gradients, and random generators are left as they were.
+        Columns: the photograph, its translation; if ``back`` is given what it makes of the translation. Both get one
+        picture at a time, (1, 3, H, W) float32 in [-1, 1] on ``device``. Networks have to be in eval mode; nothing is
+        recorded for gradients, and random generators are left as they were.
         """
         captions = ["day", "to night"]
         captions += ["back to day"] if back is not None else []
-        captions += ["edges of day", "edges of night"] if edges is not None else []
         rows = []
-        with torch.no_grad(), undisturbed_randomness(torch.device(device)):
+        with torch.no_grad(), random_state_kept(torch.device(device)):
             for pixels in self._pictures:
                 day = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device, torch.float32) / 127.5 - 1
                 night = translate(day)
                 row = [pixels, to_pixels(night)[0]]
                 if back is not None:
                     row.append(to_pixels(back(night))[0])
-                if edges is not None:
-                    row += [edges_to_pixels(edges(each))[0] for each in (day, night)]
                 rows.append(row)
         target = Path(folder) / f"epoch_{epoch:04d}.jpg"
         write_photo(target, np.asarray(sample_grid(rows, captions)), quality=_QUALITY)

@@ -145,10 +145,6 @@ class GanTask(Task[UnpairedBatch]):
         """Ask ``validator``, if there is one."""
         return {} if self.validator is None else self.validator(self.translate, epoch, folder)
 
-    def compilable(self) -> tuple[nn.Module, ...]:
-        """Modules that the steps call, each worth compiling (``module.compile()``, in place)."""
-        return tuple(self.networks.values())
-
     def metadata(self, name: str) -> dict[str, Any]:
         """Method, and for generators what they make of what: direction, mean and std of their images."""
         facts: dict[str, Any] = {"method": self.config.method}

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -128,8 +127,3 @@ def without_parameter_gradients(*modules: nn.Module) -> Iterator[None]:
     finally:
         for parameter in switched:
             parameter.requires_grad_(True)
-
-
-def detach_logs(logs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The scalars of ``logs`` without their graphs, in float32."""
-    return {name: value.detach().to(torch.float32) for name, value in logs.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -21,8 +20,10 @@ from safetensors.torch import load_file
 from tests_support import RunCli, RunHere
 from waiting import wait_until
 
+from darkside_cli.cli.screen import Screen
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 from darkside_cli.errors import DarksideError
+from darkside_cli.events import Event, StepDone
 from darkside_cli.nightfall.config import NightfallConfig, size_of
 
 MakePhoto = Callable[..., Path]
@@ -200,22 +201,22 @@ def _longer(file: Path, size: int) -> bool:
     return file.exists() and file.stat().st_size > size
 
 
-def test_ctrl_c_saves_and_exits_130(pictures: Path, environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "darkside_cli", "train-gan", *method_options("hedgan"), *ARGUMENTS]
-    process = subprocess.Popen(
-        [*command, "--epochs", "10000"],
-        cwd=pictures,
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    records = pictures / "run" / "scalars.jsonl"
-    wait_until(lambda: records.exists() and b'"step", "time"' in records.read_bytes())
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said.decode()
+def test_ctrl_c_saves_and_exits_130(
+    pictures: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit, steps = Screen.emit, []
+
+    def interrupted(screen: Screen, event: Event) -> None:
+        emit(screen, event)
+        if isinstance(event, StepDone) and not steps:
+            steps.append(event)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Screen, "emit", interrupted)
+    told = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--epochs", "10000")
+    assert told.returncode == 130, told.stderr
     assert list((pictures / "run" / "checkpoints").glob("epoch_*/meta.json"))
-    assert b"Traceback" not in said
+    assert "Traceback" not in told.stderr
 
 
 @pytest.mark.slow
@@ -297,19 +298,13 @@ def test_pictures_too_small_to_measure_train_all_the_same(pictures: Path, run_he
     assert (done.returncode, "goes without" in done.stderr) == (0, True)
 
 
-def test_environment_of_torchrun(pictures: Path, run_cli: RunCli) -> None:
+def test_environment_of_torchrun(pictures: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is one of several does not start more of them."""
-    told = run_cli(
-        "train-gan",
-        *method_options("hedgan"),
-        *ARGUMENTS,
-        "--nproc",
-        "2",
-        env={"RANK": "0", "WORLD_SIZE": "1"},
-    )
-    assert told.returncode == 2
-    assert b"one of several" in told.stderr
-    assert os.fspath(pictures)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    told = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--nproc", "2")
+    assert (told.returncode, "one of several" in told.stderr) == (2, True)
+    assert pictures.is_dir()
 
 
 def test_pictures_by_name_and_own_ones_before_them(run_here: RunHere) -> None:

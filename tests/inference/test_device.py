@@ -16,7 +16,6 @@ from darkside_cli.inference.device import (
     autocast,
     free_memory,
     is_out_of_memory,
-    limit_threads,
     pick_device,
     pick_precision,
     release_memory,
@@ -257,31 +256,6 @@ def test_release_memory_empties_the_devices_cache(monkeypatch: pytest.MonkeyPatc
     assert calls == [torch.device("cuda:1"), "cuda"]
     release_memory(MPS)
     assert calls[2:] == ["mps"]
-
-
-# Threads
-
-
-def test_limit_threads_holds_for_the_block_only() -> None:
-    before = torch.get_num_threads()
-    with limit_threads(1):
-        assert torch.get_num_threads() == 1
-        with limit_threads(None):
-            assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
-
-
-def test_limit_threads_ends_with_an_error_too() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError), limit_threads(before + 1):
-        raise KeyError
-    assert torch.get_num_threads() == before
-
-
-@pytest.mark.parametrize("threads", [0, -1])
-def test_limit_threads_refuses_fewer_than_one(threads: int) -> None:
-    with pytest.raises(UsageError, match=f"cannot work with {threads} threads"), limit_threads(threads):
-        pass
 
 
 def test_usable_cpus_follows_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:

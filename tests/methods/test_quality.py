@@ -16,8 +16,7 @@ from torch import Tensor
 
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
-from darkside_cli.methods.fid import frechet_inception_distance
-from darkside_cli.methods.quality import QualityValidator, evenly
+from darkside_cli.methods.quality import QualityValidator, evenly, frechet_inception_distance
 
 MakePhoto = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from darkside_cli.methods.samples import GAP_PX, SampleWriter, edges_to_pixels, sample_grid, to_pixels
+from darkside_cli.methods.samples import GAP_PX, SampleWriter, sample_grid, to_pixels
 
 
 def flat(height: int, width: int, colour: tuple[int, int, int]) -> np.ndarray:
@@ -73,9 +73,6 @@ def test_pixels_of_tensors() -> None:
     )
     assert to_pixels(images)[0, 0, :, 0].tolist() == [0, 0, 0, 128, 255, 255]
     assert to_pixels(images.bfloat16()).dtype == np.uint8
-    edges = torch.tensor([0.0, 0.5, 1.0, 2.0, float("nan")]).view(1, 1, 1, 5)
-    assert edges_to_pixels(edges)[0, 0].tolist() == [255, 128, 0, 0, 255]
-    assert edges_to_pixels(edges[:, 0]).shape == (1, 1, 5)
 
 
 @pytest.fixture
@@ -122,10 +119,9 @@ def test_the_photograph_arrives_as_it_is(tmp_path: Path) -> None:
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=0)
 
 
-def test_columns_for_the_way_back_and_for_edges(photos: list[Path], tmp_path: Path) -> None:
+def test_a_column_for_the_way_back(photos: list[Path], tmp_path: Path) -> None:
     writer = SampleWriter(photos[:1], size_px=100)
     nights: list[Tensor] = []
-    edged: list[Tensor] = []
 
     def translate(day: Tensor) -> Tensor:
         nights.append(day - 0.5)
@@ -135,14 +131,8 @@ def test_columns_for_the_way_back_and_for_edges(photos: list[Path], tmp_path: Pa
         assert night is nights[-1]
         return night + 0.5
 
-    def edges(images: Tensor) -> Tensor:
-        edged.append(images)
-        return images.mean(1, keepdim=True).clamp(0, 1)
-
-    with Image.open(writer.write(tmp_path, 1, translate, back=back, edges=edges)) as sheet:
-        assert sheet.width == 5 * 100 + 6 * GAP_PX
-    assert len(edged) == 2
-    assert edged[1] is nights[0]
+    with Image.open(writer.write(tmp_path, 1, translate, back=back)) as sheet:
+        assert sheet.width == 3 * 100 + 4 * GAP_PX
 
 
 def test_training_is_not_disturbed(photos: list[Path], tmp_path: Path) -> None:
