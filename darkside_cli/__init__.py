@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from darkside_cli.jobs.export import export
     from darkside_cli.jobs.finetune import finetune
     from darkside_cli.jobs.sort import sort
+    from darkside_cli.jobs.train_gan import train_gan
     from darkside_cli.jobs.translate import translate
     from darkside_cli.jobs.whiten import whiten
     from darkside_cli.methods.translate import Translator, load_generator
@@ -37,6 +38,7 @@ _LAZY = {
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
     "sort": "darkside_cli.jobs.sort",
+    "train_gan": "darkside_cli.jobs.train_gan",
     "translate": "darkside_cli.jobs.translate",
     "whiten": "darkside_cli.jobs.whiten",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "load_descriptor",
     "load_generator",
     "sort",
+    "train_gan",
     "translate",
     "whiten",
 ]

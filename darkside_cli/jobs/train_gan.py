@@ -14,7 +14,7 @@ from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.checks import Absences, check_edge_detector, check_path
 from darkside_cli.jobs.fields import Training
 from darkside_cli.jobs.needs import obtain
-from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask
+from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded
 from darkside_cli.training.distributed import Ranks
 
@@ -101,7 +101,8 @@ class TrainGanRequest(Training):
     def check(self) -> None:
         """Settle the configuration, and see that what it makes can be left in the layout that is asked for."""
         super().check()
-        if self.layout == "gandtr" and self.resolved.value.generator.architecture == "guided_generator":
+        config = self.resolved.value
+        if self.layout == "gandtr" and config.generator.architecture == "guided_generator":
             raise UsageError(
                 "gandtr has no guided generators, so that --layout gandtr cannot write one",
                 hint="train without --layout gandtr, or with --set generator.working_px=none",
@@ -156,6 +157,14 @@ class TrainGanRequest(Training):
 @dataclass(frozen=True, kw_only=True)
 class TrainGanResult(Trained):
     """What the training left: ``generator_day2night`` and, of CycleGAN, ``generator_night2day``."""
+
+
+def train_gan(*model: str, emit: Emit = ignore, **options: Any) -> TrainGanResult:
+    """Train a generator: ``train_gan("hedngan", edge_detector="sobel", day="photos/day", night="photos/night")``.
+
+    ``model`` is the method; ``options`` are the fields of :class:`TrainGanRequest`. Raises what :func:`run` does.
+    """
+    return run(make(TrainGanRequest, *model, **options), emit=emit)
 
 
 def check(request: TrainGanRequest) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import darkside_cli
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 from darkside_cli.errors import ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import CheckpointSaved, Event, StepDone, TrainingFinished, TrainingStarted
@@ -52,7 +53,7 @@ def small(tmp_path: Path, make_photo: MakePhoto) -> dict[str, Any]:
 
 def test_a_run_and_what_it_leaves(small: dict[str, Any], tmp_path: Path) -> None:
     told: list[Event] = []
-    result = run(make(TrainGanRequest, "hedgan", **small), emit=told.append)
+    result = darkside_cli.train_gan("hedgan", **small, emit=told.append)
     assert (result.complete, result.epochs, result.is_first) == (True, 1, True)
     assert result.paths == (tmp_path / "run" / "generator_day2night.safetensors",)
     assert result.paths[0].is_file()
