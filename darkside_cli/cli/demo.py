@@ -2,115 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-from darkside_cli.cli import options, training
+from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED
 from darkside_cli.cli.session import Session, command
-
-if TYPE_CHECKING:
-    from darkside_cli.demo.options import DemoResult
+from darkside_cli.demo.request import DemoRequest, DemoResult
 
 COMMAND = "demo"
 
 
-def _sizes() -> list[str]:
-    from darkside_cli.nightfall.config import SIZES
-
-    return SIZES.names(aliases=True)
-
-
-def _methods() -> list[str]:
-    from darkside_cli.demo.options import PRESETS
-
-    return list(PRESETS)
-
-
-def demo(
-    session: Session,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder of the demonstration (default: experiments/demo in the data folder).",
-            show_default=False,
-            rich_help_panel=options.MAIN,
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the first run.", rich_help_panel=options.MAIN)
-    ] = 0,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            min=1, max=100, help="How many seeds to run, counted from --seed.", rich_help_panel=options.MAIN
-        ),
-    ] = 1,
-    size: Annotated[
-        str,
-        options.choice(
-            "size", _sizes, help="Size of the city: tiny, small (demo) or full.", rich_help_panel=options.MAIN
-        ),
-    ] = "small",
-    model: Annotated[
-        str,
-        options.choice(
-            "method",
-            _methods,
-            "--model",
-            "-m",
-            help="Method that trains the generator.",
-            rich_help_panel=options.MAIN,
-        ),
-    ] = "hedgan",
-    share: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of the anchors that become night (default: the preset's).",
-            show_default=False,
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = None,
-    set_gan: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set-gan",
-            metavar="KEY=VALUE",
-            help="A setting of train-gan, may be repeated.",
-            show_default=False,
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = None,
-    set_base: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set-base",
-            metavar="KEY=VALUE",
-            help="A setting of the training by day that comes before, may be repeated.",
-            show_default=False,
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = None,
-    set_finetune: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set-finetune",
-            metavar="KEY=VALUE",
-            help="A setting of finetune, may be repeated.",
-            show_default=False,
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
-) -> int:
+def demo(session: Session, request: DemoRequest, json: options.Json = False) -> int:
     """Show in minutes what night augmentation is worth; no download.
 
     Makes a synthetic city, trains a generator that turns day into night and a descriptor by day, fine-tunes that
@@ -124,46 +26,23 @@ def demo(
     A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
     in percent) and the report's path.
     """
-    from darkside_cli.demo.options import DemoOptions, check_settings
-    from darkside_cli.training.distributed import Ranks
+    from darkside_cli.demo.run import run
 
-    folder = output if output is not None else session.root.experiments / "demo"
-    training.check_run(folder)
-    wanted = DemoOptions(
-        seeds=tuple(range(seed, seed + seeds)),
-        size=size,
-        method=model,
-        share=share,
-        device=device,
-        gan_settings=tuple(set_gan or ()),
-        base_settings=tuple(set_base or ()),
-        finetune_settings=tuple(set_finetune or ()),
-    )
-
-    check_settings(wanted)
-
-    from darkside_cli.demo.run import run_demo
-
-    def listen(run: Path, resolved: Any, title: str) -> Any:
-        return training.sinks(session, run, resolved, Ranks(), title=title)
-
-    with session.progress() as progress:
-        result = run_demo(wanted, output=folder, root=session.root, listen=listen, emit=progress.emit)
+    with session.screen() as screen:
+        result = run(request, emit=screen.emit)
     _print(session, result, json=json)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
 
 
 def _print(session: Session, result: DemoResult, *, json: bool) -> None:
-    from darkside_cli.demo.options import document_of
-
     if json:
-        session.output.json(document_of(result))
+        session.output.json(result.document())
         return
     if not result.seeds:
         return
     rows = [_cells(f"seed {each.seed}", each.scores, sum(each.seconds.values())) for each in result.seeds]
     if len(result.seeds) > 1:
-        mean = document_of(result)["mean"]
+        mean = result.document()["mean"]
         rows.append(_cells("mean", mean, None))
     heading = (
         "",
@@ -190,4 +69,4 @@ def _cells(name: str, scores: dict[str, dict[str, float]], seconds: float | None
 
 def register(app: Any) -> None:
     """Add the command to ``app``."""
-    command(app, COMMAND)(demo)
+    command(app, COMMAND, request=DemoRequest)(demo)

@@ -56,8 +56,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
-        self._renderer, self._shown = None, ""
+        self._close()
 
     def emit(self, event: Event) -> None:
         """Show ``event``."""
@@ -67,6 +66,8 @@ class Screen:
         if isinstance(event, _TRANSFERS):
             self._show("transfers")
         elif isinstance(event, _TRAINING):
+            if isinstance(event, TrainingStarted) and not self._trains:
+                self._close()  # another training has a heading of its own
             self._show("training")
             self._trains = not isinstance(event, TrainingFinished)
         elif self._renderer is None or (isinstance(event, RunStarted) and not self._trains):
@@ -90,6 +91,10 @@ class Screen:
         """Write ``text`` above what is drawn; False if nothing is, or if it cannot."""
         above = getattr(self._renderer, "above_bar", None)
         return bool(above(text)) if above is not None else False
+
+    def _close(self) -> None:
+        self._stack.close()
+        self._renderer, self._shown = None, ""
 
     def _show(self, kind: str) -> None:
         if kind == self._shown:

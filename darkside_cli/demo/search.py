@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.demo.options import DATASETS, NIGHT
+from darkside_cli.demo.request import DATASETS, NIGHT
 from darkside_cli.events import Emit, ignore
 from darkside_cli.inference.device import pick_device
 from darkside_cli.retrieval.config import FinetuneConfig

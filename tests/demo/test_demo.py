@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.demo.options import DemoOptions
-from darkside_cli.demo.run import run_demo
-from darkside_cli.events import Emit, Event, Notice
+from darkside_cli.demo.request import DemoRequest
+from darkside_cli.demo.run import city_root, run
+from darkside_cli.events import Event, Notice
 from darkside_cli.networks.weights import read_checkpoint
-from darkside_cli.report.scalars import scalar_sinks
 
 pytestmark = pytest.mark.slow
 
@@ -25,28 +21,27 @@ GAN = (
     "data.workers=1",
 )  # fmt: skip
 FINETUNE = ("trainer.epochs=2", "data.batch_size=16", "data.workers=1", "data.image_size_px=32")
-OPTIONS = DemoOptions(
-    seeds=(0, 1),
-    size="tiny",
-    share=0.75,
-    device="cpu",
-    gan_settings=GAN,
-    base_settings=FINETUNE,
-    finetune_settings=FINETUNE,
-)
 
 
-@contextmanager
-def listen(run: Path, resolved: Any, title: str) -> Iterator[Emit]:
-    with scalar_sinks(run) as emit:
-        yield emit
+def request(folder: Path) -> DemoRequest:
+    return DemoRequest(
+        output=folder / "out",
+        data_dir=folder / "data",
+        seeds=2,
+        size="tiny",
+        share=0.75,
+        device="cpu",
+        set_gan=GAN,
+        set_base=FINETUNE,
+        set_finetune=FINETUNE,
+    )
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the city and a demonstration of two seeds."""
     folder = tmp_path_factory.mktemp("demo")
-    run_demo(OPTIONS, output=folder / "out", root=DataRoot(folder / "data", "test"), listen=listen)
+    run(request(folder))
     return folder
 
 
@@ -55,8 +50,8 @@ def test_scores_are_those_of_the_runs(world: Path) -> None:
     assert [each["seed"] for each in document["seeds"]] == [0, 1]
     for each in document["seeds"]:
         for arm in ("without", "with"):
-            run = world / "out" / f"seed-{each['seed']}" / arm
-            sets = json.loads((run / "evaluation.json").read_text())["sets"]
+            folder = world / "out" / f"seed-{each['seed']}" / arm
+            sets = json.loads((folder / "evaluation.json").read_text())["sets"]
             for time, name in (("night", "nightfall"), ("day", "nightfall-day")):
                 (line,) = sets[name]["lines"]
                 assert each["scores"][time][arm] == line["mean_average_precision"]
@@ -102,9 +97,7 @@ def test_a_finished_demonstration_is_not_repeated(world: Path) -> None:
     out = world / "out"
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     told: list[Event] = []
-    result = run_demo(
-        OPTIONS, output=out, root=DataRoot(world / "data", "test"), listen=listen, emit=told.append
-    )
+    result = run(request(world), emit=told.append)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
     assert not [event for event in told if isinstance(event, Notice)]
     document = json.loads((out / "results.json").read_text())
@@ -112,8 +105,6 @@ def test_a_finished_demonstration_is_not_repeated(world: Path) -> None:
 
 
 def test_another_size_is_made_beside(world: Path) -> None:
-    from darkside_cli.demo.run import city_root
-
     root = DataRoot(world / "data", "test")
     assert city_root(root, world / "out", "tiny") is root
     assert city_root(root, world / "out", "small").path == world / "out" / "city"

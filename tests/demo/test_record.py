@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from darkside_cli.demo import record as module
-from darkside_cli.demo.options import DemoResult, SeedScores, document_of
 from darkside_cli.demo.record import Record, tag_of
+from darkside_cli.demo.request import DemoResult, SeedScores
 
 
 class Clock:
@@ -72,14 +72,14 @@ def test_means_and_differences() -> None:
         return {"night": {"without": without, "with": with_}, "day": {"without": 50.0, "with": day}}
 
     result = DemoResult((SeedScores(3, scores(10, 18, 49)), SeedScores(4, scores(12, 16, 51))), None)
-    document = document_of(result)
+    document = result.document()
     assert document["mean"] == {"night": {"without": 11, "with": 17}, "day": {"without": 50, "with": 50}}
     assert document["difference"] == {"night": 6, "day": 0}
     assert [each["difference"] for each in document["seeds"]] == [
         {"night": 8, "day": -1},
         {"night": 4, "day": 1},
     ]
-    assert document_of(DemoResult((), None, complete=False)) == {
+    assert DemoResult((), None, complete=False).document() == {
         "seeds": [],
         "complete": False,
         "report": None,

@@ -1,0 +1,184 @@
+"""What a demonstration is asked for, and what it gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from darkside_cli.jobs.finetune import FinetuneRequest
+from darkside_cli.jobs.request import ADVANCED, DEVICE, Request, ask
+from darkside_cli.jobs.train_gan import TrainGanRequest
+from darkside_cli.jobs.training import check_run
+
+ARMS = ("without", "with")
+"""The two descriptors that are compared: trained without and with night augmentation, all else equal."""
+NIGHT, DAY = "night", "day"
+DATASETS = {NIGHT: "nightfall", DAY: "nightfall-day"}
+"""Test sets, by the time of day of their queries. Nothing was trained on their landmarks, no setting chosen by them."""
+
+PRESETS = {"hedgan": "demo", "hedngan": "demo", "cut": "demo-cut"}
+"""Methods that a demonstration can train its generator by, in minutes and without others' weights; their presets."""
+BASE_PRESET, TUNED_PRESET = "demo-base", "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoRequest(Request):
+    """Which seeds are run, in a city of which size, by which method; settings of the trainings beyond their presets.
+
+    Raises ConfigError for settings that are none, before the city is made for them.
+    """
+
+    output: Path | None = ask(
+        None,
+        help="Folder of the demonstration (default: experiments/demo in the data folder).",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        show_default=False,
+    )
+    seed: int = ask(0, help="Seed of the first run.", minimum=0)
+    seeds: int = ask(1, help="How many seeds to run, counted from --seed.", minimum=1, maximum=100)
+    size: str = ask(
+        "small",
+        help="Size of the city: tiny, small (demo) or full.",
+        kind="size",
+        choices_from="darkside_cli.nightfall.config:SIZES",
+    )
+    model: str = ask(
+        "hedgan",
+        help="Method that trains the generator.",
+        flags=("--model", "-m"),
+        kind="method",
+        choices_from=f"{__name__}:PRESETS",
+    )
+    share: float | None = ask(
+        None,
+        help="Share of the anchors that become night (default: the preset's).",
+        minimum=0,
+        maximum=1,
+        show_default=False,
+        group=ADVANCED,
+    )
+    set_gan: tuple[str, ...] = ask(
+        (),
+        help="A setting of train-gan, may be repeated.",
+        metavar="KEY=VALUE",
+        show_default=False,
+        group=ADVANCED,
+    )
+    set_base: tuple[str, ...] = ask(
+        (),
+        help="A setting of the training by day that comes before, may be repeated.",
+        metavar="KEY=VALUE",
+        show_default=False,
+        group=ADVANCED,
+    )
+    set_finetune: tuple[str, ...] = ask(
+        (),
+        help="A setting of finetune, may be repeated.",
+        metavar="KEY=VALUE",
+        show_default=False,
+        group=ADVANCED,
+    )
+    device: str = ask(
+        "auto",
+        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        kind="device",
+        choices_from="darkside_cli.jobs.fields:DEVICES",
+        open_ended=True,
+        group=DEVICE,
+    )
+
+    def check(self) -> None:
+        """Raise UsageError if the folder is none, ConfigError for settings that cannot be."""
+        super().check()
+        check_run(self.folder)
+        self.generator()
+        self.base()
+        self.tuned()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the demonstration."""
+        return self.output if self.output is not None else self.root.experiments / "demo"
+
+    def generator(self, *settings: str, **options: Any) -> TrainGanRequest:
+        """The training of a generator."""
+        return TrainGanRequest(
+            model=self.model,
+            preset=PRESETS[self.model],
+            overrides=(*self.set_gan, *settings),
+            **self._common(),
+            **options,
+        )
+
+    def base(self, **options: Any) -> FinetuneRequest:
+        """The training, by day alone, of what both descriptors begin with. It is not evaluated."""
+        overrides = (*self.set_base, "evaluation.datasets=[]")
+        return FinetuneRequest(preset=BASE_PRESET, overrides=overrides, **self._common(), **options)
+
+    def tuned(self, *settings: str, **options: Any) -> FinetuneRequest:
+        """The training of a descriptor."""
+        return FinetuneRequest(
+            preset=TUNED_PRESET,
+            overrides=(*self.set_finetune, *settings),
+            dataset=tuple(DATASETS.values()),
+            **self._common(),
+            **options,
+        )
+
+    def _common(self) -> dict[str, Any]:
+        return {"device": self.device, "offline": self.offline}
+
+
+def setting(key: str, value: Any) -> str:
+    """A setting as ``overrides`` take it; texts are quoted."""
+    return f"{key}={json.dumps(str(value) if isinstance(value, Path) else value)}"
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """mAP in percent by time of day and arm (``scores["night"]["with"]``), and seconds by stage, of one seed."""
+
+    seed: int
+    scores: dict[str, dict[str, float]]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def difference(self, time: str) -> float:
+        """Points of mAP that the augmentation brought, by the ``time`` of the queries."""
+        return self.scores[time]["with"] - self.scores[time]["without"]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Scores of all seeds, in order; ``report`` is the page about them. ``complete`` is False after Ctrl-C."""
+
+    seeds: tuple[SeedScores, ...]
+    report: Path | None
+    complete: bool = True
+
+    def mean(self, time: str, arm: str) -> float:
+        """Mean mAP over the seeds."""
+        return fmean(each.scores[time][arm] for each in self.seeds)
+
+    def difference(self, time: str) -> float:
+        """Mean over the seeds of the points that the augmentation brought."""
+        return fmean(each.difference(time) for each in self.seeds)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints: scores of each seed, and, where there are any, their means and differences."""
+        document: dict[str, Any] = {
+            "seeds": [
+                {**asdict(each), "difference": {time: each.difference(time) for time in DATASETS}}
+                for each in self.seeds
+            ],
+            "complete": self.complete,
+            "report": self.report,
+        }
+        if self.seeds:
+            document["mean"] = {time: {arm: self.mean(time, arm) for arm in ARMS} for time in DATASETS}
+            document["difference"] = {time: self.difference(time) for time in DATASETS}
+        return document
