@@ -8,19 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from darkside_cli.datasets.outputs import InputImage, Locations, TranslationJob, plan_outputs
+from darkside_cli.datasets.outputs import InputImage, Locations
 from darkside_cli.errors import UsageError
-from darkside_cli.images.formats import IMAGE_SUFFIXES, is_image_name
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "InputImage",
-    "TranslationJob",
-    "expand_inputs",
-    "iter_path_tokens",
-    "natural_key",
-    "plan_outputs",
-]
+from darkside_cli.images.formats import is_image_name
 
 MAX_NAME_BYTES = 1 << 16
 """Of a name in a list: systems take 4,096 for a path, and long ones elsewhere eight times that."""

@@ -14,7 +14,8 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from darkside_cli.atomic import temporary_beside, write_bytes_atomic
-from darkside_cli.datasets.listing import InputImage, expand_inputs
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.outputs import InputImage
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.identify import reason_of

@@ -199,7 +199,7 @@ def _hash_of(name: str, seed: int) -> bytes:
 def spread_pairs(groups: Iterable[Sequence[int]], positives: int) -> tuple[IntArray, IntArray]:
     """Queries and positives (P,) of groups of image numbers: to every image up to ``positives`` others of its group.
 
-    They are taken all round the group at even distances, since neighbours in a list are often nearly the same picture.
+    They are taken all round the group at even distances, since neighbours in a list are often nearly the same image.
     """
     queries: list[int] = []
     found: list[int] = []

@@ -1,10 +1,10 @@
-"""Unpaired day and night pictures for training a translation between them.
+"""Unpaired day and night images for training a translation between them.
 
 An epoch is ``size`` pairs drawn with replacement. What pair stands where depends on the seed and the epoch (as
 published trainings drew them, :mod:`darkside_cli.datasets.unpaired_order`), how it is cut on these and its position:
 not on the number of processes, of threads, nor on where a run was stopped and began again.
 
-Pictures are decoded by threads: decoders, resizing and arithmetic all leave Python's lock, threads share one cache,
+Images are decoded by threads: decoders, resizing and arithmetic all leave Python's lock, threads share one cache,
 need no second start of the interpreter beside a device in use, and end quietly.
 """
 
@@ -30,7 +30,7 @@ from torch import Tensor
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
 from darkside_cli.datasets.unpaired_order import EpochPlan, count_batches, generator_for, share_of
-from darkside_cli.datasets.unpaired_sets import PictureSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_sets import UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed, ignore
 from darkside_cli.images.augment import as_float, change_colours, cut_view, draw_view
@@ -44,12 +44,12 @@ __all__ = ["UnpairedBatch", "UnpairedConfig", "UnpairedImages"]
 _MOST_THREADS = 16
 
 FloatImage = NDArray[np.float32]
-Failure = tuple[PictureSet, int, str]
+Failure = tuple[UnpairedSet, int, str]
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """What is to be made: the pictures at ``position`` of ``epoch``, by index."""
+    """What is to be made: the images at ``position`` of ``epoch``, by index."""
 
     epoch: int
     position: int
@@ -58,17 +58,17 @@ class _Pair:
 
 
 class UnpairedImages:
-    """Batches of unpaired pictures: an :class:`darkside_cli.training.task.EpochData`.
+    """Batches of unpaired images: an :class:`darkside_cli.training.task.EpochData`.
 
     ``seed`` is the training's; ``rank`` of ``ranks`` is which process this is: together they train on batches of
-    ``ranks * config.batch_size`` pairs. ``root`` is where the published lists are looked for. Broken pictures are
+    ``ranks * config.batch_size`` pairs. ``root`` is where the published lists are looked for. Broken images are
     told of once and others drawn in their place, the same ones in every run.
 
     ``crop_stream`` gives, for an epoch, one generator that all crops of that epoch are drawn from in the order of
-    loading, as published trainings drew them. Pictures are then made one batch at a time in the caller's thread, and
+    loading, as published trainings drew them. Images are then made one batch at a time in the caller's thread, and
     an epoch has to be taken from its start.
 
-    Raises MissingAssetError and UsageError if the pictures are not there or cannot be trained on.
+    Raises MissingAssetError and UsageError if the images are not there or cannot be trained on.
     """
 
     def __init__(
@@ -174,26 +174,26 @@ class UnpairedImages:
         return UnpairedBatch(*(torch.empty(pairs, 3, height, width) for _ in range(2)))
 
     def _report(self, failures: Sequence[Failure]) -> None:
-        for pictures, index, reason in failures:
-            if pictures.add_broken(index, reason):
-                self._emit(ItemFailed(pictures.paths[index], reason))
+        for images, index, reason in failures:
+            if images.add_broken(index, reason):
+                self._emit(ItemFailed(images.paths[index], reason))
 
     def _make(
         self, pair: _Pair, batch: UnpairedBatch, row: int, stream: random.Random | None
     ) -> list[Failure]:
-        """Write a pair into ``row`` of ``batch``; returns the pictures that turned out to be broken."""
+        """Write a pair into ``row`` of ``batch``; returns the images that turned out to be broken."""
         failures: list[Failure] = []
         key = (self.seed, pair.epoch, pair.position)
         day = self._read(self.day, pair.day, key, failures)
         night = self._read(self.night, pair.night, key, failures)
         rng = generator_for(*key) if stream is None else stream
-        day_picture, night_picture = self._cut(day, night, rng)
+        day_image, night_image = self._cut(day, night, rng)
         options = self.config.augment
         mirrored = [options.flip and rng.random() < 0.5 for _ in range(2)]
         if options.colours:
-            day_picture = change_colours(day_picture, options, rng)
-        _write(day_picture, mirrored[0], batch.day[row])
-        _write(night_picture, mirrored[1], batch.night[row])
+            day_image = change_colours(day_image, options, rng)
+        _write(day_image, mirrored[0], batch.day[row])
+        _write(night_image, mirrored[1], batch.night[row])
         return failures
 
     def _cut(self, day: Image.Image, night: Image.Image, rng: random.Random) -> tuple[FloatImage, FloatImage]:
@@ -211,31 +211,29 @@ class UnpairedImages:
             parts = [part, part]
         else:
             parts = [crop.draw([size]) for size in sizes]
-        day_picture, night_picture = (
+        day_image, night_image = (
             _cut_part(each, part, config.crop_size) for each, part in zip((day, night), parts, strict=True)
         )
-        return day_picture, night_picture
+        return day_image, night_image
 
     def _read(
-        self, pictures: PictureSet, index: int, key: tuple[int, int, int], failures: list[Failure]
+        self, images: UnpairedSet, index: int, key: tuple[int, int, int], failures: list[Failure]
     ) -> Image.Image:
-        """Decode picture ``index``, or another one in its place that ``key`` decides."""
-        others = generator_for(*key, pictures.what)
+        """Decode image ``index``, or another one in its place that ``key`` decides."""
+        others = generator_for(*key, images.what)
         tried: set[int] = set()
         while True:
-            if index not in pictures.unusable and index not in tried:
+            if index not in images.unusable and index not in tried:
                 try:
-                    return self._cache.get(
-                        (pictures.what, index), partial(self._decode, pictures.paths[index])
-                    )
+                    return self._cache.get((images.what, index), partial(self._decode, images.paths[index]))
                 except ImageError as error:
-                    failures.append((pictures, index, error.message))
+                    failures.append((images, index, error.message))
             tried.add(index)
-            if len(tried) == len(pictures):
+            if len(tried) == len(images):
                 raise UsageError(
-                    f"no {pictures.what} picture can be read", hint="mend or remove what is named above"
+                    f"no {images.what} picture can be read", hint="mend or remove what is named above"
                 )
-            index = others.randrange(len(pictures))
+            index = others.randrange(len(images))
 
     def _decode(self, path: Path) -> Image.Image:
         return read_rgb(path, max_size_px=self.config.max_size_px, fast=True)
@@ -250,12 +248,12 @@ def _cut_part(
     return resize_part(as_float(image.crop(part)), size)
 
 
-def _write(picture: FloatImage, mirrored: bool, target: Tensor) -> None:
-    """Put ``picture`` (H, W, 3) in [0, 1] into ``target`` (3, H, W) in [-1, 1]."""
+def _write(image: FloatImage, mirrored: bool, target: Tensor) -> None:
+    """Put ``image`` (H, W, 3) in [0, 1] into ``target`` (3, H, W) in [-1, 1]."""
     if mirrored:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     half = np.float32(0.5)
-    target.numpy()[...] = ((picture - half) / half).transpose(2, 0, 1)
+    target.numpy()[...] = ((image - half) / half).transpose(2, 0, 1)
 
 
 # What a method of unpaired translation is trained with.
@@ -263,7 +261,7 @@ def _write(picture: FloatImage, mirrored: bool, target: Tensor) -> None:
 
 @dataclass(frozen=True)
 class UnpairedBatch:
-    """Day and night pictures that have nothing to do with each other: each (B, 3, H, W) float32 RGB in [-1, 1]."""
+    """Day and night images that have nothing to do with each other: each (B, 3, H, W) float32 RGB in [-1, 1]."""
 
     day: Tensor
     night: Tensor

@@ -1,4 +1,4 @@
-"""Options of unpaired day and night pictures; free of heavy imports. What they do is in ``unpaired.py``."""
+"""Options of unpaired day and night images; free of heavy imports. What they do is in ``unpaired.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darkside_cli.images.augment_config import AugmentConfig
 
 @dataclass(frozen=True, kw_only=True)
 class UnpairedConfig:
-    """Where the pictures are and what a batch is made of; defaults are the published ones."""
+    """Where the images are and what a batch is made of; defaults are the published ones."""
 
     day: Path | None = option(
         None, help="list file or folder of day pictures, or nightfall (none: the published list)"

@@ -1,4 +1,4 @@
-"""Which pictures an epoch is made of and in what order: pure functions of the seed, as published trainings drew them.
+"""Which images an epoch is made of and in what order: pure functions of the seed, as published trainings drew them.
 
 Golden case ``pool_and_sampling``; global random generators are neither read nor moved.
 """
@@ -18,7 +18,7 @@ _NUMPY_SEEDS = 2**32
 
 
 def draw_pairs(day: int, night: int, size: int, *, seed: int) -> tuple[Indices, Indices]:
-    """Draw ``size`` of ``day`` and of ``night`` pictures with replacement, independently of each other.
+    """Draw ``size`` of ``day`` and of ``night`` images with replacement, independently of each other.
 
     By NumPy's legacy generator started with ``seed`` (training seed + epoch): all day ones, then all night ones.
     """
@@ -43,14 +43,14 @@ def draw_order(size: int, *, seed: int) -> Indices:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The pairs of one epoch in the order they are visited: ``day`` and ``night`` (N,) are indices of pictures."""
+    """The pairs of one epoch in the order they are visited: ``day`` and ``night`` (N,) are indices of images."""
 
     day: Indices
     night: Indices
 
     @classmethod
     def draw(cls, day: int, night: int, size: int, *, seed: int) -> EpochPlan:
-        """Plan an epoch of ``size`` pairs out of ``day`` and ``night`` pictures; ``seed`` is training seed + epoch."""
+        """Plan an epoch of ``size`` pairs out of ``day`` and ``night`` images; ``seed`` is training seed + epoch."""
         days, nights = draw_pairs(day, night, size, seed=seed)
         order = draw_order(size, seed=seed)
         return cls(days[order], nights[order])

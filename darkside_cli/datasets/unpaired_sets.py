@@ -1,4 +1,4 @@
-"""The day and the night pictures of a training: found, looked at without decoding, and told about before it begins."""
+"""The day and the night images of a training: found, looked at without decoding, and told about before it begins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from darkside_cli.events import Emit, ItemFailed, Notice
 from darkside_cli.images.augment_config import AugmentConfig
 from darkside_cli.images.identify import identify, open_regular_file, reason_of
 
-#: Below so many pictures a person is told that they are few.
+#: Below so many images a person is told that they are few.
 FEW = 50
 
 _NAMED = 3
@@ -33,11 +33,11 @@ Size = tuple[int, int]
 
 
 @dataclass
-class PictureSet:
-    """Pictures of one kind, ``what`` is "day" or "night".
+class UnpairedSet:
+    """Images of one kind, ``what`` is "day" or "night".
 
-    ``sizes`` are those that pictures are used in (upright, shrunk; None where the file could not be read).
-    ``unusable`` says by index why a picture is passed over; decoding adds to it.
+    ``sizes`` are those that images are used in (upright, shrunk; None where the file could not be read).
+    ``unusable`` says by index why an image is passed over; decoding adds to it.
     """
 
     what: str
@@ -51,9 +51,9 @@ class PictureSet:
         return len(self.paths)
 
     def add_broken(self, index: int, reason: str) -> bool:
-        """Remember that picture ``index`` cannot be read; False if that was known.
+        """Remember that image ``index`` cannot be read; False if that was known.
 
-        Raises UsageError when more than half of the pictures cannot.
+        Raises UsageError when more than half of the images cannot.
         """
         if index in self.unusable:
             return False
@@ -71,14 +71,14 @@ class PictureSet:
             raise UsageError(f"no {self.what} picture is left to train on", hint=hint)
 
 
-def open_set(what: str, config: UnpairedConfig, root: DataRoot, emit: Emit) -> PictureSet:
-    """List the pictures of kind ``what`` and look at their headers; what is wrong with them is told.
+def open_set(what: str, config: UnpairedConfig, root: DataRoot, emit: Emit) -> UnpairedSet:
+    """List the images of kind ``what`` and look at their headers; what is wrong with them is told.
 
     Raises MissingAssetError if the list, or more than half of what it names, is not there; UsageError for sets that
     cannot be trained on.
     """
     source = config.day if what == "day" else config.night
-    paths = _pictures(source, what, config, root)
+    paths = _images(source, what, config, root)
     if not paths:
         raise UsageError(
             f"there are no {what} pictures in {source}",
@@ -87,7 +87,7 @@ def open_set(what: str, config: UnpairedConfig, root: DataRoot, emit: Emit) -> P
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
         looked = list(pool.map(_look, paths))
     sizes = tuple(_shrunk(each, config.max_size_px) if isinstance(each, tuple) else None for each in looked)
-    result = PictureSet(what, tuple(paths), sizes)
+    result = UnpairedSet(what, tuple(paths), sizes)
     missing = [path for path, each in zip(paths, looked, strict=True) if each is None]
     if missing:
         _tell_missing(missing, result, source, emit)
@@ -103,15 +103,15 @@ def open_set(what: str, config: UnpairedConfig, root: DataRoot, emit: Emit) -> P
     return result
 
 
-def tell_common_part(day: PictureSet, night: PictureSet, emit: Emit) -> None:
-    """Say so if pictures cut at one place, in what they have in common, leave much of themselves unseen."""
+def tell_common_part(day: UnpairedSet, night: UnpairedSet, emit: Emit) -> None:
+    """Say so if images cut at one place, in what they have in common, leave much of themselves unseen."""
     seen = []
-    for pictures, others in ((day, night), (night, day)):
+    for images, others in ((day, night), (night, day)):
         sizes, other_sizes = (
             np.array([size for size in each.sizes if size is not None], dtype=np.float64)
-            for each in (pictures, others)
+            for each in (images, others)
         )
-        # In pieces, because published sets have thousands of pictures each.
+        # In pieces, because published sets have thousands of images each.
         shares = [np.minimum(other_sizes, size).prod(axis=1).mean() / size.prod() for size in sizes]
         seen.append(float(np.mean(shares)))
     if min(seen) < _WELL_SEEN:
@@ -123,7 +123,7 @@ def tell_common_part(day: PictureSet, night: PictureSet, emit: Emit) -> None:
         )
 
 
-def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: DataRoot) -> list[Path]:
+def _images(source: Path | None, what: str, config: UnpairedConfig, root: DataRoot) -> list[Path]:
     lists, train = lists_of(source), root.train("")
     if lists is not None:
         source = lists.list_file(train, what)
@@ -150,7 +150,7 @@ def _pictures(source: Path | None, what: str, config: UnpairedConfig, root: Data
 
 
 def _find(name: Path, bases: Sequence[Path]) -> Path:
-    """Where the picture called ``name`` is, below the first of ``bases`` that has it; bare ids are sharded."""
+    """Where the image called ``name`` is, below the first of ``bases`` that has it; bare ids are sharded."""
     candidates = [base / name for base in bases]
     if len(name.parts) == 1 and len(name.name) >= 6:
         candidates.append(bases[-1] / shard_path(name.name))
@@ -165,7 +165,7 @@ def _look(path: Path) -> Size | str | None:
             width, height = image.size
             try:
                 turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)
-            except Exception:  # damaged EXIF can raise anything; the picture itself may be sound
+            except Exception:  # damaged EXIF can raise anything; the image itself may be sound
                 turned = False
             return (height, width) if turned else (width, height)
     except FileNotFoundError:
@@ -187,9 +187,11 @@ def _few_of(items: Iterable[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _tell_missing(missing: Sequence[Path], pictures: PictureSet, source: Path | None, emit: Emit) -> None:
-    text = f"{len(missing)} of {len(pictures)} {pictures.what} pictures are not there: {_few_of(map(str, missing))}"
-    if len(missing) * 2 > len(pictures):
+def _tell_missing(missing: Sequence[Path], images: UnpairedSet, source: Path | None, emit: Emit) -> None:
+    text = (
+        f"{len(missing)} of {len(images)} {images.what} pictures are not there: {_few_of(map(str, missing))}"
+    )
+    if len(missing) * 2 > len(images):
         lists = lists_of(source)
         hint = (
             f"darkside download {lists.assets[-1]} brings them"
@@ -200,14 +202,14 @@ def _tell_missing(missing: Sequence[Path], pictures: PictureSet, source: Path | 
     emit(Notice(text, level="warning"))
 
 
-def _tell_sizes(pictures: PictureSet, config: UnpairedConfig, emit: Emit) -> None:
+def _tell_sizes(images: UnpairedSet, config: UnpairedConfig, emit: Emit) -> None:
     width, height = config.crop_size
-    known = [(index, size) for index, size in enumerate(pictures.sizes) if size is not None]
+    known = [(index, size) for index, size in enumerate(images.sizes) if size is not None]
     small = [(index, size) for index, size in known if size[0] < width or size[1] < height]
-    what = f"{len(pictures)} {pictures.what} pictures"
+    what = f"{len(images)} {images.what} pictures"
     sides = [side for _, size in known for side in size]
     emit(Notice(f"{what}, sides of {min(sides)} to {max(sides)} px"))
-    if len(pictures) < FEW and config.augment == AugmentConfig():
+    if len(images) < FEW and config.augment == AugmentConfig():
         emit(
             Notice(
                 f"{what} are few: data.augment makes more of them (flip, aspect, rotate_deg, perspective …)",
@@ -217,7 +219,7 @@ def _tell_sizes(pictures: PictureSet, config: UnpairedConfig, emit: Emit) -> Non
     if not small:
         return
     text = f"{len(small)} of {what} are smaller than the crop of {width}x{height}: " + _few_of(
-        f"{pictures.paths[index]} ({size[0]}x{size[1]})" for index, size in small
+        f"{images.paths[index]} ({size[0]}x{size[1]})" for index, size in small
     )
     if config.too_small == "refuse":
         raise UsageError(text, hint="data.too_small = upscale or skip, or a smaller data.crop_px")
@@ -225,4 +227,4 @@ def _tell_sizes(pictures: PictureSet, config: UnpairedConfig, emit: Emit) -> Non
     emit(Notice(f"{text}; {done} (data.too_small)", level="warning"))
     if config.too_small == "skip":
         for index, size in small:
-            pictures.unusable[index] = f"smaller than the crop ({size[0]}x{size[1]})"
+            images.unusable[index] = f"smaller than the crop ({size[0]}x{size[1]})"

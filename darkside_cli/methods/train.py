@@ -14,7 +14,7 @@ from darkside_cli.config.check import check_values
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
 from darkside_cli.datasets.unpaired import UnpairedImages
-from darkside_cli.datasets.unpaired_sets import PictureSet
+from darkside_cli.datasets.unpaired_sets import UnpairedSet
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.methods.config import GanConfig, SampleOptions
@@ -143,7 +143,7 @@ def _validation(
     return validation
 
 
-def _usable(pictures: PictureSet) -> list[Path]:
+def _usable(pictures: UnpairedSet) -> list[Path]:
     return [path for index, path in enumerate(pictures.paths) if index not in pictures.unusable]
 
 

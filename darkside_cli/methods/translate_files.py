@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from darkside_cli.datasets.listing import TranslationJob
+from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.images.formats import can_write

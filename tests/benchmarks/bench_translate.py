@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from darkside_cli.datasets.listing import TranslationJob
+from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.methods.translate import Translator
 from darkside_cli.methods.translate_files import FileOptions, translate_files
 from darkside_cli.networks.generator import ResnetGenerator

@@ -14,14 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.datasets import listing
-from darkside_cli.datasets.listing import (
-    IMAGE_SUFFIXES,
-    InputImage,
-    expand_inputs,
-    iter_path_tokens,
-    natural_key,
-)
+from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens, natural_key
+from darkside_cli.datasets.outputs import InputImage
 from darkside_cli.errors import UsageError
+from darkside_cli.images.formats import IMAGE_SUFFIXES
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file names")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from darkside_cli.config.load import resolve
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
-from darkside_cli.datasets.unpaired_sets import PictureSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_sets import UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.images.augment_config import AugmentConfig
@@ -26,7 +26,7 @@ MakePhoto = Callable[..., Path]
 
 def opened(
     tmp_path: Path, source: Path | None, heard: list[Event] | None = None, **config: Any
-) -> PictureSet:
+) -> UnpairedSet:
     root = config.pop("root", DataRoot(tmp_path / "root", "test"))
     options = UnpairedConfig(day=source, **{"crop_px": 32, "augment": AugmentConfig(flip=True), **config})
     return open_set("day", options, root, (lambda _: None) if heard is None else heard.append)
@@ -264,8 +264,8 @@ def test_uneven_sizes_are_told_of() -> None:
     """Half of a 10 x 20 picture is in 10 x 10, and the whole of that in it: (1/2 + 1) / 2 and 1 on average."""
     heard: list[Event] = []
 
-    def of(*sizes: tuple[int, int]) -> PictureSet:
-        return PictureSet("day", tuple(Path(str(n)) for n in range(len(sizes))), sizes)
+    def of(*sizes: tuple[int, int]) -> UnpairedSet:
+        return UnpairedSet("day", tuple(Path(str(n)) for n in range(len(sizes))), sizes)
 
     tell_common_part(of((10, 20), (10, 10)), of((10, 10)), heard.append)
     assert heard == []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkside_cli.datasets.listing import TranslationJob
+from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.errors import NoSpaceError
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 from darkside_cli.images import images

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkside_cli.datasets.listing import TranslationJob
+from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.images.images import read_photo
 from darkside_cli.images.pixels import to_pixels
 from darkside_cli.methods.translate import Translator, load_generator
