@@ -67,7 +67,7 @@ class TrainGanRequest(Training):
         "--day and --night come before it [default: retrieval-sfm-120k].",
         metavar="NAME",
         kind="unpaired pictures",
-        choices_from="darkside_cli.datasets.unpaired_lists:LISTS",
+        choices_from="darkside_cli.datasets.catalog:UNPAIRED_LISTS",
         show_default=False,
         group=DATA,
     )
@@ -172,7 +172,7 @@ def check(request: TrainGanRequest) -> None:
 
     Raises UsageError first, then MissingAssetError.
     """
-    from darkside_cli.datasets.unpaired_lists import check_source
+    from darkside_cli.datasets.catalog import check_source
 
     config = request.resolved.value
     check_run(request.folder)
@@ -193,14 +193,14 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
 
     What can be made is made; what is published is downloaded where that was asked for, else MissingAssetError.
     """
-    from darkside_cli.datasets.unpaired_lists import PUBLISHED, lists_of
+    from darkside_cli.datasets.catalog import PUBLISHED_LISTS, lists_of
     from darkside_cli.methods.methods import EDGE_DETECTORS
 
     config = request.resolved.value
     wanted = {found.name: found for each in (config.data.day, config.data.night) if (found := lists_of(each))}
-    if PUBLISHED.name in wanted and not _published_images(request.root):
+    if PUBLISHED_LISTS.name in wanted and not _published_images(request.root):
         with _hinted(_OWN_IMAGES):
-            obtain(request, PUBLISHED.assets, emit=emit)
+            obtain(request, PUBLISHED_LISTS.assets, emit=emit)
     detector: str = getattr(config, "edge_detector", "")
     if detector in EDGE_DETECTORS and EDGE_DETECTORS.get(detector).needs_weights:
         licence = EDGE_DETECTORS.get(detector).licence
@@ -208,7 +208,7 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
             obtain(request, [detector], emit=emit)
     # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
     for lists in wanted.values():
-        if lists is not PUBLISHED:
+        if lists is not PUBLISHED_LISTS:
             with _hinted(_OWN_IMAGES):
                 obtain(request, lists.assets, emit=emit, size=config.data.nightfall_size)
 
@@ -243,11 +243,11 @@ def run(request: TrainGanRequest, *, emit: Emit = ignore) -> TrainGanResult:
 
 def _published_images(root: DataRoot) -> bool:
     """Whether the published lists and images are here; single ones that are not are told when they are opened."""
-    from darkside_cli.datasets.unpaired_lists import PUBLISHED
+    from darkside_cli.datasets.catalog import PUBLISHED_LISTS
 
     train = root.train("")
-    lists = [PUBLISHED.list_file(train, what) for what in ("day", "night")]
-    return PUBLISHED.images(train).is_dir() and all(path.is_file() for path in lists)
+    lists = [PUBLISHED_LISTS.list_file(train, what) for what in ("day", "night")]
+    return PUBLISHED_LISTS.images(train).is_dir() and all(path.is_file() for path in lists)
 
 
 @contextmanager
