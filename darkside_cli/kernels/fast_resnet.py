@@ -51,10 +51,10 @@ class FastResNet(ByImage):
         super().__init__()
         stem, norm, _, self._pooling, *stages = features
         self._stem = _Plain(stem, norm)
-        self._stages: list[tuple[_Halving | None, list[_Block]]] = []
+        self._stages: list[tuple[_DownBlock | None, list[_Block]]] = []
         for stage in stages:
             blocks: list[Any] = list(stage.children())
-            halving = None if blocks[0].conv2.stride == (1, 1) else _Halving(blocks.pop(0))
+            halving = None if blocks[0].conv2.stride == (1, 1) else _DownBlock(blocks.pop(0))
             self._stages.append((halving, [_Block(block) for block in blocks]))
 
     def _run(self, image: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class _Plain:
         return F.conv2d(x, self._weight, self._bias, self._stride, self._padding)
 
 
-class _Halving:
+class _DownBlock:
     """A bottleneck with a stride, channels last."""
 
     def __init__(self, block: Bottleneck) -> None:

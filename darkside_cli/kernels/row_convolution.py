@@ -157,7 +157,7 @@ class FirstConvolution:
         for_each_band(ceil(height / rows), band)
 
 
-class Halving:
+class DownConvolution:
     """3x3 convolution with stride 2 and a border of one zero."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -202,7 +202,7 @@ class Halving:
         for_each_band(ceil(out_height / rows), band)
 
 
-class Doubling:
+class UpConvolution:
     """3x3 transposed convolution with stride 2, padding 1 and output padding 1.
 
     Of the four output pixels that belong to an input pixel, one sees it alone, two see one neighbour as well, one

@@ -14,7 +14,7 @@ from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.kernels.fast import prepare_for_inference
+from darkside_cli.kernels import prepare
 from darkside_cli.methods.translate import check_direction
 from darkside_cli.networks.locate import locate
 from darkside_cli.networks.weights import build_network
@@ -44,7 +44,7 @@ class GeneratorNight:
         self._mean, self._std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
         self._minimum_px = int(getattr(network, "input_minimum_px", 1))
         self._multiple = int(getattr(network, "input_multiple", 1))
-        self._network = prepare_for_inference(network, device=self._device, precision="fp32")
+        self._network = prepare(network, device=self._device, precision="fp32")
         self._lock = Lock()
 
     def __call__(self, day: NDArray[np.uint8], name: str) -> NDArray[np.float32]:  # noqa: ARG002 - any name alike

@@ -24,7 +24,7 @@ from darkside_cli.errors import CheckpointError, ConfigError, UsageError
 from darkside_cli.images.images import photo_from_image
 from darkside_cli.inference.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.kernels.fast import prepare_for_inference
+from darkside_cli.kernels import prepare
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.catalog import PUBLISHED_GENERATOR, default_generator
 from darkside_cli.networks.guided import working_size
@@ -90,7 +90,7 @@ class Translator:
         # Beside that, what a guided generator's network takes, however small the photograph is.
         self._working_px: int | None = getattr(config, "working_px", None)
         self._working_bytes_per_px = BYTES_PER_PX_AND_CHANNEL * ngf
-        prepared = prepare_for_inference(network, device=self.device, precision=self.precision)
+        prepared = prepare(network, device=self.device, precision=self.precision)
         # On the CPU the prepared network is faster than what a compiler makes of the plain one.
         self.compiled = compile and self.device.type != "cpu"
         self._network: Callable[[Tensor], Tensor] = torch.compile(prepared) if self.compiled else prepared

@@ -1,4 +1,4 @@
-"""The generator alone on the CPU: plain eager against what ``prepare_for_inference`` makes of it, in one process.
+"""The generator alone on the CPU: plain eager against what ``prepare`` makes of it, in one process.
 
     python tests/benchmarks/bench_generator_cpu.py [--size 512] [--rounds 7] [--threads 2]
 
@@ -20,7 +20,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.kernels.fast import multiplies_bf16, prepare_for_inference
+from darkside_cli.kernels import prepare
+from darkside_cli.kernels.dispatch import multiplies_bf16
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.inspect import describe
 
@@ -78,7 +79,7 @@ def main() -> None:
         "plain eager, autocast bf16": autocast,
     }
     for precision in ("fp32", "bf16"):
-        fast = prepare_for_inference(network, device="cpu", precision=precision)
+        fast = prepare(network, device="cpu", precision=precision)
         contestants[f"prepared, {precision}"] = partial(fast, x)
     matrices = {
         name: torch.randn(MATRIX_SIDE, MATRIX_SIDE).to(dtype)

@@ -16,7 +16,7 @@ from dataclasses import fields
 import torch
 
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.kernels.fast import prepare_for_inference
+from darkside_cli.kernels import prepare
 from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS
 from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
@@ -38,10 +38,7 @@ def main() -> None:
         **{each.name: getattr(config, each.name) for each in fields(ResnetGeneratorConfig)}
     )
     networks = {"guided": GuidedGenerator(config), "ResNet": ResnetGenerator(plain)}
-    prepared = {
-        name: prepare_for_inference(each.eval(), device="cpu", precision="fp32")
-        for name, each in networks.items()
-    }
+    prepared = {name: prepare(each.eval(), device="cpu", precision="fp32") for name, each in networks.items()}
     for size in arguments.sizes:
         width, height = (int(side) for side in size.split("x"))
         x = torch.rand(1, 3, height, width) * 2 - 1

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from darkside_cli.kernels.row_convolution import (
     PIXELS_PER_BAND,
-    Doubling,
+    DownConvolution,
     FirstConvolution,
-    Halving,
     LastConvolution,
     Moments,
     Norm,
     RawMap,
+    UpConvolution,
 )
 
 sides = st.integers(1, 40)
@@ -167,7 +167,7 @@ def test_halving(height: int, width: int, channels: int, outputs: int) -> None:
     x, dense = raw_map(height, width, channels)
     expected = F.conv2d(dense, layer.weight.detach().double(), stride=2, padding=1)
     sums, moments = torch.full((-(-height // 2), -(-width // 2), outputs), float("nan")), Moments()
-    Halving(layer)(x, sums, moments)
+    DownConvolution(layer)(x, sums, moments)
     assert_same(planar(sums), expected)
     assert_moments(moments, expected)
 
@@ -176,7 +176,7 @@ def test_doubling_by_hand() -> None:
     layer = nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1, bias=False)
     layer.weight.data = torch.tensor([[[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]])
     sums = torch.empty(2, 4, 1)
-    Doubling(layer)(RawMap(torch.tensor([[[1.0], [10.0]]]), None, None), sums, None)
+    UpConvolution(layer)(RawMap(torch.tensor([[[1.0], [10.0]]]), None, None), sums, None)
     # The kernel, once at (0, 0) and ten times at (0, 2), without its first row and column.
     assert sums[..., 0].tolist() == [[5, 6 + 40, 50, 60], [8, 9 + 70, 80, 90]]
 
@@ -189,7 +189,7 @@ def test_doubling(height: int, width: int, channels: int, outputs: int) -> None:
     weight = layer.weight.detach().double()
     expected = F.conv_transpose2d(dense, weight, stride=2, padding=1, output_padding=1)
     sums, moments = torch.full((2 * height, 2 * width, outputs), float("nan")), Moments()
-    Doubling(layer)(x, sums, moments)
+    UpConvolution(layer)(x, sums, moments)
     assert_same(planar(sums), expected)
     assert_moments(moments, expected)
 

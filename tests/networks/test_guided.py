@@ -17,7 +17,8 @@ from torch.nn import functional as F
 import darkside_cli.methods.translate as translating
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.interop.gandtr_layout import save_gandtr
-from darkside_cli.kernels.fast import FastGuidedGenerator, prepare_for_inference
+from darkside_cli.kernels import prepare
+from darkside_cli.kernels.fast_generator import FastGuidedGenerator
 from darkside_cli.methods.export import export_generator
 from darkside_cli.methods.network_options import ResnetGeneratorOptions
 from darkside_cli.methods.task import make_network
@@ -154,7 +155,7 @@ def test_traced_by_the_compiler_it_is_the_same() -> None:
 def test_prepared_for_inference_it_is_the_same(precision: str) -> None:
     config = replace(TINY, ngf=8, norm="batch", antialias_up=True)
     network = made(config)
-    prepared = prepare_for_inference(network, device="cpu", precision=precision)
+    prepared = prepare(network, device="cpu", precision=precision)
     x = noise(2, 3, 61, 83)
     with torch.no_grad():
         torch.testing.assert_close(

@@ -24,8 +24,7 @@ from darkside_cli.inference.device import (
     pick_precision,
     release_memory,
 )
-from darkside_cli.kernels.fast import multiplies_bf16
-from darkside_cli.kernels.fast_features import prepare_features
+from darkside_cli.kernels import computes_in, prepare
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 Rows = NDArray[np.float32]
@@ -47,21 +46,18 @@ class PendingRows:
         return np.ascontiguousarray(self._descriptors.float().cpu().numpy())
 
 
-def _prepared(
-    model: DescriptorModel, device: torch.device, precision: Precision
-) -> tuple[nn.Module, Precision]:
-    """Copy of ``model`` made ready for a device, and what to compute in.
-
-    On processors without matrix units for bf16, float32 as :mod:`darkside_cli.kernels.fast_features` computes it is
-    faster than their bf16 and rounds less.
-    """
-    if device.type == "cpu" and not (precision == "bf16" and multiplies_bf16()):
-        ready, network = copy(model), copy(model.network)
-        # Shallow copies: all weights but the features' are shared with the model given.
-        network._modules = {**network._modules, "features": prepare_features(network.features)}
-        ready._modules = {**ready._modules, "network": network}
-        return ready.eval(), "fp32"
-    return deepcopy(model).to(device).eval().requires_grad_(False), precision
+def _prepared(model: DescriptorModel, device: torch.device, precision: Precision) -> nn.Module:
+    """Copy of ``model`` made ready for a device."""
+    ready = copy(model)
+    others = {
+        name: deepcopy(module).to(device) for name, module in model.named_children() if name != "network"
+    }
+    ready._modules = {
+        **model._modules,
+        **others,
+        "network": prepare(model.network, device=device, precision=precision),
+    }
+    return ready.eval()
 
 
 class Describer:
@@ -91,7 +87,8 @@ class Describer:
         self.scales = model.scales
         self.transform: Compose = model.transform
         self._given = model
-        self._model, self._computed_in = _prepared(model, self.device, self.precision)
+        self._model = _prepared(model, self.device, self.precision)
+        self._computed_in = computes_in(self.precision, self.device)
 
     @property
     def asynchronous(self) -> bool:

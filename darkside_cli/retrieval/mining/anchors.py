@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darkside_cli.errors import UsageError
-from darkside_cli.kernels.bands import for_each_band, in_team
+from darkside_cli.kernels import for_each_band, in_team
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.metrics.ranking import Scores
 from darkside_cli.retrieval.describe.finite import finite_rows

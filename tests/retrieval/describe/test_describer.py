@@ -14,6 +14,7 @@ from torch import nn
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
+from darkside_cli.kernels import dispatch
 from darkside_cli.retrieval.describe import describer as module
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
@@ -118,8 +119,8 @@ class Recorder(nn.Module):
 @pytest.mark.parametrize("amx", [False, True])
 def test_bf16_only_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
     """Without matrix units for it float32 is faster, and rounds less."""
-    monkeypatch.setattr(module, "multiplies_bf16", lambda: amx)
-    monkeypatch.setattr(module, "prepare_features", lambda features: features)
+    monkeypatch.setattr(dispatch, "multiplies_bf16", lambda: amx)
+    monkeypatch.setattr(dispatch, "fast_features", lambda features: features)
     given = model()
     recorder = Recorder(given.network.features)
     given.network.features = recorder  # type: ignore[assignment]

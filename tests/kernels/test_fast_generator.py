@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from darkside_cli.kernels import fast
-from darkside_cli.kernels.fast import FastGenerator, PlainNetwork, prepare_for_inference
+from darkside_cli.kernels import dispatch
+from darkside_cli.kernels.dispatch import PlainNetwork, prepare
+from darkside_cli.kernels.fast_generator import FastGenerator
 from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig
 from darkside_cli.networks.generator import ResidualBlock, ResnetGenerator
 from darkside_cli.networks.unet import UnetGenerator
 
 TINY = ResnetGeneratorConfig(ngf=4, n_blocks=2)
-TILES = sorted(set(fast.TILES.values()))
+TILES = sorted(set(dispatch.TILES.values()))
 
 
 def generator(config: ResnetGeneratorConfig = TINY, seed: int = 0) -> ResnetGenerator:
@@ -93,7 +94,7 @@ def test_images_of_one_colour(value: float, norm: str) -> None:
     """Nothing varies but through rounding, which instance norm magnifies in the plain network just so."""
     network = generator(ResnetGeneratorConfig(ngf=4, n_blocks=2, norm=norm))
     x = torch.full((1, 3, 40, 44), value)
-    y = prepare_for_inference(network, device="cpu")(x)
+    y = prepare(network, device="cpu")(x)
     assert y.isfinite().all()
     assert y.abs().max() <= 1
     if norm == "batch":
@@ -101,7 +102,7 @@ def test_images_of_one_colour(value: float, norm: str) -> None:
 
 
 def test_images_of_a_batch_do_not_touch() -> None:
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     x = noise(3, 3, 33, 47)
     together = network(x)
     for i in range(3):
@@ -111,14 +112,14 @@ def test_images_of_a_batch_do_not_touch() -> None:
 
 def test_image_after_image_of_any_size() -> None:
     """Memory is kept from image to image: nothing of the last one may show."""
-    network, plain = prepare_for_inference(generator(), device="cpu"), generator()
+    network, plain = prepare(generator(), device="cpu"), generator()
     for height, width in [(64, 64), (17, 90), (64, 64), (70, 16), (17, 90)]:
         x = noise(1, 3, height, width, seed=height)
         torch.testing.assert_close(network(x).double(), exact(plain, x), atol=2e-5, rtol=1e-4)
 
 
 def test_results_are_not_overwritten_by_the_next_image() -> None:
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     first = network(noise(1, 3, 32, 32))
     kept = first.clone()
     network(noise(1, 3, 32, 32, seed=2))
@@ -126,7 +127,7 @@ def test_results_are_not_overwritten_by_the_next_image() -> None:
 
 
 def test_inputs_that_are_not_contiguous_float32() -> None:
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     x = noise(1, 3, 30, 40)
     expected = network(x)
     assert torch.equal(network(x.contiguous(memory_format=torch.channels_last)), expected)
@@ -140,7 +141,7 @@ def test_any_number_of_threads(threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        y = prepare_for_inference(network, device="cpu")(x)
+        y = prepare(network, device="cpu")(x)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -148,7 +149,7 @@ def test_any_number_of_threads(threads: int) -> None:
 
 
 def test_calls_from_several_threads() -> None:
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     images = [noise(1, 3, 20 + 4 * i, 40, seed=i) for i in range(6)]
     expected = [network(x) for x in images]
     with ThreadPoolExecutor(3) as pool:
@@ -157,7 +158,7 @@ def test_calls_from_several_threads() -> None:
 
 
 def test_modes_of_the_caller() -> None:
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     x = noise(1, 3, 32, 32).requires_grad_()
     outside = network(x)
     assert not outside.requires_grad
@@ -171,7 +172,7 @@ def test_modes_of_the_caller() -> None:
 def test_the_network_given_stays_as_it_is() -> None:
     network = generator(ResnetGeneratorConfig(ngf=4, n_blocks=1, norm="batch")).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    ours = prepare_for_inference(network, device="cpu")
+    ours = prepare(network, device="cpu")
     y = ours(noise(1, 3, 24, 24))
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
@@ -187,7 +188,7 @@ def test_the_network_given_stays_as_it_is() -> None:
 
 
 def test_copies_and_pickles_work() -> None:
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     x = noise(1, 3, 24, 24)
     y = network(x)
     for copy in (deepcopy(network), pickle.loads(pickle.dumps(network))):
@@ -196,7 +197,7 @@ def test_copies_and_pickles_work() -> None:
 
 def test_what_the_translator_asks_networks_for() -> None:
     plain = generator()
-    network = prepare_for_inference(plain, device="cpu")
+    network = prepare(plain, device="cpu")
     assert isinstance(network, FastGenerator)
     assert network.input_multiple == plain.input_multiple
     assert network.input_minimum_px == plain.input_minimum_px
@@ -208,23 +209,23 @@ def test_what_the_translator_asks_networks_for() -> None:
 
 
 def test_bf16_without_matrix_units_takes_larger_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "multiplies_bf16", lambda: False)
+    monkeypatch.setattr(dispatch, "multiplies_bf16", lambda: False)
     network, x = generator(), noise(1, 3, 40, 40)
-    y = prepare_for_inference(network, device="cpu", precision="bf16")(x)
-    assert not torch.equal(y, prepare_for_inference(network, device="cpu")(x))
+    y = prepare(network, device="cpu", precision="bf16")(x)
+    assert not torch.equal(y, prepare(network, device="cpu")(x))
     torch.testing.assert_close(y.double(), exact(network, x), atol=1e-4, rtol=1e-4)
 
 
 def test_bf16_with_matrix_units_is_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "multiplies_bf16", lambda: True)
+    monkeypatch.setattr(dispatch, "multiplies_bf16", lambda: True)
     network, x = generator(), noise(1, 3, 40, 40)
-    ours = prepare_for_inference(network, device="cpu", precision="bf16")
+    ours = prepare(network, device="cpu", precision="bf16")
     assert isinstance(ours, PlainNetwork)
     y = ours(x)
     assert (y.dtype, y.is_contiguous()) == (torch.float32, True)
     error = (y.double() - exact(network, x)).abs().mean()
     assert 1e-4 < error < 0.05
-    assert isinstance(prepare_for_inference(network, device="cpu"), FastGenerator)
+    assert isinstance(prepare(network, device="cpu"), FastGenerator)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -232,19 +233,19 @@ def test_other_networks(precision: str) -> None:
     torch.manual_seed(0)
     network = UnetGenerator(UnetGeneratorConfig(num_downs=5, ngf=2)).eval()
     x = noise(1, 3, 64, 32)
-    y = prepare_for_inference(network, device="cpu", precision=precision)(x)
+    y = prepare(network, device="cpu", precision=precision)(x)
     with torch.no_grad():
         torch.testing.assert_close(y, network(x), atol=0.1 if precision == "bf16" else 1e-6, rtol=0)
 
 
 def test_a_network_in_training_is_copied() -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.5))
-    ours = prepare_for_inference(network, device="cpu")
+    ours = prepare(network, device="cpu")
     assert network.training
     assert ours is not network
     x = noise(1, 3, 5, 5)
     torch.testing.assert_close(ours(x), network[0](x))
-    assert prepare_for_inference(network.eval(), device="cpu") is network
+    assert prepare(network.eval(), device="cpu") is network
 
 
 def test_every_convolution_of_the_generator_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +254,7 @@ def test_every_convolution_of_the_generator_is_replaced(monkeypatch: pytest.Monk
     def refuse(*_: object, **__: object) -> Tensor:
         raise AssertionError("a module of the plain network ran")
 
-    network = prepare_for_inference(generator(), device="cpu")
+    network = prepare(generator(), device="cpu")
     for kind in (nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d, ResidualBlock):
         monkeypatch.setattr(kind, "forward", refuse)
     network(noise(1, 3, 32, 32))
@@ -262,5 +263,5 @@ def test_every_convolution_of_the_generator_is_replaced(monkeypatch: pytest.Monk
 @pytest.mark.slow  # of importing the compiler
 def test_compilers_get_the_plain_modules() -> None:
     network, x = generator(), noise(1, 3, 32, 32)
-    compiled = torch.compile(prepare_for_inference(network, device="cpu"), backend="eager", fullgraph=True)
+    compiled = torch.compile(prepare(network, device="cpu"), backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(x).double(), exact(network, x), atol=2e-5, rtol=1e-4)

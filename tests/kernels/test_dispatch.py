@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import Bottleneck, conv1x1
 
-from darkside_cli.kernels.fast_features import ChannelsLast, prepare_features
+from darkside_cli.kernels.dispatch import ChannelsLast, fast_features
 from darkside_cli.kernels.fast_parts import folded
 from darkside_cli.kernels.fast_resnet import FastResNet
 from darkside_cli.kernels.fast_vgg import FastVgg
@@ -89,14 +89,14 @@ def test_same_as_torch(kind: str, size: tuple[int, ...]) -> None:
     if kind == "vgg_pooled":  # smaller maps are pooled away
         size = (*size[:2], *(max(8, side) for side in size[2:]))
     randomised(features)
-    fast = prepare_features(features)
+    fast = fast_features(features)
     assert isinstance(fast, FastResNet if kind == "resnet" else FastVgg)
     assert_same(features, fast, *size)
 
 
 def test_sizes_may_change_from_call_to_call() -> None:
     for features in (vgg(), randomised(resnet())):
-        fast = prepare_features(features)  # type: ignore[arg-type]
+        fast = fast_features(features)  # type: ignore[arg-type]
         for size in ((1, 3, 64, 64), (1, 3, 33, 80), (1, 3, 70, 20), (1, 3, 64, 64)):
             assert_same(features, fast, *size)
 
@@ -117,7 +117,7 @@ def test_sizes_may_change_from_call_to_call() -> None:
 def test_published_backbones(name: str, kind: type[nn.Module]) -> None:
     features = build_features(name)
     randomised(features)
-    fast = prepare_features(features)
+    fast = fast_features(features)
     assert isinstance(fast, kind)
     assert_same(features, fast, 1, 3, 77, 101)
 
@@ -126,7 +126,7 @@ def test_the_module_given_stays_as_it_is() -> None:
     for make in (vgg, resnet):
         features = make().train()
         before = copy.deepcopy(features.state_dict())
-        fast = prepare_features(features)
+        fast = fast_features(features)
         assert features.training
         with torch.no_grad():
             fast(torch.randn(1, 3, 20, 20))
@@ -140,7 +140,7 @@ def test_the_module_given_stays_as_it_is() -> None:
 
 
 def test_in_inference_mode_and_out_of_it_and_copied() -> None:
-    fast = prepare_features(vgg())
+    fast = fast_features(vgg())
     x = torch.randn(1, 3, 20, 24)
     with torch.inference_mode():
         first = fast(x)
@@ -152,7 +152,7 @@ def test_in_inference_mode_and_out_of_it_and_copied() -> None:
 
 
 def test_two_threads_take_turns() -> None:
-    fast = prepare_features(randomised(resnet()))  # type: ignore[arg-type]
+    fast = fast_features(randomised(resnet()))  # type: ignore[arg-type]
     images = [torch.randn(1, 3, 40 + 8 * i, 56) for i in range(4)]
     expected = [fast(image) for image in images]
     results: dict[int, torch.Tensor] = {}

@@ -1,119 +1,35 @@
-"""Networks made ready for inference: the same weights, as fast as the device allows.
+"""The ResNet generator on the CPU: matrix products over bands of rows (:mod:`darkside_cli.kernels.bands`).
 
-On the CPU the ResNet generator runs as matrix products over bands of rows (:mod:`darkside_cli.kernels.bands`), its
-residual blocks by Winograd's minimal filtering. "fp32" takes tiles whose rounding is about twice that of the plain
-network: one value in some thousands comes out one level higher or lower.
-"bf16" is leave to round as bf16 does. Processors that multiply matrices in bf16 (AMX) do so; the others take larger
-tiles in float32, which are faster there than their bf16 (vector instructions without AMX gain nothing over float32)
-and deviate from the plain network some thousand times less. Elsewhere the network itself runs, under autocast.
+Its residual blocks run by Winograd's minimal filtering.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from copy import deepcopy
 from itertools import pairwise
-from math import prod
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from darkside_cli.kernels.bands import in_team
+from darkside_cli.kernels.fast_parts import Memory
 from darkside_cli.kernels.residual_trunk import ResidualTrunk
 from darkside_cli.kernels.row_convolution import (
-    Doubling,
+    DownConvolution,
     FirstConvolution,
-    Halving,
     LastConvolution,
     Norm,
     RawMap,
+    UpConvolution,
 )
 from darkside_cli.networks.generator import N_RESAMPLINGS, ResidualBlock, ResnetGenerator
 from darkside_cli.networks.guided import GuidedGenerator, guided
 
-TILES = {"fp32": (4, 2), "bf16": (4, 4)}
-"""Outputs per Winograd tile, by precision."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 T = TypeVar("T", bound=nn.Module)
 MINIMUM_PX = 16
 """Sides below this go through the plain network."""
-
-
-def prepare_for_inference(
-    network: nn.Module, *, device: torch.device | str, precision: str = "fp32"
-) -> nn.Module:
-    """``network`` for inference on ``device``: float32 ``(B, C, H, W)`` in and out, behaving as in evaluation mode.
-
-    ``precision`` is "fp32", "bf16" or "fp16". The network given stays as it is. A copy is returned, unless nothing
-    is to be done (in evaluation mode, on the device, fp32, no faster form known): then it is the network itself.
-    """
-    device = torch.device(device)
-    if device.type == "cpu" and not (precision == "bf16" and multiplies_bf16()):
-        tile = TILES.get(precision, TILES["fp32"])
-        if isinstance(network, GuidedGenerator):
-            return FastGuidedGenerator(network, tile)
-        if isinstance(network, ResnetGenerator):
-            return FastGenerator(network, tile)
-        precision = "fp32"
-    tensors = [*network.parameters(), *network.buffers()]
-    training = any(each.training for each in network.modules())
-    if precision == "fp32" and not training and all(each.device == device for each in tensors):
-        return network
-    return PlainNetwork(network, device, DTYPES[precision])
-
-
-def multiplies_bf16() -> bool:
-    """Whether this processor has matrix units for bf16 (Intel's AMX); vector instructions alone are no gain."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported and supported())
-
-
-class PlainNetwork(nn.Module):
-    """A frozen copy of a network on a device, under autocast unless ``dtype`` is float32."""
-
-    def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network = deepcopy(network).to(device).eval().requires_grad_(False)
-        self.device, self.dtype = device, dtype
-        # On CUDA, InstanceNorm is slow with channels last in some versions of torch; on the CPU, oneDNN wants them.
-        half_on_cpu = dtype != torch.float32 and device.type == "cpu"
-        self._format = torch.channels_last if half_on_cpu else torch.contiguous_format
-        self.network = self.network.to(memory_format=self._format)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` float32 to what the network makes of it, in float32."""
-        if self.dtype == torch.float32:
-            y: Tensor = self.network(x)
-            return y
-        with torch.autocast(self.device.type, dtype=self.dtype):
-            y = self.network(x.contiguous(memory_format=self._format))
-        return y.float().contiguous()
-
-
-class _Memory:
-    """Memory kept from one image to the next, by name; one forward pass at a time."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._kept: dict[str, Tensor] = {}
-        self._size: tuple[int, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Memory, ()  # copies and pickles start empty
-
-    def of_size(self, *size: int) -> None:
-        """Drop everything unless the image size is that of the last image."""
-        if size != self._size:
-            self._kept.clear()
-            self._size = size
-
-    def get(self, name: str, *shape: int) -> Tensor:
-        """Memory called ``name``, uninitialised or as left behind."""
-        if name not in self._kept or self._kept[name].numel() < prod(shape):
-            self._kept[name] = torch.empty(prod(shape))
-        return self._kept[name][: prod(shape)].view(shape)
 
 
 class FastGenerator(nn.Module):
@@ -130,7 +46,7 @@ class FastGenerator(nn.Module):
         modules = list(self.plain)
         blocks = [i for i, module in enumerate(modules) if isinstance(module, ResidualBlock)]
         self._encoder, self._decoder = modules[: blocks[0]], modules[blocks[-1] + 1 :]
-        self._memory = _Memory()
+        self._memory = Memory()
         layers = [
             _with_next(each.conv_block, nn.Conv2d) for each in modules if isinstance(each, ResidualBlock)
         ]
@@ -138,12 +54,12 @@ class FastGenerator(nn.Module):
             [(*first, *second) for first, second in layers], padding=config.padding, tile=tile
         )
         if not config.antialias_down:
-            (first, norm), *halvings = _with_next(self._encoder, nn.Conv2d)
+            (first, norm), *downs = _with_next(self._encoder, nn.Conv2d)
             self._first, self._first_norm = FirstConvolution(first), Norm(norm, first.bias)
-            self._halvings = [(Halving(each), Norm(norm, each.bias)) for each, norm in halvings]
+            self._downs = [(DownConvolution(each), Norm(norm, each.bias)) for each, norm in downs]
         if not config.antialias_up:
-            doublings = _with_next(self._decoder, nn.ConvTranspose2d)
-            self._doublings = [(Doubling(each), Norm(norm, each.bias)) for each, norm in doublings]
+            ups = _with_next(self._decoder, nn.ConvTranspose2d)
+            self._ups = [(UpConvolution(each), Norm(norm, each.bias)) for each, norm in ups]
             self._last = LastConvolution(_with_next(self._decoder, nn.Conv2d)[-1][0])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,11 +101,11 @@ class FastGenerator(nn.Module):
         moments = self._first_norm.moments()
         self._first(image, sums, moments)
         x = RawMap(sums, *self._first_norm.of(moments))
-        for level, (halving, norm) in enumerate(self._halvings):
+        for level, (down, norm) in enumerate(self._downs):
             height, width = -(-height // 2), -(-width // 2)
-            sums = self._memory.get(f"level {level}", height, width, halving.out_channels)
+            sums = self._memory.get(f"level {level}", height, width, down.out_channels)
             moments = norm.moments()
-            halving(x, sums, moments)
+            down(x, sums, moments)
             x = RawMap(sums, *norm.of(moments))
         return x
 
@@ -208,12 +124,12 @@ class FastGenerator(nn.Module):
                 y = module(y)
             target.copy_(y[0])
             return
-        for level, (doubling, norm) in zip(reversed(range(N_RESAMPLINGS)), self._doublings, strict=True):
+        for level, (up_convolution, norm) in zip(reversed(range(N_RESAMPLINGS)), self._ups, strict=True):
             height, width = 2 * x.sums.shape[0], 2 * x.sums.shape[1]
             name = f"level {level - 1}" if level else "outer"
-            sums = self._memory.get(name, height, width, doubling.out_channels)
+            sums = self._memory.get(name, height, width, up_convolution.out_channels)
             moments = norm.moments()
-            doubling(x, sums, moments)
+            up_convolution(x, sums, moments)
             x = RawMap(sums, *norm.of(moments))
         self._last(x, target)
 
