@@ -97,6 +97,7 @@ def test_import_loads_nothing_heavy(module: str) -> None:
             "from darkside_cli.training import b",
             "kernels imports training, which stands above it",
         ),
+        ("methods.a", "from darkside_cli.kernels.bands import b", "kernels has one way in"),
         ("errors", "import darkside_cli.events", "errors imports events, which stands above it"),
         ("interop.a", "from darkside_cli.methods import b", "interop imports methods, which stands above it"),
         ("methods.a", "from darkside_cli.cli.app import main", "methods imports cli, which stands above it"),

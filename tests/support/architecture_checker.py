@@ -151,6 +151,8 @@ def import_problems(source: Source) -> list[str]:
             problems.append(f"{place}: only {ONLY_IN[each.top]} imports {each.top}")
         if unit == "metrics" and each.top not in {PACKAGE, "numpy", *sys.stdlib_module_names}:
             problems.append(f"{place}: metrics imports NumPy only, not {each.top}")
+        if unit != "kernels" and each.module.startswith(f"{PACKAGE}.kernels."):
+            problems.append(f"{place}: kernels has one way in, {PACKAGE}.kernels itself")
         if each.top == PACKAGE:
             problems += [f"{place}: {text}" for text in _rank_problems(unit, each)]
     return problems
