@@ -23,28 +23,16 @@ from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
-from darkside_cli.retrieval.finetune_stages import (
-    DESCRIPTOR_FILE,
-    SCORES_FILE,
-    WHITENING_FILE,
-    FinetuneRun,
-    remove_own_whitening,
-)
-from darkside_cli.retrieval.mining.tuple_data import ImageDescriber, TupleData, validation_tuples
-from darkside_cli.retrieval.mining.tuple_images import TupleImages
+from darkside_cli.retrieval.finetune_stages import WHITENING_FILE, FinetuneRun, remove_own_whitening
+from darkside_cli.retrieval.mining.tuple_data import TupleData, validation_tuples
+from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, TupleImages
 from darkside_cli.retrieval.night import NightMaker
 from darkside_cli.retrieval.task import DescriptorTask, TupleBatch, clahe_settings
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.trainer import Trainer
 
-__all__ = [
-    "DESCRIPTOR_FILE",
-    "SCORES_FILE",
-    "WHITENING_FILE",
-    "FinetuneRun",
-    "prepare_finetune",
-    "save_network",
-]
+#: Images that are described at once on a GPU.
+_GPU_BATCH = 32
 
 
 def prepare_finetune(
@@ -70,6 +58,79 @@ def prepare_finetune(
     """
     check_values(config)
     ranks = ranks or Ranks()
+    _refuse_what_cannot_learn(config, ranks, emit)
+    sets = open_sets(config, root, emit=emit)
+    night = night_of(config, generators, root, emit=emit)
+    images = TupleImages(
+        sets.training,
+        size_px=config.data.image_size_px,
+        upright=not is_published(config.data.spec),
+        night=night,
+        share=config.augment.share,
+        clahe=clahe_settings(config),
+        mean=network.config.mean,
+        std=network.config.std,
+        cache_bytes=config.data.cache_mb << 20,
+        smallest_px=smallest_side_px(network.config.backbone),
+    )
+    facts = {
+        "night": None if night is None else night.fingerprint,
+        "tuples": sets.training.describe(),
+        "validation": None if sets.validation is None else sets.validation.describe(),
+    }
+    task = DescriptorTask(
+        config,
+        network,
+        device=device,
+        facts={"backbone": network.config.backbone, **facts, seen.KEY: seen.record(sets.training.paths)},
+    )
+    batch_size = None if device.type == "cpu" else _GPU_BATCH
+    describer = ImageDescriber(images, task.describe, workers=sets.workers, batch_size=batch_size, emit=emit)
+    data = TupleData(
+        describer,
+        mining_of(config.mining, sets.training, emit=emit),
+        seed=config.trainer.seed,
+        batch_size=config.data.batch_size,
+        ranks=ranks,
+        workers=sets.workers,
+        prefetch=config.data.prefetch,
+        device=device,
+        emit=emit,
+    )
+    task.mining = data
+    if sets.validation is not None and config.trainer.validate_every:
+        held_out = describer.of(sets.validation)
+        validation_mining = mining_of(config.validation_mining, sets.validation)
+
+        def validation_loss() -> float:
+            found = validation_tuples(held_out, validation_mining, device=device, emit=emit)
+            return float(task.losses(*found).mean())
+
+        task.validator = validation_loss
+
+    def tell(event: Event) -> None:
+        if isinstance(event, TrainingStarted) and event.epoch < event.epochs:
+            remove_own_whitening(run / WHITENING_FILE)  # it is of the network as it was
+        emit(event)
+
+    trainer: Trainer[TupleBatch] = Trainer(
+        task,
+        data,
+        config.trainer,
+        run=run,
+        device=device,
+        ranks=ranks,
+        resolved={**(resolved or {"trainer": asdict(config.trainer)}), **facts},
+        changeable=CHANGEABLE,
+        save_network=save_network,
+        batch_size=config.data.batch_size * ranks.size,
+        emit=tell,
+    )
+    return FinetuneRun(config, task, data, trainer, run, root, sets, device)
+
+
+def _refuse_what_cannot_learn(config: FinetuneConfig, ranks: Ranks, emit: Emit) -> None:
+    """Raise UsageError for batch norms that learn in several processes; warn of a rate too low for random weights."""
     if ranks.size > 1 and not config.freeze_norms:
         raise UsageError(
             "batch norms that learn statistics need one process", hint="leave freeze_norms on, or --nproc out"
@@ -82,84 +143,6 @@ def prepare_finetune(
                 "warning",
             )
         )
-    sets = open_sets(config, root, emit=emit)
-    night = night_of(config, generators, root, emit=emit)
-    network_config = network.config
-    images = TupleImages(
-        sets.training,
-        size_px=config.data.image_size_px,
-        upright=not is_published(config.data.spec),
-        night=night,
-        share=config.augment.share,
-        clahe=clahe_settings(config),
-        mean=network_config.mean,
-        std=network_config.std,
-        cache_bytes=config.data.cache_mb << 20,
-        smallest_px=smallest_side_px(network_config.backbone),
-    )
-    facts = {
-        "night": None if night is None else night.fingerprint,
-        "tuples": sets.training.describe(),
-        "validation": None if sets.validation is None else sets.validation.describe(),
-    }
-    task = DescriptorTask(
-        config,
-        network,
-        device=device,
-        facts={"backbone": network_config.backbone, **facts, seen.KEY: seen.record(sets.training.paths)},
-    )
-    workers = sets.workers
-    together = None if device.type == "cpu" else 32
-    rows = ImageDescriber(images, task.describe, workers=workers, together=together, emit=emit)
-    data = TupleData(
-        rows,
-        mining_of(config.mining, sets.training, emit=emit),
-        seed=config.trainer.seed,
-        batch_size=config.data.batch_size,
-        ranks=ranks,
-        workers=workers,
-        prefetch=config.data.prefetch,
-        device=device,
-        emit=emit,
-    )
-    task.mining = data
-    if sets.validation is not None and config.trainer.validate_every:
-        held_out = ImageDescriber(
-            images.of(sets.validation), task.describe, workers=workers, together=together, emit=emit
-        )
-
-        validation_mining = mining_of(config.validation_mining, sets.validation)
-
-        def validation_loss() -> float:
-            found = validation_tuples(held_out, validation_mining, device=device, emit=emit)
-            return float(task.losses(*found).mean())
-
-        task.validator = validation_loss
-    trainer: Trainer[TupleBatch] = Trainer(
-        task,
-        data,
-        config.trainer,
-        run=run,
-        device=device,
-        ranks=ranks,
-        resolved={**(resolved or {"trainer": asdict(config.trainer)}), **facts},
-        changeable=CHANGEABLE,
-        save_network=save_network,
-        batch_size=config.data.batch_size * ranks.size,
-        emit=_forgetting(run, emit),
-    )
-    return FinetuneRun(config, task, data, trainer, run, root, sets, device, ranks)
-
-
-def _forgetting(run: Path, emit: Emit) -> Emit:
-    """Hand events on; when training goes on, the whitening of the network as it was is removed."""
-
-    def forward(event: Event) -> None:
-        if isinstance(event, TrainingStarted) and event.epoch < event.epochs:
-            remove_own_whitening(run / WHITENING_FILE)
-        emit(event)
-
-    return forward
 
 
 def save_network(path: Path, name: str, module: torch.nn.Module, metadata: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from darkside_cli.images.threads import default_threads
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
-from darkside_cli.retrieval.night_cache import KeptNight, NightCache
+from darkside_cli.retrieval.night_cache import CachedNight, NightCache
 from darkside_cli.retrieval.search.evaluate import Benchmark, open_benchmark, require_images
 from darkside_cli.retrieval.training_sets import open_tuples, validates, whitening_spec
 
@@ -205,5 +205,5 @@ def night_of(
         raise UsageError("there is no generator", hint="name one with --model, or --augment none")
     folder = options.cache or root / NIGHT_CACHE.folder
     cache = NightCache(folder, int(options.cache_gb * 1e9), emit=emit)
-    kept = [KeptNight(maker, cache) if maker.costly else maker for maker in generators]
+    kept = [CachedNight(maker, cache) if maker.costly else maker for maker in generators]
     return kept[0] if len(kept) == 1 else MixedNight(kept)

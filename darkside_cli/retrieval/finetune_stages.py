@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ from darkside_cli.retrieval.search.evaluate import (
 )
 from darkside_cli.retrieval.task import NETWORK, DescriptorTask, TupleBatch
 from darkside_cli.retrieval.whitening.whiten import in_words, learn, source_from_model
-from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.trainer import Trainer, TrainingResult
 
 DESCRIPTOR_FILE = f"{NETWORK}.safetensors"
@@ -68,7 +67,6 @@ class FinetuneRun:
     root: DataRoot
     sets: FinetuneSets
     device: torch.device
-    ranks: Ranks = field(default_factory=Ranks)
 
     def train(self, *, resume: bool = True) -> TrainingResult:
         """Train until the configured number of epochs is done, going on from where an earlier run stopped."""
@@ -162,12 +160,12 @@ class FinetuneRun:
         truth, rows = without_broken_queries(benchmark.truth, rows)
         result = score(rows.database, rows.queries, truth, device=self.device)
         # By the file's name, as in the whitening; whoever reads them knows which run it is.
-        twin = published_twin(self.config)
-        published = twin.scores.get(benchmark.entry.name) if twin and benchmark.entry else None
+        counterpart = published_counterpart(self.config)
+        published = counterpart.scores.get(benchmark.entry.name) if counterpart and benchmark.entry else None
         lines = score_lines(NETWORK, result, entry=benchmark.entry, published=published)
         return {
             "lines": [asdict(line) for line in lines],
-            "published_model": None if published is None or twin is None else twin.name,
+            "published_model": None if published is None or counterpart is None else counterpart.name,
             "document": result.to_document(),
         }
 
@@ -184,12 +182,15 @@ class FinetuneRun:
         return describer
 
     def _read(self, size_px: int, *, upright: bool) -> ExtractOptions:
-        workers = self.data.workers
         # One image at a time on the CPU: which images share a batch, and with it the last bits of their descriptors,
         # would otherwise depend on where an earlier process was stopped.
         batch = 1 if self.device.type == "cpu" else 0
         return ExtractOptions(
-            image_size_px=size_px, upright=upright, batch_size=batch, workers=workers, overwrite=False
+            image_size_px=size_px,
+            upright=upright,
+            batch_size=batch,
+            workers=self.sets.workers,
+            overwrite=False,
         )
 
     def _kept(self, stage: str, name: str, describer: Describer, read: ExtractOptions) -> Path:
@@ -205,7 +206,7 @@ class FinetuneRun:
             (self.run / _STAGES).rmdir()
 
 
-def published_twin(config: FinetuneConfig) -> ModelEntry | None:
+def published_counterpart(config: FinetuneConfig) -> ModelEntry | None:
     """The published descriptor that was trained with this backbone, generator and data; None if there is none."""
     augment, data = config.augment, config.data
     published_data = published_name(data.database) == PUBLISHED_SET and data.file is None

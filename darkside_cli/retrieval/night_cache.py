@@ -116,7 +116,7 @@ class NightCache:
             self._emit(Notice(f"{reason}", level="warning"))
 
 
-class KeptNight:
+class CachedNight:
     """``maker``, its pictures taken from ``cache`` where they are there."""
 
     costly = False

@@ -32,7 +32,8 @@ from darkside_cli.retrieval.config import (
     TupleDataConfig,
     WhiteningOptions,
 )
-from darkside_cli.retrieval.finetune import FinetuneRun, prepare_finetune
+from darkside_cli.retrieval.finetune import prepare_finetune
+from darkside_cli.retrieval.finetune_stages import FinetuneRun
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.tuple_data import validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber
@@ -176,7 +177,7 @@ def epoch(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Epoch:
     assert result.complete
     assert ready.sets.validation is not None
     held_out = ImageDescriber(
-        ready.data.describer.images.of(ready.sets.validation), ready.task.describe, workers=2, together=1
+        ready.data.describer.images.of(ready.sets.validation), ready.task.describe, workers=2, batch_size=1
     )
     draws = TorchDraws(torch.Generator().manual_seed(case.values["validation"]["torch_seed"]))
     shuffled = replace(config.validation_mining, shuffle=True)
@@ -222,7 +223,7 @@ def test_tuples_in_order(case: Case, epoch: Epoch) -> None:
     recorded = [each for step in case.values["steps"] for each in step["tuples"]]
     assert len(mined.images) == len(recorded)
     names = epoch.run.sets.training.names
-    images = epoch.run.data.rows.images
+    images = epoch.run.data.describer.images
     for numbers, facts in zip(mined.images.tolist(), recorded, strict=True):
         assert [names[number] for number in numbers] == [image["name"] for image in facts]
         for place, (number, image) in enumerate(zip(numbers, facts, strict=True)):

@@ -14,7 +14,7 @@ from darkside_cli.networks.whitening import Whitening, save_whitening
 from darkside_cli.report import stages
 from darkside_cli.report.stages import scores_shown, whitening_shown
 from darkside_cli.report.training import write_training_report
-from darkside_cli.retrieval import finetune
+from darkside_cli.retrieval import finetune_stages
 
 
 def digest(path: Path) -> str:
@@ -70,7 +70,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_names_are_those_of_the_stages() -> None:
     names = ("DESCRIPTOR_FILE", "WHITENING_FILE", "SCORES_FILE")
-    assert [getattr(stages, name) for name in names] == [getattr(finetune, name) for name in names]
+    assert [getattr(stages, name) for name in names] == [getattr(finetune_stages, name) for name in names]
 
 
 def test_nothing_found_is_nothing_shown(run: Path) -> None:

@@ -31,7 +31,7 @@ from darkside_cli.retrieval.finetune_data import (
     training_sets,
 )
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, ReadyNights
-from darkside_cli.retrieval.night_cache import KeptNight
+from darkside_cli.retrieval.night_cache import CachedNight
 from darkside_cli.retrieval.training_sets import open_tuples
 
 SFM = DATA / "files" / "sfm"
@@ -238,7 +238,7 @@ class TestNight:
 
     def test_generators_are_kept_on_disk_and_mixed(self, root: DataRoot, tmp_path: Path) -> None:
         one = self.of(root, Maker("a"))
-        assert isinstance(one, KeptNight)
+        assert isinstance(one, CachedNight)
         one(np.zeros((4, 4, 3), dtype=np.uint8), "x")
         assert len(list((root / "cache" / "night").rglob("*.npy"))) == 1
         cheap = Maker("b", costly=False)

@@ -29,12 +29,12 @@ from darkside_cli.retrieval.config import (
     WhiteningOptions,
 )
 from darkside_cli.retrieval.describe.load import load_model
-from darkside_cli.retrieval.finetune import (
+from darkside_cli.retrieval.finetune import prepare_finetune
+from darkside_cli.retrieval.finetune_stages import (
     DESCRIPTOR_FILE,
     SCORES_FILE,
     WHITENING_FILE,
     FinetuneRun,
-    prepare_finetune,
 )
 from darkside_cli.retrieval.search.evaluate import ScoreLine
 from darkside_cli.training.trainer_config import TrainerConfig

@@ -14,7 +14,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, Notice
 from darkside_cli.retrieval import night_cache
 from darkside_cli.retrieval.night import FloatImage, Pixels
-from darkside_cli.retrieval.night_cache import KeptNight, NightCache
+from darkside_cli.retrieval.night_cache import CachedNight, NightCache
 
 ONE = 4 * 3 * 3 * 4  # bytes of one picture
 
@@ -169,7 +169,7 @@ def test_values_that_are_not_finite_are_the_generators_fault(tmp_path: Path) -> 
 
 def test_a_kept_maker_is_a_maker(tmp_path: Path) -> None:
     maker = Counting()
-    kept = KeptNight(maker, NightCache(tmp_path, 1 << 20))
+    kept = CachedNight(maker, NightCache(tmp_path, 1 << 20))
     assert (kept.fingerprint, kept.costly) == (maker.fingerprint, False)
     assert kept(day(0), "none") is None
     assert kept(day(0), "x") is not None

@@ -34,7 +34,7 @@ DescribeBatch = Callable[[Tensor], Tensor]
 
 _HALF = np.float32(0.5)
 #: A CPU is busy with one image of this many pixels; smaller ones are described together, up to as many as here.
-_CPU_PIXELS, _MOST_TOGETHER = 256 * 256, 32
+_CPU_PIXELS, _MOST_AT_ONCE = 256 * 256, 32
 
 
 class TupleImages:
@@ -133,17 +133,24 @@ class TupleImages:
 class ImageDescriber:
     """Describes images of ``images`` with ``describe``, decoding them in threads.
 
-    The same images in the same order are batched alike, so that they give the same bits.
+    The same images in the same order are batched alike, up to ``batch_size`` (None: by their size) at once, so that
+    they give the same bits.
     """
 
     def __init__(
-        self, images: TupleImages, describe: DescribeBatch, *, workers: int, together: int | None = None,
+        self, images: TupleImages, describe: DescribeBatch, *, workers: int, batch_size: int | None = None,
         emit: Emit = ignore,
     ) -> None:  # fmt: skip
-        self.images, self._describe, self._workers, self._together = images, describe, workers, together
+        self.images, self._describe, self._workers, self._batch_size = images, describe, workers, batch_size
         self._emit = emit
         self._told: set[int] = set()
         self._readable: set[int] = set()
+
+    def of(self, tuples: TupleSet) -> ImageDescriber:
+        """The same for images of another set."""
+        return ImageDescriber(
+            self.images.of(tuples), self._describe, workers=self._workers, batch_size=self._batch_size, emit=self._emit
+        )  # fmt: skip
 
     def __call__(self, numbers: IntArray, role: Role, *, label: str = "") -> Tensor:
         """Descriptors (n, D) on the CPU; broken images are told of once and rows of NaN."""
@@ -162,7 +169,7 @@ class ImageDescriber:
                 group.append((place, x))
                 if len(group) >= self._limit(x):
                     self._flush(waiting.pop(x.shape), found)
-                elif sum(map(len, waiting.values())) > 4 * _MOST_TOGETHER:
+                elif sum(map(len, waiting.values())) > 4 * _MOST_AT_ONCE:
                     self._flush(waiting.pop(next(iter(waiting))), found)
                 if label:
                     path = self.images.tuples.paths[int(numbers[place])]
@@ -186,9 +193,9 @@ class ImageDescriber:
             return {number for (number, _), x in zip(jobs, loaded, strict=True) if x is None}
 
     def _limit(self, x: Tensor) -> int:
-        if self._together is not None:
-            return self._together
-        return max(1, min(_MOST_TOGETHER, _CPU_PIXELS // (x.shape[1] * x.shape[2])))
+        if self._batch_size is not None:
+            return self._batch_size
+        return max(1, min(_MOST_AT_ONCE, _CPU_PIXELS // (x.shape[1] * x.shape[2])))
 
     def _flush(self, group: Sequence[tuple[int, Tensor]], found: dict[int, Tensor]) -> None:
         rows = self._describe(torch.stack([x for _, x in group])).cpu()

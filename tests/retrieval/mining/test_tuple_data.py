@@ -194,8 +194,8 @@ def test_rows_do_not_depend_on_the_threads(tuples: TupleSet) -> None:
     order = np.array([5, 1, 23, 0, 9])
     expected = torch.cat([describe(images_of(tuples).load(n, "negative")[None]) for n in order.tolist()])
     for workers in (1, 4):
-        for together in (1, 2, None):
-            rows = ImageDescriber(images_of(tuples), describe, workers=workers, together=together)
+        for batch_size in (1, 2, None):
+            rows = ImageDescriber(images_of(tuples), describe, workers=workers, batch_size=batch_size)
             torch.testing.assert_close(rows(order, "negative"), expected, rtol=1e-6, atol=1e-6)
 
 

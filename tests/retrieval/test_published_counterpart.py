@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkside_cli.retrieval.config import FinetuneConfig, NightOptions, TupleDataConfig
-from darkside_cli.retrieval.finetune_stages import published_twin
+from darkside_cli.retrieval.finetune_stages import published_counterpart
 
 PUBLISHED = FinetuneConfig()
 
@@ -17,10 +17,10 @@ PUBLISHED = FinetuneConfig()
 @pytest.mark.parametrize("generator", ["hedngan", "cyclegan"])
 def test_as_published(backbone: str, generator: str) -> None:
     config = replace(PUBLISHED, backbone=backbone, augment=NightOptions(models=(generator,)))
-    twin = published_twin(config)
-    assert twin is not None
-    assert twin.name == f"gem_{backbone}_{generator}"
-    assert twin.scores["tokyo247"] > 80
+    counterpart = published_counterpart(config)
+    assert counterpart is not None
+    assert counterpart.name == f"gem_{backbone}_{generator}"
+    assert counterpart.scores["tokyo247"] > 80
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_as_published(backbone: str, generator: str) -> None:
     ],
 )
 def test_otherwise_there_is_none(config: FinetuneConfig) -> None:
-    assert published_twin(config) is None
+    assert published_counterpart(config) is None
