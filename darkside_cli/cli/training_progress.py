@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import one_line
 from darkside_cli.cli.terminal import can_move_cursor, console, for_people
-from darkside_cli.cli.training_state import TrainingState
-from darkside_cli.cli.training_words import (
+from darkside_cli.cli.training_state import (
+    TrainingState,
     clock,
     number,
     score_words,

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from darkside_cli.cli.errors import one_line
-from darkside_cli.cli.training_state import LossTrack, TrainingState
-from darkside_cli.cli.training_words import (
+from darkside_cli.cli.training_state import (
+    LossTrack,
+    TrainingState,
     clock,
     device_words,
     left,

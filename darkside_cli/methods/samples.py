@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darkside_cli.errors import ImageError
 from darkside_cli.images.images import read_photo, write_photo
-from darkside_cli.training.randomness import random_state_kept
+from darkside_cli.training.global_state import random_state_kept
 
 Translate = Callable[[Tensor], Tensor]
 

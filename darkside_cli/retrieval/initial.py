@@ -21,7 +21,7 @@ from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.state_file import require_finite
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.training_sets import imagenet_asset
-from darkside_cli.training.randomness import random_state_kept
+from darkside_cli.training.global_state import random_state_kept
 
 
 def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:

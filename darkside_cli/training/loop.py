@@ -17,11 +17,11 @@ from darkside_cli.events import Emit, EpochDone, EvalDone, StepDone, TrainingSta
 from darkside_cli.training.checkpoint import Position
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.feed import on_device
+from darkside_cli.training.global_state import modes_kept, random_state_kept, seed_all, set_random_state
 from darkside_cli.training.loss_log import LossLog, joined_means
 from darkside_cli.training.moving_average import MovingAverage
-from darkside_cli.training.randomness import random_state_kept, seed_all, set_random_state
-from darkside_cli.training.run_state import Progress, Restored, RunState
-from darkside_cli.training.settings import modes_kept
+from darkside_cli.training.run_facts import Progress
+from darkside_cli.training.run_state import Restored, RunState
 from darkside_cli.training.task import EpochData, Task
 from darkside_cli.training.trainer_config import TrainerConfig
 from darkside_cli.training.updates import Stepper

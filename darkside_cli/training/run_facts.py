@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,74 @@ import torch
 
 from darkside_cli import __version__
 from darkside_cli.errors import UsageError
+from darkside_cli.training.checkpoint import Position
 
 _NAMED_KEYS = 6
 
 
-@dataclass(frozen=True)
+@dataclass
+class Progress:
+    """How far a run is, and what it has reached. ``seconds`` is the time of all its sessions, to milliseconds."""
+
+    position: Position = field(default_factory=Position)
+    best_epoch: int | None = None
+    best_score: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What a checkpoint says of its run: the whole configuration, which keys of it may change, and the seed."""
+    """What a checkpoint says of its run: the whole configuration, which keys of it may change, seed, processes."""
 
     run: Path
     resolved: Mapping[str, Any]
     changeable: frozenset[str]
     seed: int
-    keep: int
-    store_every: int
+    processes: int
+    device: torch.device
+
+    def meta(self, progress: Progress, losses: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
+        """Content of a checkpoint's ``meta.json``; ``losses`` are sums and counts of the running epoch."""
+        return {
+            "epoch": progress.position.epoch,
+            "step": progress.position.step,
+            "seed": self.seed,
+            "processes": self.processes,
+            "config": as_json(self.resolved),
+            "versions": versions(),
+            "machine": {
+                "system": platform.platform(),
+                "device": device_text(self.device),
+                "cpus": os.cpu_count(),
+            },
+            "scores": finite_only(progress.scores),
+            "losses": finite_only({name: total / count for name, (total, count) in losses.items()}),
+            "best": {"epoch": progress.best_epoch, "score": progress.best_score},
+            # All that two runs of the same do not have in common; nothing of it is in the other files.
+            "clock": {
+                "seconds": round(progress.seconds, 3),
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            },
+        }
+
+    def of_network(self, progress: Progress) -> dict[str, Any]:
+        """What the file of a network says of the run."""
+        return {
+            "epoch": progress.position.epoch,
+            "step": progress.position.step,
+            "seed": self.seed,
+            "scores": finite_only(progress.scores),
+            "versions": versions(),
+        }
+
+    def check_same(self, meta: Mapping[str, Any]) -> None:
+        """Raise OtherConfigurationError if a checkpoint's ``meta`` is of a run with other settings or processes."""
+        differences = config_differences(meta["config"], as_json(self.resolved), self.changeable)
+        if meta["processes"] != self.processes:
+            differences["processes"] = (meta["processes"], self.processes)
+        if differences:
+            raise OtherConfigurationError(self.run, differences)
 
 
 class OtherConfigurationError(UsageError):

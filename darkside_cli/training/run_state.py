@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import filecmp
-import os
-import platform
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,18 +29,10 @@ from darkside_cli.training.checkpoint import (
 )
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.feed import on_cpu
+from darkside_cli.training.global_state import random_state
 from darkside_cli.training.loss_log import LossLog, check_weights
 from darkside_cli.training.moving_average import MovingAverage
-from darkside_cli.training.randomness import random_state
-from darkside_cli.training.run_facts import (
-    OtherConfigurationError,
-    RunFacts,
-    as_json,
-    config_differences,
-    device_text,
-    finite_only,
-    versions,
-)
+from darkside_cli.training.run_facts import Progress, RunFacts
 from darkside_cli.training.task import Task
 from darkside_cli.training.updates import pending_gradients, put_gradients
 
@@ -57,17 +46,6 @@ class SaveNetwork(Protocol):
 
     def __call__(self, path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any], /) -> object:
         """Write it. ``metadata`` is JSON-able; ``path`` need not be written atomically."""
-
-
-@dataclass
-class Progress:
-    """How far a run is, and what it has reached. ``seconds`` is the time of all its sessions, to milliseconds."""
-
-    position: Position = field(default_factory=Position)
-    best_epoch: int | None = None
-    best_score: float | None = None
-    scores: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,11 +74,14 @@ class RunState(Generic[Batch]):
         losses: LossLog,
         average: MovingAverage | None,
         save_network: SaveNetwork,
+        keep: int,
+        store_every: int,
         emit: Emit,
     ) -> None:
         self._task, self._facts, self._ranks, self._device = task, facts, ranks, device
         self._scaler, self._losses, self._average = scaler, losses, average
         self._save_network, self._emit = save_network, emit
+        self._keep, self._store_every = keep, store_every
         self.folder = CheckpointFolder(facts.run / "checkpoints")
         self.saved: Position | None = None
         """Position of the newest checkpoint."""
@@ -131,13 +112,10 @@ class RunState(Generic[Batch]):
             return
         inside = f"step {position.step} of epoch {position.epoch + 1}"
         check_weights(self._trained(), inside if position.step else f"epoch {position.epoch}")
-        path = self.folder.write(
-            position, self._meta(progress), lambda folder: self._fill(folder, progress, parts)
-        )
+        meta = self._facts.meta(progress, self._losses.sums())
+        path = self.folder.write(position, meta, lambda folder: self._fill(folder, progress, parts))
         self.saved = position
-        self.folder.prune(
-            keep=self._facts.keep, store_every=self._facts.store_every, best_epoch=progress.best_epoch
-        )
+        self.folder.prune(keep=self._keep, store_every=self._store_every, best_epoch=progress.best_epoch)
         self.publish(progress)
         epoch = position.epoch + 1 if position.step else position.epoch
         self._emit(CheckpointSaved(path, epoch, batches, time.monotonic() - started))
@@ -164,39 +142,8 @@ class RunState(Generic[Batch]):
         }
         save_state(folder / STATE, {**on_cpu(state), "processes": parts})
 
-    def _meta(self, progress: Progress) -> dict[str, Any]:
-        return {
-            "epoch": progress.position.epoch,
-            "step": progress.position.step,
-            "seed": self._facts.seed,
-            "processes": self._ranks.size,
-            "config": as_json(self._facts.resolved),
-            "versions": versions(),
-            "machine": {
-                "system": platform.platform(),
-                "device": device_text(self._device),
-                "cpus": os.cpu_count(),
-            },
-            "scores": finite_only(progress.scores),
-            "losses": finite_only({n: total / count for n, (total, count) in self._losses.sums().items()}),
-            "best": {"epoch": progress.best_epoch, "score": progress.best_score},
-            # All that two runs of the same do not have in common; nothing of it is in the other files.
-            "clock": {
-                "seconds": round(progress.seconds, 3),
-                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            },
-        }
-
     def _metadata(self, name: str, progress: Progress) -> dict[str, Any]:
-        position = progress.position
-        return {
-            "epoch": position.epoch,
-            "step": position.step,
-            "seed": self._facts.seed,
-            "scores": finite_only(progress.scores),
-            "versions": versions(),
-            **self._task.metadata(name),
-        }
+        return {**self._facts.of_network(progress), **self._task.metadata(name)}
 
     def publish(self, progress: Progress) -> dict[str, Path]:
         """Put the outputs of the best checkpoint (the newest if none is decided on) into the run's folder.
@@ -221,17 +168,17 @@ class RunState(Generic[Batch]):
 
     # Restoring
 
-    def restore(self, *, resume: bool, accept_changes: bool) -> Restored:
+    def restore(self, *, resume: bool) -> Restored:
         """Bring everything to the newest sound checkpoint, or leave it at its start if there is none.
 
-        Without ``resume`` former checkpoints are put aside. Raises OtherConfigurationError (unless ``accept_changes``),
-        CheckpointError if there are checkpoints and none is sound.
+        Without ``resume`` former checkpoints are put aside. Raises OtherConfigurationError,
+        and CheckpointError if there are checkpoints and none is sound.
         """
         found: tuple[dict[str, Any], list[Any]] | None = None
         if self._ranks.is_first:
             self.folder.tidy()
             if resume:
-                found = self._find(accept_changes)
+                found = self._find()
             elif (moved := self.folder.start_over()) is not None:
                 self._emit(Notice(f"starting over; the checkpoints there were are in {moved}"))
             self._keep_frozen()
@@ -247,13 +194,13 @@ class RunState(Generic[Batch]):
             self.publish(progress)
         return Restored(progress, part["random"], part["losses"]) if position.step else Restored(progress)
 
-    def _find(self, accept_changes: bool) -> tuple[dict[str, Any], list[Any]] | None:
+    def _find(self) -> tuple[dict[str, Any], list[Any]] | None:
         """State of the newest sound checkpoint, for all and for each, its networks loaded into the task's."""
         damaged: CheckpointError | None = None
         for position in self.folder.positions():
             try:
                 meta = self.folder.meta(position)
-                self._check_same(meta, accept_changes)
+                self._facts.check_same(meta)
                 state = self.folder.state(position)
                 weights = self._read_weights(position)
             except OtherVersionError:
@@ -278,17 +225,6 @@ class RunState(Generic[Batch]):
                 hint="start over with --no-resume",
             )
         return None
-
-    def _check_same(self, meta: Mapping[str, Any], accept_changes: bool) -> None:
-        differences = (
-            {}
-            if accept_changes
-            else config_differences(meta["config"], as_json(self._facts.resolved), self._facts.changeable)
-        )
-        if meta["processes"] != self._ranks.size:
-            differences["processes"] = (meta["processes"], self._ranks.size)
-        if differences:
-            raise OtherConfigurationError(self._facts.run, differences)
 
     def _read_weights(self, position: Position) -> dict[str, tuple[Path, dict[str, torch.Tensor]]]:
         paths = {name: self.folder.path(position) / f"{name}{WEIGHTS}" for name in self._trained()}

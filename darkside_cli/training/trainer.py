@@ -23,16 +23,20 @@ from darkside_cli.inference.device import is_out_of_memory, pick_precision
 from darkside_cli.networks.norms import synchronised_batch_norm
 from darkside_cli.training.checkpoint import save_plain
 from darkside_cli.training.distributed import Ranks, device_group, is_lost_process, lost_process
+from darkside_cli.training.global_state import (
+    Interruption,
+    compiled,
+    cuda_settings,
+    modes_kept,
+    random_state_kept,
+)
 from darkside_cli.training.gradients import Together
 from darkside_cli.training.launch import launcher_watch
 from darkside_cli.training.loop import Loop
 from darkside_cli.training.loss_log import LossLog, NonFiniteError
 from darkside_cli.training.moving_average import MovingAverage
-from darkside_cli.training.randomness import random_state_kept
 from darkside_cli.training.run_facts import RunFacts
 from darkside_cli.training.run_state import RunState, SaveNetwork
-from darkside_cli.training.settings import compiled, cuda_settings, modes_kept
-from darkside_cli.training.signals import Interruption
 from darkside_cli.training.task import EpochData, Task
 from darkside_cli.training.trainer_config import CHANGEABLE, TrainerConfig
 from darkside_cli.training.updates import Stepper, parameters_of, put_gradients
@@ -119,11 +123,11 @@ class Trainer(Generic[Batch]):
         self._emit = emit if self.ranks.is_first else ignore
         self._precision = pick_precision(config.precision, device)
 
-    def fit(self, *, resume: bool = True, accept_changes: bool = False) -> TrainingResult:
+    def fit(self, *, resume: bool = True) -> TrainingResult:
         """Train until the last epoch is done or somebody stops it (Ctrl-C, SIGTERM).
 
         With ``resume`` the newest sound checkpoint of the run folder is gone on from, if there is one; without, the
-        former ones are put aside. ``accept_changes`` goes on though the configuration differs.
+        former ones are put aside.
 
         Global random generators, cuDNN's switches and signal handlers are as before afterwards. Raises UsageError
         (another run in the folder, another configuration), CheckpointError, NonFiniteError, TrainingMemoryError,
@@ -133,12 +137,12 @@ class Trainer(Generic[Batch]):
             if self.ranks.size > 1 and not dist.is_initialized():
                 stack.enter_context(self.ranks)
             try:
-                return self._fit(resume, accept_changes)
+                return self._fit(resume)
             except BaseException as error:
                 self.ranks.say_last_words(error)
                 raise
 
-    def _fit(self, resume: bool, accept_changes: bool) -> TrainingResult:
+    def _fit(self, resume: bool) -> TrainingResult:
         with ExitStack() as stack:
             if self.ranks.is_first:
                 stack.enter_context(_locked(self.run))
@@ -149,7 +153,7 @@ class Trainer(Generic[Batch]):
             loop, state = self._put_together(stack, interruption)
             problem: DarksideError | None = None
             try:
-                return self._go(loop, state, resume, accept_changes)
+                return self._go(loop, state, resume)
             except Exception as error:
                 problem = self._explained(error, state)
                 if problem is None:
@@ -192,7 +196,12 @@ class Trainer(Generic[Batch]):
         if config.ema_decay is not None and ranks.is_first:
             average = MovingAverage({name: task.networks[name] for name in task.outputs}, config.ema_decay)
         facts = RunFacts(
-            self.run, self._resolved, self._changeable, config.seed, config.keep, config.store_every
+            run=self.run,
+            resolved=self._resolved,
+            changeable=self._changeable,
+            seed=config.seed,
+            processes=ranks.size,
+            device=self.device,
         )
         state = RunState(
             task,
@@ -203,6 +212,8 @@ class Trainer(Generic[Batch]):
             losses=losses,
             average=average,
             save_network=self._save_network,
+            keep=config.keep,
+            store_every=config.store_every,
             emit=self._emit,
         )
         orphaned = launcher_watch()
@@ -223,10 +234,8 @@ class Trainer(Generic[Batch]):
         )
         return loop, state
 
-    def _go(
-        self, loop: Loop[Batch], state: RunState[Batch], resume: bool, accept_changes: bool
-    ) -> TrainingResult:
-        restored = state.restore(resume=resume, accept_changes=accept_changes)
+    def _go(self, loop: Loop[Batch], state: RunState[Batch], resume: bool) -> TrainingResult:
+        restored = state.restore(resume=resume)
         self._together.copy_from_first(self.task.networks.values())
         reason = loop.run(restored)
         progress = loop.progress

@@ -20,9 +20,8 @@ from rich.console import Console
 
 from darkside_cli.cli import training_progress as module
 from darkside_cli.cli.training_progress import TrainingRenderer
-from darkside_cli.cli.training_state import TrainingState
+from darkside_cli.cli.training_state import TrainingState, speed_words
 from darkside_cli.cli.training_view import sparkline, training_view
-from darkside_cli.cli.training_words import speed_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,

@@ -408,11 +408,6 @@ class TestConfiguration:
         changed = {"trainer": {"epochs": 2, "seed": 0, "keep": 5}, "lr": 0.1, "samples": {"count": 3}}
         assert trainer(tmp_path, epochs=2, resolved=changed, changeable=["samples"]).fit().complete
 
-    def test_changes_can_be_accepted(self, tmp_path: Path) -> None:
-        self.start(tmp_path)
-        changed = {"trainer": {"epochs": 2, "seed": 0}, "lr": 0.2}
-        assert trainer(tmp_path, epochs=2, resolved=changed).fit(accept_changes=True).epoch == 2
-
     def test_more_epochs_than_were_planned(self, tmp_path: Path) -> None:
         final = []
         for run, epochs in (("a", (3,)), ("b", (1, 2, 3))):
@@ -441,7 +436,7 @@ class TestConfiguration:
         path = tmp_path / "checkpoints" / "epoch_0001" / "meta.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "processes": 2}))
         with pytest.raises(OtherConfigurationError, match="processes was 2 and is 1"):
-            trainer(tmp_path, epochs=2, resolved={"trainer": {"seed": 0}, "lr": 0.1}).fit(accept_changes=True)
+            trainer(tmp_path, epochs=2, resolved={"trainer": {"seed": 0}, "lr": 0.1}).fit()
 
     def test_differences(self) -> None:
         old = {"a": 1, "b": {"c": [1, 2], "d": None}}

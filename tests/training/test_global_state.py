@@ -1,17 +1,84 @@
+"""Random generators, torch's switches and signals are afterwards as they were before."""
+
 from __future__ import annotations
 
+import os
+import random
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from toy_training import Pair, Pairs, ToyGan, trainer, weights
 
 from darkside_cli.training import trainer as trainer_module
-from darkside_cli.training.settings import compiled, cuda_settings, modes_kept
+from darkside_cli.training.global_state import (
+    Interruption,
+    compiled,
+    cuda_settings,
+    modes_kept,
+    random_state,
+    random_state_kept,
+    seed_all,
+    set_random_state,
+)
 from darkside_cli.training.task import Update
+
+CPU = torch.device("cpu")
+
+
+def draw() -> tuple[object, ...]:
+    return (
+        random.random(),
+        random.gauss(0, 1),
+        float(np.random.normal()),
+        int(np.random.randint(1000)),
+        torch.rand(1).item(),
+        torch.randn(1).item(),
+    )
+
+
+def test_seeds_decide_everything() -> None:
+    with random_state_kept(CPU):
+        seed_all(3)
+        first = draw()
+        seed_all(3)
+        assert draw() == first
+        seed_all(2**32 + 3)  # more than NumPy takes
+        assert draw() != first
+
+
+def test_states_survive_a_file(tmp_path: Path) -> None:
+    """Half of a pair of normal numbers included, which Python and NumPy keep for the next call."""
+    with random_state_kept(CPU):
+        seed_all(1)
+        random.gauss(0, 1)
+        np.random.normal()
+        torch.save(random_state(CPU), tmp_path / "state.pt")
+        first = [draw() for _ in range(400)]  # beyond the generators' first blocks
+        set_random_state(torch.load(tmp_path / "state.pt", weights_only=True), CPU)
+        assert [draw() for _ in range(400)] == first
+
+
+def test_kept_after_errors_too() -> None:
+    with random_state_kept(CPU):
+        seed_all(1)
+        expected = draw()
+        seed_all(1)
+        with pytest.raises(RuntimeError):
+            fail_after_drawing()
+        assert draw() == expected
+
+
+def fail_after_drawing() -> None:
+    with random_state_kept(CPU):
+        draw()
+        raise RuntimeError("inside")
 
 
 def flags() -> tuple[bool, bool, bool]:
@@ -107,3 +174,38 @@ def test_compiled_training_is_eager_training(tmp_path: Path) -> None:
         )
     start = weights(ToyGan(dropout=0, pool=False))
     assert (final[0]["generator.0.weight"] - start["generator.0.weight"]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_is_a_wish_the_second_the_end(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), number)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_what_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interruption.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_another_thread_there_are_no_signals() -> None:
+    seen: list[object] = []
+
+    def work() -> None:
+        with Interruption() as interruption:
+            seen.append((interruption.requested, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, signal.default_int_handler)]
