@@ -23,7 +23,8 @@ from darkside_cli.events import (
     TransferRetrying,
     TransferStarted,
 )
-from darkside_cli.networks.catalog import MODELS, how_to_get, missing_files
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.locate import how_to_get, missing_files
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:

@@ -356,7 +356,8 @@ def _obtain_all(session: Session, names: list[str], *, images: bool, download: b
     Descriptors that are there already need no ``images``, only the ground truth.
     """
     from darkside_cli.datasets.catalog import TEST_SETS
-    from darkside_cli.networks.catalog import MODELS, state_on_disk
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import state_on_disk
 
     root = session.root.path
     missing = []

@@ -91,7 +91,8 @@ def _forbidden(settings: Settings) -> str:
 
 def _missing_weights(model: object, place: str, root: Path, *, whitening: bool) -> dict[str, list[str]]:
     if isinstance(model, str):
-        from darkside_cli.networks.catalog import MODELS, missing_files
+        from darkside_cli.networks.catalog import MODELS
+        from darkside_cli.networks.locate import missing_files
 
         wanted = ("weights", "whitening") if whitening else ("weights",)
         files = [file for file in missing_files(MODELS.get(model), root) if file.role in wanted]

@@ -250,7 +250,8 @@ def refuse_folder(page: Path) -> None:
 
 def obtain_descriptor(session: Session, model: str, *, whitening: bool, download: bool) -> None:
     """Offer to get a published descriptor's files that are missing and needed; paths are not looked at."""
-    from darkside_cli.networks.catalog import MODELS, missing_files
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import missing_files
 
     if model not in MODELS or MODELS.get(model).kind != "descriptor":
         return  # whoever loads it says what is wrong

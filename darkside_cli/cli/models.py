@@ -37,7 +37,8 @@ def _size(entry: ModelEntry, root: Path) -> int | None:
 
 
 def _list(session: Session, *, json: bool) -> int:
-    from darkside_cli.networks.catalog import MODELS, state_on_disk
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import state_on_disk
 
     root = session.root.path
     rows = [(entry, state_on_disk(entry, root), _size(entry, root)) for entry in MODELS]
@@ -108,7 +109,7 @@ def models(
             )
         return _list(session, json=json)
 
-    from darkside_cli.networks.drawings import check_drawable
+    from darkside_cli.networks.architectures import check_drawable
     from darkside_cli.networks.locate import locate
 
     if graph is not None:

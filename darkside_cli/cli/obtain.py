@@ -92,13 +92,13 @@ def obtain_model(session: Session, model: str, *, kind: str, download: bool) -> 
 def default_generator(session: Session, *, download: bool) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 
-    See :func:`darkside_cli.networks.catalog.default_generator`; with ``download`` the published one may be got.
+    See :func:`darkside_cli.networks.locate.default_generator`; with ``download`` the published one may be got.
     """
-    from darkside_cli.networks import catalog
+    from darkside_cli.networks import catalog, locate
 
     if download:
         return catalog.PUBLISHED_GENERATOR, None
-    name, said = catalog.default_generator(session.root)
+    name, said = locate.default_generator(session.root)
     return name, Notice(said) if said is not None else None
 
 

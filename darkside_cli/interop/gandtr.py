@@ -16,7 +16,7 @@ from torch import Tensor
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.safe_pickle import plain_copy
-from darkside_cli.networks.weights import check_fit, expected_shapes, normalise_state, shapes_of
+from darkside_cli.networks.recognise import check_fit, expected_shapes, normalise_state, shapes_of
 
 #: Metadata key under which a checkpoint keeps what gandtr wrote beside its weights.
 METADATA_KEY = "gandtr"

@@ -21,7 +21,8 @@ from darkside_cli.interop.gandtr import METADATA_KEY, SINGLE
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.whitening import read_whitening, write_published_whitening
-from darkside_cli.networks.weights import Checkpoint, check_fit, expected_shapes, shapes_of
+from darkside_cli.networks.recognise import check_fit, expected_shapes, shapes_of
+from darkside_cli.networks.weights import Checkpoint
 
 #: Our outputs by the names of the reference's networks: ``epochs/<name>_best.pth``.
 NETWORKS = {

@@ -7,9 +7,8 @@ from typing import Any
 
 from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
-from darkside_cli.networks.hed import HedConfig
+from darkside_cli.networks.edge_detectors import HedConfig, RcfConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
-from darkside_cli.networks.rcf import RcfConfig
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
 
 _REQUIRED = object()

@@ -13,16 +13,15 @@ from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.interop import cirtorch, gandtr
 from darkside_cli.interop.folders import DIRECTIONS, direction_of, epoch_of, find_network
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.state_file import StateFile, read_state_file
-from darkside_cli.networks.weights import (
-    Checkpoint,
+from darkside_cli.networks.recognise import (
     check_fit,
     expected_shapes,
-    from_state_file,
     normalise_state,
     recognise_state,
     shapes_of,
 )
+from darkside_cli.networks.state_file import StateFile, read_state_file
+from darkside_cli.networks.weights import Checkpoint, from_state_file
 from darkside_cli.registry import resolve
 
 _DEFAULT_MEAN_STD = 0.5

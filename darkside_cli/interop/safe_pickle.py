@@ -60,7 +60,7 @@ def load_pickle(path: str | Path) -> Any:
             hint=_TRUST,
         ) from error
     except Exception as error:  # damaged pickles raise almost anything
-        from darkside_cli.networks.state_file import kind_of  # with torch, which whole ones need not wait for
+        from darkside_cli.networks.state_file import kind_of
 
         what = "is damaged or incomplete" if data.startswith(b"\x80") else f"{kind_of(data[:512])}, not data"
         raise CheckpointError(f"{path} {what}: {str(error) or type(error).__name__}", hint=_AGAIN) from error

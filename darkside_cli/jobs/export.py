@@ -262,8 +262,8 @@ def run(request: ExportRequest, *, emit: Emit = ignore) -> ExportResult:
 
 def _export_onnx(request: ExportRequest, emit: Emit) -> ExportResult:
     from darkside_cli.inference.onnx_packages import require_packages
-    from darkside_cli.networks.catalog import MODELS, missing_files
-    from darkside_cli.networks.locate import locate
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import locate, missing_files
 
     require_packages(runtime=request.compare)
     model = request.model

@@ -59,7 +59,7 @@ class FinetuneRequest(Training):
         help="Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
         flags=("--backbone", "-b"),
         kind="backbone",
-        choices_from="darkside_cli.networks.names:BACKBONES",
+        choices_from="darkside_cli.networks.configs:BACKBONES",
         show_default=False,
         setting="backbone",
     )

@@ -81,7 +81,8 @@ def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Em
     Paths, and names of other things, are not looked at: whoever loads them says what is wrong. Raises what
     :func:`obtain` raises.
     """
-    from darkside_cli.networks.catalog import MODELS, missing_files
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import missing_files
 
     if model not in MODELS or MODELS.get(model).kind != "descriptor":
         return
@@ -93,13 +94,13 @@ def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Em
 def default_generator(request: Getting) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 
-    See :func:`darkside_cli.networks.catalog.default_generator`; with ``download`` the published one may be got.
+    See :func:`darkside_cli.networks.locate.default_generator`; with ``download`` the published one may be got.
     """
-    from darkside_cli.networks import catalog
+    from darkside_cli.networks import catalog, locate
 
     if request.download:
         return catalog.PUBLISHED_GENERATOR, None
-    name, said = catalog.default_generator(request.root)
+    name, said = locate.default_generator(request.root)
     return name, Notice(said) if said is not None else None
 
 

@@ -25,7 +25,7 @@ from darkside_cli.methods.config import CutConfig
 from darkside_cli.methods.task import GanTask, make_network
 from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.initialise import initialise
+from darkside_cli.networks.layers import initialise
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig
 from darkside_cli.training.task import Update, without_parameter_gradients
 

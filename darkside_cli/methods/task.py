@@ -19,8 +19,7 @@ from darkside_cli.losses.gan import adversarial_loss, discriminator_loss
 from darkside_cli.methods.config import AdamOptions, GanConfig
 from darkside_cli.methods.network_options import InitialisationOptions, NetworkOptions
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.initialise import initialise
-from darkside_cli.networks.norms import keep_memory_order
+from darkside_cli.networks.layers import initialise, keep_memory_order
 from darkside_cli.networks.weights import build_network
 from darkside_cli.registry import resolve
 from darkside_cli.training.schedule import linear_decay

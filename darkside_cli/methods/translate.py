@@ -26,9 +26,9 @@ from darkside_cli.inference.device import Precision, free_memory, pick_device, p
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.kernels import prepare
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.catalog import PUBLISHED_GENERATOR, default_generator
+from darkside_cli.networks.catalog import PUBLISHED_GENERATOR
 from darkside_cli.networks.guided import working_size
-from darkside_cli.networks.locate import locate
+from darkside_cli.networks.locate import default_generator, locate
 from darkside_cli.networks.weights import build_network
 
 if TYPE_CHECKING:

@@ -1,9 +1,11 @@
-"""The networks darkside knows, as torch-free entries: what they are called and where their code is."""
+"""The networks darkside knows, as torch-free entries: what they are called, where their code is, how they are drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from darkside_cli.errors import UsageError
 from darkside_cli.registry import Entry, Registry
 
 
@@ -69,8 +71,16 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "discriminator that judges single pixels",
             recogniser="recognise_pixel",
         ),
-        _architecture("hed", "edge-detector", "hed:Hed", "HED edge detector, interpolation form"),
-        _architecture("rcf", "edge-detector", "rcf:Rcf", "RCF edge detector"),
+        _architecture(
+            "hed",
+            "edge-detector",
+            "edge_detectors:Hed",
+            "HED edge detector, interpolation form",
+            recogniser="recognise_hed",
+        ),
+        _architecture(
+            "rcf", "edge-detector", "edge_detectors:Rcf", "RCF edge detector", recogniser="recognise_rcf"
+        ),
         _architecture("sobel", "edge-detector", "sobel:Sobel", "edges by formula, or a student of that"),
         _architecture(
             "patch_sample_mlp",
@@ -86,3 +96,17 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         ),
     ),
 )
+
+SOURCE_FORMATS = (".dot", ".gv")
+PICTURE_FORMATS = (".svg", ".png", ".pdf")
+
+
+def check_drawable(path: Path) -> str:
+    """The suffix of ``path`` in lower case. Raises UsageError if it is none of those that can be drawn into."""
+    suffix = path.suffix.lower()
+    if suffix not in SOURCE_FORMATS + PICTURE_FORMATS:
+        raise UsageError(
+            f"cannot draw into a '{path.suffix}' file",
+            hint=f"known: {', '.join(PICTURE_FORMATS + SOURCE_FORMATS)}",
+        )
+    return suffix

@@ -14,7 +14,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from darkside_cli.networks.earlier_networks import EARLIER_NETWORKS, EarlierNetwork
 from darkside_cli.registry import Entry, Registry
 
 Triple = tuple[float, float, float]
@@ -24,6 +23,16 @@ _PROJECT = "https://github.com/mohwald/gandtr"
 _PAPER = "https://arxiv.org/abs/2309.16351"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NO_LICENCE = "the project's pages state no licence for the weights; ask its authors before passing them on"
+
+_CIRTORCH = "http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks"
+_DAYNIGHT = "http://cmp.felk.cvut.cz/daynightretrieval/download/models"
+_SFM_PAPER = "https://arxiv.org/abs/1711.02512"
+_NO_FEAR = (
+    "https://openaccess.thecvf.com/content_ICCV_2019/html/Jenicek_No_Fear_of_the_Dark_Image_Retrieval_Under_"
+    "Varying_Illumination_Conditions_ICCV_2019_paper.html"
+)
+_WHITENED = "cirtorch's GeM ResNet-{} with whitening, trained on {}"
+_SFM, _GL18 = "Retrieval-SfM 120k", "Google Landmarks 2018"
 
 #: The generator where none is named, and the one that takes its place where it is not on the machine.
 PUBLISHED_GENERATOR = "hedngan"
@@ -142,31 +151,44 @@ def _descriptor(backbone: str, title: str, method: str, method_title: str, *scor
     )
 
 
-def _earlier(network: EarlierNetwork) -> ModelEntry:
-    """As published, the end of a file's name is the beginning of its digest."""
+def _earlier(name: str, summary: str, source: str, place: str, paper: str, *files: str) -> ModelEntry:
+    """A retrieval network that was published before; of each file's name the end is the beginning of its digest.
+
+    ``files``, weights first, then a whitening if there is one, are below ``source`` and go to ``place``.
+    """
     return ModelEntry(
-        name=network.name,
-        aliases=network.aliases,
-        summary=network.summary,
+        name=name.lower(),
+        aliases=(name,) if name != name.lower() else (),
+        summary=summary,
         target="darkside_cli.networks.retrieval_net:RetrievalNet",
         kind="descriptor",
         method="metric learning",
         files=tuple(
             WeightFile(
-                path=f"{network.place}/{file}",
-                urls=(f"{network.source}{file}",),
+                path=f"{place}/{file}",
+                urls=(f"{source}{file}",),
                 role=role,
                 sha256=file.rpartition(".")[0].rpartition("-")[2],
             )
-            for file, role in zip(network.files, ("weights", "whitening"), strict=False)
+            for file, role in zip(files, ("weights", "whitening"), strict=False)
         ),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         licence="not stated",
-        source=network.source,
-        paper=network.paper,
+        source=source,
+        paper=paper,
         by_name_only=True,
     )
+
+
+def _cirtorch(file: str, folder: str, summary: str) -> ModelEntry:
+    name = file.rpartition("-")[0]
+    return _earlier(name, summary, f"{_CIRTORCH}/{folder}/", "data/networks", _SFM_PAPER, file)
+
+
+def _of_2019(name: str, backbone: str, *files: str) -> ModelEntry:
+    summary = f"GeM {backbone} with CLAHE, trained on day and night images (2019), and its whitening"
+    return _earlier(name, summary, f"{_DAYNIGHT}/", "weights", _NO_FEAR, *files)
 
 
 MODELS: Registry[ModelEntry] = Registry(
@@ -197,7 +219,7 @@ MODELS: Registry[ModelEntry] = Registry(
         ModelEntry(
             name="hed",
             summary="HED edge detector (BSDS500)",
-            target="darkside_cli.networks.hed:Hed",
+            target="darkside_cli.networks.edge_detectors:Hed",
             kind="edge-detector",
             method="hed",
             files=(_file("hed_sniklaus_github.pth"),),
@@ -212,7 +234,7 @@ MODELS: Registry[ModelEntry] = Registry(
         ModelEntry(
             name="rcf",
             summary="RCF edge detector (BSDS500 and PASCAL)",
-            target="darkside_cli.networks.rcf:Rcf",
+            target="darkside_cli.networks.edge_detectors:Rcf",
             kind="edge-detector",
             method="rcf",
             files=(_file("rcf_bsds500_pascal_model.pth"),),
@@ -225,54 +247,31 @@ MODELS: Registry[ModelEntry] = Registry(
             source=_PROJECT,
             paper="https://arxiv.org/abs/1612.02103",
         ),
-        *map(_earlier, EARLIER_NETWORKS),
+        _cirtorch("retrievalSfM120k-vgg16-gem-b4dcdc6.pth", "retrieval-SfM-120k", "cirtorch's GeM VGG16"),
+        _cirtorch(
+            "retrievalSfM120k-resnet101-gem-b80fb85.pth", "retrieval-SfM-120k", "cirtorch's GeM ResNet-101"
+        ),
+        _cirtorch("rSfM120k-tl-resnet50-gem-w-97bf910.pth", "retrieval-SfM-120k", _WHITENED.format(50, _SFM)),
+        _cirtorch(
+            "rSfM120k-tl-resnet101-gem-w-a155e54.pth", "retrieval-SfM-120k", _WHITENED.format(101, _SFM)
+        ),
+        _cirtorch(
+            "rSfM120k-tl-resnet152-gem-w-f39cada.pth", "retrieval-SfM-120k", _WHITENED.format(152, _SFM)
+        ),
+        _cirtorch("gl18-tl-resnet50-gem-w-83fdc30.pth", "gl18", _WHITENED.format(50, _GL18)),
+        _cirtorch("gl18-tl-resnet101-gem-w-a4d43db.pth", "gl18", _WHITENED.format(101, _GL18)),
+        _cirtorch("gl18-tl-resnet152-gem-w-21278d5.pth", "gl18", _WHITENED.format(152, _GL18)),
+        _of_2019(
+            "vgg_clahe_sfmnd",
+            "VGG16",
+            "vgg_clahe_sfmnd0.25-85f6ced3.pth",
+            "vgg_clahe_sfmnd0.25-lw-d706adc9.pkl",
+        ),
+        _of_2019(
+            "alex_clahe_sfmnd",
+            "AlexNet",
+            "alex_clahe_sfmnd0.25-4142b192.pth",
+            "alex_clahe_sfmnd0.25-whit-87d5d095.pkl",
+        ),
     ),
 )
-
-
-def missing_files(entry: ModelEntry, root: str | PathLike[str]) -> tuple[WeightFile, ...]:
-    """Files of ``entry`` that are not under ``root``, or are empty or not of their known size."""
-    return tuple(file for file in entry.files if not _is_whole(file, Path(root)))
-
-
-def state_on_disk(entry: ModelEntry, root: str | PathLike[str]) -> str:
-    """Tell how much of ``entry`` is under the data root: "ready", "partial" or "missing".
-
-    "partial": a file is absent or not whole while something of the model is there. Only sizes are looked at.
-    """
-    if not missing_files(entry, root):
-        return "ready"
-    return "partial" if any(file.under(root).is_file() for file in entry.files) else "missing"
-
-
-def default_generator(root: str | PathLike[str]) -> tuple[str, str | None]:
-    """Name the generator where none is named, and say in a sentence what to know of the choice.
-
-    The published one where it is under ``root`` (None: there is nothing to say), else the small one that the package
-    brings. This is the one default that steps down, and it says so.
-    """
-    if state_on_disk(MODELS.get(PUBLISHED_GENERATOR), root) == "ready":
-        return PUBLISHED_GENERATOR, None
-    return EMBEDDED_GENERATOR, (
-        f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
-        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
-    )
-
-
-def how_to_get(entry: ModelEntry, root: str | PathLike[str] | None = None) -> str:
-    """Say which command gets ``entry``, or which addresses its files come from and which paths they go to.
-
-    With ``root``, only the files not yet there are named, by their whole paths.
-    """
-    files = entry.files if root is None else missing_files(entry, root) or entry.files
-    place = "<data root>" if root is None else Path(root).as_posix()
-    by_hand = "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
-    return f"darkside download {entry.name}; or {by_hand}"
-
-
-def _is_whole(file: WeightFile, root: Path) -> bool:
-    path = file.under(root)
-    if not path.is_file():
-        return False
-    size = path.stat().st_size
-    return size > 0 if file.size_bytes is None else size == file.size_bytes

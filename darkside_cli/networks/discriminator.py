@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from darkside_cli.networks.configs import PatchDiscriminatorConfig, PixelDiscriminatorConfig
-from darkside_cli.networks.filters import BlurDownsample
-from darkside_cli.networks.norms import bias_before_norm, make_norm
+from darkside_cli.networks.layers import BlurDownsample, bias_before_norm, make_norm
 
 
 class PatchDiscriminator(nn.Module):

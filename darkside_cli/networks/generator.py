@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError
 from darkside_cli.networks.configs import SMALLEST_SIDE_PX, PaddingName, ResnetGeneratorConfig
-from darkside_cli.networks.filters import BlurDownsample, BlurUpsample
-from darkside_cli.networks.norms import bias_before_norm, make_norm
+from darkside_cli.networks.layers import BlurDownsample, BlurUpsample, bias_before_norm, make_norm
 
 N_RESAMPLINGS = 2
 """Number of halvings, and of doublings: output sides are the input's rounded up to a multiple of 4."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.networks.drawings import SOURCE_FORMATS, check_drawable
+from darkside_cli.networks.architectures import SOURCE_FORMATS, check_drawable
 from darkside_cli.networks.inspect import architecture_of, on_meta
 from darkside_cli.networks.layout import Box, Layout, lay_out
 from darkside_cli.networks.trace import Node, Trace, trace

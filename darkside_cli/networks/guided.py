@@ -1,7 +1,7 @@
 """A ResNet generator that looks at a small picture and changes the large one: night at any size, and cheap.
 
 The whole picture is shrunk (or enlarged) until its longer side has ``working_px`` pixels, the generator makes night of
-that, and a guided filter (:mod:`darkside_cli.networks.filters`; Wu et al., CVPR 2018) brings the change to the
+that, and a guided filter (:mod:`darkside_cli.networks.layers`; Wu et al., CVPR 2018) brings the change to the
 picture itself. So the network sees all of a photograph, at the size it was trained at, whatever the size of the file;
 structure is the photograph's own, without the patterns that enlarging by a network leaves; and only the filter's time
 grows with the photograph (``tests/benchmarks/bench_guided.py``).
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from darkside_cli.networks.configs import GuidedGeneratorConfig
-from darkside_cli.networks.filters import guided_filter
 from darkside_cli.networks.generator import ResnetGenerator
+from darkside_cli.networks.layers import without_autocast
 
 #: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
 OVERSAMPLING = 2
@@ -140,3 +140,89 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> GuidedGeneratorConfig | 
     """None: weights alone do not tell a guided generator from a ResNet one; files of ours say so in their header."""
     del shapes
     return None
+
+
+# Guided filter: what was found out about a small picture, brought to the large one it was made from.
+
+Columns = tuple[Tensor, Tensor, Tensor]
+
+
+def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, eps: float) -> Tensor:
+    """Filter ``target`` as ``small`` guides it, at the size of ``image``.
+
+    ``image`` ``(B, 3, H, W)`` is the guide, ``small`` ``(B, 3, h, w)`` the same picture smaller, ``target``
+    ``(B, C, h, w)`` what was made of that. Returns ``(B, C, H, W)``; values may go slightly beyond those of ``target``.
+    ``radius`` is that of the square windows in pixels of ``small``, ``eps`` (in squares of the guide's unit) what is
+    added to the guide's variances: where it varies less, the target is smoothed instead of followed. Computed in
+    float32 whatever is given, as variances need it.
+    """
+    with without_autocast(image.device.type):
+        slopes, offsets = _coefficients(small.float(), target.float(), radius, eps)
+        size = image.shape[-2:]
+        guide = image.float()
+        parts = []
+        for slope, offset in zip(slopes, offsets, strict=True):
+            full = F.interpolate(torch.cat([slope, offset], 1), size=size, mode="bilinear")
+            parts.append((full[:, :3] * guide).sum(1, keepdim=True) + full[:, 3:])
+        return torch.cat(parts, 1).to(target.dtype)
+
+
+def _coefficients(
+    guide: Tensor, target: Tensor, radius: int, eps: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """For each channel of ``target``: slopes ``(B, 3, h, w)`` and offset ``(B, 1, h, w)``, smoothed."""
+    side = 2 * radius + 1
+
+    def mean(x: Tensor) -> Tensor:
+        rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
+        return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+
+    r, g, b = guide.chunk(3, 1)
+    mean_guide, mean_target = mean(guide), mean(target)
+    mean_r, mean_g, mean_b = mean_guide.chunk(3, 1)
+    products = mean(torch.cat([r * r, r * g, r * b, g * g, g * b, b * b], 1))
+    means = torch.cat(
+        [
+            mean_r * mean_r,
+            mean_r * mean_g,
+            mean_r * mean_b,
+            mean_g * mean_g,
+            mean_g * mean_b,
+            mean_b * mean_b,
+        ],
+        1,
+    )
+    rr, rg, rb, gg, gb, bb = (products - means).chunk(6, 1)
+    matrix = (rr + eps, rg, rb, gg + eps, gb, bb + eps)
+    slopes, offsets = [], []
+    for one, mean_one in zip(_channels(target), _channels(mean_target), strict=True):
+        together = mean(guide * one) - mean_guide * mean_one
+        slope = torch.cat(solve_symmetric(matrix, tuple(together.chunk(3, 1))), 1)
+        slopes.append(mean(slope))
+        offsets.append(mean(mean_one - (slope * mean_guide).sum(1, keepdim=True)))
+    return slopes, offsets
+
+
+def _channels(x: Tensor) -> list[Tensor]:
+    return [x[:, i : i + 1] for i in range(x.shape[1])]
+
+
+def solve_symmetric(
+    matrix: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], right: tuple[Tensor, ...]
+) -> Columns:
+    """Solve ``M x = right`` for positive definite 3x3 matrices, element by element.
+
+    ``matrix`` has the upper triangle of M (11, 12, 13, 22, 23, 33), ``right`` three right-hand sides, all of one shape,
+    which the three parts of x have as well. By M = L D L^T, which stays accurate where M is nearly singular.
+    """
+    m11, m12, m13, m22, m23, m33 = matrix
+    first, second, third = right
+    l21, l31 = m12 / m11, m13 / m11
+    d2 = m22 - l21 * m12
+    l32 = (m23 - l31 * m12) / d2
+    d3 = m33 - l31 * m13 - l32 * l32 * d2
+    second = second - l21 * first
+    third = (third - l31 * first - l32 * second) / d3
+    second = second / d2 - l32 * third
+    first = first / m11 - l21 * second - l31 * third
+    return first, second, third

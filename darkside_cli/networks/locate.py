@@ -7,7 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
-from darkside_cli.networks.catalog import MODELS, ModelEntry, how_to_get
+from darkside_cli.networks.catalog import (
+    EMBEDDED_GENERATOR,
+    MODELS,
+    PUBLISHED_GENERATOR,
+    ModelEntry,
+    WeightFile,
+)
 
 _PATHS_TOO = "a path to a weights file or a run folder is taken too"
 
@@ -74,3 +80,51 @@ def _exists(path: Path) -> bool:
 
 def _names(kind: str | None) -> list[str]:
     return [name for name in MODELS.names(aliases=True) if kind is None or MODELS.get(name).kind == kind]
+
+
+def missing_files(entry: ModelEntry, root: str | os.PathLike[str]) -> tuple[WeightFile, ...]:
+    """Files of ``entry`` that are not under ``root``, or are empty or not of their known size."""
+    return tuple(file for file in entry.files if not _is_whole(file, Path(root)))
+
+
+def state_on_disk(entry: ModelEntry, root: str | os.PathLike[str]) -> str:
+    """Tell how much of ``entry`` is under the data root: "ready", "partial" or "missing".
+
+    "partial": a file is absent or not whole while something of the model is there. Only sizes are looked at.
+    """
+    if not missing_files(entry, root):
+        return "ready"
+    return "partial" if any(file.under(root).is_file() for file in entry.files) else "missing"
+
+
+def default_generator(root: str | os.PathLike[str]) -> tuple[str, str | None]:
+    """Name the generator where none is named, and say in a sentence what to know of the choice.
+
+    The published one where it is under ``root`` (None: there is nothing to say), else the small one that the package
+    brings. This is the one default that steps down, and it says so.
+    """
+    if state_on_disk(MODELS.get(PUBLISHED_GENERATOR), root) == "ready":
+        return PUBLISHED_GENERATOR, None
+    return EMBEDDED_GENERATOR, (
+        f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
+        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
+    )
+
+
+def how_to_get(entry: ModelEntry, root: str | os.PathLike[str] | None = None) -> str:
+    """Say which command gets ``entry``, or which addresses its files come from and which paths they go to.
+
+    With ``root``, only the files not yet there are named, by their whole paths.
+    """
+    files = entry.files if root is None else missing_files(entry, root) or entry.files
+    place = "<data root>" if root is None else Path(root).as_posix()
+    by_hand = "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
+    return f"darkside download {entry.name}; or {by_hand}"
+
+
+def _is_whole(file: WeightFile, root: Path) -> bool:
+    path = file.under(root)
+    if not path.is_file():
+        return False
+    size = path.stat().st_size
+    return size > 0 if file.size_bytes is None else size == file.size_bytes

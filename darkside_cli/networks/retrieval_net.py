@@ -24,8 +24,16 @@ from darkside_cli.networks.backbones import (
     recognise_backbone,
     smallest_side_px,
 )
-from darkside_cli.networks.pooling import GeM, L2Normalise, MaxPool, MeanPool, RegionalPool, RMac
-from darkside_cli.networks.whitening_layer import LearnedWhitening, LocalWhitening
+from darkside_cli.networks.pooling import (
+    GeM,
+    L2Normalise,
+    LearnedWhitening,
+    LocalWhitening,
+    MaxPool,
+    MeanPool,
+    RegionalPool,
+    RMac,
+)
 
 POOLINGS: Mapping[str, Callable[[int], nn.Module]] = {
     "gem": lambda channels: GeM(),  # noqa: ARG005

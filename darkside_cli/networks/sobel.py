@@ -19,8 +19,7 @@ from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import MAX_HALVINGS, MAX_WIDTH
 from darkside_cli.config.schema import option
 from darkside_cli.networks.edge_detectors import EdgeDetector
-from darkside_cli.networks.initialise import initialise
-from darkside_cli.networks.norms import without_autocast
+from darkside_cli.networks.layers import initialise, without_autocast
 
 LUMINANCE_BGR = (0.114, 0.587, 0.299)
 _ACROSS, _ALONG = (-1.0, 0.0, 1.0), (1.0, 2.0, 1.0)

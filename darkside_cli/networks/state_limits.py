@@ -1,4 +1,4 @@
-"""What a file of weights may state of itself, looked at before anything is unpacked or built.
+"""What a file of weights may state of itself, looked at before anything is unpacked or built, and hold as numbers.
 
 A file of a few megabytes can unpack to gigabytes, and a pickle or a JSON text to a hundred times its bytes.
 """
@@ -13,6 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from darkside_cli.config.limits import MAX_WEIGHT
 from darkside_cli.errors import CheckpointError
 from darkside_cli.stated_size import require_possible_size
 from darkside_cli.units import human_size
@@ -90,3 +94,49 @@ def read_header(text: str) -> Mapping[str, Any]:
     if not isinstance(description, dict):
         raise ValueError("it is no JSON object")
     return description
+
+
+_SMALLEST_STD = 1e-6
+
+
+def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """See that weights, read from ``path``, have no NaN and no infinity: what they make would be no picture.
+
+    Raises CheckpointError that names the tensors.
+    """
+    wrong = {key: value for key, value in state.items() if not _is_finite(value)}
+    if not wrong:
+        return
+    key, value = next(iter(wrong.items()))
+    count = int((~value.isfinite()).sum())
+    what = "NaN" if bool(value.isnan().any()) else "infinite"
+    others = f", and so have {len(wrong) - 1} other tensors" if len(wrong) > 1 else ""
+    raise CheckpointError(
+        f"{path} has weights that are no numbers: {count:,} of the {value.numel():,} in {key} are {what}{others}",
+        hint="the training went astray: give an earlier checkpoint; or get the file again",
+    )
+
+
+def _is_finite(value: Tensor) -> bool:
+    if not value.is_floating_point():
+        return True
+    # A sum is ten times as fast; where it is beyond what float32 can hold, every number is looked at.
+    return bool(value.sum(dtype=torch.float32).isfinite()) or bool(value.isfinite().all())
+
+
+def require_normalisation(metadata: Mapping[str, Any], path: Path) -> None:
+    """See that ``mean`` and ``std``, where a file states them, are numbers that pictures can be normalised with.
+
+    Raises CheckpointError.
+    """
+    for name, least in (("mean", -MAX_WEIGHT), ("std", _SMALLEST_STD)):
+        values = metadata.get(name)
+        if values is None:
+            continue
+        if not isinstance(values, (list, tuple)) or not all(
+            isinstance(each, (int, float)) and least <= each <= MAX_WEIGHT for each in values
+        ):
+            raise CheckpointError(
+                f"{path} has a {name} of the input that cannot be: {str(values)[:80]}",
+                hint=f"it is a list of numbers from {least:g} to {MAX_WEIGHT:g}, one a channel",
+            )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from darkside_cli.errors import UsageError
 from darkside_cli.networks.configs import UnetGeneratorConfig
-from darkside_cli.networks.norms import bias_before_norm, make_norm
+from darkside_cli.networks.layers import bias_before_norm, make_norm
 
 _PREFIX = "model.model."
 _DEEPER_OUTERMOST = "1.model."

@@ -20,9 +20,9 @@ from safetensors.numpy import save as to_safetensors
 
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import CheckpointError, ConfigError
+from darkside_cli.networks.pooling import WhiteningProjection
 from darkside_cli.networks.state_file import StateFile
 from darkside_cli.networks.state_limits import read_header
-from darkside_cli.networks.whitening_layer import WhiteningProjection
 
 HEADER_KEY = "darkside-whitening"
 FORMAT_VERSION = 1

@@ -252,10 +252,10 @@ class FinetuneConfig:
     backbone: str = option(
         "vgg16",
         help="convolutional part of the network, as torchvision calls it",
-        choices_from="darkside_cli.networks.names:BACKBONES",
+        choices_from="darkside_cli.networks.configs:BACKBONES",
     )
     pooling: str = option(
-        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.networks.names:POOLINGS"
+        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.networks.configs:POOLINGS"
     )
     init: str = option(
         "imagenet",

@@ -15,10 +15,10 @@ from darkside_cli.assets.catalog import DATA
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, MissingAssetError, UsageError
 from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.networks.backbones import load_features
 from darkside_cli.networks.locate import locate
-from darkside_cli.networks.pretrained import load_features
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.state_file import require_finite
+from darkside_cli.networks.state_limits import require_finite
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.training_sets import imagenet_asset
 from darkside_cli.training.global_state import random_state_kept

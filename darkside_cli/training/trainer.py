@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Emit, TrainingFinished, ignore
 from darkside_cli.inference.device import is_out_of_memory, pick_precision
-from darkside_cli.networks.norms import synchronised_batch_norm
+from darkside_cli.networks.layers import synchronised_batch_norm
 from darkside_cli.training.checkpoint import save_plain
 from darkside_cli.training.distributed import Ranks, device_group, is_lost_process, lost_process
 from darkside_cli.training.global_state import (

@@ -30,8 +30,7 @@ from darkside_cli.losses.gan import patch_nce_loss
 from darkside_cli.methods.config import CycleGanConfig
 from darkside_cli.methods.methods import METHODS
 from darkside_cli.methods.task import GanTask
-from darkside_cli.networks.hed import Hed
-from darkside_cli.networks.rcf import Rcf
+from darkside_cli.networks.edge_detectors import Hed, Rcf
 from darkside_cli.registry import resolve
 
 Step = Callable[[UnpairedBatch], float]

@@ -22,10 +22,9 @@ from darkside_cli.networks.configs import (
     ResnetGeneratorConfig,
     UnetGeneratorConfig,
 )
+from darkside_cli.networks.edge_detectors import HedConfig, RcfConfig
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.hed import HedConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
-from darkside_cli.networks.rcf import RcfConfig
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
 from darkside_cli.networks.weights import Checkpoint, save_checkpoint
 from darkside_cli.registry import resolve

@@ -7,9 +7,8 @@ import pytest
 from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
-from darkside_cli.networks.hed import HedConfig
+from darkside_cli.networks.edge_detectors import HedConfig, RcfConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
-from darkside_cli.networks.rcf import RcfConfig
 
 
 def test_published_generator() -> None:

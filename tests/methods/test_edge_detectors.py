@@ -18,8 +18,7 @@ from darkside_cli.methods.edge_detectors import (
 from darkside_cli.networks.catalog import MODELS
 from darkside_cli.networks.configs import PatchDiscriminatorConfig
 from darkside_cli.networks.discriminator import PatchDiscriminator
-from darkside_cli.networks.hed import Hed
-from darkside_cli.networks.rcf import Rcf
+from darkside_cli.networks.edge_detectors import Hed, Rcf
 from darkside_cli.networks.sobel import Sobel, SobelConfig
 from darkside_cli.networks.weights import save_checkpoint
 

@@ -18,9 +18,9 @@ from darkside_cli.inference.onnx import read_metadata
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.methods.export import TOLERANCES, export_generator
 from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig
+from darkside_cli.networks.edge_detectors import Hed, HedConfig
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.hed import Hed, HedConfig
-from darkside_cli.networks.initialise import initialise
+from darkside_cli.networks.layers import initialise
 from darkside_cli.networks.unet import UnetGenerator
 from darkside_cli.networks.weights import Checkpoint, build_network, read_checkpoint, save_checkpoint
 

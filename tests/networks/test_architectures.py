@@ -56,7 +56,7 @@ def test_shapes_are_told_without_torchs_compiler() -> None:
     code = (
         "import sys\n"
         "from darkside_cli.networks.architectures import ARCHITECTURES\n"
-        "from darkside_cli.networks.weights import expected_shapes\n"
+        "from darkside_cli.networks.recognise import expected_shapes\n"
         "from darkside_cli.registry import resolve\n"
         "for entry in ARCHITECTURES:\n"
         "    if entry.kind == 'descriptor':\n"

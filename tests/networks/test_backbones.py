@@ -17,7 +17,7 @@ from darkside_cli.networks.backbones import (
     recognise_backbone,
     smallest_side_px,
 )
-from darkside_cli.networks.names import OWN_BACKBONES
+from darkside_cli.networks.configs import OWN_BACKBONES
 
 ONE_OF_EACH_FAMILY = (
     "alexnet", "vgg16", "vgg11_bn", "resnet18", "resnext50_32x4d", "densenet121", "squeezenet1_1",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from darkside_cli.networks.filters import BlurDownsample, BlurUpsample, binomial_kernel
+from darkside_cli.networks.layers import BlurDownsample, BlurUpsample, binomial_kernel
 
 
 def test_binomial_kernels_by_hand() -> None:

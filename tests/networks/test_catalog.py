@@ -11,15 +11,8 @@ import pytest
 
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.catalog import (
-    MODELS,
-    ModelEntry,
-    WeightFile,
-    how_to_get,
-    missing_files,
-    state_on_disk,
-)
-from darkside_cli.networks.earlier_networks import EARLIER_NETWORKS
+from darkside_cli.networks.catalog import MODELS, ModelEntry, WeightFile
+from darkside_cli.networks.locate import how_to_get, missing_files, state_on_disk
 from darkside_cli.registry import resolve
 
 
@@ -50,7 +43,7 @@ def test_published_models() -> None:
     descriptors = [e for e in MODELS if e.kind == "descriptor"]
     assert len([e for e in descriptors if not e.by_name_only]) == 4
     assert MODELS.get("rSfM120k-tl-resnet50-gem-w") is MODELS.get("rsfm120k-tl-resnet50-gem-w")
-    assert len(EARLIER_NETWORKS) == len(descriptors) - 4
+    assert len(descriptors) == 4 + 10, "and those that were published before"
     assert MODELS.get("gem_r101_hedngan") is MODELS.get("gem_resnet101_hedngan")
     assert MODELS.get("gem_r101_cyclegan").weights.path == "weights/cyclegan_embed_resnet101.pth"
     with pytest.raises(UnknownNameError, match="did you mean hedngan"):

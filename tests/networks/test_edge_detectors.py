@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darkside_cli.errors import UsageError
-from darkside_cli.networks import hed, rcf
-from darkside_cli.networks.edge_detectors import EdgeDetector
-from darkside_cli.networks.hed import Hed
-from darkside_cli.networks.rcf import Rcf, bilinear_kernel
+from darkside_cli.networks.edge_detectors import (
+    EdgeDetector,
+    Hed,
+    HedConfig,
+    Rcf,
+    RcfConfig,
+    bilinear_kernel,
+    recognise_hed,
+    recognise_rcf,
+)
 
 DETECTORS = (Hed, Rcf)
 
@@ -160,7 +166,7 @@ def test_rcf_adds_up_the_convolutions_of_a_stage() -> None:
 
 def test_recognition() -> None:
     shapes = [{key: tuple(t.shape) for key, t in kind().state_dict().items()} for kind in DETECTORS]
-    assert [hed.recognise(s) for s in shapes] == [hed.HedConfig(), None]
-    assert [rcf.recognise(s) for s in shapes] == [None, rcf.RcfConfig()]
-    assert hed.recognise({}) is None
-    assert rcf.recognise({}) is None
+    assert [recognise_hed(s) for s in shapes] == [HedConfig(), None]
+    assert [recognise_rcf(s) for s in shapes] == [None, RcfConfig()]
+    assert recognise_hed({}) is None
+    assert recognise_rcf({}) is None

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig
+from darkside_cli.networks.edge_detectors import Hed, Rcf
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.graph import draw
-from darkside_cli.networks.hed import Hed
 from darkside_cli.networks.layout import Edge, lay_out
-from darkside_cli.networks.rcf import Rcf
 from darkside_cli.networks.trace import trace
 from darkside_cli.networks.unet import UnetGenerator
 from darkside_cli.networks.weights import Checkpoint

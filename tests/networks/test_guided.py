@@ -24,16 +24,10 @@ from darkside_cli.methods.network_options import ResnetGeneratorOptions
 from darkside_cli.methods.task import make_network
 from darkside_cli.methods.translate import Translator
 from darkside_cli.networks.configs import GuidedGeneratorConfig
-from darkside_cli.networks.filters import guided_filter
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.guided import GuidedGenerator, relight, shrink
-from darkside_cli.networks.weights import (
-    Checkpoint,
-    read_checkpoint,
-    recognise_state,
-    save_checkpoint,
-    shapes_of,
-)
+from darkside_cli.networks.guided import GuidedGenerator, guided_filter, relight, shrink
+from darkside_cli.networks.recognise import recognise_state, shapes_of
+from darkside_cli.networks.weights import Checkpoint, read_checkpoint, save_checkpoint
 
 TINY = GuidedGeneratorConfig(ngf=2, n_blocks=1, working_px=24, guide_radius_px=2)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from darkside_cli.networks.filters import guided_filter, solve_symmetric
+from darkside_cli.networks.guided import guided_filter, solve_symmetric
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from darkside_cli.networks.initialise import initialise
+from darkside_cli.networks.layers import initialise
 
 
 def network() -> nn.Sequential:

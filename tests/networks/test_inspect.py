@@ -11,12 +11,13 @@ from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.discriminator import PatchDiscriminator
+from darkside_cli.networks.edge_detectors import Hed
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.hed import Hed
 from darkside_cli.networks.inspect import LayerSummary, describe, first_tensor
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig
+from darkside_cli.networks.recognise import expected_shapes
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.weights import Checkpoint, expected_shapes
+from darkside_cli.networks.weights import Checkpoint
 from darkside_cli.registry import resolve
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from darkside_cli.networks.norms import OrderKeepingInstanceNorm2d, keep_memory_order
+from darkside_cli.networks.layers import OrderKeepingInstanceNorm2d, keep_memory_order
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from darkside_cli.networks.norms import NORMS, bias_before_norm, make_norm
+from darkside_cli.networks.layers import NORMS, bias_before_norm, make_norm
 
 
 def test_instance_norm_has_no_state_and_normalises_every_image_by_itself() -> None:

@@ -23,23 +23,19 @@ from darkside_cli.networks.configs import (
     ResnetGeneratorConfig,
     UnetGeneratorConfig,
 )
+from darkside_cli.networks.edge_detectors import HedConfig, RcfConfig
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.hed import HedConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
-from darkside_cli.networks.rcf import RcfConfig
-from darkside_cli.networks.retrieval_net import RetrievalNetConfig
-from darkside_cli.networks.sobel import SobelConfig
-from darkside_cli.networks.weights import (
-    Checkpoint,
-    build_network,
+from darkside_cli.networks.recognise import (
     check_fit,
     expected_shapes,
     normalise_state,
-    read_checkpoint,
     recognise_state,
-    save_checkpoint,
     shapes_of,
 )
+from darkside_cli.networks.retrieval_net import RetrievalNetConfig
+from darkside_cli.networks.sobel import SobelConfig
+from darkside_cli.networks.weights import Checkpoint, build_network, read_checkpoint, save_checkpoint
 from darkside_cli.registry import resolve
 
 TINY = ResnetGeneratorConfig(ngf=2, n_blocks=1)

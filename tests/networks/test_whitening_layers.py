@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from darkside_cli.networks.whitening_layer import LearnedWhitening, LocalWhitening, WhiteningProjection
+from darkside_cli.networks.pooling import LearnedWhitening, LocalWhitening, WhiteningProjection
 
 
 def test_local_whitening_is_a_1x1_convolution() -> None:

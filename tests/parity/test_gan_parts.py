@@ -23,7 +23,7 @@ from darkside_cli.losses.gan import (
 from darkside_cli.methods.config import CycleGanWeights
 from darkside_cli.methods.image_pool import ImagePool
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.initialise import Initialisation, initialise
+from darkside_cli.networks.layers import Initialisation, initialise
 from darkside_cli.registry import resolve
 
 

@@ -16,9 +16,7 @@ from darkside_cli.datasets.tuples import chosen_by_name
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe, lightness
 from darkside_cli.images.transforms import Downscale, crop_and_shrink
 from darkside_cli.interop.transforms import parse_transforms
-from darkside_cli.networks.edge_detectors import EdgeDetector
-from darkside_cli.networks.hed import Hed
-from darkside_cli.networks.rcf import Rcf
+from darkside_cli.networks.edge_detectors import EdgeDetector, Hed, Rcf
 from darkside_cli.scenario.values import HALF, IMAGENET
 
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.networks.norms import synchronised_batch_norm
+from darkside_cli.networks.layers import synchronised_batch_norm
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.gradients import Together
 

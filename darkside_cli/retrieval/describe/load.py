@@ -14,8 +14,8 @@ from darkside_cli.inference.device import pick_device
 from darkside_cli.interop.folders import find_descriptor
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.networks.catalog import ModelEntry, how_to_get
-from darkside_cli.networks.locate import locate
+from darkside_cli.networks.catalog import ModelEntry
+from darkside_cli.networks.locate import how_to_get, locate
 from darkside_cli.networks.weights import Checkpoint
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval import seen

@@ -1,10 +1,11 @@
-"""Layers that compute in full precision, whatever the network around them runs in."""
+"""What several networks are made of: norms, anti-aliased resampling, and random weights to begin a training with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from math import comb
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -163,3 +164,111 @@ def synchronised_batch_norm(modules: Iterable[nn.Module], group: Any, *, native:
         for layer, before in changed:
             layer.__class__ = before
             del layer.process_group
+
+
+# Anti-aliased resampling by two: a fixed binomial blur together with the subsampling or the zero insertion.
+#
+# Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019, in the two settings that CUT uses. The
+# kernels are buffers called ``filt``, one copy per channel, and part of the state dict.
+
+
+def binomial_kernel(taps: int, *, total: int = 1) -> list[list[float]]:
+    """Outer product of two rows of Pascal's triangle, ``taps`` by ``taps``, with sum ``total``.
+
+    ``taps=3`` is ``[1 2 1]`` in each direction, ``taps=4`` is ``[1 3 3 1]``. Plain numbers, exact ones: arithmetic with
+    tensors, even repeat, makes torch load its compiler or its symbolic mathematics on the meta device, for seconds.
+    """
+    row = [comb(taps - 1, k) / 2 ** (taps - 1) for k in range(taps)]
+    return [[total * a * b for b in row] for a in row]
+
+
+class BlurDownsample(nn.Module):
+    """Blur with ``[1 2 1]`` and keep every second pixel; the border is reflected.
+
+    State: ``filt`` ``(channels, 1, 3, 3)``, sum 1 per channel.
+    """
+
+    filt: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("filt", torch.tensor([[binomial_kernel(3)]] * channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C, ceil(H / 2), ceil(W / 2))``; both sides must be at least 2."""
+        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, self.filt, stride=2, groups=self.channels)
+
+
+class BlurUpsample(nn.Module):
+    """Double both sides: zeros between the pixels, blurred with ``[1 3 3 1]``; the border is repeated.
+
+    With these weights that is bilinear interpolation by two. State: ``filt`` ``(channels, 1, 4, 4)``, sum 4
+    per channel, which makes up for the three zeros beside every pixel.
+    """
+
+    filt: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("filt", torch.tensor([[binomial_kernel(4, total=4)]] * channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C, 2 H, 2 W)``."""
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        # padding=3 cuts the repeated border off again: two output pixels, and one of the kernel's reach.
+        return F.conv_transpose2d(padded, self.filt, stride=2, padding=3, groups=self.channels)
+
+
+# Random weights to begin a training with.
+#
+# The published generators began with normal weights of standard deviation 0.2 (CycleGAN) or Kaiming's (all others),
+# every network drawn from the same seed, so that two equal networks begin equal. The papers they follow have 0.02.
+
+
+Initialisation = Literal["normal", "kaiming"]
+KINDS: tuple[Initialisation, ...] = ("normal", "kaiming")
+PUBLISHED_GAIN = 0.2
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+_WEIGHED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def initialise(
+    network: NetworkT, kind: Initialisation = "normal", *, gain: float = PUBLISHED_GAIN, seed: int = 0
+) -> NetworkT:
+    """Draw the weights of ``network`` in place and give it back.
+
+    Weights of convolutions and linear layers are normal with standard deviation ``gain`` ("normal") or
+    sqrt(2 / fan in) ("kaiming"), biases 0; scales of batch norms are normal around 1 with deviation ``gain``, their
+    shifts 0. Drawn on the CPU in the order of registration, children first, from a random stream of its own that
+    begins with ``seed``: the same on every device, and the global stream stays as it is.
+
+    Raises ValueError for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"the initialisation must be one of {', '.join(KINDS)}, not {kind!r}")
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(like: Tensor, mean: float) -> Tensor:
+        return torch.empty(like.shape).normal_(mean, gain, generator=generator)
+
+    def visit(module: nn.Module) -> None:
+        if isinstance(module, _WEIGHED):
+            if kind == "normal":
+                module.weight.copy_(drawn(module.weight, 0.0))
+            else:
+                weight = torch.empty(module.weight.shape)
+                module.weight.copy_(nn.init.kaiming_normal_(weight, mode="fan_in", generator=generator))
+        elif isinstance(module, nn.BatchNorm2d) and module.affine:
+            module.weight.copy_(drawn(module.weight, 1.0))
+        else:
+            return
+        if module.bias is not None:
+            module.bias.zero_()
+
+    with torch.no_grad():
+        network.apply(visit)
+    return network
