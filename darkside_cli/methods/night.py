@@ -1,4 +1,4 @@
-"""A trained generator as what makes night for metric learning: frozen, exact, one picture at a time."""
+"""A trained generator as what makes night for metric learning: frozen, exact, one image at a time."""
 
 from __future__ import annotations
 

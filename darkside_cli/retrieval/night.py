@@ -1,4 +1,4 @@
-"""Night for anchors: what makes a night picture of a day one, chosen and parametrised by the image's name.
+"""Night for anchors: what makes a night image of a day one, chosen and parametrised by the image's name.
 
 Nothing here knows a generator: whoever has one gives it as a :class:`NightMaker`. The darkening curves are the
 baselines without learning that a generator has to beat.
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,15 @@ FloatImage = NDArray[np.float32]
 
 
 class NightMaker(Protocol):
-    """Makes night of day: the same picture of the same day one, always, whatever came before."""
+    """Makes night of day: the same image of the same day one, always, whatever came before."""
 
     @property
     def fingerprint(self) -> str:
-        """What tells apart makers whose pictures differ."""
+        """What tells apart makers whose images differ."""
 
     @property
     def costly(self) -> bool:
-        """Whether its pictures are worth being kept on disk."""
+        """Whether its images are worth being kept on disk."""
 
     def __call__(self, day: Pixels, name: str) -> FloatImage | None:
         """Give (H', W', 3) float32 RGB in [0, 1] for (H, W, 3) uint8 RGB; None: this image has no night."""
@@ -57,40 +57,39 @@ def as_float(pixels: Pixels) -> FloatImage:
 
 
 @dataclass(frozen=True)
-class GammaNight:
-    """``x^g``: the classic darkening. ``g`` is between ``low`` and ``high``, evenly spread in its logarithm."""
+class _Darkening:
+    """One curve for the whole image, by a number between ``low`` and ``high`` that the image's name picks."""
 
     low: float
     high: float
-    costly: bool = False
+    kind: ClassVar[str]
+    costly: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> str:
         """Name and range."""
-        return f"gamma-{self.low:g}-{self.high:g}"
+        return f"{self.kind}-{self.low:g}-{self.high:g}"
+
+
+class GammaNight(_Darkening):
+    """``x^g``: the classic darkening. ``g`` is between ``low`` and ``high``, evenly spread in its logarithm."""
+
+    kind = "gamma"
 
     def __call__(self, day: Pixels, name: str) -> FloatImage:
-        """Darken one picture."""
-        exponent = self.low * (self.high / self.low) ** number_of(name, "gamma")
+        """Darken one image."""
+        exponent = self.low * (self.high / self.low) ** number_of(name, self.kind)
         return np.power(as_float(day), np.float32(exponent), dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class ExposureNight:
+class ExposureNight(_Darkening):
     """The same scene in less light: linear light times ``2^-s``, ``s`` evenly between ``low`` and ``high`` stops."""
 
-    low: float
-    high: float
-    costly: bool = False
-
-    @property
-    def fingerprint(self) -> str:
-        """Name and range."""
-        return f"exposure-{self.low:g}-{self.high:g}"
+    kind = "exposure"
 
     def __call__(self, day: Pixels, name: str) -> FloatImage:
-        """Darken one picture."""
-        stops = self.low + (self.high - self.low) * number_of(name, "exposure")
+        """Darken one image."""
+        stops = self.low + (self.high - self.low) * number_of(name, self.kind)
         light = linear_light(day) * np.float32(2.0**-stops)
         curved = np.float32(1.055) * np.power(light, np.float32(1 / 2.4), dtype=np.float32) - np.float32(
             0.055
@@ -114,7 +113,7 @@ class MixedNight:
         return "+".join(maker.fingerprint for maker in self._makers)
 
     def __call__(self, day: Pixels, name: str) -> FloatImage | None:
-        """Let the maker whose turn it is make the picture."""
+        """Let the maker whose turn it is make the image."""
         return self._makers[int(number_of(name, "maker") * len(self._makers))](day, name)
 
 

@@ -1,9 +1,9 @@
 """Translations kept on disk, so that a frozen generator translates each image once and not in every epoch.
 
-One file holds one picture, in float32: what is read back is bit for bit what was made, so it makes no difference
-whether a picture was kept, could not be kept, or was lost. (Rounded to 16 bits, CLAHE, which works on 8, gives other
+One file holds one image, in float32: what is read back is bit for bit what was made, so it makes no difference
+whether an image was kept, could not be kept, or was lost. (Rounded to 16 bits, CLAHE, which works on 8, gives other
 levels to one pixel in a hundred, and descriptors differ in the fourth digit.) What came first stays when the limit is
-reached: images are asked for at random, so that replacing would cost without finding more. Only pictures of other
+reached: images are asked for at random, so that replacing would cost without finding more. Only images of other
 generators have to give way.
 """
 
@@ -29,7 +29,7 @@ _LEFT_FREE = 1 << 30
 
 
 class NightCache:
-    """Pictures of costly makers in ``folder``, up to ``limit`` bytes for all of them. Safe in several threads."""
+    """Images of costly makers in ``folder``, up to ``limit`` bytes for all of them. Safe in several threads."""
 
     def __init__(self, folder: Path, limit: int, *, emit: Emit = ignore) -> None:
         self.folder, self._limit, self._emit = folder, limit, emit
@@ -38,7 +38,7 @@ class NightCache:
         self._stopped = limit <= 0
         self._used: set[str] = set()
         self.made = 0
-        """Pictures that were not here and had to be made."""
+        """Images that were not here and had to be made."""
 
     @property
     def size(self) -> int:
@@ -48,7 +48,7 @@ class NightCache:
     def __call__(self, maker: NightMaker, day: Pixels, name: str) -> FloatImage | None:
         """Give the night that ``maker`` makes of ``day``, from the disk if it is there.
 
-        Raises UsageError if the maker makes no picture of it: values that are not finite.
+        Raises UsageError if the maker makes no image of it: values that are not finite.
         """
         place = hashlib.sha256(maker.fingerprint.encode()).hexdigest()[:24]
         digest = hashlib.sha256(f"{day.shape} {name}\0".encode("utf-8", "surrogateescape"))
@@ -72,7 +72,7 @@ class NightCache:
         return night
 
     def _tell_used(self, place: str) -> None:
-        """Note, once in a process, that a generator's pictures are in use: others have to give way before them."""
+        """Note, once in a process, that a generator's images are in use: others have to give way before them."""
         if place not in self._used:
             self._used.add(place)
             with suppress(OSError):  # a folder that may only be read serves as well
@@ -117,7 +117,7 @@ class NightCache:
 
 
 class CachedNight:
-    """``maker``, its pictures taken from ``cache`` where they are there."""
+    """``maker``, its images taken from ``cache`` where they are there."""
 
     costly = False
 
@@ -130,22 +130,22 @@ class CachedNight:
         return self._maker.fingerprint
 
     def __call__(self, day: Pixels, name: str) -> FloatImage | None:
-        """Give the night of one picture."""
+        """Give the night of one image."""
         return self._cache(self._maker, day, name)
 
 
 def _read(path: Path) -> FloatImage | None:
-    """Picture (H, W, 3) of a file; None if it is not there or damaged."""
+    """Image (H, W, 3) of a file; None if it is not there or damaged."""
     try:
-        picture: FloatImage = np.load(path, allow_pickle=False)
+        image: FloatImage = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    whole = picture.dtype == np.float32 and picture.ndim == 3 and picture.shape[2] == 3
-    return picture if whole and bool(np.isfinite(picture).all()) else None
+    whole = image.dtype == np.float32 and image.ndim == 3 and image.shape[2] == 3
+    return image if whole and bool(np.isfinite(image).all()) else None
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of the pictures of each maker."""
+    """Bytes of the images of each maker."""
     sizes: dict[str, int] = {}
     if not folder.is_dir():
         return sizes

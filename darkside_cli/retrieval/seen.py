@@ -1,7 +1,7 @@
-"""Which pictures something was learned from, compactly: enough to say of others whether they were among them.
+"""Which images something was learned from, compactly: enough to say of others whether they were among them.
 
-A picture is known by its size and its first and last kilobytes, whatever it is called. Of very many the smallest
-digests alone are kept: a picture whose digest is not larger than all of them is told for certain, and which ones these
+An image is known by its size and its first and last kilobytes, whatever it is called. Of very many the smallest
+digests alone are kept: an image whose digest is not larger than all of them is told for certain, and which ones these
 are is chance, so that their share stands for the others'.
 """
 

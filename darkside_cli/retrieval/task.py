@@ -171,7 +171,7 @@ class DescriptorTask(Task[TupleBatch]):
             self.network.train(was_training)
         return descriptors.float()
 
-    def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:  # noqa: ARG002 - there are no pictures
+    def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:  # noqa: ARG002 - no images are written
         """Ask ``validator``, if there is one."""
         return {} if self._validator is None else {LOSS: self._validator()}
 

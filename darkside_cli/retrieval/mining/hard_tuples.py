@@ -86,13 +86,13 @@ def mine(
     if wanted > tuples.pairs:
         emit(Notice(f"{tuples.name} has {tuples.pairs} pairs: an epoch has as many tuples, not {wanted}"))
     similarities: Scores = np.empty(0, dtype=np.float32)
-    rows: Tensor | None = None
+    anchor_rows: Tensor | None = None
     if config.anchor_choice == "diverse":
         pool = order[: wanted if config.anchor_pool is None else config.anchor_pool]
         draws.data_pass()
-        pool, rows = _described(describe, pool, tuples.query_index, "anchor", emit)
+        pool, anchor_rows = _described(describe, pool, tuples.query_index, "anchor", emit)
         chosen = diverse_anchors(
-            rows,
+            anchor_rows,
             min(wanted, len(pool)),
             similar_exclude=config.similar_exclude,
             similar_include=config.similar_include,
@@ -100,7 +100,7 @@ def mine(
             device=device,
         )
         pairs, similarities = pool[chosen.positions], chosen.similarities
-        rows = rows[torch.from_numpy(chosen.positions).to(rows.device)]
+        anchor_rows = anchor_rows[torch.from_numpy(chosen.positions).to(anchor_rows.device)]
     else:
         pairs = order[:wanted]
 
@@ -111,13 +111,13 @@ def mine(
         images = draws.permutation(len(tuples)) if config.shuffle else np.arange(len(tuples))
         images = images[: config.negative_pool]
         draws.data_pass()
-        if rows is None:
-            pairs, rows = _described(describe, pairs, tuples.query_index, "anchor", emit)
+        if anchor_rows is None:
+            pairs, anchor_rows = _described(describe, pairs, tuples.query_index, "anchor", emit)
         draws.data_pass()
         images, pool_rows = _described(describe, images, np.arange(len(tuples)), "negative", emit)
         queries = tuples.query_index[pairs]
         found = hard_negatives(
-            rows,
+            anchor_rows,
             tuples.clusters[queries],
             pool_rows,
             tuples.clusters[images],
@@ -125,12 +125,12 @@ def mine(
             device=device,
         )
         negatives = images[found.positions]
-        distances = negative_distances(rows, pool_rows, found.positions)
+        distances = negative_distances(anchor_rows, pool_rows, found.positions)
     easy = None
     if config.easy_share is not None:
-        if rows is None:
-            pairs, rows = _described(describe, pairs, tuples.query_index, "anchor", emit)
-        easy = _easy(describe, rows, tuples.positive_index[pairs], config.easy_share)
+        if anchor_rows is None:
+            pairs, anchor_rows = _described(describe, pairs, tuples.query_index, "anchor", emit)
+        easy = _easy(describe, anchor_rows, tuples.positive_index[pairs], config.easy_share)
     anchors, positives = tuples.query_index[pairs], tuples.positive_index[pairs]
     return MinedTuples(pairs, anchors, positives, negatives, easy, similarities, distances)
 

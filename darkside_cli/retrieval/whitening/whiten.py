@@ -36,7 +36,7 @@ class WhiteningSource:
     """
 
     name: str
-    rows: Rows
+    descriptors: Rows
     tuples: TupleSet | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -90,16 +90,18 @@ def learn(
     """
     tuples = source.tuples
     if method == "pca":
-        whitening = pca_whitening(source.rows, shrink=shrink or None, emit=emit)
+        whitening = pca_whitening(source.descriptors, shrink=shrink or None, emit=emit)
     elif tuples is None:
         raise UsageError(
             "lw is learned from pairs, and there are none", hint="name them, or take --method pca"
         )
     else:
         whitening = learn_whitening(
-            source.rows, tuples.query_index, tuples.positive_index, shrink=shrink != 0, emit=emit
+            source.descriptors, tuples.query_index, tuples.positive_index, shrink=shrink != 0, emit=emit
         )
-    learned_from = {"name": source.name, "images": len(source.rows)} if tuples is None else tuples.describe()
+    learned_from = (
+        {"name": source.name, "images": len(source.descriptors)} if tuples is None else tuples.describe()
+    )
     metadata = {**whitening.metadata, "learned_from": learned_from, "descriptors": dict(source.facts)}
     if tuples is not None:
         metadata[seen.KEY] = seen.record(tuples.paths)

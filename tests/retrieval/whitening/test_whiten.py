@@ -97,7 +97,7 @@ def test_whitening_of_a_model(places: Path, tmp_path: Path) -> None:
     assert source.tuples is not None
     assert source.tuples.names == tuples.names
     whitening = learn(source)
-    plain = learn_whitening(source.rows, source.tuples.query_index, source.tuples.positive_index)
+    plain = learn_whitening(source.descriptors, source.tuples.query_index, source.tuples.positive_index)
     np.testing.assert_array_equal(whitening.projection, plain.projection)
     assert whitening.metadata["learned_from"]["places"] == 2
     assert whitening.metadata["descriptors"] == {"model": "stub", "fingerprint": "stub-1.0", "image_size": 16}
