@@ -1,12 +1,10 @@
-"""What the commands that train share: options, where events go, how a run is told about when it ends."""
+"""What the commands that train share: how a run is prepared, shared by processes, and told about when it ends."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,96 +13,15 @@ import typer
 
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, one_line, say
-from darkside_cli.cli.offer import with_offer
+from darkside_cli.cli.offer import run_job
 from darkside_cli.cli.session import Session
-from darkside_cli.events import Emit
-from darkside_cli.jobs.fields import LAYOUTS, Training
-from darkside_cli.jobs.training import Trained, check_run, recorded, reported
+from darkside_cli.jobs.fields import Training
+from darkside_cli.jobs.training import Trained
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
 
-__all__ = ["check_run"]
-
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="RUN",
-        help="Folder of the run (default: experiments/… in the data folder).",
-        show_default=False,
-        rich_help_panel=options.MAIN,
-    ),
-]
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|FILE",
-        help="Settings to begin with, by name or from a .toml.",
-        show_default=False,
-        rich_help_panel=options.MAIN,
-    ),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.toml",
-        help="Settings, such as another run's config.toml.",
-        show_default=False,
-        rich_help_panel=options.ADVANCED,
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="One setting, may be repeated: --set optim.lr=1e-4.",
-        show_default=False,
-        rich_help_panel=options.ADVANCED,
-    ),
-]
-Epochs = Annotated[
-    int | None, typer.Option(min=1, help="Epochs in all.", show_default=False, rich_help_panel=options.MAIN)
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Seed of all that is drawn at random.",
-        show_default=False,
-        rich_help_panel=options.ADVANCED,
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume/--no-resume",
-        help="Go on where an earlier run in the folder stopped, or start over.",
-        rich_help_panel=options.MAIN,
-    ),
-]
-TrainingPrecision = Annotated[
-    str | None,
-    options.choice(
-        "precision",
-        lambda: options.PRECISIONS,
-        help="auto, fp32 (exact), bf16 or fp16.",
-        show_default=False,
-        rich_help_panel=options.DEVICE,
-    ),
-]
-Compile = Annotated[
-    bool | None,
-    typer.Option(
-        "--compile/--no-compile",
-        help="Compile the networks first; pays on GPUs.",
-        show_default=False,
-        rich_help_panel=options.DEVICE,
-    ),
-]
 Nproc = Annotated[
     int | None,
     typer.Option(
@@ -112,15 +29,6 @@ Nproc = Annotated[
         help="Start so many processes on this machine, one for each GPU (torchrun does it on several machines).",
         show_default=False,
         rich_help_panel=options.DEVICE,
-    ),
-]
-Layout = Annotated[
-    str,
-    options.choice(
-        "layout",
-        lambda: LAYOUTS,
-        help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
-        rich_help_panel=options.ADVANCED,
     ),
 ]
 PrintConfig = Annotated[
@@ -173,13 +81,8 @@ def prepare(session: Session, job: ModuleType, request: Training) -> None:
     """Judge the request, say what begins, and see that all it needs is here; a person may be asked to download it."""
     job.check(request)
     session.announce(f"{request.name}: getting ready to train in {os.fsdecode(request.folder)}")
-
-    def get(wanted: Training) -> None:
-        with session.screen() as screen:
-            job.prepare(wanted, emit=screen.emit)
-
     if Ranks.from_environment().is_first:
-        with_offer(request, get)
+        run_job(session, request, job.prepare)
 
 
 def show(session: Session, result: Trained, *, json: bool) -> None:
@@ -196,31 +99,6 @@ def finish(session: Session, result: Trained, *, next_command: str | None) -> in
     if result.complete and result.is_first and next_command is not None:
         say_what_is_next(session, result.run, next_command)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
-
-
-@contextmanager
-def sinks(
-    session: Session, run: Path, resolved: Resolved[Any], ranks: Ranks, *, title: str
-) -> Iterator[Emit]:
-    """Open what listens to a training: the terminal, and the records in its folder."""
-    with session.screen(title=title) as screen, recorded(run, resolved, screen.emit, ranks=ranks) as tell:
-        yield tell
-
-
-@contextmanager
-def stage_sinks(session: Session, run: Path) -> Iterator[Emit]:
-    """Open what listens to the stages that follow a training: the terminal, and the report, which is written anew."""
-    with session.screen() as screen:
-        yield reported(run, screen.emit)
-
-
-def lay_out(run: Path, layout: str) -> list[Path]:
-    """Write what a complete run left in gandtr's places and formats too, if ``layout`` says so; the paths written."""
-    if layout != "gandtr":
-        return []
-    from darkside_cli.interop.gandtr_layout import write_gandtr_layout
-
-    return write_gandtr_layout(run)
 
 
 def say_what_is_next(session: Session, run: Path, command: str) -> None:
