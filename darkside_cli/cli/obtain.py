@@ -107,7 +107,7 @@ def fetch(
 ) -> Got:
     """Get ``assets`` and show how it goes: bytes of those that are downloaded, pictures of those that are made here."""
     from darkside_cli.assets.store import Got
-    from darkside_cli.cli.transfers import TransferRenderer
+    from darkside_cli.cli.progress import TransferRenderer
 
     made = [asset for asset in assets if asset.made_by]
     others = [asset for asset in assets if not asset.made_by]

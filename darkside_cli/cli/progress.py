@@ -1,37 +1,48 @@
-"""Draws events for people on stderr: a rich bar on a terminal, one plain line every few seconds elsewhere."""
+"""Draws events for people on stderr: rich's bars on a terminal, one plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from darkside_cli.cli.errors import one_line
+from darkside_cli.cli.errors import one_line, say
 from darkside_cli.cli.terminal import can_move_cursor, console, for_people
-from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
+from darkside_cli.events import (
+    Event,
+    ImageReady,
+    ItemFailed,
+    ItemSkipped,
+    Notice,
+    RunFinished,
+    RunStarted,
+    TransferFailed,
+    TransferFinished,
+    TransferProgress,
+    TransferRetrying,
+    TransferStarted,
+)
+from darkside_cli.units import duration, human_size, time_left
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+R = TypeVar("R", bound="Renderer")
+
 PLAIN_LINE_EVERY_S = 5.0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"
+_DONE = {"download": "fetched", "unpack": "unpacked", "copy": "copied", "verify": "checked"}
 
 
 def _name(path: Any) -> str:
     name = os.fsdecode(path)
-    return "standard input" if name == "-" else one_line(name)
+    return "standard input" if name == "-" else name
 
 
-class ProgressRenderer:
+class Renderer:
     """A context manager whose :meth:`emit` takes the events of one job.
 
     ``quiet`` shows failures and warnings only; ``verbose`` adds a line per item. Failures are always named.
@@ -41,64 +52,105 @@ class ProgressRenderer:
         self._quiet = quiet
         self._verbose = verbose
         self._bar: Progress | None = None
-        self._task: Any = None
-        self._total: int | None = None
-        self._unit = "images"
-        self._done = 0
-        self._started = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
 
-    def __enter__(self) -> ProgressRenderer:
+    def __enter__(self: R) -> R:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._stop()
 
     def emit(self, event: Event) -> None:
         """Show ``event``."""
+        if isinstance(event, ItemFailed):
+            self._line(f"{_name(event.source)}: {event.reason}")
+        elif isinstance(event, Notice) and event.level == "warning":
+            self._line(f"warning: {event.message}")
+        elif isinstance(event, Notice) and not self._quiet:
+            self._line(event.message)
+
+    def above_bar(self, text: str) -> bool:
+        """Write ``text`` above what is drawn, if anything is; False if nothing is."""
+        if self._bar is None:
+            return False
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return True
+
+    def _line(self, text: str) -> None:
+        if not self.above_bar(for_people(f"darkside: {one_line(text)}", sys.stderr)):
+            say(text)
+
+    def _is_due(self) -> bool:
+        """Whether it is time for another plain line where no bar is drawn."""
+        now = time.monotonic()
+        if self._quiet or now - self._last_line < PLAIN_LINE_EVERY_S:
+            return False
+        self._last_line = now
+        return True
+
+    def _can_draw(self) -> bool:
+        return not self._quiet and can_move_cursor(sys.stderr)
+
+    def _draw(self, *columns: Any) -> Progress:
+        """Rich's bars with ``columns``."""
+        from rich.progress import Progress, TextColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"), *columns, console=console(sys.stderr), transient=True
+        )
+        self._bar.start()
+        return self._bar
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class ProgressRenderer(Renderer):
+    """Shows a job that takes one item after another: a bar of them, and a summary."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        super().__init__(quiet=quiet, verbose=verbose)
+        self._task: Any = None
+        self._total: int | None = None
+        self._unit = "images"
+        self._done = 0
+        self._started = self._last_line
+
+    def emit(self, event: Event) -> None:
+        """Show ``event``."""
+        super().emit(event)
         if isinstance(event, RunStarted):
             self._start(event)
         elif isinstance(event, ItemFailed):
-            self._line(f"{_name(event.source)}: {one_line(event.reason)}")
             self._advance()
         elif isinstance(event, ImageReady):
+            source = _name(event.source)
             if event.animated:
-                self._line(f"warning: {_name(event.source)} is animated: only its first frame was taken")
+                self._line(f"warning: {source} is animated: only its first frame was taken")
             if self._verbose:
-                self._line(
-                    f"{_name(event.source)} -> {one_line(os.fsdecode(event.target))} ({event.seconds:.2f} s)"
-                )
+                self._line(f"{source} -> {os.fsdecode(event.target)} ({event.seconds:.2f} s)")
             self._advance()
         elif isinstance(event, ItemSkipped):
             if self._verbose:
                 self._line(f"{_name(event.source)}: skipped, its output exists")
             self._advance()
-        elif isinstance(event, Notice):
-            if not self._quiet or event.level == "warning":
-                self._line(f"{'warning: ' if event.level == 'warning' else ''}{one_line(event.message)}")
         elif isinstance(event, RunFinished):
             self._finish(event)
 
     def _start(self, event: RunStarted) -> None:
+        self._stop()
         self._total, self._unit, self._done = event.total, event.unit, 0
         self._started = self._last_line = time.monotonic()
-        if self._quiet or not can_move_cursor(sys.stderr):
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        if self._can_draw():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-        )
-        self._task = self._bar.add_task(event.job, total=event.total, rate="")
-        self._bar.start()
+            rate = TextColumn("{task.fields[rate]}")
+            bar = self._draw(BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+            self._task = bar.add_task(event.job, total=event.total, rate="")
 
     def _rate(self) -> str:
         elapsed = time.monotonic() - self._started
@@ -108,36 +160,15 @@ class ProgressRenderer:
         self._done += 1
         if self._bar is not None:
             self._bar.update(self._task, advance=1, rate=self._rate())
-            return
-        now = time.monotonic()
-        if not self._quiet and now - self._last_line >= PLAIN_LINE_EVERY_S:
-            self._last_line = now
+        elif self._is_due():
             total = f" of {self._total}" if self._total is not None else ""
             self._line(f"{self._done}{total} {self._unit}, {self._rate()}")
 
-    def above_bar(self, text: str) -> bool:
-        """Write ``text`` above the bar, if there is one; False if there is none."""
-        if self._bar is None:
-            return False
-        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return True
-
-    def _line(self, text: str) -> None:
-        line = for_people(f"darkside: {text}", sys.stderr)
-        if not self.above_bar(line):
-            try:
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
-            except (OSError, ValueError):
-                pass
-
     def _finish(self, event: RunFinished) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._stop()
         if self._quiet:
             return
-        parts = [f"{event.done} {self._unit} done in {_duration(event.seconds)}"]
+        parts = [f"{event.done} {self._unit} done in {duration(event.seconds)}"]
         if event.done and event.seconds > 0:
             parts[0] += f" ({event.done / event.seconds:.2f}/s)"
         if event.skipped:
@@ -145,3 +176,104 @@ class ProgressRenderer:
         if event.failed:
             parts.append(f"{event.failed} FAILED (named above)")
         self._line(f"{event.job}: " + ", ".join(parts))
+
+
+@dataclass
+class _Transfer:
+    """One transfer that is under way: bytes ``done`` of ``total``, and its bar."""
+
+    activity: str
+    done: int
+    total: int | None
+    task: Any = None
+
+
+class TransferRenderer(Renderer):
+    """Shows transfers: a bar for each and a total. Errors are the caller's to tell; ``verbose`` tells every retry."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        super().__init__(quiet=quiet, verbose=verbose)
+        self._sum: Any = None
+        self._running: dict[str, _Transfer] = {}
+        self._ended = [0, 0]  # bytes done and bytes announced by transfers that are no longer running
+        self._told: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> TransferRenderer:
+        if self._can_draw():
+            from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+            self._draw(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        return self
+
+    def emit(self, event: Event) -> None:
+        """Show ``event``."""
+        super().emit(event)
+        if isinstance(event, TransferStarted):
+            self._begin(event)
+        elif isinstance(event, TransferProgress):
+            self._move(event)
+        elif isinstance(event, TransferFinished):
+            self._end(event.name, event.size)
+            if not self._quiet and (event.activity != "verify" or self._verbose):
+                files = f", {event.files:,} files" if event.files > 1 else ""
+                took = f" in {event.seconds:.1f} s" if event.seconds >= 0.05 else ""
+                self._line(f"{_DONE[event.activity]} {event.name} ({human_size(event.size)}{files}){took}")
+        elif isinstance(event, TransferFailed):
+            self._end(event.name, 0)
+        elif isinstance(event, TransferRetrying):
+            self._retry(event)
+
+    def _begin(self, event: TransferStarted) -> None:
+        transfer = _Transfer(event.activity, event.done, event.total)
+        self._running[event.name] = transfer
+        if self._bar is not None:
+            words = event.name if event.activity == "download" else f"{event.activity} {event.name}"
+            transfer.task = self._bar.add_task(one_line(words), total=event.total, completed=event.done)
+            if self._sum is None and len(self._running) > 1:
+                self._sum = self._bar.add_task("total")
+        self._tell_sum()
+
+    def _retry(self, event: TransferRetrying) -> None:
+        """Say how long it may take at an address's first failure; later only what takes long, unless verbose."""
+        new = (event.name, event.source) not in self._told and event.wait_s > 0
+        self._told.add((event.name, event.source))
+        if self._verbose or (not self._quiet and (new or event.wait_s >= PLAIN_LINE_EVERY_S)):
+            left = event.attempts - event.attempt + 1
+            times = "once more" if left == 1 else f"up to {left} times more"
+            self._line(
+                f"{event.name}: {event.reason}; trying again in {event.wait_s:.0f} s, {times}, "
+                f"within {time_left(math.ceil(event.whole_s))}"
+            )
+
+    def _move(self, event: TransferProgress) -> None:
+        transfer = self._running.get(event.name)
+        if transfer is None:
+            return
+        transfer.done, transfer.total = event.done, event.total
+        if self._bar is not None:
+            self._bar.update(transfer.task, completed=event.done, total=event.total)
+            self._tell_sum()
+        elif self._is_due():
+            self._line(
+                ", ".join(
+                    f"{name}: {human_size(t.done)} of {human_size(t.total)}"
+                    for name, t in self._running.items()
+                )
+            )
+
+    def _end(self, name: str, size: int) -> None:
+        transfer = self._running.pop(name, None)
+        if transfer is None:
+            return
+        self._ended[0] += size
+        self._ended[1] += size
+        if self._bar is not None:
+            self._bar.remove_task(transfer.task)
+            self._tell_sum()
+
+    def _tell_sum(self) -> None:
+        if self._bar is None or self._sum is None:
+            return
+        done = self._ended[0] + sum(t.done for t in self._running.values())
+        total = self._ended[1] + sum(t.total or t.done for t in self._running.values())
+        self._bar.update(self._sum, completed=done, total=total)

@@ -105,7 +105,7 @@ class Screen:
 
     def _make(self, kind: str) -> Any:
         if kind == "transfers":
-            from darkside_cli.cli.transfers import TransferRenderer
+            from darkside_cli.cli.progress import TransferRenderer
 
             return TransferRenderer(**self._settings)
         if kind == "training":

@@ -6,31 +6,23 @@ import os
 import sys
 import threading
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import one_line
-from darkside_cli.cli.terminal import can_move_cursor, console, for_people
-from darkside_cli.cli.training_state import (
-    TrainingState,
-    clock,
-    number,
-    score_words,
-    start_words,
-    step_words,
-)
+from darkside_cli.cli.progress import Renderer
+from darkside_cli.cli.terminal import can_move_cursor, console
+from darkside_cli.cli.training_state import TrainingState, number, score_words, start_words, step_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
     EvalDone,
     Event,
-    ItemFailed,
-    Notice,
     StepDone,
     TrainingFinished,
     TrainingStarted,
 )
 from darkside_cli.metrics.verdicts import verdict
+from darkside_cli.units import duration
 
 if TYPE_CHECKING:
     from darkside_cli.cli.live_region import LiveRegion
@@ -38,44 +30,27 @@ if TYPE_CHECKING:
 PLAIN_LINE_EVERY_S = 10.0
 
 
-class TrainingRenderer:
-    """A context manager whose :meth:`emit` takes the events of one training run.
+class TrainingRenderer(Renderer):
+    """Shows a training run. Where stderr is no terminal, or one that cannot move its cursor, everything is lines.
 
-    ``title`` names the run in its heading (the method; by default the run folder's name). ``quiet`` shows failures
-    and warnings only; ``verbose`` adds lines per epoch and checkpoint above the live view. Where stderr is no
-    terminal, or one that cannot move its cursor, everything is lines. ``emit`` may be called from any thread.
+    ``title`` names the run in its heading (the method; by default the run folder's name). ``verbose`` adds lines per
+    epoch and checkpoint above the live view. ``emit`` may be called from any thread.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, title: str = "") -> None:
-        self._quiet = quiet
-        self._verbose = verbose
+        super().__init__(quiet=quiet, verbose=verbose)
         self._title = one_line(title)
         self._state = TrainingState()
         self._lock = threading.RLock()
         self._region: LiveRegion | None = None
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> TrainingRenderer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
 
     def emit(self, event: Event) -> None:
         """Show ``event``."""
         now = time.monotonic()
         with self._lock:
             self._state.apply(event, now)
-        if isinstance(event, ItemFailed):
-            self._line(f"{one_line(os.fsdecode(event.source))}: {one_line(event.reason)}")
-        elif isinstance(event, Notice):
-            if event.level == "warning":
-                self._line(f"warning: {one_line(event.message)}")
-            elif not self._quiet:
-                self._line(one_line(event.message))
-        elif not self._quiet:
+        super().emit(event)
+        if not self._quiet:
             self._show(event, now)
 
     def above_bar(self, text: str) -> bool:
@@ -102,7 +77,7 @@ class TrainingRenderer:
         elif isinstance(event, EpochDone):
             if self._region is None or self._verbose:
                 losses = ", ".join(f"{one_line(key)} {number(each)}" for key, each in event.losses.items())
-                text = f"epoch {event.epoch}/{event.epochs} done in {clock(event.seconds)}"
+                text = f"epoch {event.epoch}/{event.epochs} done in {duration(event.seconds)}"
                 self._line(f"{text}: {losses}" if losses else text)
         elif isinstance(event, EvalDone):
             self._line(score_words(event))
@@ -110,13 +85,15 @@ class TrainingRenderer:
                 self._line(text)
         elif isinstance(event, CheckpointSaved):
             if self._region is None or self._verbose:
-                self._line(f"saved {one_line(os.fsdecode(event.path))}")
+                self._line(f"saved {os.fsdecode(event.path)}")
         elif isinstance(event, TrainingFinished):
             self._stop()
             what = "done" if event.complete else f"stopped ({one_line(event.reason) or 'not complete'})"
-            run = one_line(os.fsdecode(event.run))
+            run = os.fsdecode(event.run)
             name = f"{self._title}: " if self._title else ""
-            self._line(f"{name}training {what} after epoch {event.epoch}, {clock(event.seconds)}, in {run}")
+            self._line(
+                f"{name}training {what} after epoch {event.epoch}, {duration(event.seconds)}, in {run}"
+            )
 
     def _start(self) -> None:
         from darkside_cli.cli.live_region import LiveRegion, can_be_live
@@ -139,12 +116,3 @@ class TrainingRenderer:
             return training_view(
                 self._state, self._title, width, height, time.monotonic(), ascii_only=ascii_only
             )
-
-    def _line(self, text: str) -> None:
-        line = for_people(f"darkside: {text}", sys.stderr)
-        if not self.above_bar(line):
-            try:
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
-            except (OSError, ValueError):
-                pass

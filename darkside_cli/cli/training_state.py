@@ -1,4 +1,4 @@
-"""Where a training run stands, as its events tell, and in words: what a live view or a line shows. No drawing here."""
+"""Where a training run stands, as its events tell, in figures and in words. No drawing here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darkside_cli.events import (
     StepDone,
     TrainingStarted,
 )
-from darkside_cli.units import human_size
+from darkside_cli.units import duration, human_size, time_left
 
 _SMOOTHING = 0.15
 _HISTORY = 96
@@ -176,26 +176,6 @@ def number(value: float) -> str:
     return f"{value:.{4 if size < 1 else 3 if size < 10 else 2 if size < 100 else 1}f}"
 
 
-def clock(seconds: float) -> str:
-    """``seconds`` as "9.4 s", "4:05 min", "3:12:04" or "2 days 3:12:04"."""
-    if not math.isfinite(seconds):
-        return "?"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    text = f"{hours}:{minutes:02}:{rest:02}" if hours or days else f"{minutes}:{rest:02} min"
-    return f"{days} day{'s' * (days > 1)} {text}" if days else text
-
-
-def left(seconds: float | None) -> str:
-    """Time left, to whole seconds; nothing if nobody knows."""
-    if seconds is None:
-        return ""
-    return f"{seconds:.0f} s" if seconds < 59.5 else clock(round(seconds))
-
-
 def start_words(event: TrainingStarted) -> str:
     """What begins, where, on what."""
     if event.epoch >= event.epochs:
@@ -249,7 +229,7 @@ def scores_in_words(event: EvalDone) -> str:
 
 def score_words(event: EvalDone) -> str:
     """A validation."""
-    return f"epoch {event.epoch} validated in {clock(event.seconds)}: {scores_in_words(event)}"
+    return f"epoch {event.epoch} validated in {duration(event.seconds)}: {scores_in_words(event)}"
 
 
 def step_words(state: TrainingState, now: float) -> str:
@@ -265,6 +245,6 @@ def step_words(state: TrainingState, now: float) -> str:
     parts.append(f"rate {rate_words(event.rates)}" if event.rates else "")
     parts.append(speed_words(event))
     parts.append(device_words(event))
-    epoch, run = left(state.epoch_left_s(now)), left(state.run_left_s(now))
+    epoch, run = time_left(state.epoch_left_s(now)), time_left(state.run_left_s(now))
     parts.append(f"left {epoch} in epoch, {run} in all" if epoch else "")
     return "; ".join(part for part in parts if part)

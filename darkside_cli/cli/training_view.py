@@ -17,14 +17,13 @@ from darkside_cli.cli.errors import one_line
 from darkside_cli.cli.training_state import (
     LossTrack,
     TrainingState,
-    clock,
     device_words,
-    left,
     number,
     rate_words,
     scores_in_words,
     speed_words,
 )
+from darkside_cli.units import duration, time_left
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 110
@@ -79,7 +78,7 @@ def _bars(state: TrainingState, width: int, now: float) -> Table:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    run, epoch = left(state.run_left_s(now)), left(state.epoch_left_s(now))
+    run, epoch = time_left(state.run_left_s(now)), time_left(state.epoch_left_s(now))
     ending = " left" if width >= 60 else ""
     rows = [
         ("epoch", f"{min(state.epoch, epochs)}/{epochs}", done, epochs, run),
@@ -90,9 +89,9 @@ def _bars(state: TrainingState, width: int, now: float) -> Table:
         total = job.total or 0
         count = f"{job.done}/{total}" if total else str(job.done)
         rows.append((one_line(job.job)[: max(5, width - 30)], count, job.done if total else 0, total, ""))
-    for label, count, at, total, time_left in rows:
+    for label, count, at, total, ahead in rows:
         bar = ProgressBar(total=max(total, 1), completed=min(at, max(total, 1)), width=bar_width)
-        table.add_row(label, count, bar, f"{time_left}{ending}" if time_left else "")
+        table.add_row(label, count, bar, f"{ahead}{ending}" if ahead else "")
     return table
 
 
@@ -150,6 +149,6 @@ def _facts(state: TrainingState, width: int, now: float) -> Table:
                 "best", Text(f"{scores_in_words(best)}, epoch {best.epoch}".replace(" (best so far)", ""))
             )
     if state.saved is not None:
-        ago = clock(max(0.0, now - state.saved_at))
+        ago = duration(max(0.0, now - state.saved_at))
         table.add_row("saved", Text(f"{one_line(state.saved.path.name)}, {ago} ago"))
     return table

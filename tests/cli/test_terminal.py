@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from darkside_cli.cli import errors, terminal
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.progress import ProgressRenderer
+from darkside_cli.cli.progress import ProgressRenderer, TransferRenderer
 from darkside_cli.cli.training_progress import TrainingRenderer
-from darkside_cli.cli.transfers import TransferRenderer
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.events import Notice
 

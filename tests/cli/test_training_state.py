@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkside_cli.cli.training_state import LossTrack, TrainingState, clock, left, number, rate_words
+from darkside_cli.cli.training_state import LossTrack, TrainingState, number, rate_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
@@ -21,6 +21,7 @@ from darkside_cli.events import (
     StepDone,
     TrainingStarted,
 )
+from darkside_cli.units import duration, time_left
 
 
 def start(epochs: int = 4, epoch: int = 0, step: int = 0) -> TrainingStarted:
@@ -129,10 +130,10 @@ def test_words() -> None:
     assert [number(value) for value in values] == [
         "0.0000", "0.4213", "-0.0213", "1.234", "12.35", "123.5", "99999.0", "1.23e+05", "0.0002", "nan", "-inf",
     ]  # fmt: skip
-    assert [clock(s) for s in (9.44, 59.96, 245, 11524, 90000, 400_000, math.inf)] == [
+    assert [duration(s) for s in (9.44, 59.96, 245, 11524, 90000, 400_000, math.inf)] == [
         "9.4 s", "1:00 min", "4:05 min", "3:12:04", "1 day 1:00:00", "4 days 15:06:40", "?",
     ]  # fmt: skip
-    assert [left(s) for s in (None, 0.0, 59.4, 59.6)] == ["", "0 s", "59 s", "1:00 min"]
+    assert [time_left(s) for s in (None, 0.0, 59.4, 59.6)] == ["", "0 s", "59 s", "1:00 min"]
     assert rate_words({"a": 2e-4, "b_c": 2e-4}) == "0.0002"
     assert rate_words({"a": 2e-4, "b_c": 2e-4, "d": 2e-5}) == "0.0002 a & b c, 2e-05 d"
     assert rate_words({}) == ""
