@@ -25,9 +25,8 @@ from darkside_cli.training.distributed import Ranks
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
     from darkside_cli.retrieval.config import FinetuneConfig, NightOptions
-    from darkside_cli.retrieval.finetune import FinetuneRun
+    from darkside_cli.retrieval.finetune_stages import FinetuneRun
     from darkside_cli.retrieval.search.evaluate import ScoreLine
-    from darkside_cli.retrieval.training_sets import TupleNeed
 
 COMMAND = "finetune"
 WHITENINGS = ("lw", "pca", "none")
@@ -193,10 +192,8 @@ class FinetuneRequest(Training):
     def name(self) -> str:
         """What the run is called where nobody names it: after its backbone and what makes night."""
         config = self.resolved.value
-        night = config.augment.kind
-        if night == "generator":
-            night = "+".join(Path(each).stem for each in config.augment.models)
-        return f"{config.backbone}_{night}"
+        makers = config.augment.models if config.augment.kind == "generator" else (config.augment.kind,)
+        return f"{config.backbone}_{'+'.join(Path(each).stem for each in makers)}"
 
     @property
     def folder(self) -> Path:
@@ -285,14 +282,11 @@ def prepare(request: FinetuneRequest, *, emit: Emit = ignore) -> None:
     config = request.resolved.value
     trains_on_published = need_of(config.data.spec) is not None
     advice = "give your own with --data" if trains_on_published else "--whitening none"
+    assets, needs = open_assets(request).assets, tuple_needs(config)
     # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
-    assets = open_assets(request).assets
-    fetched: list[TupleNeed] = []
-    made: list[TupleNeed] = []
-    for need in tuple_needs(config):
-        (made if assets.get(need.entry.asset).made_by else fetched).append(need)
+    made = [need for need in needs if assets.get(need.entry.asset).made_by]
     with _also(advice):
-        obtain_tuples(request, fetched, emit=emit)
+        obtain_tuples(request, [need for need in needs if need not in made], emit=emit)
     if config.init == "imagenet":
         with _also("begin with --init torchvision, random or a file"):
             obtain(request, [imagenet_asset(config.backbone)], emit=emit)
