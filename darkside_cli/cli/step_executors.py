@@ -216,8 +216,8 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
     from darkside_cli.cli.obtain import obtain_model
     from darkside_cli.datasets.outputs import changed_names, plan_outputs
     from darkside_cli.inference.device import usable_cpus
+    from darkside_cli.jobs.translate_files import FileOptions, translate_files
     from darkside_cli.methods.translate import load_generator
-    from darkside_cli.methods.translate_files import FileOptions, translate_files
 
     images = named_images(names_on_stdin(), step.images, settings.root)
     output = under(settings.root, step.output)
@@ -240,11 +240,10 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
         )
         summary = translate_files(
             jobs,
-            translator,
+            lambda: translator,
             options=FileOptions(
                 max_size_px=step.max_size_px or 0, workers=settings.workers or min(8, usable_cpus())
             ),
-            total=len(jobs),
             label=f"{Path(translator.name).name} to {output}",
             emit=_results(settings, written, progress.emit),
         )

@@ -19,7 +19,6 @@ from darkside_cli.events import (
     ItemSkipped,
     Notice,
     Preparing,
-    RunStarted,
     ignore,
 )
 from darkside_cli.images.formats import (
@@ -244,13 +243,7 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     _tell(request, jobs, choice, emit)
 
     from darkside_cli.images.threads import default_threads
-    from darkside_cli.methods.translate_files import (
-        FileOptions,
-        LoadedWhenNeeded,
-        is_needed,
-        translate_files,
-        translate_to_memory,
-    )
+    from darkside_cli.jobs.translate_files import FileOptions, translate_files, translate_to_memory
     from darkside_cli.networks.catalog import MODELS
 
     name = MODELS.get(model).name if model in MODELS else model
@@ -267,8 +260,6 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     images: list[TranslatedImage] = []
 
     def record(event: Event) -> None:
-        if isinstance(event, RunStarted):
-            event = replace(event, model=name)
         image = image_of(event)
         if image is not None:
             images.append(image)
@@ -277,17 +268,17 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     def load() -> Translator:
         return _load(request, model, name, emit)
 
-    translator = load() if is_needed(jobs, options) else LoadedWhenNeeded(load)
-    label = f"{Path(name).name} to {request.to}"
+    shared: dict[str, Any] = {
+        "options": options,
+        "label": f"{Path(name).name} to {request.to}",
+        "model": name,
+        "emit": record,
+    }
     if request.in_memory:
-        encoded, summary = translate_to_memory(
-            jobs[0], translator, format=request.pillow_format, options=options, label=label, emit=record
-        )
+        encoded, summary = translate_to_memory(jobs[0], load, format=request.pillow_format, **shared)
         return TranslateResult(name, tuple(images), summary.seconds, encoded)
     try:
-        summary = translate_files(
-            jobs, translator, options=options, total=len(jobs), label=label, emit=record
-        )
+        summary = translate_files(jobs, load, **shared)
     except NoSpaceError as error:
         error.result = TranslateResult(name, tuple(images))
         raise
@@ -359,7 +350,7 @@ def _inputs(request: TranslateRequest) -> list[InputImage]:
     """Images that are meant, sheets of earlier runs left out."""
     from darkside_cli.datasets.listing import expand_inputs
     from darkside_cli.datasets.outputs import InputImage
-    from darkside_cli.methods.compare import is_sheet
+    from darkside_cli.jobs.translate_files import is_sheet
 
     if request.content is not None:
         return [InputImage(UNNAMED, name_of_content(request.content))]

@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 
 from darkside_cli.datasets.outputs import TranslationJob
+from darkside_cli.jobs.translate_files import FileOptions, translate_files
 from darkside_cli.methods.translate import Translator
-from darkside_cli.methods.translate_files import FileOptions, translate_files
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.inspect import describe
 
@@ -98,7 +98,7 @@ def main() -> None:
     for precision in arguments.precisions.split(","):
         translator = Translator(network, device=device, precision=precision)
         contestants[f"darkside {precision}"] = lambda jobs, translator=translator: translate_files(
-            jobs, translator, options=FileOptions(overwrite=True)
+            jobs, lambda: translator, options=FileOptions(overwrite=True)
         )
 
     with tempfile.TemporaryDirectory() as name:

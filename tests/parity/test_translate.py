@@ -13,8 +13,8 @@ from PIL import Image
 from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.images.images import read_photo
 from darkside_cli.images.pixels import to_pixels
+from darkside_cli.jobs.translate_files import translate_files
 from darkside_cli.methods.translate import Translator, load_generator
-from darkside_cli.methods.translate_files import translate_files
 
 CASE = golden.load_case("translate")
 NETWORKS = sorted(CASE.params["networks"])
@@ -46,7 +46,7 @@ def test_files(network: tuple[str, Translator], tmp_path: Path) -> None:
     sources = [golden.DATA / "files" / "translate" / each for each in CASE.params["names"]]
     targets = [tmp_path / each for each in CASE.params["written_files"]]
     jobs = [TranslationJob(source, target) for source, target in zip(sources, targets, strict=True)]
-    summary = translate_files(jobs, translator)
+    summary = translate_files(jobs, lambda: translator)
     assert (summary.done, summary.failed) == (len(jobs), 0)
     for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
         np.testing.assert_array_equal(read_photo(source).pixels, CASE.arrays[f"input{i}"])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,8 @@ from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.errors import NoSpaceError
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 from darkside_cli.images import images
-from darkside_cli.methods import translate_files as module
-from darkside_cli.methods.compare import GAP_PX, is_sheet, sheet_path, side_by_side
-from darkside_cli.methods.translate_files import FileOptions, translate_files
+from darkside_cli.jobs import translate_files as module
+from darkside_cli.jobs.translate_files import GAP_PX, FileOptions, Summary, is_sheet, sheet_path, side_by_side
 
 MakePhoto = Callable[..., Path]
 
@@ -76,6 +76,10 @@ class AsynchronousInverter(Inverter):
         return self.Late(255 - images, self.capacity)
 
 
+def translate_files(jobs: list[TranslationJob], translator: Inverter, **options: Any) -> Summary:
+    return module.translate_files(jobs, lambda: translator, **options)
+
+
 @pytest.fixture
 def jobs(tmp_path: Path, make_photo: MakePhoto) -> list[TranslationJob]:
     """Ten pictures of two sizes in turn, as PNG, so that pixels can be compared."""
@@ -93,7 +97,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_every_image_is_translated_and_told_of_in_order(jobs: list[TranslationJob]) -> None:
     events: list[Event] = []
-    summary = translate_files(jobs, Inverter(), total=10, label="invert", emit=events.append)
+    summary = translate_files(jobs, Inverter(), label="invert", emit=events.append)
     assert (summary.done, summary.failed, summary.skipped) == (10, 0, 0)
     assert events[0] == RunStarted("invert", 10)
     ready = events[1:-1]

@@ -1,4 +1,7 @@
-"""Many image files through one generator: what the pipeline of ``inference/pipeline.py`` does to each of them."""
+"""Many image files through one generator: what the pipeline of ``inference/pipeline.py`` does to each of them.
+
+Beside each result may go a sheet that shows the input beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,22 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.images.formats import can_write
 from darkside_cli.images.guarded import MAX_SECONDS
+from darkside_cli.images.identify import identify, open_regular_file
 from darkside_cli.images.images import Photo, encode_photo, read_photo, write_photo
 from darkside_cli.inference.pipeline import GRACE_S, Pending, Pipeline, Stages
-from darkside_cli.methods.compare import sheet_path, side_by_side
 
 Pixels = NDArray[np.uint8]
+#: Between the two images of a sheet.
+GAP_PX = 8
+#: Folder of the sheets, beside the results.
+SHEETS = "compare"
 
 
 class BatchTranslator(Protocol):
@@ -40,37 +48,6 @@ class BatchTranslator(Protocol):
 
     def release_memory(self) -> None:
         """Give cached device memory back."""
-
-
-class LoadedWhenNeeded:
-    """A translator that ``load`` makes for the first photograph that needs it, for jobs that should need none.
-
-    So torch is not loaded where all results are there already, or no photograph is (:func:`is_needed`).
-    """
-
-    def __init__(self, load: Callable[[], BatchTranslator]) -> None:
-        self._load = load
-
-    @cached_property
-    def _translator(self) -> BatchTranslator:
-        return self._load()
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether :meth:`submit` returns before the device is done."""
-        return self._translator.asynchronous
-
-    def submit(self, images: Pixels) -> Pending[Pixels]:
-        """Start a batch, (B, H, W, 3) uint8 RGB."""
-        return self._translator.submit(images)
-
-    def batch_size(self, height: int, width: int) -> int:
-        """How many images of this size go into one batch."""
-        return self._translator.batch_size(height, width)
-
-    def release_memory(self) -> None:
-        """Give cached device memory back."""
-        self._translator.release_memory()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +81,18 @@ class Summary:
 
 
 class _Translation(Stages[TranslationJob, Photo, Pixels]):
-    def __init__(self, translator: BatchTranslator, options: FileOptions, emit: Emit) -> None:
-        self._translator = translator
+    def __init__(self, load: Callable[[], BatchTranslator], options: FileOptions, emit: Emit) -> None:
+        self._load = load
         self._options = options
         self._emit = emit
 
+    @cached_property
+    def translator(self) -> BatchTranslator:
+        return self._load()
+
     @property
     def asynchronous(self) -> bool:
-        return self._translator.asynchronous
+        return self.translator.asynchronous
 
     def source(self, job: TranslationJob) -> Path:
         return job.source
@@ -132,10 +113,10 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         return height, width
 
     def batch_size(self, height: int, width: int) -> int:
-        return self._translator.batch_size(height, width)
+        return self.translator.batch_size(height, width)
 
     def submit(self, items: Sequence[Photo]) -> Pending[Pixels]:
-        return self._translator.submit(np.stack([photo.pixels for photo in items]))
+        return self.translator.submit(np.stack([photo.pixels for photo in items]))
 
     def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:
         if self._options.overwrite or not job.target.exists():
@@ -160,7 +141,7 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
         return ImageReady(job.source, job.target, (width, height), seconds, loaded.animated)
 
     def release_memory(self) -> None:
-        self._translator.release_memory()
+        self.translator.release_memory()
 
 
 def _is_done(job: TranslationJob, options: FileOptions) -> bool:
@@ -169,7 +150,7 @@ def _is_done(job: TranslationJob, options: FileOptions) -> bool:
     return not options.compare or sheet_path(job.target).exists()
 
 
-def is_needed(jobs: Iterable[TranslationJob], options: FileOptions) -> bool:
+def _is_needed(jobs: Iterable[TranslationJob], options: FileOptions) -> bool:
     """Whether a translator has anything to do: a photograph that is there and has no result yet."""
     # Not Path.exists, which raises for names that no file system takes; reading will tell.
     there = (job for job in jobs if job.content is not None or os.path.exists(job.source))  # noqa: PTH110
@@ -180,9 +161,9 @@ class _ToMemory(_Translation):
     """Encodes the result instead of writing it."""
 
     def __init__(
-        self, translator: BatchTranslator, options: FileOptions, emit: Emit, format: str | None
+        self, load: Callable[[], BatchTranslator], options: FileOptions, emit: Emit, format: str | None
     ) -> None:
-        super().__init__(translator, options, emit)
+        super().__init__(load, options, emit)
         self._format = format
         self.encoded: memoryview | None = None
 
@@ -196,11 +177,12 @@ class _ToMemory(_Translation):
 
 def translate_to_memory(
     job: TranslationJob,
-    translator: BatchTranslator,
+    load: Callable[[], BatchTranslator],
     *,
     format: str | None = None,
     options: FileOptions | None = None,
     label: str = "translate",
+    model: str | None = None,
     emit: Emit = ignore,
 ) -> tuple[memoryview | None, Summary]:
     """Translate one image and give the file's contents instead of writing them; None if that failed.
@@ -209,39 +191,42 @@ def translate_to_memory(
     ``options``, ``overwrite`` and ``compare`` do not count. What is told is as :func:`translate_files` tells it.
     """
     options = replace(options or FileOptions(), workers=1, batch_size=1)
-    stages = _ToMemory(translator, options, emit, format)
-    summary = _run(stages, [job], 1, label, emit, options)
+    stages = _ToMemory(load, options, emit, format)
+    summary = _run(stages, [job], options, RunStarted(label, 1, model=model), emit)
     return stages.encoded, summary
 
 
 def translate_files(
-    jobs: Iterable[TranslationJob],
-    translator: BatchTranslator,
+    jobs: Sequence[TranslationJob],
+    load: Callable[[], BatchTranslator],
     *,
     options: FileOptions | None = None,
-    total: int | None = None,
     label: str = "translate",
+    model: str | None = None,
     emit: Emit = ignore,
 ) -> Summary:
-    """Translate every job's source into its target.
+    """Translate every job's source into its target, by the translator that ``load`` gives.
 
-    An image that cannot be read, translated or written is told of (``ItemFailed``) and the others go on. Targets are
-    written whole or not at all. A KeyboardInterrupt waits for the files being written, tells of them, and goes on up.
+    It is loaded only if a photograph is there that has no result yet, before the clock starts. An image that cannot
+    be read, translated or written is told of (``ItemFailed``) and the others go on. Targets are written whole or not
+    at all. A KeyboardInterrupt waits for the files being written, tells of them, and goes on up.
     """
     options = options or FileOptions()
-    return _run(_Translation(translator, options, emit), jobs, total, label, emit, options)
+    started = RunStarted(label, len(jobs), model=model)
+    return _run(_Translation(load, options, emit), jobs, options, started, emit)
 
 
 def _run(
     stages: _Translation,
-    jobs: Iterable[TranslationJob],
-    total: int | None,
-    label: str,
-    emit: Emit,
+    jobs: Sequence[TranslationJob],
     options: FileOptions,
+    started: RunStarted,
+    emit: Emit,
 ) -> Summary:
-    started = time.perf_counter()
-    emit(RunStarted(label, total))
+    if _is_needed(jobs, options):
+        _ = stages.translator
+    begun = time.perf_counter()
+    emit(started)
     counts = Pipeline(
         stages,
         workers=options.workers,
@@ -249,6 +234,39 @@ def _run(
         emit=emit,
         give_up_s=options.max_seconds + GRACE_S,
     ).run(jobs)
-    summary = Summary(counts.done, counts.failed, counts.skipped, time.perf_counter() - started)
-    emit(RunFinished(label, summary.done, summary.failed, summary.skipped, summary.seconds))
+    summary = Summary(counts.done, counts.failed, counts.skipped, time.perf_counter() - begun)
+    emit(RunFinished(started.job, summary.done, summary.failed, summary.skipped, summary.seconds))
     return summary
+
+
+def side_by_side(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Two (H, W, 3) images beside each other with a white gap: (H, 2W + gap, 3), the left one in the right's size."""
+    if left.shape != right.shape:  # the result is an older one, made at another size
+        left = np.asarray(Image.fromarray(left).resize((right.shape[1], right.shape[0])))
+    gap = np.full((right.shape[0], GAP_PX, 3), 255, np.uint8)
+    return np.concatenate([left, gap, right], axis=1)
+
+
+def sheet_path(target: Path) -> Path:
+    """Where the sheet of ``target`` goes: into a folder ``compare`` beside it, under its name and in its format."""
+    return target.parent / SHEETS / target.name
+
+
+def is_sheet(path: Path) -> bool:
+    """Whether ``path`` is the sheet of a result that is there: its name and folder say so, and its size does.
+
+    Photographs of people who keep some in a folder ``compare`` are none.
+    """
+    if path.parent.name != SHEETS:
+        return False
+    result, sheet = _size_px(path.parent.parent / path.name), _size_px(path)
+    return result is not None and sheet == (2 * result[0] + GAP_PX, result[1])
+
+
+def _size_px(path: Path) -> tuple[int, int] | None:
+    """(width, height) of an image as its header has it; None for what is no image."""
+    try:
+        with open_regular_file(path) as stream:
+            return identify(stream).size
+    except (OSError, ImageError):
+        return None
