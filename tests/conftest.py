@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from in_process import run_in_process
 from PIL import Image
 from tests_support import RunCli, photo_pixels
 
@@ -65,6 +66,24 @@ def run_cli(tmp_path: Path, environment: dict[str, str]) -> RunCli:
             capture_output=True,
             timeout=timeout_s,
             check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_inside(tmp_path: Path, environment: dict[str, str]) -> RunCli:
+    """As ``run_cli``, with the same arguments, but in this process."""
+
+    def run(
+        *arguments: str | os.PathLike[str] | bytes,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        timeout_s: float = 0,
+    ) -> subprocess.CompletedProcess[bytes]:
+        return run_in_process(
+            *arguments, stdin=stdin, cwd=cwd or tmp_path, env={**environment, **(env or {})}
         )
 
     return run

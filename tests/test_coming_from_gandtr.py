@@ -34,7 +34,7 @@ def test_the_test_exists(row: list[str]) -> None:
         assert re.search(rf"^\s*def {name}\(", source, re.MULTILINE)
 
 
-def test_the_commands_exist(run_cli: RunCli) -> None:
+def test_the_commands_exist(run_inside: RunCli) -> None:
     """Every command has a help page that tells its options; published names are known."""
     groups = {group for asset in DATA for group in asset.groups}
     pages: dict[str, str] = {}
@@ -43,7 +43,7 @@ def test_the_commands_exist(run_cli: RunCli) -> None:
         if words[0] != "darkside":
             continue
         if words[1] not in pages:
-            done = run_cli(words[1], "--help")
+            done = run_inside(words[1], "--help")
             assert done.returncode == 0, row
             pages[words[1]] = done.stdout.decode()
         for option in (word for word in words if word.startswith("--")):

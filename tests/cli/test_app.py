@@ -20,16 +20,16 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "torchvision", "cv2", "scipy", "numpy", "PIL", "rich.progress")
 
 
-def commands(run_cli: RunCli) -> list[str]:
-    listing = run_cli("--help").stdout.decode().partition("\nPhotographs:")[2].partition("\nOptions:")[0]
+def commands(run_inside: RunCli) -> list[str]:
+    listing = run_inside("--help").stdout.decode().partition("\nPhotographs:")[2].partition("\nOptions:")[0]
     found = re.findall(r"^  ([a-z]\S+)  ", listing, flags=re.MULTILINE)
     assert len(found) == 17
     return found
 
 
-def test_help_imports_nothing_heavy(run_cli: RunCli, environment: dict[str, str]) -> None:
+def test_help_imports_nothing_heavy(run_inside: RunCli, environment: dict[str, str]) -> None:
     """How long it takes is measured by tests/benchmarks/bench_startup.py."""
-    for arguments in [(), *((name,) for name in commands(run_cli))]:
+    for arguments in [(), *((name,) for name in commands(run_inside))]:
         code = (
             "import sys; from darkside_cli.cli.app import main\n"
             "try: main()\n"
@@ -45,9 +45,9 @@ def test_help_imports_nothing_heavy(run_cli: RunCli, environment: dict[str, str]
         assert done.stderr.strip() == "[]"
 
 
-def test_every_command_tells_its_common_options(run_cli: RunCli) -> None:
-    for name in commands(run_cli):
-        text = run_cli(name, "--help").stdout.decode()
+def test_every_command_tells_its_common_options(run_inside: RunCli) -> None:
+    for name in commands(run_inside):
+        text = run_inside(name, "--help").stdout.decode()
         for option in ("--data-dir", "--offline", "--quiet", "--verbose", "--debug"):
             assert option in text, (name, option)
 
@@ -56,7 +56,7 @@ def test_version(run_cli: RunCli) -> None:
     assert run_cli("--version").stdout == f"darkside {__version__}\n".encode()
 
 
-def test_usage_errors_are_one_line(run_cli: RunCli) -> None:
+def test_usage_errors_are_one_line(run_inside: RunCli) -> None:
     for arguments, message in {
         ("translat",): "Did you mean 'translate'?",
         ("translate", "--nope"): "No such option: --nope",
@@ -64,21 +64,21 @@ def test_usage_errors_are_one_line(run_cli: RunCli) -> None:
         ("translate", "--device", "cudaa", "x.jpg"): "did you mean cuda",
         ("models", "--size", "big"): "--size",
     }.items():
-        done = run_cli(*arguments)
+        done = run_inside(*arguments)
         assert done.returncode == 2
         assert done.stdout == b""
         assert message in done.stderr.decode()
         assert done.stderr.count(b"\n") == 1
-    shown = run_cli("translate", "--nope", "--debug")
+    shown = run_inside("translate", "--nope", "--debug")
     assert b"Traceback" in shown.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("config",)])
-def test_no_arguments_show_help(run_cli: RunCli, words: tuple[str, ...]) -> None:
-    done = run_cli(*words)
+def test_no_arguments_show_help(run_inside: RunCli, words: tuple[str, ...]) -> None:
+    done = run_inside(*words)
     assert done.returncode == 2
     assert done.stdout == b""
-    assert done.stderr == run_cli(*words, "--help").stdout
+    assert done.stderr == run_inside(*words, "--help").stdout
 
 
 @pytest.mark.parametrize("shell", sorted(completions.FILES))

@@ -48,7 +48,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(run_cli: RunCli, environment: dict[str, str], server: FaultyServer) -> RunCli:
+def run(run_inside: RunCli, environment: dict[str, str], server: FaultyServer) -> RunCli:
     """Run with the server as mirror, which has the files side by side; published addresses lead nowhere."""
     kept = {
         k: v for k, v in environment.items() if k.lower() not in ("http_proxy", "https_proxy", "all_proxy")
@@ -63,7 +63,7 @@ def run(run_cli: RunCli, environment: dict[str, str], server: FaultyServer) -> R
     }
 
     def go(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
-        return run_cli(*arguments, env={**env, **options.pop("env", {})}, **options)  # type: ignore[dict-item]
+        return run_inside(*arguments, env={**env, **options.pop("env", {})}, **options)  # type: ignore[dict-item]
 
     return go
 
@@ -458,7 +458,9 @@ def test_on_a_terminal_a_yes_gets_it(
     assert list((tmp_path / "out").rglob("one.png"))
 
 
-def test_a_hostile_pickle_is_refused_and_in_nobodys_way(run_cli: RunCli, home: Path, tmp_path: Path) -> None:
+def test_a_hostile_pickle_is_refused_and_in_nobodys_way(
+    run_inside: RunCli, home: Path, tmp_path: Path
+) -> None:
     import os
     import pickle
 
@@ -468,7 +470,7 @@ def test_a_hostile_pickle_is_refused_and_in_nobodys_way(run_cli: RunCli, home: P
 
     hostile = pickle.dumps({"imlist": [Payload()], "qimlist": [], "gnd": []})
     (tmp_path / "gnd_247tokyo1k.pkl").write_bytes(hostile)
-    done = run_cli("download", "--from", tmp_path / "gnd_247tokyo1k.pkl")
+    done = run_inside("download", "--from", tmp_path / "gnd_247tokyo1k.pkl")
     assert done.returncode == 2
     assert b"is refused" in done.stderr
     target = home / "data" / "test" / "247tokyo1k" / "gnd_247tokyo1k.pkl"
@@ -478,9 +480,9 @@ def test_a_hostile_pickle_is_refused_and_in_nobodys_way(run_cli: RunCli, home: P
     target.write_bytes(hostile)
     (target.parent / "jpg").mkdir()
     (target.parent / "jpg" / "00001.jpg").write_bytes(b"\xff\xd8")
-    listed = run_cli("download", "--list")
+    listed = run_inside("download", "--list")
     assert listed.returncode == 0, listed.stderr
-    verified = run_cli("download", "--verify", "tokyo247")
+    verified = run_inside("download", "--verify", "tokyo247")
     assert verified.returncode == 1, verified.stderr
     assert b"damaged" in verified.stdout
     assert not (tmp_path / "ran").exists()

@@ -45,13 +45,13 @@ def root(environment: dict[str, str]) -> Path:
 
 
 @pytest.mark.slow
-def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> None:
+def test_the_golden_evaluation(run_inside: RunCli, root: Path, tmp_path: Path) -> None:
     """Weights, whitening, boxes, scales, metrics: every average and every query's AP of the case, from files."""
     place_model(root, "vgg16", 512)
     sets = {"247tokyo1k": "tokyo247", "roxford5k": "roxford5k"}
     arguments = [word for name in CASE.values for word in ("--dataset", sets[name])]
     size = str(CASE.params["image_size"])
-    done = run_cli(
+    done = run_inside(
         "evaluate", "--model", "gem_vgg16_cyclegan", *arguments, "--image-size", size, "--json", "--keep", "d"
     )
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> N
                 assert ap is None if value is None else ap == pytest.approx(value, abs=1e-9)
     # What was kept can be scored again without a model, as a table with its published figures missing.
     (kept,) = (tmp_path / "d").glob("gem_vgg16_cyclegan-roxford5k-????????.h5")
-    again = run_cli("evaluate", "--descriptors", kept, "--dataset", "roxford5k", "--per-query")
+    again = run_inside("evaluate", "--descriptors", kept, "--dataset", "roxford5k", "--per-query")
     assert again.returncode == 0, again.stderr
     head, *rows = [line.split("\t") for line in again.stdout.decode().splitlines()]
     assert head[:6] == ["model", "data set", "protocol", "mAP", "published", "diff"]
@@ -81,14 +81,14 @@ def test_the_golden_evaluation(run_cli: RunCli, root: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_command_the_user_gave(run_cli: RunCli, root: Path) -> None:
+def test_the_command_the_user_gave(run_inside: RunCli, root: Path) -> None:
     """Letter for letter, beside the published figure."""
     command = "darkside evaluate --model gem_r101_cyclegan --dataset tokyo247"
-    missing = run_cli(*command.split()[1:])
+    missing = run_inside(*command.split()[1:])
     assert missing.returncode == 3
     assert b"darkside download gem_resnet101_cyclegan" in missing.stderr
     place_model(root, "resnet101", 2048)
-    done = run_cli(*command.split()[1:])
+    done = run_inside(*command.split()[1:])
     assert done.returncode == 0, done.stderr
     row = done.stdout.decode().splitlines()[1].split("\t")
     assert row[:3] == ["gem_resnet101_cyclegan", "tokyo247", "ok"]
@@ -118,13 +118,13 @@ def describe(places: Path, rows: dict[str, list[float]], path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_own_places_distractors_and_the_gallery(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
+def test_own_places_distractors_and_the_gallery(run_inside: RunCli, places: Path, tmp_path: Path) -> None:
     """Hand-made descriptors with a known order."""
     rows = {f"p{i}/day/d.png": [float(i == j) for j in range(3)] for i in range(3)}
     rows |= {f"p{i}/night/n.png": [float(i == j) + 0.1 for j in range(3)] for i in range(2)}
     rows["p2/night/n.png"] = [1.0, 0.1, 0.9]  # nearer to p0 than to its own place, p2
     file = describe(places, rows, tmp_path / "d.npz")
-    done = run_cli("evaluate", "--descriptors", file, "--dataset", places, "--json", "--gallery", "g.html")
+    done = run_inside("evaluate", "--descriptors", file, "--dataset", places, "--json", "--gallery", "g.html")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)["results"][0]["protocols"]["ok"]
     # ranks 0, 0 and 1 of the only right image: trapezoidal AP 1, 1 and (0 + 1/2) / 2
@@ -138,7 +138,7 @@ def test_own_places_distractors_and_the_gallery(run_cli: RunCli, places: Path, t
 
     far = np.eye(3, dtype=np.float32)[[2, 2]]
     np.save(tmp_path / "far.npy", far)  # two distractors exactly like p2's day picture: they come after it
-    more = run_cli("evaluate", "--descriptors", file, "--dataset", places, "--distractors", "far.npy")
+    more = run_inside("evaluate", "--descriptors", file, "--dataset", places, "--distractors", "far.npy")
     assert more.returncode == 0, more.stderr
     row = more.stdout.decode().splitlines()[1].split("\t")
     assert row[1].endswith("+2")
@@ -232,9 +232,9 @@ def test_options_that_would_be_passed_over_are_refused(
 
 
 @pytest.mark.slow
-def test_mistakes(run_cli: RunCli, places: Path, tmp_path: Path) -> None:
+def test_mistakes(run_inside: RunCli, places: Path, tmp_path: Path) -> None:
     def told(*arguments: str | Path) -> tuple[int, str]:
-        done = run_cli("evaluate", *arguments)
+        done = run_inside("evaluate", *arguments)
         assert done.stdout == b""
         assert done.stderr.count(b"\n") == 1, done.stderr
         return done.returncode, done.stderr.decode()

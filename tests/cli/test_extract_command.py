@@ -28,13 +28,13 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def extract(run_cli: RunCli, model: Path) -> RunCli:
+def extract(run_inside: RunCli, model: Path) -> RunCli:
     """``darkside extract --model <a small one> ...``."""
 
     def run(
         *arguments: str | os.PathLike[str] | bytes, **kwargs: object
     ) -> subprocess.CompletedProcess[bytes]:
-        return run_cli("extract", "--model", model, *arguments, **kwargs)
+        return run_inside("extract", "--model", model, *arguments, **kwargs)
 
     return run
 
@@ -121,7 +121,7 @@ def test_a_pipe_boxes_and_nan(extract: RunCli, make_photo: MakePhoto, tmp_path: 
 
 @pytest.mark.slow
 def test_mistakes_are_told_in_one_line(
-    extract: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path
+    extract: RunCli, run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path
 ) -> None:
     make_photo(tmp_path / "a.png", 64, 64)
     (tmp_path / "none").mkdir()
@@ -146,9 +146,9 @@ def test_mistakes_are_told_in_one_line(
     assert "contradict" in told(extract("a.png", "-o", "x.h5", "--no-whiten", "--whitening", "w.pkl"), 2)
     assert "such as 'b.png'" in told(extract("a.png", "-o", "x.h5", "--boxes", "boxes.json"), 2)
     assert "no settings of CLAHE" in told(extract("a.png", "-o", "x.h5", "--clahe", "much"), 2)
-    missing = told(run_cli("extract", "a.png", "-o", "x.h5", "--model", "gem_r101_hedngan"), 3)
+    missing = told(run_inside("extract", "a.png", "-o", "x.h5", "--model", "gem_r101_hedngan"), 3)
     assert "gem_resnet101_hedngan" in missing
-    near = told(run_cli("extract", "a.png", "-o", "x.h5", "--model", "gem_r101_hedgnan"), 2)
+    near = told(run_inside("extract", "a.png", "-o", "x.h5", "--model", "gem_r101_hedgnan"), 2)
     assert "did you mean gem_r101_hedngan" in near
     assert not list(tmp_path.glob("*.h5"))
     assert not list(tmp_path.glob(".darkside*"))

@@ -33,9 +33,9 @@ def test_they_are_written_once(tmp_path: Path, run_here: RunHere) -> None:
     assert run_here("samples", "-o", "file").returncode == 2
 
 
-def test_they_pipe_into_translate(tmp_path: Path, run_cli: RunCli, generator_file: Path) -> None:
-    listed = run_cli("samples", "-o", "here", "-0")
+def test_they_pipe_into_translate(tmp_path: Path, run_inside: RunCli, generator_file: Path) -> None:
+    listed = run_inside("samples", "-o", "here", "-0")
     assert listed.stdout.count(b"\0") == len(sample_paths())
-    done = run_cli("translate", "-0", "--max-size", "48", "--model", generator_file, stdin=listed.stdout)
+    done = run_inside("translate", "-0", "--max-size", "48", "--model", generator_file, stdin=listed.stdout)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "night").rglob("*.jpg"))) == len(sample_paths())

@@ -23,20 +23,22 @@ MakePhoto = Callable[..., Path]
 
 
 @pytest.fixture
-def index(run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path) -> Path:
+def index(run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path) -> Path:
     """Six photographs in a folder, two of them alike, and their descriptors."""
     model = write_small_descriptor(tmp_path / "net.safetensors")
     for i in range(5):
         make_photo(tmp_path / "photos" / "day" / f"{i}.png", 128, 96, seed=i)
     shutil.copy(tmp_path / "photos" / "day" / "2.png", tmp_path / "photos" / "copy.png")
-    done = run_cli("extract", "photos", "-r", "-o", "x.h5", "--model", model, "--image-size", "96")
+    done = run_inside("extract", "photos", "-r", "-o", "x.h5", "--model", model, "--image-size", "96")
     assert done.returncode == 0, done.stderr
     return tmp_path / "x.h5"
 
 
-def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_search(run_inside: RunCli, index: Path, tmp_path: Path, make_photo: MakePhoto) -> None:
     query = shutil.copy(tmp_path / "photos" / "day" / "2.png", tmp_path / "query.png")
-    done = run_cli("search", "--index", index, query, "missing.png", "--top", "3", "--gallery", "page.html")
+    done = run_inside(
+        "search", "--index", index, query, "missing.png", "--top", "3", "--gallery", "page.html"
+    )
     assert done.returncode == 1
     assert b"missing.png: " in done.stderr
     assert b"gallery: page.html" in done.stderr
@@ -52,7 +54,7 @@ def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePh
     stored = open_descriptors(index)
     table = stored.read()
     scores = table @ table[(stored.names or ()).index("day/2.png")]
-    json_done = run_cli("search", "-i", index, query, "--json", "--backend", "exact")
+    json_done = run_inside("search", "-i", index, query, "--json", "--backend", "exact")
     answer = json.loads(json_done.stdout)
     assert answer["failed"] == []
     found = answer["queries"][0]
@@ -67,22 +69,22 @@ def test_search(run_cli: RunCli, index: Path, tmp_path: Path, make_photo: MakePh
 
 
 @pytest.mark.slow
-def test_queries_that_fail_are_in_the_answers(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
+def test_queries_that_fail_are_in_the_answers(run_inside: RunCli, index: Path, tmp_path: Path) -> None:
     arguments = ("search", "-i", index, "missing.png", "photos/copy.png", "-k", "1")
-    answer = json.loads(run_cli(*arguments, "--json").stdout)
+    answer = json.loads(run_inside(*arguments, "--json").stdout)
     assert answer["failed"] == ["missing.png"]
     assert [query["query"] for query in answer["queries"]] == ["photos/copy.png"]
     model = answer["model"]
-    lines = [json.loads(line) for line in run_cli(*arguments, "--jsonl").stdout.splitlines()]
+    lines = [json.loads(line) for line in run_inside(*arguments, "--jsonl").stdout.splitlines()]
     # In the order that they were given in, whatever became of them.
     assert lines[0] == {"query": "missing.png", "error": "no such file", "model": model}
     assert (lines[1]["query"], lines[1]["model"]) == ("photos/copy.png", model)
     assert model.endswith("net.safetensors")
 
 
-def test_names_through_a_pipe_and_pictures_elsewhere(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
+def test_names_through_a_pipe_and_pictures_elsewhere(run_inside: RunCli, index: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").rename(tmp_path / "moved")
-    done = run_cli(
+    done = run_inside(
         "search",
         "-i",
         index,
@@ -99,7 +101,7 @@ def test_names_through_a_pipe_and_pictures_elsewhere(run_cli: RunCli, index: Pat
     assert [item["results"][0]["image"] for item in items] == ["day/1.png", "day/4.png"]
     assert [len(item["results"]) for item in items] == [2, 2]
     assert b"name their folder with --images" in done.stderr
-    again = run_cli(
+    again = run_inside(
         "search", "-i", index, "-k", "2", "moved/day/1.png", "--gallery", "page.html", "--images", "moved"
     )
     assert b"--images" not in again.stderr
@@ -107,13 +109,13 @@ def test_names_through_a_pipe_and_pictures_elsewhere(run_cli: RunCli, index: Pat
 
 
 @pytest.mark.slow
-def test_refusals(run_cli: RunCli, index: Path, tmp_path: Path) -> None:
+def test_refusals(run_inside: RunCli, index: Path, tmp_path: Path) -> None:
     write_small_descriptor(tmp_path / "another.safetensors", seed=1)
     write_descriptors(tmp_path / "foreign.npz", ["a"], [np.ones((1, 9), dtype=np.float32)], 9)
     (tmp_path / "empty").mkdir()
 
     def told(code: int, *arguments: str | Path, stdin: bytes = b"") -> str:
-        done = run_cli("search", *arguments, stdin=stdin)
+        done = run_inside("search", *arguments, stdin=stdin)
         message = done.stderr.decode()
         assert (done.returncode, done.stdout) == (code, b""), message
         assert message.count("\n") == 1, message
@@ -163,15 +165,15 @@ def test_doubtful_indexes_and_empty_pipes(
     assert page.stderr == "darkside: pages is a folder; name a file, such as gallery.html\n"
 
 
-def test_faiss(run_cli: RunCli, index: Path) -> None:
-    done = run_cli("search", "-i", index, "photos/copy.png", "-k", "1", "--backend", "faiss")
+def test_faiss(run_inside: RunCli, index: Path) -> None:
+    done = run_inside("search", "-i", index, "photos/copy.png", "-k", "1", "--backend", "faiss")
     try:
         import faiss  # noqa: F401
     except ImportError:
         assert done.returncode == 3
         assert b"pip install faiss-cpu" in done.stderr
     else:
-        exact: subprocess.CompletedProcess[bytes] = run_cli(
+        exact: subprocess.CompletedProcess[bytes] = run_inside(
             "search", "-i", index, "photos/copy.png", "-k", "1"
         )
         assert done.stdout.split(b"\t")[3] in (b"copy.png\n", b"day/2.png\n")

@@ -115,20 +115,20 @@ def test_mistakes(run_here: RunHere, tmp_path: Path, arguments: tuple[str, ...],
     assert not (tmp_path / "sorted").exists()
 
 
-def test_names_from_a_pipe(run_cli: RunCli, photos: Path, tmp_path: Path) -> None:
+def test_names_from_a_pipe(run_inside: RunCli, photos: Path, tmp_path: Path) -> None:
     """As a real process, with a name that is no UTF-8 and lines of either kind."""
     odd = os.fsencode(photos) + b"/\xff.png"
     os.rename(photos / "b.png", odd)  # noqa: PTH104 - bytes
-    done = run_cli("sort", stdin=b"photos/a.png\r\n\n" + odd + b"\nphotos/none.png\n")
+    done = run_inside("sort", stdin=b"photos/a.png\r\n\n" + odd + b"\nphotos/none.png\n")
     assert done.returncode == 1
     assert b"photos/none.png: no such file" in done.stderr
     assert (tmp_path / "sorted" / "night.txt").read_bytes() == odd + b"\n"
     assert (tmp_path / "sorted" / "day.txt").read_text() == f"{photos / 'a.png'}\n"
-    nul = run_cli("sort", "-0", "-", "-n", "--quiet", stdin=b"photos/a.png\0" + odd + b"\0")
+    nul = run_inside("sort", "-0", "-", "-n", "--quiet", stdin=b"photos/a.png\0" + odd + b"\0")
     assert nul.returncode == 0
     assert nul.stderr == b""
     assert len(nul.stdout.splitlines()) == 3
-    nothing = run_cli("sort", stdin=b"")
+    nothing = run_inside("sort", stdin=b"")
     assert nothing.returncode == 0
     assert b"nothing to do" in nothing.stderr
 

@@ -26,13 +26,13 @@ RunPiped = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def translate(run_cli: RunCli, generator_file: Path) -> RunCli:
+def translate(run_inside: RunCli, generator_file: Path) -> RunCli:
     """``darkside translate --model <tiny generator> ...``."""
 
     def run(
         *arguments: str | os.PathLike[str] | bytes, **kwargs: object
     ) -> subprocess.CompletedProcess[bytes]:
-        return run_cli("translate", "--model", generator_file, *arguments, **kwargs)
+        return run_inside("translate", "--model", generator_file, *arguments, **kwargs)
 
     return run
 
@@ -175,7 +175,7 @@ def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto,
 
 @pytest.mark.slow
 def test_mistakes_are_told_in_one_line(
-    translate: RunCli, run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path
+    translate: RunCli, run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path
 ) -> None:
     make_photo(tmp_path / "a.png")
     (tmp_path / "none").mkdir()
@@ -194,12 +194,12 @@ def test_mistakes_are_told_in_one_line(
     assert "did you mean png" in told(translate("a.png", "--format", "pgn"), 2)
     assert "did you mean night?" in told(translate("a.png", "--to", "nigt"), 2)
     assert "does not say that it translates to day" in told(translate("a.png", "--to", "day"), 2)
-    assert "did you mean hedngan" in told(run_cli("translate", "a.png", "--model", "hedgnan"), 2)
-    missing = told(run_cli("translate", "a.png", "--model", "hedngan"), 3)
+    assert "did you mean hedngan" in told(run_inside("translate", "a.png", "--model", "hedgnan"), 2)
+    missing = told(run_inside("translate", "a.png", "--model", "hedngan"), 3)
     assert "hedngan_generator_X.pth" in missing
     assert "darkside-home" in missing
     (tmp_path / "bad.pth").write_bytes(b"<html>404</html>")
-    assert "bad.pth" in told(run_cli("translate", "a.png", "--model", "bad.pth"), 2)
+    assert "bad.pth" in told(run_inside("translate", "a.png", "--model", "bad.pth"), 2)
     assert "is not a folder" in told(translate("a.png", "-o", "bad.pth"), 2)
     assert not (tmp_path / "night").exists()
 
@@ -346,7 +346,7 @@ def test_memory_does_not_grow_with_the_number_of_files(
 
 
 def test_generators_of_cyclegan_and_both_directions(
-    run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+    run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
 ) -> None:
     """Bare state dicts as CycleGAN writes them: with ``module.`` and InstanceNorm's old statistics."""
     import torch
@@ -363,18 +363,18 @@ def test_generators_of_cyclegan_and_both_directions(
     torch.save(old, run / "latest_net_G_A.pth")
     torch.save({f"module.{key}": value for key, value in state.items()}, run / "latest_net_G_B.pth")
     make_photo(tmp_path / "a.png")
-    to_night = run_cli("translate", "a.png", "--model", "checkpoints/day2night", "--batch-size", "2")
+    to_night = run_inside("translate", "a.png", "--model", "checkpoints/day2night", "--batch-size", "2")
     assert (to_night.returncode, to_night.stdout) == (0, b"night/a.png\n"), to_night.stderr
-    to_day = run_cli("translate", "a.png", "--model", run / "latest_net_G_B.pth", "--to", "day")
+    to_day = run_inside("translate", "a.png", "--model", run / "latest_net_G_B.pth", "--to", "day")
     assert (to_day.returncode, to_day.stdout) == (0, b"day/a.png\n"), to_day.stderr
     # the same weights: the same picture
     assert (tmp_path / "day" / "a.png").read_bytes() == (tmp_path / "night" / "a.png").read_bytes()
-    wrong = run_cli("translate", "a.png", "--model", run / "latest_net_G_A.pth", "--to", "day")
+    wrong = run_inside("translate", "a.png", "--model", run / "latest_net_G_A.pth", "--to", "day")
     assert wrong.returncode == 2
     assert b"translates day to night, not to day" in wrong.stderr
 
 
-def test_a_hostile_checkpoint_runs_nothing(run_cli: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_a_hostile_checkpoint_runs_nothing(run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
     import pickle
 
     class Payload:
@@ -383,7 +383,7 @@ def test_a_hostile_checkpoint_runs_nothing(run_cli: RunCli, make_photo: MakePhot
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"model.1.weight": Payload()}))
     make_photo(tmp_path / "a.png")
-    done = run_cli("translate", "a.png", "--model", "evil.pth")
+    done = run_inside("translate", "a.png", "--model", "evil.pth")
     assert done.returncode == 2
     assert b"evil.pth" in done.stderr
     assert b"Traceback" not in done.stderr

@@ -67,26 +67,26 @@ def test_its_record_has_the_scores_of_pictures_it_never_saw() -> None:
     assert scores["sky_darkness"] > 0.85
 
 
-def test_translate_steps_down_to_it_and_says_so(tmp_path: Path, run_cli: RunCli) -> None:
-    run_cli("samples", "-o", "day")
-    done = run_cli("translate", "day", "--max-size", "64", "--device", "cpu")
+def test_translate_steps_down_to_it_and_says_so(tmp_path: Path, run_inside: RunCli) -> None:
+    run_inside("samples", "-o", "day")
+    done = run_inside("translate", "day", "--max-size", "64", "--device", "cpu")
     assert done.returncode == 0
     told = done.stderr.decode()
     assert told.count("darkside download hedngan") == 1
     assert "darkside-mini to night" in told
     assert len(done.stdout.splitlines()) == len(sample_paths())
-    named = run_cli("translate", "day", "--max-size", "64", "--model", "hedngan", "-o", "other")
+    named = run_inside("translate", "day", "--max-size", "64", "--model", "hedngan", "-o", "other")
     assert named.returncode == 3
 
 
 @pytest.mark.slow
-def test_it_is_listed_and_described(tmp_path: Path, run_cli: RunCli) -> None:
-    assert b"darkside-mini" in run_cli("models").stdout
-    told = run_cli("models", EMBEDDED_GENERATOR).stdout.decode()
+def test_it_is_listed_and_described(tmp_path: Path, run_inside: RunCli) -> None:
+    assert b"darkside-mini" in run_inside("models").stdout
+    told = run_inside("models", EMBEDDED_GENERATOR).stdout.decode()
     assert "research use" in told
     assert "--preset mini" in told
-    assert run_cli("export", EMBEDDED_GENERATOR, "-o", "mini.onnx").returncode == 0
-    refused = run_cli("export", EMBEDDED_GENERATOR, "-o", "mini.pth")
+    assert run_inside("export", EMBEDDED_GENERATOR, "-o", "mini.onnx").returncode == 0
+    refused = run_inside("export", EMBEDDED_GENERATOR, "-o", "mini.pth")
     assert refused.returncode == 2
     assert b"gandtr does not have" in refused.stderr
-    assert b"darkside-mini" not in run_cli("download", "--list").stdout
+    assert b"darkside-mini" not in run_inside("download", "--list").stdout
