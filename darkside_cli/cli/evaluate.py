@@ -212,7 +212,8 @@ def evaluate(
     absences.tell()
 
     _obtain_all(session, [*(model or ()), *dataset], images=bool(model), download=download)
-    from darkside_cli.inference.device import pick_device, usable_cpus
+    from darkside_cli.images.threads import usable_cpus
+    from darkside_cli.inference.device import pick_device
     from darkside_cli.retrieval.describe.extract import ExtractOptions
     from darkside_cli.retrieval.describe.load import load_descriptor
     from darkside_cli.retrieval.describe.store import open_descriptors

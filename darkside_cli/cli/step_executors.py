@@ -215,7 +215,7 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
     """Translate the images that are named on standard input."""
     from darkside_cli.cli.obtain import obtain_model
     from darkside_cli.datasets.outputs import changed_names, plan_outputs
-    from darkside_cli.inference.device import usable_cpus
+    from darkside_cli.images.threads import usable_cpus
     from darkside_cli.jobs.translate_files import FileOptions, translate_files
     from darkside_cli.methods.translate import load_generator
 
@@ -254,7 +254,7 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
 def extract(step: ExtractStep, settings: Settings) -> Outcome:
     """Describe the images that are named on standard input."""
     from darkside_cli.cli.extract import obtain_descriptor
-    from darkside_cli.inference.device import usable_cpus
+    from darkside_cli.images.threads import usable_cpus
     from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_files
     from darkside_cli.retrieval.describe.load import load_descriptor
     from darkside_cli.retrieval.describe.scales import parse_scales

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from darkside_cli.config.paths import DataRoot
+from darkside_cli.demo.html import DemoPage, Found, Row, Strip, write_demo_page
 from darkside_cli.demo.request import ARMS, DATASETS, DAY, NIGHT, DemoResult, SeedScores
 from darkside_cli.events import EpochDone
 from darkside_cli.report.curves import plain_number, readable
-from darkside_cli.report.demo import DemoPage, Found, Row, Strip, write_demo_page
 from darkside_cli.report.figures import CURVES, Curve, Panel
 from darkside_cli.report.scalars import read_scalars
 

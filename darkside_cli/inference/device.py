@@ -7,7 +7,6 @@ autocast; weights stay in fp32.
 from __future__ import annotations
 
 import gc
-import os
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -160,10 +159,3 @@ def release_memory(device: torch.device) -> None:
             torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-
-
-def usable_cpus() -> int:
-    """Count the CPUs this process may run on, which may be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -85,9 +85,7 @@ class Stages(ABC, Generic[J, L, R]):
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    from darkside_cli.inference.device import (
-        is_out_of_memory,  # with torch, which files that are skipped need not wait for
-    )
+    from darkside_cli.inference.device import is_out_of_memory
 
     return is_out_of_memory(error)
 

@@ -99,7 +99,7 @@ def recorded(run: Path, resolved: Resolved[Any], emit: Emit, *, ranks: Ranks | N
     if ranks is not None and not ranks.is_first:
         yield ignore
         return
-    from darkside_cli.report.scalars import scalar_sinks
+    from darkside_cli.report.tensorboard import scalar_sinks
     from darkside_cli.report.training import ReportWriter
 
     report = ReportWriter(run, emit)

@@ -23,6 +23,7 @@ from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, ImageReady, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.images.threads import usable_cpus
 from darkside_cli.nightfall.config import NAME, VERSION, NightfallConfig, size_of
 from darkside_cli.nightfall.layout import FOLDERS, Picture, documents, pictures
 from darkside_cli.nightfall.marker import MARKER, SUMS, Marker, read_marker, whole
@@ -62,7 +63,7 @@ def write(
     stop = stop or threading.Event()
     with locked(root / LEDGER_FOLDER, NAME, emit, stop):
         try:
-            _write(root, config, emit, workers or _processors(), stop)
+            _write(root, config, emit, workers or usable_cpus(), stop)
         except OSError as error:
             raise MissingAssetError(
                 f"cannot write {NAME} to {root}: {error.strerror or error}",
@@ -251,8 +252,3 @@ def _clear(root: Path) -> None:
         if folder.parent.is_dir():
             for path in folder.parent.glob(f".{folder.name}{MAKING}*"):
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _processors() -> int:
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable is not None else os.cpu_count() or 1

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment
 from PIL import Image, ImageDraw
 
-from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import DarksideError
 from darkside_cli.images.images import read_photo
+from darkside_cli.report.page import write_page
 
 Mark = Literal["right", "wrong", "junk"]
 Box = tuple[float, float, float, float]
@@ -89,22 +88,18 @@ def write_gallery(
         if picture is not None
     }
     marks = {image.mark for row in shown for image in row.results}
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
-    with (
-        temporary_beside(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        for part in page.generate(
-            title=title,
-            facts=facts,
-            rows=shown,
-            thumbnails=thumbnails,
-            key=_key,
-            labels={mark: label for mark, label in _LABELS.items() if mark in marks},
-            every_label=_LABELS,
-            side=thumbnail_px,
-        ):
-            file.write(part)
+    write_page(
+        Path(path),
+        _PAGE,
+        title=title,
+        facts=facts,
+        rows=shown,
+        thumbnails=thumbnails,
+        key=_key,
+        labels={mark: label for mark, label in _LABELS.items() if mark in marks},
+        every_label=_LABELS,
+        side=thumbnail_px,
+    )
     return len(pictures) - len(thumbnails)
 
 

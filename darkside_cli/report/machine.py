@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from darkside_cli import __version__
+from darkside_cli.images.threads import usable_cpus
 from darkside_cli.units import human_size
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
@@ -26,7 +27,7 @@ def machine_facts(device: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     facts["system"] = f"{platform.system()} {platform.release()} ({platform.machine()})"
-    facts["processor"] = f"{_processor()}, {_usable_processors()} of {os.cpu_count() or 1} processors used"
+    facts["processor"] = f"{_processor()}, {usable_cpus()} of {os.cpu_count() or 1} processors used"
     memory = _memory_bytes()
     if memory is not None:
         facts["memory"] = human_size(memory)
@@ -43,12 +44,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "unknown"
-
-
-def _usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int | None:

@@ -16,8 +16,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +25,6 @@ from typing import IO, Any, TypeVar, cast
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.events import (
     CheckpointSaved,
-    Emit,
     EpochDone,
     EvalDone,
     Event,
@@ -37,9 +35,6 @@ from darkside_cli.events import (
     TrainingStarted,
 )
 from darkside_cli.report.machine import machine_facts
-from darkside_cli.report.tensorboard import TensorBoardScalars, tensorboard_installed
-
-__all__ = ["JsonlScalars", "Record", "Scalars", "TensorBoardScalars", "read_scalars", "scalar_sinks"]
 
 E = TypeVar("E", bound=Event)
 
@@ -213,28 +208,6 @@ def read_scalars(path: str | Path, *, most_steps: int | None = None) -> Scalars:
         found.pop(key, None)
         found[key] = record
     return Scalars(tuple(found.values()), damaged)
-
-
-@contextmanager
-def scalar_sinks(run: Path, *, facts: Mapping[str, str] | None = None) -> Iterator[Emit]:
-    """Record events in ``run/scalars.jsonl``, and in ``run/tensorboard`` where TensorBoard is installed.
-
-    Yields the sink. Everything is closed at the end.
-    """
-    with JsonlScalars(run / "scalars.jsonl", facts=facts) as lines:
-        if not tensorboard_installed():
-            yield lines.emit
-            return
-        with TensorBoardScalars(run / "tensorboard") as board:
-            yield _both(lines.emit, board.emit)
-
-
-def _both(first: Emit, second: Emit) -> Emit:
-    def emit(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return emit
 
 
 def _identity(event: Event) -> tuple[Any, ...] | None:

@@ -16,7 +16,7 @@ from darkside_cli.errors import DarksideError
 from darkside_cli.metrics.protocols import KAPPAS
 from darkside_cli.networks.state_file import read_state_file
 from darkside_cli.networks.whitening import Whitening, from_state_file
-from darkside_cli.report.run_files import read_json
+from darkside_cli.report.training_facts import read_json
 
 DESCRIPTOR_FILE = "descriptor.safetensors"
 WHITENING_FILE = "descriptor_whitening.safetensors"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from darkside_cli.errors import DarksideError, MissingAssetError
-from darkside_cli.events import EpochDone, EvalDone, Event, StepDone, TrainingFinished, TrainingStarted
+from darkside_cli.events import Emit, EpochDone, EvalDone, Event, StepDone, TrainingFinished, TrainingStarted
+from darkside_cli.report.scalars import JsonlScalars
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -104,3 +106,25 @@ class TensorBoardScalars:
             tag = path.stem if len(event.pictures) > 1 else "samples"
             if self._writer is not None:
                 self._writer.add_image(tag, pixels, event.epoch * self._steps, dataformats="HWC")
+
+
+@contextmanager
+def scalar_sinks(run: Path, *, facts: Mapping[str, str] | None = None) -> Iterator[Emit]:
+    """Record events in ``run/scalars.jsonl``, and in ``run/tensorboard`` where TensorBoard is installed.
+
+    Yields the sink. Everything is closed at the end.
+    """
+    with JsonlScalars(run / "scalars.jsonl", facts=facts) as lines:
+        if not tensorboard_installed():
+            yield lines.emit
+            return
+        with TensorBoardScalars(run / "tensorboard") as board:
+            yield _both(lines.emit, board.emit)
+
+
+def _both(first: Emit, second: Emit) -> Emit:
+    def emit(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return emit

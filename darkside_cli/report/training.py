@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
 from markupsafe import Markup
 
-from darkside_cli.atomic import temporary_beside
 from darkside_cli.events import Emit, EvalDone, Event, Notice, StageDone, TrainingFinished, ignore
 from darkside_cli.report.curves import (
     PanelGroup,
@@ -27,9 +25,7 @@ from darkside_cli.report.curves import (
     score_groups,
     speed_panel,
 )
-from darkside_cli.report.embed import embed_samples
-from darkside_cli.report.figures import draw
-from darkside_cli.report.run_files import read_json, read_toml
+from darkside_cli.report.page import drawn, embed_samples, write_page
 from darkside_cli.report.scalars import Scalars, read_scalars
 from darkside_cli.report.stages import scores_shown, whitening_shown
 from darkside_cli.report.training_facts import (
@@ -40,6 +36,8 @@ from darkside_cli.report.training_facts import (
     machines,
     moment,
     outputs,
+    read_json,
+    read_toml,
     status,
     timings,
     warnings,
@@ -89,8 +87,9 @@ def write_training_report(run: str | Path, *, title: str | None = None) -> Path:
     # Pictures of later epochs are from before this run began, or began again.
     newest = epochs_done(scalars) if scalars.records else None
     samples, left_out = embed_samples(run / "samples", up_to=newest)
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
-    text = page.render(
+    return write_page(
+        run / REPORT,
+        PAGE,
         title=title or run.resolve().name,
         status=status(scalars),
         written=moment(time.time()),
@@ -108,10 +107,6 @@ def write_training_report(run: str | Path, *, title: str | None = None) -> Path:
         machines=machines(scalars),
         warnings=warnings(scalars, problems),
     )
-    target = run / REPORT
-    with temporary_beside(target) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return target
 
 
 # What the page shows
@@ -134,8 +129,5 @@ def _progress_groups(scalars: Scalars) -> list[PanelGroup]:
 
 def _drawn(groups: Sequence[PanelGroup]) -> list[_Drawn]:
     """Draw all panels at once, which gives all of them the same x axis."""
-    drawings = iter(draw([panel for group in groups for panel in group.panels]))
-    return [
-        _Drawn(group.kind, group.title, [(panel, Markup(next(drawings))) for panel in group.panels])  # noqa: S704
-        for group in groups
-    ]
+    drawings = iter(drawn([panel for group in groups for panel in group.panels]))
+    return [_Drawn(group.kind, group.title, [next(drawings) for _ in group.panels]) for group in groups]

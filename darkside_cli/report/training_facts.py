@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +17,13 @@ from darkside_cli.config.values import show
 from darkside_cli.events import EpochDone, EvalDone, Notice, StepDone, TrainingFinished, TrainingStarted
 from darkside_cli.metrics.verdicts import verdict
 from darkside_cli.report.curves import plain_number
-from darkside_cli.report.run_files import read_json
 from darkside_cli.report.scalars import Scalars
 from darkside_cli.units import human_size
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _CHECKPOINT = re.compile(r"epoch_(?P<epoch>\d+)(?:_step_(?P<step>\d+))?")
 
@@ -195,3 +201,29 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+# The small files of a run folder; what is damaged is named, never a reason to stop.
+
+
+def read_toml(path: Path, problems: list[str]) -> dict[str, Any]:
+    """Tables of a TOML file, none if it is not there; a damaged one is added to ``problems``."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # tomllib's and the decoder's errors are ValueErrors
+        problems.append(f"{path.name} cannot be read: {error}")
+        return {}
+
+
+def read_json(path: Path, problems: list[str]) -> dict[str, Any]:
+    """The object in a JSON file, empty if it is not there; a damaged one is added to ``problems``."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read: {error}")
+        return {}
+    return found if isinstance(found, dict) else {}

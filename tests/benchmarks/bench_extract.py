@@ -27,8 +27,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.threads import usable_cpus
 from darkside_cli.images.transforms import descriptor_transform
-from darkside_cli.inference.device import usable_cpus
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval.describe.describer import Describer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from darkside_cli.inference.device import (
     pick_device,
     pick_precision,
     release_memory,
-    usable_cpus,
     visible_devices,
 )
 
@@ -256,12 +254,3 @@ def test_release_memory_empties_the_devices_cache(monkeypatch: pytest.MonkeyPatc
     assert calls == [torch.device("cuda:1"), "cuda"]
     release_memory(MPS)
     assert calls[2:] == ["mps"]
-
-
-def test_usable_cpus_follows_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
-    assert usable_cpus() == 2
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_cpus() == 1

@@ -28,7 +28,9 @@ from darkside_cli.events import (
     TrainingStarted,
 )
 from darkside_cli.report import scalars as module
-from darkside_cli.report.scalars import JsonlScalars, cut_scalars, read_scalars, scalar_sinks
+from darkside_cli.report import tensorboard
+from darkside_cli.report.scalars import JsonlScalars, cut_scalars, read_scalars
+from darkside_cli.report.tensorboard import scalar_sinks
 
 
 def start(run: Path, epoch: int = 0, step: int = 0) -> TrainingStarted:
@@ -306,7 +308,7 @@ def test_a_killed_process_leaves_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_sinks_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "tensorboard_installed", lambda: False)
+    monkeypatch.setattr(tensorboard, "tensorboard_installed", lambda: False)
     with scalar_sinks(tmp_path, facts={"command": "x"}) as emit:
         emit(start(tmp_path))
         emit(step(1, 1))

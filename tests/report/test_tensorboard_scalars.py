@@ -97,8 +97,8 @@ def test_it_is_said_when_it_is_not_there(tmp_path: Path, monkeypatch: pytest.Mon
 def test_where_it_is_installed_runs_write_for_it_too(
     tmp_path: Path, writers: list[Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scalars, "tensorboard_installed", lambda: True)
-    with scalars.scalar_sinks(tmp_path) as emit:
+    monkeypatch.setattr(tensorboard, "tensorboard_installed", lambda: True)
+    with tensorboard.scalar_sinks(tmp_path) as emit:
         emit(start(tmp_path))
         emit(StepDone(1, 1, 4, {"edge": 0.5}, {}, 3.5))
     assert writers[0].folder == str(tmp_path / "tensorboard")

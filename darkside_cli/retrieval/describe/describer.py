@@ -17,13 +17,7 @@ from torch import Tensor, nn
 
 from darkside_cli.errors import ImageError
 from darkside_cli.images.transforms import Compose
-from darkside_cli.inference.device import (
-    Precision,
-    autocast,
-    free_memory,
-    pick_precision,
-    release_memory,
-)
+from darkside_cli.inference.device import Precision, autocast, free_memory, pick_precision, release_memory
 from darkside_cli.kernels import computes_in, prepare
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 

@@ -1,4 +1,7 @@
-"""Pictures put into a page: chosen, scaled and compressed so that all of them together stay small."""
+"""Pages of one file that needs nothing else: a template filled, drawings and pictures put into it.
+
+Pictures are chosen, scaled and compressed so that all of them together stay small.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment
+from markupsafe import Markup
 from PIL import Image
+
+from darkside_cli.atomic import temporary_beside
+from darkside_cli.report.figures import Panel, draw
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MOST_EPOCHS = 16
@@ -22,6 +31,25 @@ _WIDEST_PX = 1600
 _TALLEST_PX = 4000
 _QUALITY = 82
 _EPOCH = re.compile(r"epoch_?(\d+)", re.IGNORECASE)
+
+
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Fill ``template`` (jinja2) with ``values`` and write it, whole or not at all, to ``path``; give that back.
+
+    Raises OSError as the system gives it.
+    """
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    with (
+        temporary_beside(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        file.writelines(page.generate(**values))
+    return path
+
+
+def drawn(panels: Sequence[Panel]) -> list[tuple[Panel, Markup]]:
+    """``panels`` with their drawings, which all have the same x axis."""
+    return [(panel, Markup(svg)) for panel, svg in zip(panels, draw(panels), strict=True)]  # noqa: S704
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkside_cli.report.embed import Embedded, embed, embed_samples, spread
+from darkside_cli.report.page import Embedded, embed, embed_samples, spread
 
 
 def noise(path: Path, width: int, height: int, seed: int = 0, **save: object) -> Path:
