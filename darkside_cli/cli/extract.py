@@ -149,7 +149,7 @@ def extract(
 
     with Ranks.from_environment() as ranks:
         # One process reads standard input for all: each would get another part of it.
-        given, listed = ranks.gather(
+        given, listed = ranks.all_gather(
             _given(paths, image_root, image_list, null=null) if ranks.is_first else None
         )[0]
         if image_root is None and image_list is None:
@@ -164,7 +164,7 @@ def extract(
         absences.tell()
         if ranks.is_first:
             obtain_descriptor(session, model, whitening=whiten and whitening is None, download=download)
-        ranks.wait()
+        ranks.barrier()
         with replace(session, quiet=session.quiet or not ranks.is_first).progress() as progress:
             if not jobs:
                 progress.emit(Notice("no image names came in: nothing to do"))

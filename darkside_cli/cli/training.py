@@ -57,9 +57,9 @@ def start_processes(count: int) -> int:
 
     # Said again is harmless: inside of a started process the option asks for what there is already.
     result = launch([sys.executable, "-m", "darkside_cli", *_without_nproc(sys.argv[1:])], count)
-    if result.last_words:
+    if result.stderr_tail:
         say(f"process {result.rank} failed:")
-        for line in result.last_words:
+        for line in result.stderr_tail:
             sys.stderr.write(line + "\n")
     return result.code
 

@@ -322,7 +322,7 @@ def run(request: FinetuneRequest, *, emit: Emit = ignore) -> FinetuneResult:
     with Ranks.from_environment() as ranks:
         if ranks.is_first:
             prepare(request, emit=emit)
-        ranks.wait()
+        ranks.barrier()
         with recorded(request.folder, request.resolved, emit, ranks=ranks) as tell:
             ready = _put_together(request, ranks, emit=tell)
             result = ready.train(resume=request.resume)
@@ -330,7 +330,7 @@ def run(request: FinetuneRequest, *, emit: Emit = ignore) -> FinetuneResult:
             tell = reported(request.folder, emit)
             ready.whiten(emit=tell)
             lines = ready.evaluate(emit=tell)
-        ranks.wait()
+        ranks.barrier()
     return FinetuneResult(
         **left_by(result, ranks, layout=request.layout),
         whitening=ready.whitening if ready.whitening.is_file() else None,

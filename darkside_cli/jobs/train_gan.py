@@ -223,7 +223,7 @@ def run(request: TrainGanRequest, *, emit: Emit = ignore) -> TrainGanResult:
     with Ranks.from_environment() as ranks:
         if ranks.is_first:
             prepare(request, emit=emit)
-        ranks.wait()
+        ranks.barrier()
         from darkside_cli.inference.device import pick_device
         from darkside_cli.methods.train import prepare_gan
 

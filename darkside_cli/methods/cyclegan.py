@@ -90,11 +90,11 @@ class CycleGanTask(GanTask):
         )
 
         pooled = self.pool_night.query(fake_night)
-        of_night = discriminator_loss(*self.judgement(self.discriminator_night, night, pooled))
+        of_night = discriminator_loss(*self.discriminator_losses(self.discriminator_night, night, pooled))
         yield Update(of_night, ("discriminator_night",), {"discriminator_night": of_night})
 
         pooled = self.pool_day.query(fake_day)
-        of_day = discriminator_loss(*self.judgement(self.discriminator_day, day, pooled))
+        of_day = discriminator_loss(*self.discriminator_losses(self.discriminator_day, day, pooled))
         total = by_day.detach() + by_night.detach() + of_night.detach() + of_day
         yield Update(of_day, ("discriminator_day",), {"discriminator_day": of_day, "total": total})
 

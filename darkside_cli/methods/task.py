@@ -105,7 +105,9 @@ class GanTask(Task[UnpairedBatch]):
         """Adversarial loss of the configured kind."""
         return adversarial_loss(scores, real=real, kind=self.config.adversarial)
 
-    def judgement(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def discriminator_losses(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """How wrong ``discriminator`` is about ``real`` images, and about ``fake`` ones (detached).
 
         Seen one after the other: batch norm would tell the two apart by being shown both at once.
@@ -117,7 +119,7 @@ class GanTask(Task[UnpairedBatch]):
 
     def discriminator_update(self, night: Tensor, fake_night: Tensor) -> Update:
         """Train ``discriminator_night`` to tell ``night`` from ``fake_night``, which gets no gradient."""
-        on_real, on_fake = self.judgement(self.discriminator_night, night, fake_night.detach())
+        on_real, on_fake = self.discriminator_losses(self.discriminator_night, night, fake_night.detach())
         return Update(
             discriminator_loss(on_real, on_fake),
             ("discriminator_night",),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -26,8 +26,8 @@ _TO_MEET = timedelta(minutes=5)
 _TO_WORK = timedelta(days=30)
 
 
-#: Where a process that fails leaves its last words.
-_LAST_WORDS = "darkside/failed"
+#: Where a process that fails says why.
+_FAILURE = "darkside/failed"
 #: What gloo, NCCL and torch's store say when the other end is gone; they have no exception of their own for it.
 _LOST = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|gloo/transport|nccl|socket|timed out|TCPStore",
@@ -111,68 +111,59 @@ class Ranks:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    def gather(self, value: Any) -> list[Any]:
-        """Wait for all processes; the values that they gave, by rank, to each of them.
+    def all_gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank, to each of them, once all have come to this point.
 
-        Raises LostProcessError if one has ended.
+        This and what follows raise LostProcessError if one has ended. Values are pickled.
         """
         if self.size == 1:
             return [value]
         import torch.distributed as dist
 
         values: list[Any] = [None] * self.size
-        try:
+        with others_present():
             dist.all_gather_object(values, value)
-        except RuntimeError as error:
-            raise lost_process() from error
         return values
 
-    def share(self, value: Any) -> Any:
-        """Wait for all processes; the first one's value, to each of them. Raises LostProcessError if one has ended."""
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, to each of them, once all have come to this point."""
         if self.size == 1:
             return value
         import torch.distributed as dist
 
         values = [value]
-        try:
+        with others_present():
             dist.broadcast_object_list(values, src=0)
-        except RuntimeError as error:
-            raise lost_process() from error
         return values[0]
 
-    def collect(self, value: Any) -> list[Any] | None:
-        """The values of all, by rank, to the first process alone: for large ones. Raises LostProcessError."""
+    def gather(self, value: Any) -> list[Any] | None:
+        """The values of all, by rank, to the first process alone (None to others): for large ones."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
 
         values: list[Any] | None = [None] * self.size if self.is_first else None
-        try:
+        with others_present():
             dist.gather_object(value, values, dst=0)
-        except RuntimeError as error:
-            raise lost_process() from error
         return values
 
     def scatter(self, values: Sequence[Any] | None) -> Any:
-        """This process's part of the ``values``, one for each rank, that the first one has. Raises LostProcessError."""
+        """This process's part of the ``values``, one for each rank, that the first one has."""
         if self.size == 1:
             return values[0] if values is not None else None
         import torch.distributed as dist
 
         part: list[Any] = [None]
-        try:
-            dist.scatter_object_list(
-                part, list(values) if self.is_first and values is not None else None, src=0
-            )
-        except RuntimeError as error:
-            raise lost_process() from error
+        parts = list(values) if self.is_first and values is not None else None
+        with others_present():
+            dist.scatter_object_list(part, parts, src=0)
         return part[0]
 
-    def wait(self) -> None:
-        """Wait until all processes have come to this point. Raises LostProcessError if one has ended."""
-        self.gather(None)
+    def barrier(self) -> None:
+        """Wait until all processes have come to this point."""
+        self.all_gather(None)
 
-    def say_last_words(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         """Leave word for the others of why this process fails; they learn it when they miss it."""
         if self.size == 1 or isinstance(error, LostProcessError):
             return
@@ -183,7 +174,7 @@ class Ranks:
                 error.message if isinstance(error, DarksideError) else f"{type(error).__name__}: {error}"
             )
             with suppress(Exception):
-                _store().set(_LAST_WORDS, f"process {self.rank} of {self.size} stopped: {message}")
+                _store().set(_FAILURE, f"process {self.rank} of {self.size} stopped: {message}")
 
 
 def _store() -> Any:
@@ -192,12 +183,21 @@ def _store() -> Any:
     return dist.distributed_c10d._get_default_store()
 
 
+@contextmanager
+def others_present() -> Iterator[None]:
+    """Processes talk to each other in this block; an error of theirs says that one is gone: LostProcessError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise lost_process() from error
+
+
 def lost_process() -> LostProcessError:
-    """The error for a process that is gone, with its last words if there are any."""
+    """The error for a process that is gone, with what it said of it, if it did."""
     with suppress(Exception):
         store = _store()
-        if store.check([_LAST_WORDS]):
-            return LostProcessError(store.get(_LAST_WORDS).decode(errors="replace"))
+        if store.check([_FAILURE]):
+            return LostProcessError(store.get(_FAILURE).decode(errors="replace"))
     return LostProcessError(
         "another process of this job has ended", hint="see what it said, and run the command again"
     )

@@ -14,12 +14,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from darkside_cli.training.distributed import Ranks, lost_process
+from darkside_cli.training.distributed import Ranks, others_present
 
 BUCKET_BYTES = 25 << 20
 
 
-class Together:
+class GradientSync:
     """What the processes of a run do at the same time. With one process nothing is done.
 
     ``parameters`` are all that are ever stepped, in the same order everywhere; ``group`` is that of
@@ -39,39 +39,37 @@ class Together:
             self._numbers.setdefault(parameter, len(self._numbers))
 
     @property
-    def alone(self) -> bool:
+    def is_alone(self) -> bool:
         """Whether there is one process only."""
         return self._ranks.size == 1
 
-    def agree(self, flags: int, present: Iterable[nn.Parameter] = ()) -> tuple[int, list[bool]]:
+    def all_reduce_flags(self, flags: int, present: Iterable[nn.Parameter] = ()) -> tuple[int, list[bool]]:
         """Join ``flags`` (8 bits) of all processes by "or", and likewise which parameters have a gradient.
 
         One small message between the hosts: no device waits for it.
         """
-        if self.alone:
+        if self.is_alone:
             numbers = {self._numbers[each] for each in present}
             return flags, [number in numbers for number in range(len(self._numbers))]
         own = [flags >> bit & 1 for bit in range(8)] + [0] * len(self._numbers)
         for each in present:
             own[8 + self._numbers[each]] = 1
         message = torch.tensor(own, dtype=torch.uint8)
-        try:
+        with others_present():
             dist.all_reduce(message, op=dist.ReduceOp.MAX)
-        except RuntimeError as error:
-            raise lost_process() from error
         joined = message.tolist()
         return sum(joined[bit] << bit for bit in range(8)), [bool(each) for each in joined[8:]]
 
     @torch.no_grad()
-    def average(self, parameters: Sequence[nn.Parameter], flags: int = 0) -> int:
+    def all_reduce(self, parameters: Sequence[nn.Parameter], flags: int = 0) -> int:
         """Give ``parameters`` the mean (or sum) of all processes' gradients; returns everybody's ``flags``.
 
         A gradient that is missing here counts as zeros; one that is missing everywhere stays so.
         """
-        if self.alone:
+        if self.is_alone:
             return flags
         unique = list(dict.fromkeys(parameters))
-        flags, present = self.agree(flags, (each for each in unique if each.grad is not None))
+        flags, present = self.all_reduce_flags(flags, (each for each in unique if each.grad is not None))
         gradients = []
         for parameter in unique:
             if not present[self._numbers[parameter]]:
@@ -84,7 +82,7 @@ class Together:
 
     def _join(self, gradients: Sequence[Tensor]) -> None:
         under_way = []
-        try:
+        with others_present():
             for bucket in buckets(gradients):
                 flat = _flatten_dense_tensors(bucket)  # type: ignore[no-untyped-call]
                 if self._reduction == "mean":
@@ -95,23 +93,19 @@ class Together:
                 parts = _unflatten_dense_tensors(flat, bucket)  # type: ignore[no-untyped-call]
                 for gradient, joined in zip(bucket, parts, strict=True):
                     gradient.copy_(joined)
-        except RuntimeError as error:
-            raise lost_process() from error
 
     @torch.no_grad()
-    def copy_from_first(self, modules: Iterable[nn.Module]) -> None:
+    def broadcast(self, modules: Iterable[nn.Module]) -> None:
         """Give all processes the parameters and buffers of the first one."""
-        if self.alone:
+        if self.is_alone:
             return
-        try:
+        with others_present():
             for module in modules:
                 for tensor in (*module.parameters(), *module.buffers()):
                     sent = tensor.detach().contiguous()  # only such memory can be sent
                     sent = sent.view(torch.uint8) if sent.dtype == torch.bool else sent
                     dist.broadcast(sent, src=0, group=self._group)
                     tensor.copy_(sent)
-        except RuntimeError as error:
-            raise lost_process() from error
 
 
 def buckets(tensors: Sequence[Tensor], largest: int = BUCKET_BYTES) -> Iterator[list[Tensor]]:

@@ -35,12 +35,12 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 class LaunchResult:
     """How the processes ended: ``code`` for ``sys.exit``, 0 if all did well, else that of the process to blame.
 
-    ``rank`` is that one's number, ``last_words`` the end of what it wrote to stderr, if nobody saw that.
+    ``rank`` is that one's number, ``stderr_tail`` the end of what it wrote to stderr, if nobody saw that.
     """
 
     code: int
     rank: int | None = None
-    last_words: tuple[str, ...] = ()
+    stderr_tail: tuple[str, ...] = ()
 
 
 @dataclass

@@ -85,7 +85,7 @@ class Loop(Generic[Batch]):
             )
         )
         while self.progress.position.epoch < self._config.epochs:
-            if any(self._ranks.gather(self._wants_to_stop())):
+            if any(self._ranks.all_gather(self._wants_to_stop())):
                 if self.progress.position not in (self._state.saved, Position()):
                     self._save()
                 return "interrupted"
@@ -212,7 +212,7 @@ class Loop(Generic[Batch]):
                 scheduler.step()
         epoch = self.progress.position.epoch + 1
         self.progress.position = Position(epoch)
-        means = joined_means(self._ranks.gather(self._losses.sums()))
+        means = joined_means(self._ranks.all_gather(self._losses.sums()))
         seconds = time.monotonic() - started
         self._emit(EpochDone(epoch, self._config.epochs, means, rates, seconds))
         best = self._validate(epoch)
@@ -250,7 +250,7 @@ class Loop(Generic[Batch]):
             self._reported_at += seconds
             if scores or pictures:  # else there was nothing to validate with
                 self._emit(EvalDone(epoch, scores, seconds, pictures, best))
-        return bool(self._ranks.share(best))
+        return bool(self._ranks.broadcast(best))
 
     def _scores(self, epoch: int, folder: Path) -> dict[str, float]:
         networks = self._task.networks.values()

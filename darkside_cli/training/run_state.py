@@ -106,7 +106,7 @@ class RunState(Generic[Batch]):
             "gradients": pending_gradients(self._task.optimizers),
             "losses": {name: list(each) for name, each in self._losses.sums().items()},
         }
-        parts = self._ranks.collect(on_cpu(own))
+        parts = self._ranks.gather(on_cpu(own))
         if parts is None:
             self.saved = position
             return
@@ -182,7 +182,7 @@ class RunState(Generic[Batch]):
             elif (moved := self.folder.start_over()) is not None:
                 self._emit(Notice(f"starting over; the checkpoints there were are in {moved}"))
             self._keep_frozen()
-        shared = self._ranks.share(found[0] if found else None)
+        shared = self._ranks.broadcast(found[0] if found else None)
         if shared is None:
             return Restored(Progress())
         part = self._ranks.scatter(found[1] if found else None)

@@ -30,7 +30,7 @@ from darkside_cli.training.global_state import (
     modes_kept,
     random_state_kept,
 )
-from darkside_cli.training.gradients import Together
+from darkside_cli.training.gradients import GradientSync
 from darkside_cli.training.launch import launcher_watch
 from darkside_cli.training.loop import Loop
 from darkside_cli.training.loss_log import LossLog, NonFiniteError
@@ -139,7 +139,7 @@ class Trainer(Generic[Batch]):
             try:
                 return self._fit(resume)
             except BaseException as error:
-                self.ranks.say_last_words(error)
+                self.ranks.report_failure(error)
                 raise
 
     def _fit(self, resume: bool) -> TrainingResult:
@@ -182,14 +182,14 @@ class Trainer(Generic[Batch]):
             stack.enter_context(synchronised_batch_norm(trained, group, native=self.device.type == "cuda"))
         if config.compile:
             stack.enter_context(compiled(task.compilable()))
-        self._together = Together(
+        self._sync = GradientSync(
             ranks,
             group,
             [each for optimizer in task.optimizers.values() for each in parameters_of(optimizer)],
             task.reduction,
         )
         stepper = Stepper(
-            task, self._together, device=self.device, precision=self._precision, clip_norm=config.clip_norm
+            task, self._sync, device=self.device, precision=self._precision, clip_norm=config.clip_norm
         )
         losses = LossLog(self.device)
         average = None
@@ -236,7 +236,7 @@ class Trainer(Generic[Batch]):
 
     def _go(self, loop: Loop[Batch], state: RunState[Batch], resume: bool) -> TrainingResult:
         restored = state.restore(resume=resume)
-        self._together.copy_from_first(self.task.networks.values())
+        self._sync.broadcast(self.task.networks.values())
         reason = loop.run(restored)
         progress = loop.progress
         self._finish(loop, complete=not reason, reason=reason)

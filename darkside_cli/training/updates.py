@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from darkside_cli.errors import UsageError
 from darkside_cli.inference.device import Precision, autocast
-from darkside_cli.training.gradients import Together
+from darkside_cli.training.gradients import GradientSync
 from darkside_cli.training.loss_log import Logged
 from darkside_cli.training.task import Task, Update
 
@@ -29,13 +29,13 @@ class Stepper(Generic[Batch]):
     def __init__(
         self,
         task: Task[Batch],
-        together: Together,
+        sync: GradientSync,
         *,
         device: torch.device,
         precision: Precision,
         clip_norm: float | None = None,
     ) -> None:
-        self._task, self._together = task, together
+        self._task, self._sync = task, sync
         self._device, self._precision, self._clip_norm = device, precision, clip_norm
         # fp16 has few small numbers: losses are scaled up so that gradients do not vanish.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -59,14 +59,14 @@ class Stepper(Generic[Batch]):
             self._backward(update)
             if update.optimizers:
                 agreed |= self._step(
-                    update.optimizers, stepped, 0 if told or self._together.alone else flags()
+                    update.optimizers, stepped, 0 if told or self._sync.is_alone else flags()
                 )
-                told = not self._together.alone  # alone, nobody waits for the answer before the end
+                told = not self._sync.is_alone  # alone, nobody waits for the answer before the end
             del update  # its graph must not live on while the next one is built
         if stepped:
             self.scaler.update()
         if not told:
-            agreed = self._together.agree(flags())[0]
+            agreed = self._sync.all_reduce_flags(flags())[0]
         return logged, agreed
 
     def _backward(self, update: Update) -> None:
@@ -75,7 +75,7 @@ class Stepper(Generic[Batch]):
 
     def _step(self, names: tuple[str, ...], stepped: set[str], flags: int) -> int:
         optimizers = {name: self._task.optimizers[name] for name in names}
-        agreed = self._together.average(
+        agreed = self._sync.all_reduce(
             [each for optimizer in optimizers.values() for each in parameters_of(optimizer)], flags
         )
         for name, optimizer in optimizers.items():

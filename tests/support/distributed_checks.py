@@ -1,4 +1,4 @@
-"""What two processes compute together, for tests/engine/test_distributed_training.py to hold against one process.
+"""What two processes compute together, for tests/training/test_distributed_training.py to hold against one process.
 
 ``python distributed_checks.py OUT``, started twice by :func:`darkside_cli.training.launch.launch`, writes
 ``OUT/<rank>.pt``.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from darkside_cli.networks.layers import synchronised_batch_norm
 from darkside_cli.training.distributed import Ranks
-from darkside_cli.training.gradients import Together
+from darkside_cli.training.gradients import GradientSync
 
 #: Name -> (layer, shape of one batch entry, how many entries the first process has of six, type)
 NORMS: dict[str, tuple[nn.Module, tuple[int, ...], int, torch.dtype]] = {
@@ -84,12 +84,12 @@ def gradients(ranks: Ranks) -> dict[str, Any]:
     for reduction in ("mean", "sum"):
         parameters = [nn.Parameter(torch.zeros(2, 3)) for _ in range(4)]
         parameters[1] = nn.Parameter(torch.zeros(2, 3).to(torch.float64))
-        together = Together(ranks, None, parameters, reduction)  # type: ignore[arg-type]
+        sync = GradientSync(ranks, None, parameters, reduction)  # type: ignore[arg-type]
         parameters[0].grad = torch.full((2, 3), 1.0 + ranks.rank)
         parameters[1].grad = torch.full((3, 2), 10.0 + ranks.rank, dtype=torch.float64).t()  # not contiguous
         if ranks.rank == 1:
             parameters[2].grad = torch.full((2, 3), 8.0)
-        flags = together.average([*parameters, parameters[0]], flags=1 << ranks.rank)
+        flags = sync.all_reduce([*parameters, parameters[0]], flags=1 << ranks.rank)
         found[reduction] = [None if each.grad is None else each.grad.clone() for each in parameters]
         found[f"{reduction} flags"] = flags
     return found
@@ -100,8 +100,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with Ranks.from_environment() as ranks:
         found: dict[str, Any] = {"norms": norms(ranks), "gradients": gradients(ranks)}
-        found["share"] = ranks.share({"from": ranks.rank})
-        found["collect"] = ranks.collect(torch.full((2,), float(ranks.rank)))
+        found["broadcast"] = ranks.broadcast({"from": ranks.rank})
+        found["gather"] = ranks.gather(torch.full((2,), float(ranks.rank)))
         found["scatter"] = ranks.scatter(["first", "second"] if ranks.is_first else None)
         network = nn.Sequential(nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2)).to(memory_format=torch.channels_last)
         network.register_buffer("mask", torch.tensor([ranks.is_first, True, False]))
@@ -109,7 +109,7 @@ def main() -> None:
             for value in (*network.parameters(), *network.buffers()):
                 if value.dtype != torch.bool:
                     value.fill_(5 + ranks.rank)
-        Together(ranks, None, [], "mean").copy_from_first([network])
+        GradientSync(ranks, None, [], "mean").broadcast([network])
         found["copied"] = network.state_dict()
     torch.save(found, Path(sys.argv[1]) / f"{ranks.rank}.pt")
 

@@ -26,8 +26,8 @@ def test_one_process_alone() -> None:
     assert ranks == Ranks(0, 1, 0)
     with ranks:
         assert ranks.is_first
-        assert ranks.gather({"a": 1}) == [{"a": 1}]
-        ranks.wait()
+        assert ranks.all_gather({"a": 1}) == [{"a": 1}]
+        ranks.barrier()
     assert ranks.device_name("auto") == "auto"
 
 
@@ -63,11 +63,11 @@ SCRIPT = """
 import sys, time
 from darkside_cli.training.distributed import LostProcessError, Ranks
 with Ranks.from_environment() as ranks:
-    print(ranks.gather(f"from {ranks.rank}"), flush=True)
+    print(ranks.all_gather(f"from {ranks.rank}"), flush=True)
     if ranks.rank == 1:
         sys.exit(7)
     try:
-        ranks.wait()
+        ranks.barrier()
     except LostProcessError as error:
         print(error.exit_code, error.message, flush=True)
 """

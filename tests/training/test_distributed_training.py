@@ -71,10 +71,10 @@ def test_gradients(two: list[dict[str, Any]], reduction: str, share: float) -> N
 
 
 def test_values_go_to_and_fro(two: list[dict[str, Any]]) -> None:
-    assert [each["share"] for each in two] == [{"from": 0}] * 2
+    assert [each["broadcast"] for each in two] == [{"from": 0}] * 2
     assert [each["scatter"] for each in two] == ["first", "second"]
-    assert two[1]["collect"] is None
-    assert [each.tolist() for each in two[0]["collect"]] == [[0, 0], [1, 1]]
+    assert two[1]["gather"] is None
+    assert [each.tolist() for each in two[0]["gather"]] == [[0, 0], [1, 1]]
 
 
 def test_networks_become_those_of_the_first(two: list[dict[str, Any]]) -> None:
@@ -86,7 +86,7 @@ def test_networks_become_those_of_the_first(two: list[dict[str, Any]]) -> None:
 
 def test_alone_values_stay() -> None:
     ranks = Ranks()
-    assert (ranks.share(3), ranks.collect(3), ranks.scatter([3])) == (3, [3], 3)
+    assert (ranks.broadcast(3), ranks.gather(3), ranks.scatter([3])) == (3, [3], 3)
 
 
 # Whole runs
@@ -202,10 +202,10 @@ def test_one_that_fails_ends_all(tmp_path: Path, rank: int, capfd: pytest.Captur
     errors = capfd.readouterr().err
     if rank == 0:
         assert "the third batch is bad" in errors
-        assert result.last_words == ()
+        assert result.stderr_tail == ()
     else:
         assert "process 1 of 2 stopped: the third batch is bad" in errors  # says the first
-        assert any("the third batch is bad" in line for line in result.last_words)
+        assert any("the third batch is bad" in line for line in result.stderr_tail)
 
 
 @pytest.mark.slow
@@ -264,8 +264,8 @@ def test_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_store", Store)
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     assert lost_process().message == "another process of this job has ended"
-    Ranks(1, 4, 1).say_last_words(LostProcessError("an echo"))
-    Ranks().say_last_words(ValueError("alone"))
+    Ranks(1, 4, 1).report_failure(LostProcessError("an echo"))
+    Ranks().report_failure(ValueError("alone"))
     assert not said
-    Ranks(1, 4, 1).say_last_words(ValueError("no such thing"))
+    Ranks(1, 4, 1).report_failure(ValueError("no such thing"))
     assert lost_process().message == "process 1 of 4 stopped: ValueError: no such thing"

@@ -85,7 +85,7 @@ def test_those_that_were_asked_to_stop_have_time_to_save() -> None:
 
 def test_only_the_end_of_a_long_story_is_kept() -> None:
     code = "rank == '1' and [print(i, file=sys.stderr) for i in range(1000)]; sys.exit(int(rank))"
-    assert launch(python(code), 2).last_words == tuple(str(i) for i in range(980, 1000))
+    assert launch(python(code), 2).stderr_tail == tuple(str(i) for i in range(980, 1000))
 
 
 def test_misuse(monkeypatch: pytest.MonkeyPatch) -> None:

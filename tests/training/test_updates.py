@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from darkside_cli.errors import UsageError
 from darkside_cli.inference.device import Precision
 from darkside_cli.training.distributed import Ranks
-from darkside_cli.training.gradients import Together, buckets
+from darkside_cli.training.gradients import GradientSync, buckets
 from darkside_cli.training.task import Task, Update
 from darkside_cli.training.updates import Stepper, parameters_of, pending_gradients, put_gradients
 
@@ -54,8 +54,8 @@ def stepper(
     task: Task[Any], *, precision: Precision = "fp32", clip_norm: float | None = None
 ) -> Stepper[Any]:
     parameters = [each for optimizer in task.optimizers.values() for each in parameters_of(optimizer)]
-    together = Together(Ranks(), None, parameters, task.reduction)
-    return Stepper(task, together, device=CPU, precision=precision, clip_norm=clip_norm)
+    sync = GradientSync(Ranks(), None, parameters, task.reduction)
+    return Stepper(task, sync, device=CPU, precision=precision, clip_norm=clip_norm)
 
 
 X = torch.tensor([[3.0]])

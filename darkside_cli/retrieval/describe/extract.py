@@ -159,14 +159,14 @@ def extract_files(
 
     if not options.resume and ranks.is_first:
         remove_journal(target)
-    ranks.wait()
+    ranks.barrier()
     with Journal(
         target, digest=record["digest"], dim=describer.dim, part=ranks.rank, parts=ranks.size
     ) as journal:
         if ranks.is_first:
             with _kept():
                 _prepare(journal, present, emit)
-        ranks.wait()
+        ranks.barrier()
         if ranks.size > 1:
             journal.refresh()
         stages = Description(
@@ -178,7 +178,7 @@ def extract_files(
         )
         counts = _pipeline(stages, options, emit).run(jobs[ranks.rank :: ranks.size])
         # Not what the journal lacks: it may have the row of an image that has become unreadable since.
-        broken = set().union(*ranks.gather(stages.without))
+        broken = set().union(*ranks.all_gather(stages.without))
         failed = tuple(name for name in names if name in broken)
         written = len(failed) < len(names)
         if ranks.is_first:
@@ -188,7 +188,7 @@ def extract_files(
                 with _kept():
                     _write(target, names, failed, journal, record, options, format)
             journal.remove()
-        ranks.wait()
+        ranks.barrier()
     seconds = time.perf_counter() - started
     emit(RunFinished(label, counts.done, counts.failed, counts.skipped, seconds))
     return ExtractSummary(target if written else None, counts.done, counts.skipped, failed, seconds)

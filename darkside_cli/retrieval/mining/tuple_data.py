@@ -119,22 +119,22 @@ class TupleData:
             return self._mine(epoch, self.describer)
         if ranks.is_first:
             mined = self._mine(epoch, self._described_by_all)
-            ranks.share(("done", mined))
+            ranks.broadcast(("done", mined))
             return mined
         while True:
-            kind, work = ranks.share(None)
+            kind, work = ranks.broadcast(None)
             if kind == "done":
                 result: EpochTuples = work
                 return result
             self._own_share(*work)
 
     def _described_by_all(self, numbers: IntArray, role: Role, *, label: str = "") -> Tensor:
-        self._ranks.share(("describe", (numbers, role)))
+        self._ranks.broadcast(("describe", (numbers, role)))
         return self._own_share(numbers, role, label)
 
     def _own_share(self, numbers: IntArray, role: Role, label: str = "") -> Tensor:
         own = self.describer(numbers[self._ranks.rank :: self._ranks.size], role, label=label)
-        parts: list[Tensor] = self._ranks.gather(own)
+        parts: list[Tensor] = self._ranks.all_gather(own)
         dim = max(part.shape[1] for part in parts)
         rows = torch.full((len(numbers), dim), torch.nan)
         for rank, part in enumerate(parts):
