@@ -240,7 +240,7 @@ def check(request: FinetuneRequest) -> None:
     from darkside_cli.datasets.catalog import check_test_set, check_training_data
     from darkside_cli.retrieval.config import INITS
     from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.training_sets import imagenet_asset, validates, whitening_spec
+    from darkside_cli.retrieval.training_sets import imagenet_asset, whitening_spec
 
     check_run(request.folder)
     config, root = request.resolved.value, request.root
@@ -256,7 +256,7 @@ def check(request: FinetuneRequest) -> None:
         with absences:
             check_generator(root, model, to="night")
     whitening = whitening_spec(config)
-    specs = [data.spec, data.validation if validates(config) else None, whitening[0] if whitening else None]
+    specs = [data.spec, data.validation if config.validates else None, whitening[0] if whitening else None]
     for spec in specs:
         if spec is not None:
             with absences:

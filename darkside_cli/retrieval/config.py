@@ -279,6 +279,11 @@ class FinetuneConfig:
     trainer: TrainerConfig = option(TrainerConfig(epochs=40), help="how long and how exactly to train")
 
     @property
+    def validates(self) -> bool:
+        """Whether there is validation at all."""
+        return self.trainer.validate_every > 0
+
+    @property
     def margin(self) -> float:
         """The loss's margin."""
         return self.loss.margin_for(self.backbone)

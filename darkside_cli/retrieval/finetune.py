@@ -98,7 +98,7 @@ def prepare_finetune(
         emit=emit,
     )
     task.mining = data
-    if sets.validation is not None and config.trainer.validate_every:
+    if sets.validation is not None and config.validates:
         held_out = describer.of(sets.validation)
         validation_mining = mining_of(config.validation_mining, sets.validation)
 

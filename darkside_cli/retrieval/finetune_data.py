@@ -20,7 +20,7 @@ from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import CachedNight, NightCache
 from darkside_cli.retrieval.search.evaluate import Benchmark, open_benchmark, require_images
-from darkside_cli.retrieval.training_sets import open_tuples, validates, whitening_spec
+from darkside_cli.retrieval.training_sets import open_tuples, whitening_spec
 
 #: Share of the places that is kept back for validation where nobody says, and from how many places on.
 VALIDATION_SHARE, FEWEST_PLACES = 0.1, 12
@@ -136,7 +136,7 @@ def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> Tu
 
 def _validation(spec: str, config: FinetuneConfig, root: DataRoot, emit: Emit) -> TupleSet | None:
     """The set ``spec``, its part for validation; None if it is neither used nor there."""
-    if validates(config):
+    if config.validates:
         return _usable(_open(spec, config.data, root, split="val"), emit)
     try:  # what a run is of does not depend on whether it validates: it may begin to
         return _usable(_open(spec, config.data, root, split="val"), ignore)

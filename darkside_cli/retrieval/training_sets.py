@@ -63,18 +63,13 @@ def whitening_spec(config: FinetuneConfig) -> tuple[str, Path | None] | None:
     return spec, options.images or (data.images if published_name(spec) is not None else None)
 
 
-def validates(config: FinetuneConfig) -> bool:
-    """Whether there is validation at all."""
-    return config.trainer.validate_every > 0
-
-
 def tuple_needs(config: FinetuneConfig) -> list[TupleNeed]:
     """All published sets that the fine-tuning of ``config`` opens, by name."""
     data = config.data
-    own_part = validates(config) and data.validation is None
+    own_part = config.validates and data.validation is None
     here = data.images is None
     found = [need_of(data.spec, ("train", "val") if own_part else ("train",), with_images=here)]
-    if validates(config) and data.validation is not None:
+    if config.validates and data.validation is not None:
         found.append(need_of(data.validation, ("val",), with_images=here))
     whitening = whitening_spec(config)
     if whitening is not None:

@@ -139,7 +139,7 @@ class _Lists:
         is_open = self.positions[:, -1] < 0
         # An image with the score of the last one kept comes after it, being later in the pool.
         floors = torch.from_numpy(np.where(is_open, np.float32(np.inf), last)).to(scores.device)
-        self._merge(*_places(scores > floors[:, None]), scores, first)
+        self._merge(*_where(scores > floors[:, None]), scores, first)
         unsettled = np.flatnonzero(is_open)
         depth = _FIRST_DEPTH * self._count
         while len(unsettled):
@@ -149,7 +149,7 @@ class _Lists:
                 part = scores[torch.from_numpy(queries).to(scores.device)]
                 floor = part.topk(depth, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
                 # At least the floor: which of equal scores topk gives is up to chance.
-                self._merge(*_places(part >= floor), part, first, queries)
+                self._merge(*_where(part >= floor), part, first, queries)
             if depth == scores.shape[1]:
                 return
             # What lies below the floor cannot come before a full list of what is not below it.
@@ -187,7 +187,7 @@ class _Lists:
         self.scores[owner[order], place] = values[order]
 
 
-def _places(chosen: Tensor) -> tuple[IntArray, IntArray]:
+def _where(chosen: Tensor) -> tuple[IntArray, IntArray]:
     """Rows and columns where ``chosen`` (Q, n) is true."""
     if chosen.device.type != "cpu":
         found = chosen.nonzero().cpu().numpy()
