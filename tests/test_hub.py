@@ -23,7 +23,7 @@ from golden import DATA, Case, build, fill_, load_case, weights_module
 
 from darkside_cli import hub
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
-from darkside_cli.interop.gandtr_layout import save_gandtr
+from darkside_cli.interop.gandtr_write import save_gandtr
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.catalog import MODELS
 from darkside_cli.networks.weights import Checkpoint

@@ -1,7 +1,7 @@
 """gandtr's checkpoint files: ``{"type", "frozen", "network_params": {"model", "runtime"}, "model_state"}``.
 
 Read into a :class:`GandtrNetwork` and turned into a :class:`~darkside_cli.networks.weights.Checkpoint` by
-``load.open_checkpoint``; :mod:`~darkside_cli.interop.gandtr_layout` writes them for those who want to go back.
+``load.open_checkpoint``; :mod:`~darkside_cli.interop.gandtr_write` writes them for those who want to go back.
 """
 
 from __future__ import annotations

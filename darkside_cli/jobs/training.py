@@ -67,7 +67,7 @@ def left_by(result: TrainingResult, ranks: Ranks, *, layout: str) -> dict[str, A
     """
     gandtr: list[Path] = []
     if layout == "gandtr" and result.complete and ranks.is_first:
-        from darkside_cli.interop.gandtr_layout import write_gandtr_layout
+        from darkside_cli.interop.gandtr_write import write_gandtr_layout
 
         gandtr = write_gandtr_layout(result.run)
     return {

@@ -17,6 +17,7 @@ from small_descriptor import write_small_descriptor
 from tests_support import RunCli, RunHere
 
 from darkside_cli.inference.onnx import read_metadata
+from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.methods.export import TOLERANCES
 from darkside_cli.retrieval.describe.load import load_model
 
@@ -217,3 +218,10 @@ def test_weights_of_a_descriptor_bring_its_whitening(
     (tmp_path / "net_whitening.safetensors").unlink()
     without = export("net.safetensors", "-o", f"bare{Path(target).suffix}", "--json")
     assert (without.returncode, json.loads(without.stdout)["whitening"]) == (0, None)
+
+
+def test_weights_in_other_formats(export: RunHere, tmp_path: Path, generator_file: Path) -> None:
+    done = export(generator_file, "-o", "g.safetensors", "--precision", "fp16")
+    assert (done.returncode, done.stdout.strip()) == (0, "g.safetensors")
+    assert export("g.safetensors", "-o", "g.pth", "--json").returncode == 0
+    assert open_checkpoint(tmp_path / "g.pth").format == "gandtr"

@@ -14,7 +14,7 @@ import torch
 
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.interop import cirtorch
-from darkside_cli.interop.gandtr_layout import save_gandtr
+from darkside_cli.interop.gandtr_write import save_gandtr
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig

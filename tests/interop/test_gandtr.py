@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.interop.gandtr import is_gandtr, parse
-from darkside_cli.interop.gandtr_layout import save_gandtr, to_gandtr
+from darkside_cli.interop.gandtr_write import save_gandtr, to_gandtr
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.architectures import ARCHITECTURES

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import darkside_cli.methods.translate as translating
 from darkside_cli.errors import CheckpointError, ConfigError
-from darkside_cli.interop.gandtr_layout import save_gandtr
+from darkside_cli.interop.gandtr_write import save_gandtr
 from darkside_cli.kernels import prepare
 from darkside_cli.kernels.fast_generator import FastGuidedGenerator
 from darkside_cli.methods.export import export_generator

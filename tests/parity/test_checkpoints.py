@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop import gandtr
-from darkside_cli.interop.gandtr_layout import save_gandtr
+from darkside_cli.interop.gandtr_write import save_gandtr
 from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.state_file import read_state_file

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from darkside_cli.interop.gandtr_layout import write_gandtr_layout
+from darkside_cli.interop.gandtr_write import write_gandtr_layout
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.networks.architectures import ARCHITECTURES
