@@ -13,6 +13,7 @@ from darkside_cli.cli import options
 from darkside_cli.cli.model_facts import descriptor_facts, network_facts, whitening_facts
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import CheckpointError, UsageError
+from darkside_cli.jobs.fields import model_names
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def models(
         typer.Argument(
             metavar="NAME|FILE",
             help="A model or a checkpoint file to describe; all published models without it.",
-            autocompletion=lambda incomplete: [n for n in options.model_names() if n.startswith(incomplete)],
+            autocompletion=lambda incomplete: [n for n in model_names() if n.startswith(incomplete)],
             show_default=False,
         ),
     ] = None,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from darkside_cli.errors import UnknownNameError, UsageError
+from darkside_cli.jobs.fields import DEVICES, PRECISIONS, check_device, generator_names
+from darkside_cli.jobs.fields import descriptor_names as descriptor_names
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, MAIN
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def choice(
@@ -51,34 +50,9 @@ def choice(
     )
 
 
-def _devices() -> Iterator[str]:
-    yield from DEVICES
-
-
 def _check_device(value: str) -> str:
-    if value not in DEVICES and not (value.startswith("cuda:") and value[5:].isdigit()):
-        raise UnknownNameError("device", value, [*DEVICES, "cuda:0"])
+    check_device(value)
     return value
-
-
-def _generators() -> list[str]:
-    from darkside_cli.networks.catalog import MODELS
-
-    return [entry.name for entry in MODELS if entry.kind == "generator"]
-
-
-def descriptor_names() -> list[str]:
-    """Names of the registered descriptors, aliases included."""
-    from darkside_cli.networks.catalog import MODELS
-
-    return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
-
-
-def model_names() -> list[str]:
-    """Every registered model name, aliases included."""
-    from darkside_cli.networks.catalog import MODELS
-
-    return MODELS.names(aliases=True)
 
 
 Device = Annotated[
@@ -86,7 +60,7 @@ Device = Annotated[
     typer.Option(
         help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
         metavar="DEVICE",
-        autocompletion=lambda incomplete: [d for d in _devices() if d.startswith(incomplete)],
+        autocompletion=lambda incomplete: [d for d in DEVICES if d.startswith(incomplete)],
         callback=_check_device,
         rich_help_panel=DEVICE,
     ),
@@ -102,7 +76,7 @@ Precision = Annotated[
 ]
 _GENERATOR = choice(
     "model",
-    _generators,
+    generator_names,
     "--model",
     "-m",
     help=(
@@ -114,8 +88,6 @@ _GENERATOR = choice(
     rich_help_panel=MAIN,
 )
 Generator = Annotated[str, _GENERATOR]
-#: None: the published hedngan where it is on the machine, else the embedded darkside-mini.
-OptionalGenerator = Annotated[str | None, _GENERATOR]
 Descriptor = Annotated[
     str,
     choice(

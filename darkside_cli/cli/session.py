@@ -25,53 +25,21 @@ from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.requests import parameters
 from darkside_cli.cli.screen import Screen
 from darkside_cli.config.paths import DataRoot, data_root
-from darkside_cli.jobs.request import ADVANCED, DATA, Request
+from darkside_cli.jobs.request import ADVANCED, Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _flag(*names: str, help: str) -> Any:
+    return Annotated[bool, typer.Option(*names, help=help, rich_help_panel=ADVANCED)]
+
+
+#: Options of every command: those of every request, and how much is said.
 COMMON: dict[str, tuple[Any, Any]] = {
-    "data_dir": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                help="Root of weights and data sets (else DARKSIDE_HOME, CIRTORCH_ROOT, user data).",
-                metavar="DIR",
-                rich_help_panel=DATA,
-            ),
-        ],
-        None,
-    ),
-    "offline": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--offline", envvar="DARKSIDE_OFFLINE", help="Never touch the network.", rich_help_panel=DATA
-            ),
-        ],
-        False,
-    ),
-    "quiet": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--quiet", "-q", help="No progress, no summary: errors only.", rich_help_panel=ADVANCED
-            ),
-        ],
-        False,
-    ),
-    "verbose": (
-        Annotated[
-            bool,
-            typer.Option("--verbose", "-v", help="Say more, one line per item.", rich_help_panel=ADVANCED),
-        ],
-        False,
-    ),
-    "debug": (
-        Annotated[
-            bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=ADVANCED)
-        ],
-        False,
-    ),
+    **{each.name: (each.annotation, each.default) for each in parameters(Request)},
+    "quiet": (_flag("--quiet", "-q", help="No progress, no summary: errors only."), False),
+    "verbose": (_flag("--verbose", "-v", help="Say more, one line per item."), False),
+    "debug": (_flag("--debug", help="Show the traceback of an error."), False),
 }
 
 
@@ -104,9 +72,7 @@ class Session:
     @property
     def why_offline(self) -> str:
         """What keeps this call from the network: the option, or the variable that is set; "" if nothing does."""
-        if not self.offline:
-            return ""
-        return "--offline was given" if "--offline" in sys.argv else "DARKSIDE_OFFLINE is set"
+        return Request(offline=self.offline).why_offline
 
     def announce(self, text: str) -> None:
         """Say on a terminal what begins, before what takes seconds to load is loaded: nobody looks at a blank screen.

@@ -37,7 +37,7 @@ def test_show_says_where_each_value_comes_from(run_here: RunHere, tmp_path: Path
 def test_show_of_commands_without_a_schema(run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
     values = shown(run_here, "translate", "--max-size", "40", "a.jpg")
     assert values["max_size"] == {"value": 40, "origin": "command line"}
-    assert values["paths"] == {"value": ["a.jpg"], "origin": "command line"}
+    assert values["images"] == {"value": ["a.jpg"], "origin": "command line"}
     assert values["quality"] == {"value": 95, "origin": "default"}
     assert "print_config" not in values
     text = run_here("config", "show", "translate", "-o", "night").stdout

@@ -100,11 +100,11 @@ def test_a_word_comes_before_torch_is_loaded(words: list[str], tmp_path: Path) -
     (tmp_path / "places").mkdir()
     code = (
         "import sys\n"
-        "from darkside_cli.cli.session import Session\n"
+        "from darkside_cli.cli.session import Screen, Session\n"
         "def announce(self, text):\n"
         "    print('torch' in sys.modules, text)\n"
         "    raise SystemExit(7)\n"
-        "Session.announce = announce\n"
+        "Session.announce = Screen._announce = announce\n"
         "from darkside_cli.cli.app import main\n"
         "main()"
     )
