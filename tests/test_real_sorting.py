@@ -12,7 +12,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
 from darkside_cli.images.images import read_rgb
-from darkside_cli.images.luminance import measure_file
+from darkside_cli.images.photometry import measure_file
 from darkside_cli.metrics.translation import NightReference, checkerboard_score, edge_agreement
 
 PHOTOS = Path(os.environ.get("DARKSIDE_REAL_PHOTOS", Path(__file__).parents[2] / "shared" / "data" / "real"))
@@ -31,7 +31,7 @@ def photos(light: str) -> list[Path]:
 
 
 def test_sorting_is_as_good_as_it_says() -> None:
-    """What the docstring of images/luminance.py says of these photographs."""
+    """What the docstring of images/photometry.py says of these photographs."""
     measures = {light: [measure_file(path) for path in photos(light)] for light in ("day", "night")}
     right = sum((m.score > 0.5) == (light == "night") for light, of in measures.items() for m in of)
     total = sum(map(len, measures.values()))

@@ -212,7 +212,7 @@ def evaluate(
     absences.tell()
 
     _obtain_all(session, [*(model or ()), *dataset], images=bool(model), download=download)
-    from darkside_cli.images.threads import usable_cpus
+    from darkside_cli.images.threads import default_threads
     from darkside_cli.inference.device import pick_device
     from darkside_cli.retrieval.describe.extract import ExtractOptions
     from darkside_cli.retrieval.describe.load import load_descriptor
@@ -239,7 +239,7 @@ def evaluate(
     read = ExtractOptions(
         image_size_px=image_size or None,
         batch_size=batch_size,
-        workers=workers or min(8, usable_cpus()),
+        workers=workers or default_threads(8),
         on_error="nan",
         overwrite=overwrite,
     )

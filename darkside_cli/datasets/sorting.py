@@ -19,7 +19,7 @@ from darkside_cli.datasets.outputs import InputImage
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.identify import reason_of
-from darkside_cli.images.luminance import LIGHTS, Light, LightMeasure, measure_file
+from darkside_cli.images.photometry import LIGHTS, Light, LightMeasure, measure_file
 
 Placing = Literal["move", "copy", "link"]
 

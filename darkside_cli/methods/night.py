@@ -12,11 +12,9 @@ from torch import nn
 
 from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.errors import CheckpointError
-from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.kernels import prepare
-from darkside_cli.methods.translate import check_direction
-from darkside_cli.networks.locate import locate
+from darkside_cli.methods.generators import open_generator, statistics
+from darkside_cli.methods.translate import Sides
 from darkside_cli.networks.weights import build_network
 
 
@@ -42,15 +40,14 @@ class GeneratorNight:
         self.name, self.fingerprint = name, fingerprint
         self._device = torch.device(device)
         self._mean, self._std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
-        self._minimum_px = int(getattr(network, "input_minimum_px", 1))
-        self._multiple = int(getattr(network, "input_multiple", 1))
+        self._sides = Sides(network)
         self._network = prepare(network, device=self._device, precision="fp32")
         self._lock = Lock()
 
     def __call__(self, day: NDArray[np.uint8], name: str) -> NDArray[np.float32]:  # noqa: ARG002 - any name alike
         """Give (H', W', 3) float32 RGB in [0, 1] for (H, W, 3) uint8 RGB."""
         height, width = day.shape[:2]
-        down, right = self._surplus(height), self._surplus(width)
+        down, right = self._sides.surplus(height, width)
         if down or right:
             day = np.pad(day, ((0, down), (0, right), (0, 0)), mode="edge")
         x = torch.from_numpy(np.ascontiguousarray(day.transpose(2, 0, 1)))[None].to(torch.float32) / 255
@@ -62,10 +59,6 @@ class GeneratorNight:
         night = y * self._std + self._mean
         return np.ascontiguousarray(night[0].permute(1, 2, 0).numpy())
 
-    def _surplus(self, side: int) -> int:
-        """Pixels to add to a side that the network cannot take; what it rounds up by itself is left to it."""
-        return -(-max(side, self._minimum_px) // self._multiple) * self._multiple - side
-
 
 def load_night(model: str | Path, root: DataRoot, *, device: torch.device | str = "cpu") -> GeneratorNight:
     """Load a day-to-night generator by name or path as what makes night.
@@ -73,15 +66,8 @@ def load_night(model: str | Path, root: DataRoot, *, device: torch.device | str 
     Raises MissingAssetError if its weights are not on this machine, CheckpointError if they are no generator's,
     UsageError if it goes the other way.
     """
-    entry, path = locate(str(model), root, kind="generator")
-    checkpoint = open_checkpoint(path, direction="day2night")
-    name = entry.name if entry is not None else str(model)
-    if checkpoint.kind != "generator":
-        raise CheckpointError(
-            f"{path} is a {checkpoint.kind}, not a generator", hint=f"see 'darkside models {path}'"
-        )
-    check_direction(checkpoint, "night", name=name)
-    mean, std = (tuple(checkpoint.metadata.get(key) or (0.5, 0.5, 0.5)) for key in ("mean", "std"))
+    name, checkpoint = open_generator(model, root, to="night")
+    mean, std = statistics(checkpoint)
     return GeneratorNight(
         build_network(checkpoint), fingerprint=sha256_of(checkpoint.path), device=device,
         mean=mean, std=std, name=name,

@@ -20,24 +20,22 @@ from PIL import Image
 from torch import Tensor, nn
 
 from darkside_cli.config.paths import DataRoot, data_root
-from darkside_cli.errors import CheckpointError, ConfigError, UsageError
+from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.images.images import photo_from_image
 from darkside_cli.inference.device import Precision, free_memory, pick_device, pick_precision, release_memory
-from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.kernels import prepare
-from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.methods.generators import TARGETS, open_generator, statistics
 from darkside_cli.networks.catalog import PUBLISHED_GENERATOR
 from darkside_cli.networks.guided import working_size
-from darkside_cli.networks.locate import default_generator, locate
+from darkside_cli.networks.locate import default_generator
 from darkside_cli.networks.weights import build_network
 
 if TYPE_CHECKING:
-    from darkside_cli.networks.weights import Checkpoint
+    pass
 
 Pixels = NDArray[np.uint8]
 # Measured: the published generator (64 channels) takes 0.9 GiB for a megapixel on the CPU.
 BYTES_PER_PX_AND_CHANNEL = 15
-TARGETS = {"night": "day2night", "day": "night2day"}
 MAX_BATCH = 32
 
 
@@ -52,11 +50,26 @@ class PendingBatch:
         return np.ascontiguousarray(self._images.permute(0, 2, 3, 1).cpu().numpy())
 
 
+class Sides:
+    """Which sides ``network`` takes: multiples of ``input_multiple`` (1: any), of ``input_minimum_px`` at least."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._multiple = int(getattr(network, "input_multiple", 1))
+        self._minimum_px = int(getattr(network, "input_minimum_px", 1))
+
+    def surplus(self, height: int, width: int) -> tuple[int, int]:
+        """Rows to add below and columns to add on the right of an image, by repeating its last ones."""
+        down, right = (
+            -(-max(side, self._minimum_px) // self._multiple) * self._multiple - side
+            for side in (height, width)
+        )
+        return down, right
+
+
 class Translator:
     """Translates photographs with one generator.
 
-    ``network`` maps (B, 3, H, W) normalised by ``mean`` and ``std`` to the same range. ``multiple`` is what sides
-    must be padded to (1: any size is taken) and ``minimum_px`` the smallest side it can work on. ``compile``
+    ``network`` maps (B, 3, H, W) normalised by ``mean`` and ``std`` to the same range. ``compile``
     runs the network through ``torch.compile`` (not on the CPU, where it would be slower), which pays from some
     hundred images of one size on.
     """
@@ -77,8 +90,7 @@ class Translator:
         self.direction = direction
         self.device = torch.device(device)
         self.precision: Precision = pick_precision(precision, self.device)
-        self.multiple = int(getattr(network, "input_multiple", 1))
-        self.minimum_px = int(getattr(network, "input_minimum_px", 1))
+        self._sides = Sides(network)
         # float64 on the way out is exact; MPS has none, so the last steps are taken on the CPU there.
         self._output_device = torch.device("cpu") if self.device.type == "mps" else self.device
         self._mean, self._std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
@@ -100,16 +112,9 @@ class Translator:
         """Whether :meth:`submit` returns before the device is done."""
         return self.device.type == "cuda"
 
-    def _padding(self, height: int, width: int) -> tuple[int, int]:
-        def surplus(side: int) -> int:
-            wanted = max(side, self.minimum_px)
-            return -(-wanted // self.multiple) * self.multiple - side
-
-        return surplus(height), surplus(width)
-
     def _bytes_needed(self, height: int, width: int) -> int:
         """About what one photograph takes on the CPU, widened to what the network takes."""
-        down, right = self._padding(height, width)
+        down, right = self._sides.surplus(height, width)
         height, width = height + down, width + right
         needed = self._bytes_per_px * height * width
         if self._working_px is not None:
@@ -125,7 +130,7 @@ class Translator:
         """
         batch, height, width, _ = images.shape
         self._check_memory(batch, height, width)
-        down, right = self._padding(height, width)
+        down, right = self._sides.surplus(height, width)
         if down or right:
             images = np.pad(images, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
         host = torch.from_numpy(np.require(images, requirements=["C", "W"]))
@@ -140,7 +145,7 @@ class Translator:
         """Translate (B, 3, H, W) floats in [0, 1]; as many floats in [0, 1] in float64, nothing rounded."""
         batch, _, height, width = images.shape
         self._check_memory(batch, height, width)
-        down, right = self._padding(height, width)
+        down, right = self._sides.surplus(height, width)
         x = images.detach().to(self.device, torch.float32, copy=True).clamp_(0, 1)
         x = nn.functional.pad(x, (0, right, 0, down), mode="replicate")
         return self._run(x, height, width).clamp_(0, 1)
@@ -215,7 +220,7 @@ class Translator:
         """How many images of this size to run at once: one on the CPU, else what fits into half the free memory."""
         if self.device.type == "cpu":
             return 1
-        down, right = self._padding(height, width)
+        down, right = self._sides.surplus(height, width)
         height, width = height + down, width + right
         bytes_per_px = 64 * 4 * 8  # eight full-size feature maps of 64 channels in fp32: a generous estimate
         return max(1, min(MAX_BATCH, free_memory(self.device) // (2 * bytes_per_px * max(1, height * width))))
@@ -223,27 +228,6 @@ class Translator:
     def release_memory(self) -> None:
         """Give cached device memory back, after an out-of-memory error."""
         release_memory(self.device)
-
-
-def check_direction(checkpoint: Checkpoint, to: str, *, name: str) -> None:
-    """Raise UsageError unless ``checkpoint`` goes to ``to``.
-
-    A file that does not tell its direction passes as day-to-night, which is what such files are made for.
-    """
-    direction = checkpoint.metadata.get("direction")
-    if direction == TARGETS[to] or (direction is None and to == "night"):
-        return
-    if direction is None:
-        raise UsageError(
-            f"'{name}' does not say that it translates to {to}",
-            hint="name its direction with --direction night2day if you know that it does",
-        )
-    raise UsageError(
-        f"'{name}' translates {direction.replace('2', ' to ')}, not to {to}",
-        hint="CycleGAN's other half does: generator_Y.pth or latest_net_G_B.pth of the same run"
-        if to == "day"
-        else "use --to day with it, or the run's generator_X.pth or latest_net_G_A.pth",
-    )
 
 
 def load_generator(
@@ -278,39 +262,15 @@ def load_generator(
         model, said = default_generator(place)
         if said is not None and to == "night":
             warnings.warn(said, UserWarning, stacklevel=2)
-    entry, path = locate(str(model), place, kind="generator")
-    checkpoint = open_checkpoint(path, direction=TARGETS[to])
-    name = entry.name if entry is not None else str(model)
-    architecture = ARCHITECTURES.get(checkpoint.architecture)
-    if architecture.kind != "generator":
-        article = "an" if architecture.kind[0] in "aeiou" else "a"
-        raise CheckpointError(
-            f"{path} is {article} {architecture.kind}, not a generator",
-            hint="a discriminator only judges pictures; the run's generator_X.pth or latest_net_G_A.pth makes them"
-            if architecture.kind == "discriminator"
-            else f"see 'darkside models {path}'",
-        )
-    channels = [getattr(checkpoint.config, key, 3) for key in ("in_channels", "out_channels")]
-    if channels != [3, 3]:
-        raise CheckpointError(
-            f"{path} makes {channels[1]} channels of {channels[0]}, not RGB of RGB",
-            hint="give a colour generator",
-        )
-    if direction is None:
-        check_direction(checkpoint, to, name=name)
-        direction = checkpoint.metadata.get("direction") or "day2night"
-    elif direction != TARGETS[to]:
-        raise UsageError(
-            f"a {direction} generator does not translate to {to}",
-            hint=f"use --to {'day' if to == 'night' else 'night'} with it",
-        )
+    name, checkpoint = open_generator(model, place, to=to, direction=direction)
+    mean, std = statistics(checkpoint)
     return Translator(
         build_network(checkpoint),
         device=chosen_device,
         precision=precision,
-        mean=checkpoint.metadata.get("mean", (0.5, 0.5, 0.5)),
-        std=checkpoint.metadata.get("std", (0.5, 0.5, 0.5)),
+        mean=mean,
+        std=std,
         name=name,
-        direction=direction,
+        direction=direction or checkpoint.metadata.get("direction") or "day2night",
         compile=compile,
     )
