@@ -99,7 +99,7 @@ def check_edge_detector(root: DataRoot, spec: str) -> None:
 
     Raises UnknownNameError for misspelt names, MissingAssetError for paths that lead nowhere.
     """
-    from darkside_cli.methods.methods import is_detector_name
+    from darkside_cli.methods.catalog import is_detector_name
 
     if not is_detector_name(spec):
         check_model(root, Path(spec))

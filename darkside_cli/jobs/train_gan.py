@@ -42,7 +42,7 @@ class TrainGanRequest(Training):
         help="Method: cyclegan, cut, hedgan, hedngan, rcfgan or rcfngan.",
         flags=("--model", "-m"),
         kind="method",
-        choices_from="darkside_cli.methods.methods:METHODS",
+        choices_from="darkside_cli.methods.catalog:METHODS",
         show_default=False,
     )
     day: Path | None = ask(
@@ -76,7 +76,7 @@ class TrainGanRequest(Training):
         help="What sees edges: hed, rcf (published weights), sobel (needs none), or a file.",
         metavar="NAME|FILE",
         kind="edge detector",
-        choices_from="darkside_cli.methods.methods:EDGE_DETECTORS",
+        choices_from="darkside_cli.methods.catalog:EDGE_DETECTORS",
         open_ended=True,
         show_default=False,
         setting="edge_detector",
@@ -118,7 +118,7 @@ class TrainGanRequest(Training):
         """The configuration from all the places it is given in: preset, file, overrides, fields."""
         from darkside_cli.config.load import resolve
         from darkside_cli.config.sources import read_preset, read_toml
-        from darkside_cli.methods.methods import METHODS
+        from darkside_cli.methods.catalog import METHODS
         from darkside_cli.registry import resolve as load
 
         method: Any = self.model
@@ -194,7 +194,7 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
     What can be made is made; what is published is downloaded where that was asked for, else MissingAssetError.
     """
     from darkside_cli.datasets.catalog import PUBLISHED_LISTS, lists_of
-    from darkside_cli.methods.methods import EDGE_DETECTORS
+    from darkside_cli.methods.catalog import EDGE_DETECTORS
 
     config = request.resolved.value
     wanted = {found.name: found for each in (config.data.day, config.data.night) if (found := lists_of(each))}
@@ -225,10 +225,10 @@ def run(request: TrainGanRequest, *, emit: Emit = ignore) -> TrainGanResult:
             prepare(request, emit=emit)
         ranks.barrier()
         from darkside_cli.inference.device import pick_device
-        from darkside_cli.methods.train import prepare_gan
+        from darkside_cli.methods.train import make_trainer
 
         with recorded(request.folder, request.resolved, emit, ranks=ranks) as tell:
-            ready = prepare_gan(
+            trainer = make_trainer(
                 request.resolved.value,
                 run=request.folder,
                 root=request.root,
@@ -237,7 +237,7 @@ def run(request: TrainGanRequest, *, emit: Emit = ignore) -> TrainGanResult:
                 resolved=request.resolved.as_dict(),
                 emit=tell,
             )
-            result = ready.fit(resume=request.resume)
+            result = trainer.fit(resume=request.resume)
     return TrainGanResult(**left_by(result, ranks, layout=request.layout))
 
 

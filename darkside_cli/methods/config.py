@@ -44,15 +44,17 @@ def _method(name: str) -> Any:
     return option(name, help="the method", validate=check)
 
 
+def _weight(usual: float | None, *, help: str) -> Any:
+    return option(usual, help=help, minimum=0, maximum=MAX_WEIGHT)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdamOptions:
     """Adam, one optimiser per network."""
 
     lr: float = option(2e-4, help="learning rate", minimum=0, maximum=MAX_RATE)
     betas: tuple[float, float] = option((0.5, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
-    weight_decay: float = option(
-        0.0, help="L2 penalty that is added to the gradients", minimum=0, maximum=MAX_WEIGHT
-    )
+    weight_decay: float = _weight(0.0, help="L2 penalty that is added to the gradients")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +120,9 @@ _NORMAL = InitialisationOptions(kind="normal")
 class CycleGanWeights:
     """Weights of the terms of CycleGAN's generators."""
 
-    adversarial: float = option(1.0, help="to look like the other domain", minimum=0, maximum=MAX_WEIGHT)
-    cycle: float = option(10.0, help="to come back as they were", minimum=0, maximum=MAX_WEIGHT)
-    identity: float = option(
-        0.0, help="to leave the other domain's pictures alone (paper: 5)", minimum=0, maximum=MAX_WEIGHT
-    )
+    adversarial: float = _weight(1.0, help="to look like the other domain")
+    cycle: float = _weight(10.0, help="to come back as they were")
+    identity: float = _weight(0.0, help="to leave the other domain's pictures alone (paper: 5)")
 
     def normalised(self) -> CycleGanWeights:
         """The same weights divided by their sum."""
@@ -162,15 +162,10 @@ class CycleGanConfig(GanConfig):
 class CutWeights:
     """Weights of the terms of CUT's generator; "none" is what the variant says."""
 
-    adversarial: float = option(1.0, help="to look like night", minimum=0, maximum=MAX_WEIGHT)
-    nce: float | None = option(
-        None, help="to keep what is where (none: 1, FastCUT 10)", minimum=0, maximum=MAX_WEIGHT
-    )
-    identity: float | None = option(
-        None,
-        help="to keep what is where in night pictures (none: 10, FastCUT 0)",
-        minimum=0,
-        maximum=MAX_WEIGHT,
+    adversarial: float = _weight(1.0, help="to look like night")
+    nce: float | None = _weight(None, help="to keep what is where (none: 1, FastCUT 10)")
+    identity: float | None = _weight(
+        None, help="to keep what is where in night pictures (none: 10, FastCUT 0)"
     )
 
 
@@ -237,7 +232,7 @@ def _edge_detector(usual: str) -> Any:
     return option(
         usual,
         help="hed, rcf, sobel, or a file with a detector's weights",
-        choices_from="darkside_cli.methods.methods:EDGE_DETECTORS",
+        choices_from="darkside_cli.methods.catalog:EDGE_DETECTORS",
         open_ended=True,
     )
 
@@ -246,13 +241,10 @@ def _edge_detector(usual: str) -> Any:
 class EdgeWeights:
     """Weights of the terms of the generator of the edge methods."""
 
-    adversarial: float = option(1.0, help="to look like night", minimum=0, maximum=MAX_WEIGHT)
-    edge: float = option(5.0, help="to keep the edges", minimum=0, maximum=MAX_WEIGHT)
-    identity: float = option(
-        0.0,
-        help="to leave night pictures alone: dark stays dark and colours true (not published)",
-        minimum=0,
-        maximum=MAX_WEIGHT,
+    adversarial: float = _weight(1.0, help="to look like night")
+    edge: float = _weight(5.0, help="to keep the edges")
+    identity: float = _weight(
+        0.0, help="to leave night pictures alone: dark stays dark and colours true (not published)"
     )
 
 
@@ -285,7 +277,7 @@ class HedNGanConfig(HedGanConfig):
         AdamOptions(lr=1e-6, betas=(0.9, 0.999), weight_decay=2e-4),
         help="optimiser of the student; its layers have factors of their own",
     )
-    distillation: float = option(1.0, help="weight of the student's loss", minimum=0, maximum=MAX_WEIGHT)
+    distillation: float = _weight(1.0, help="weight of the student's loss")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.methods.methods import EDGE_DETECTORS, is_detector_name
+from darkside_cli.methods.catalog import EDGE_DETECTORS, is_detector_name
 from darkside_cli.networks.edge_detectors import EdgeDetector, Hed
 from darkside_cli.networks.locate import locate
 from darkside_cli.networks.sobel import Sobel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from darkside_cli.datasets.unpaired import UnpairedImages
 from darkside_cli.datasets.unpaired_sets import UnpairedSet
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import GanConfig, SampleOptions
 from darkside_cli.methods.edge_detectors import load_edge_detector
-from darkside_cli.methods.methods import METHODS
 from darkside_cli.methods.quality import QualityValidator, evenly
 from darkside_cli.methods.samples import SampleWriter
 from darkside_cli.methods.task import GanTask
@@ -27,7 +26,7 @@ from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.registry import resolve
 from darkside_cli.training.distributed import Ranks
-from darkside_cli.training.trainer import Trainer, TrainingResult
+from darkside_cli.training.trainer import Trainer
 
 #: What may differ between a run and the one it goes on from: it changes no weight.
 CHANGEABLE = (
@@ -69,20 +68,7 @@ class Validation:
         return {} if self._quality is None else self._quality(translate, epoch, folder)
 
 
-@dataclass(frozen=True)
-class GanRun:
-    """A training that is ready to begin: what it learns, from what, and the trainer that drives it."""
-
-    task: GanTask
-    data: UnpairedImages
-    trainer: Trainer[Any]
-
-    def fit(self, *, resume: bool = True) -> TrainingResult:
-        """Train until the configured number of epochs is done, going on from where an earlier run stopped."""
-        return self.trainer.fit(resume=resume)
-
-
-def prepare_gan(
+def make_trainer(
     config: GanConfig,
     *,
     run: Path,
@@ -91,8 +77,8 @@ def prepare_gan(
     ranks: Ranks | None = None,
     resolved: Mapping[str, Any] | None = None,
     emit: Emit = ignore,
-) -> GanRun:
-    """Open the pictures, build the task of ``config.method`` and its trainer, which will write to the folder ``run``.
+) -> Trainer[Any]:
+    """Open the images, build the task of ``config.method`` and make its trainer, which writes to the folder ``run``.
 
     ``resolved`` is the whole configuration as it is stored with checkpoints. Raises MissingAssetError where pictures
     or an edge detector's weights are not on this machine, UsageError where the pictures cannot be trained on,
@@ -114,7 +100,7 @@ def prepare_gan(
     task: GanTask = resolve(entry.target).build(config, device=device, edge_detector=detector)
     if ranks.is_first and config.trainer.validate_every:
         task.validator = _validation(config, data, task, device, emit)
-    trainer: Trainer[Any] = Trainer(
+    return Trainer(
         task,
         data,
         config.trainer,
@@ -127,7 +113,6 @@ def prepare_gan(
         batch_size=config.data.batch_size * ranks.size,
         emit=emit,
     )
-    return GanRun(task, data, trainer)
 
 
 def _validation(

@@ -93,7 +93,7 @@ def flags(step: Training, root: Path) -> dict[str, Any]:
 def schema(step: Training) -> type[Any]:
     """The class of a training's configuration."""
     if isinstance(step, TrainGanStep):
-        from darkside_cli.methods.methods import METHODS
+        from darkside_cli.methods.catalog import METHODS
 
         made: type[Any] = import_target(METHODS.get(step.method).config)
         return made

@@ -27,8 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.inference.device import autocast, pick_device, pick_precision
 from darkside_cli.losses.gan import patch_nce_loss
+from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import CycleGanConfig
-from darkside_cli.methods.methods import METHODS
 from darkside_cli.methods.task import GanTask
 from darkside_cli.networks.edge_detectors import Hed, Rcf
 from darkside_cli.registry import resolve

@@ -13,9 +13,9 @@ import pytest
 from darkside_cli.config.load import resolve as resolve_settings
 from darkside_cli.errors import UsageError
 from darkside_cli.methods import network_options
+from darkside_cli.methods.catalog import EDGE_DETECTORS, METHODS
 from darkside_cli.methods.config import CutConfig, CycleGanConfig, GanConfig, HedGanConfig, HedNGanConfig
 from darkside_cli.methods.cut import CutTask
-from darkside_cli.methods.methods import EDGE_DETECTORS, METHODS
 from darkside_cli.methods.network_options import NetworkOptions
 from darkside_cli.methods.task import make_network
 from darkside_cli.networks.catalog import MODELS
@@ -36,7 +36,7 @@ def scenario(method: str) -> Any:
 
 def test_registry_does_not_import_torch() -> None:
     code = (
-        "import sys, darkside_cli.methods.methods, darkside_cli.methods.config; print('torch' in sys.modules)"
+        "import sys, darkside_cli.methods.catalog, darkside_cli.methods.config; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import GanConfig
 from darkside_cli.methods.cut import CutTask
 from darkside_cli.methods.cyclegan import CycleGanTask
 from darkside_cli.methods.hedgan import HedGanTask
 from darkside_cli.methods.hedngan import HedNGanTask
-from darkside_cli.methods.methods import METHODS
 from darkside_cli.methods.task import GanTask
 from darkside_cli.registry import resolve
 from darkside_cli.training.task import Update

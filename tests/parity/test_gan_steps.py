@@ -12,7 +12,7 @@ import pytest
 import torch
 from gan_runs import GoldenRun, Step
 
-from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.catalog import METHODS
 
 QUICK = {"cyclegan", "hedgan"}
 """Methods whose first step is checked by the quick tests, too."""

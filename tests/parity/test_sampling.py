@@ -13,7 +13,7 @@ from golden import DATA, crop, load_case
 from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
 from darkside_cli.datasets.unpaired_order import draw_pairs
 from darkside_cli.interop.key_maps import config_from_reference
-from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.catalog import METHODS
 from darkside_cli.registry import resolve
 
 SFM = DATA / "files" / "sfm"

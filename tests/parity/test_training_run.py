@@ -18,8 +18,8 @@ from torch import Tensor
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.unpaired import UnpairedBatch, UnpairedConfig, UnpairedImages
 from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import GanConfig
-from darkside_cli.methods.methods import METHODS
 from darkside_cli.methods.task import GanTask
 from darkside_cli.methods.train import save_network
 from darkside_cli.registry import resolve

@@ -10,7 +10,7 @@ import pytest
 
 from darkside_cli.config.load import resolve
 from darkside_cli.errors import ConfigError
-from darkside_cli.methods.methods import METHODS
+from darkside_cli.methods.catalog import METHODS
 from darkside_cli.registry import resolve as load
 from darkside_cli.scenario.files import published_root
 from darkside_cli.scenario.load import load_scenario
