@@ -122,17 +122,7 @@ def test_pca_needs_no_pairs(run_here: RunHere, plain: Path, tmp_path: Path) -> N
     ("arguments", "message"),
     [
         (("x.csv",), "give either --model or --descriptors"),
-        (("x.csv", "-m", "net", "--descriptors", "plain.h5"), "give either --model or --descriptors"),
-        (("--descriptors", "plain.h5", "-o", "w.pkl"), "there is nothing to learn from"),
-        (("-m", "net.pth", "--method", "pca", "-o", "w.pkl"), "there is nothing to learn from"),
-        (("pairs.csv", "--descriptors", "plain.h5"), "no file to write is named"),
         (("pairs.csv", "--descriptors", "plain.h5", "-o", "."), "is a folder"),
-        (("pairs.csv", "--descriptors", "plain.h5", "-o", "w.npy"), "is no name for a whitening"),
-        (("pairs.csv", "--descriptors", "plain.h5", "-o", "w.pkl", "--format", "safetensors"), "is no name"),
-        (
-            ("pairs.csv", "--descriptors", "plain.h5", "-o", "w.pkl", "--shrink", "3"),
-            "--shrink K is of --method pca",
-        ),
         (
             ("pairs.csv", "--descriptors", "plain.h5", "-o", "w.pkl", "--dim", "9"),
             "9 dimensions are not to be had",

@@ -126,13 +126,13 @@ class TupleData:
             if kind == "done":
                 result: EpochTuples = work
                 return result
-            self._own_share(*work)
+            self._describe_own_share(*work)
 
     def _described_by_all(self, numbers: IntArray, role: Role, *, label: str = "") -> Tensor:
         self._ranks.broadcast(("describe", (numbers, role)))
-        return self._own_share(numbers, role, label)
+        return self._describe_own_share(numbers, role, label)
 
-    def _own_share(self, numbers: IntArray, role: Role, label: str = "") -> Tensor:
+    def _describe_own_share(self, numbers: IntArray, role: Role, label: str = "") -> Tensor:
         own = self.describer(numbers[self._ranks.rank :: self._ranks.size], role, label=label)
         parts: list[Tensor] = self._ranks.all_gather(own)
         dim = max(part.shape[1] for part in parts)
