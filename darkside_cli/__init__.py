@@ -18,8 +18,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError
     from darkside_cli.jobs.download import download
+    from darkside_cli.jobs.evaluate import evaluate
     from darkside_cli.jobs.export import export
+    from darkside_cli.jobs.extract import extract
     from darkside_cli.jobs.finetune import finetune
+    from darkside_cli.jobs.search import search
     from darkside_cli.jobs.sort import sort
     from darkside_cli.jobs.train_gan import train_gan
     from darkside_cli.jobs.translate import translate
@@ -33,10 +36,13 @@ _LAZY = {
     "Describer": "darkside_cli.retrieval.describe.describer",
     "Translator": "darkside_cli.methods.translate",
     "download": "darkside_cli.jobs.download",
+    "evaluate": "darkside_cli.jobs.evaluate",
     "export": "darkside_cli.jobs.export",
+    "extract": "darkside_cli.jobs.extract",
     "finetune": "darkside_cli.jobs.finetune",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
+    "search": "darkside_cli.jobs.search",
     "sort": "darkside_cli.jobs.sort",
     "train_gan": "darkside_cli.jobs.train_gan",
     "translate": "darkside_cli.jobs.translate",
@@ -49,10 +55,13 @@ __all__ = [
     "Translator",
     "__version__",
     "download",
+    "evaluate",
     "export",
+    "extract",
     "finetune",
     "load_descriptor",
     "load_generator",
+    "search",
     "sort",
     "train_gan",
     "translate",

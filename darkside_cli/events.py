@@ -33,6 +33,14 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class ImagesNamed(Event):
+    """What images are called among the descriptors that ``model`` is about to make of them."""
+
+    names: Mapping[Path, str]
+    model: str
+
+
+@dataclass(frozen=True)
 class ImageReady(Event):
     """One image was written. ``size_px`` is (width, height) of the output; ``seconds`` its share of the work.
 

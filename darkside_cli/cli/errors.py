@@ -6,8 +6,6 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import typer
 
@@ -24,15 +22,6 @@ class LostError(DarksideError):
     """Ctrl-C in a command that keeps nothing, or nothing by itself; others are told that what was done is kept."""
 
     exit_code = EXIT_INTERRUPTED
-
-
-@contextmanager
-def lost_if_interrupted(text: str) -> Iterator[None]:
-    """Have Ctrl-C in the block say ``text`` rather than that what was finished is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise LostError(f"interrupted; {text}") from error
 
 
 def one_line(text: str) -> str:

@@ -39,9 +39,9 @@ def finetune(
     if result.is_first:
         training.show(session, result, json=json)
         if result.lines and not json:
-            from darkside_cli.cli.evaluate import HEADING, SPARE, _cells
+            from darkside_cli.cli.evaluate import print_scores
 
-            session.output.table(HEADING, [_cells(line) for line in result.lines], spare=SPARE)
+            print_scores(session.output, result.lines)
     return training.finish(session, result, next_command=None if json else next_command(result))
 
 

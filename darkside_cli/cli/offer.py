@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from darkside_cli.cli.errors import say
+from darkside_cli.cli.errors import LostError, say
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.events import Emit, Event
+from darkside_cli.events import Emit, Event, TransferProgress, TransferRetrying, TransferStarted
 from darkside_cli.jobs.request import Getting, Request
 from darkside_cli.units import human_size
 
@@ -23,23 +23,37 @@ T = TypeVar("T")
 
 
 def run_job(
-    session: Session, request: R, run: Callable[..., T], *, title: str = "", then: Emit | None = None
+    session: Session,
+    request: R,
+    run: Callable[..., T],
+    *,
+    title: str = "",
+    then: Emit | None = None,
+    lost: str | None = None,
 ) -> T:
     """``run(request, emit=...)`` with its events on the screen, after that handed to ``then``, which prints results.
 
     Raises MissingAssetError only after a person at a terminal was asked and does not want the download. ``title``
-    names a training.
+    names a training. ``lost`` is told at Ctrl-C, outside of downloads, where nothing is kept of what was done.
     """
 
     def attempt(request: R) -> T:
         with session.screen(title=title) as screen:
+            getting = False
 
             def emit(event: Event) -> None:
+                nonlocal getting
+                getting = isinstance(event, (TransferStarted, TransferProgress, TransferRetrying))
                 screen.emit(event)
                 if then is not None:
                     then(event)
 
-            return run(request, emit=emit)
+            try:
+                return run(request, emit=emit)
+            except KeyboardInterrupt as error:
+                if lost is None or getting:
+                    raise
+                raise LostError(f"interrupted; {lost}") from error
 
     return with_offer(request, attempt)
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ from darkside_cli.scenario.plan import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from darkside_cli.retrieval.search.score import ScoreLine
 
 
 def download(step: DownloadStep, settings: Settings) -> Outcome:
@@ -149,7 +149,9 @@ def whiten(step: WhitenStep, settings: Settings) -> Outcome:
 
 def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:
     """Score a descriptor on the sets that are here; those that are not are told and left out."""
-    from darkside_cli.cli.evaluate import evaluate as command
+    from darkside_cli.cli.evaluate import print_scores as print_lines
+    from darkside_cli.cli.offer import run_job
+    from darkside_cli.jobs.evaluate import EvaluateRequest, run
 
     needs = needs_of(step, settings.root)
     require(step, needs, settings)
@@ -158,35 +160,31 @@ def evaluate(step: EvaluateStep, settings: Settings) -> Outcome:
         say(f"{step.path}: {name} is not in {settings.root} and is left out; darkside download {name}")
     own = step.whitening == step.model and isinstance(step.whitening, str)
     whitening = None if step.whitening is None or own else whitening_file(step.whitening, settings.root)
-    codes = [EXIT_SOME_FAILED] if missing else [EXIT_DONE]
+    failed = bool(missing)
     results: list[Any] = []
-    lines: list[Any] = []
+    lines: list[ScoreLine] = []
     for size in dict.fromkeys(each.image_size_px for each in step.sets):
         asked = [spec for each in step.sets if each.image_size_px == size and (spec := specs[each.name])]
         if not asked:
             continue
-        code, answer = captured(
-            settings,
-            command,
-            model=[descriptor(step.model, settings.root)],
-            dataset=asked,
+        request = EvaluateRequest(
+            model=(descriptor(step.model, settings.root),),
+            dataset=tuple(asked),
             image_size=size or 0,
             scales=step.scales,
             whiten=step.whitening is not None,
             whitening=whitening,
             dim=step.dim,
-            device=settings.device,
-            precision=settings.precision,
-            workers=settings.workers,
-            download=settings.download,
+            **settings.shared(),
         )
-        codes.append(code)
-        results += answer.get("results", [])
-        lines += answer.get("lines", [])
-    outputs = {"lines": lines, "results": results, "missing": missing}
+        result = run_job(settings.session, request, run)
+        failed = failed or bool(result.failed)
+        results += result.document()["results"]
+        lines += result.lines
     if not (settings.printed_later or settings.json):
-        _print_scores(settings, lines)
-    return Outcome(code=max(codes), outputs=outputs)
+        print_lines(settings.session.output, lines)
+    outputs = {"lines": [line.document() for line in lines], "results": results, "missing": missing}
+    return Outcome(code=EXIT_SOME_FAILED if failed else EXIT_DONE, outputs=outputs)
 
 
 def print_scores(step: PrintScoresStep, settings: Settings) -> Outcome:
@@ -199,16 +197,11 @@ def print_scores(step: PrintScoresStep, settings: Settings) -> Outcome:
             hint="metadata: ${<evaluation>._output_metadata}, of a step that ran before",
         )
     if not settings.json:
-        _print_scores(settings, lines)
+        from darkside_cli.cli.evaluate import print_scores as print_lines
+        from darkside_cli.retrieval.search.score import ScoreLine
+
+        print_lines(settings.session.output, [ScoreLine.of(line) for line in lines])
     return Outcome()
-
-
-def _print_scores(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> None:
-    from darkside_cli.cli.evaluate import HEADING, SPARE, _cells
-    from darkside_cli.retrieval.search.evaluate import ScoreLine
-
-    made = [ScoreLine(**{k: v for k, v in line.items() if k != "difference"}) for line in lines]
-    settings.session.output.table(HEADING, [_cells(line) for line in made], spare=SPARE)
 
 
 def translate(step: TranslateStep, settings: Settings) -> Outcome:
@@ -253,51 +246,29 @@ def translate(step: TranslateStep, settings: Settings) -> Outcome:
 
 def extract(step: ExtractStep, settings: Settings) -> Outcome:
     """Describe the images that are named on standard input."""
-    from darkside_cli.cli.extract import obtain_descriptor
-    from darkside_cli.images.threads import usable_cpus
-    from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_files
-    from darkside_cli.retrieval.describe.load import load_descriptor
-    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.cli.offer import run_job
+    from darkside_cli.jobs.extract import ExtractRequest, run
 
-    jobs = [
-        ImageJob(image.path, image.relative.as_posix(), None)
-        for image in named_images(names_on_stdin(), step.images, settings.root)
-    ]
-    model = descriptor(step.model, settings.root)
+    images = named_images(names_on_stdin(), step.images, settings.root)
     own = step.whitening == step.model and isinstance(step.whitening, str)
     target = under(settings.root, step.output)
-    with settings.session.progress() as progress:
-        if not jobs:
-            progress.emit(Notice("no image names came in: nothing to do"))
-            return Outcome(outputs={"file": None})
-        obtain_descriptor(settings.session, model, whitening=own, download=settings.download)
-        whitening: bool | Path = own
-        if step.whitening is not None and not own:
-            whitening = whitening_file(step.whitening, settings.root)
-        describer = load_descriptor(
-            model,
-            root=settings.session.root,
-            device=settings.device,
-            precision=settings.precision,
-            scales=parse_scales(step.scales),
-            whiten=whitening,
-            dim=step.dim,
-        )
-        summary = extract_files(
-            jobs,
-            describer,
-            target,
-            options=ExtractOptions(
-                image_size_px=step.image_size_px, workers=settings.workers or min(16, usable_cpus())
-            ),
-            label=f"{describer.name} to {target.name}",
-            emit=progress.emit,
-        )
-    print_paths(settings, [summary.path] if summary.path is not None else [])
-    code = EXIT_SOME_FAILED if summary.failed else EXIT_DONE
-    return Outcome(
-        code=code, outputs={"file": str(target), "done": summary.done, "failed": list(summary.failed)}
+    request = ExtractRequest(
+        named=tuple((image.path, image.relative.as_posix()) for image in images),
+        model=descriptor(step.model, settings.root),
+        output=target,
+        image_size=step.image_size_px or 0,
+        scales=step.scales,
+        whiten=step.whitening is not None,
+        whitening=None if step.whitening is None or own else whitening_file(step.whitening, settings.root),
+        dim=step.dim,
+        **settings.shared(),
     )
+    result = run_job(settings.session, request, run)
+    if not images:
+        return Outcome(outputs={"file": None})
+    print_paths(settings, [result.file] if result.file is not None else [])
+    outputs = {"file": str(target), "done": result.done, "failed": list(result.failed)}
+    return Outcome(code=EXIT_SOME_FAILED if result.failed else EXIT_DONE, outputs=outputs)
 
 
 def _results(settings: Settings, written: list[str], then: Emit) -> Emit:

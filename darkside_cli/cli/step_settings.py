@@ -32,6 +32,17 @@ class Settings:
         """The data root, which relative paths of a scenario are below."""
         return self.session.root.path
 
+    def shared(self) -> dict[str, Any]:
+        """What a call of ``darkside run`` says, as fields of the requests of its steps."""
+        return {
+            "device": self.device,
+            "precision": self.precision,
+            "workers": self.workers,
+            "download": self.download and not self.session.offline,
+            "data_dir": self.session.data_dir,
+            "offline": self.session.offline,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

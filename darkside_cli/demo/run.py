@@ -31,7 +31,7 @@ from darkside_cli.jobs.translate import TranslateRequest
 from darkside_cli.nightfall.asset import MAKER, City, ensure
 from darkside_cli.nightfall.config import SIZES
 from darkside_cli.retrieval.finetune_stages import DESCRIPTOR_FILE
-from darkside_cli.retrieval.search.evaluate import open_benchmark
+from darkside_cli.retrieval.search.benchmark import open_benchmark
 
 GENERATOR = "generator_day2night.safetensors"
 RESULTS_FILE = "results.json"

@@ -16,8 +16,9 @@ from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import parse_scales
-from darkside_cli.retrieval.search.benchmark import score
-from darkside_cli.retrieval.search.evaluate import describe_benchmark, open_benchmark
+from darkside_cli.retrieval.search.benchmark import open_benchmark
+from darkside_cli.retrieval.search.evaluate import describe_benchmark
+from darkside_cli.retrieval.search.score import score
 
 SHOWN, TOP = 8, 5
 

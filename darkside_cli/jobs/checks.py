@@ -109,3 +109,9 @@ def check_path(path: Path | None, what: str = "file") -> None:
     """See that a file (or folder: ``what``) that is named is there, if one is. Raises MissingAssetError."""
     if path is not None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for names too long
         raise MissingAssetError(f"there is no {what} {os.fsdecode(path)}", hint="check the path")
+
+
+def check_page(path: Path | None) -> None:
+    """See that a page that will be written in the end can be. Raises UsageError if it is a folder."""
+    if path is not None and path.is_dir():
+        raise UsageError(f"{os.fsdecode(path)} is a folder", hint="name a file, such as gallery.html")

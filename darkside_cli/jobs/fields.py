@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from darkside_cli.errors import UnknownNameError
+from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
+
+if TYPE_CHECKING:
+    from darkside_cli.retrieval.describe.describer import Describer
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -147,23 +151,24 @@ class OnImages(OnDevice):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Describing(OnImages):
-    """A request of a job that describes images."""
+def descriptor(default: object, *, help: str, **changes: object) -> object:
+    """Declare a field for one descriptor, by name or by path, or for several."""
+    return ask(
+        default,
+        flags=("--model", "-m"),
+        help=help,
+        metavar="NAME|PATH",
+        kind="model",
+        choices_from=f"{__name__}:descriptor_names",
+        open_ended=True,
+        **changes,
+    )
 
-    image_size: int = ask(1024, help="Shrink to this longest side in pixels first (0: never).", minimum=0)
-    scales: str = ask(
-        "ms",
-        help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
-        metavar="SCALES",
-        group=ADVANCED,
-    )
-    whiten: bool = ask(
-        True,
-        help="Apply the whitening that belongs to the model.",
-        flags=("--whiten/--no-whiten",),
-        group=ADVANCED,
-    )
+
+@dataclass(frozen=True, kw_only=True)
+class Whitened(Getting):
+    """A request of a job that may change how a model whitens its descriptors, and equalises images before."""
+
     whitening: Path | None = ask(
         None, help="Apply this whitening instead.", metavar="FILE", show_default=False, group=ADVANCED
     )
@@ -181,6 +186,61 @@ class Describing(OnImages):
         show_default=False,
         group=ADVANCED,
     )
+
+    def check_description(self, scales: str | None, whiten: bool | None) -> None:
+        """Raise UsageError for a whitening where there is to be none, and for what are no settings or scales."""
+        from darkside_cli.images.clahe_settings import parse_clahe
+        from darkside_cli.retrieval.describe.scales import parse_scales
+
+        if whiten is False and self.whitening is not None:
+            raise UsageError("--no-whiten and --whitening contradict each other", hint="give one of them")
+        parse_clahe(self.clahe)
+        if scales is not None:
+            parse_scales(scales)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing(Whitened, OnImages):
+    """A request of a job that describes images."""
+
+    image_size: int = ask(1024, help="Shrink to this longest side in pixels first (0: never).", minimum=0)
+    scales: str = ask(
+        "ms",
+        help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+        metavar="SCALES",
+        group=ADVANCED,
+    )
+    whiten: bool = ask(
+        True,
+        help="Apply the whitening that belongs to the model.",
+        flags=("--whiten/--no-whiten",),
+        group=ADVANCED,
+    )
+
+    def check(self) -> None:
+        """Raise UsageError for contradictions, and for what are no scales and no settings of CLAHE."""
+        super().check()
+        self.check_description(self.scales, self.whiten)
+
+    def load(self, model: str | Path, *, device: str | None = None) -> Describer:
+        """Load ``model`` as this request says that it describes images; on ``device`` where that is another one.
+
+        Raises what :func:`darkside_cli.retrieval.describe.load.load_descriptor` raises.
+        """
+        from darkside_cli.images.clahe_settings import parse_clahe
+        from darkside_cli.retrieval.describe.load import load_descriptor
+        from darkside_cli.retrieval.describe.scales import parse_scales
+
+        return load_descriptor(
+            model,
+            root=self.root,
+            device=device or self.device,
+            precision=self.precision,
+            scales=parse_scales(self.scales),
+            whiten=self.whitening if self.whitening is not None else self.whiten,
+            dim=self.dim,
+            clahe=parse_clahe(self.clahe),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
     from darkside_cli.retrieval.config import FinetuneConfig, NightOptions
     from darkside_cli.retrieval.finetune_stages import FinetuneRun
-    from darkside_cli.retrieval.search.evaluate import ScoreLine
+    from darkside_cli.retrieval.search.score import ScoreLine
 
 COMMAND = "finetune"
 WHITENINGS = ("lw", "pca", "none")

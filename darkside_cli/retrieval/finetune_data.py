@@ -19,7 +19,7 @@ from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.night_cache import CachedNight, NightCache
-from darkside_cli.retrieval.search.evaluate import Benchmark, open_benchmark, require_images
+from darkside_cli.retrieval.search.benchmark import Benchmark, open_benchmark, require_images
 from darkside_cli.retrieval.training_sets import open_tuples, whitening_spec
 
 #: Share of the places that is kept back for validation where nobody says, and from how many places on.

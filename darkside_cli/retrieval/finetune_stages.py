@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,15 +33,9 @@ from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import parse_scales
 from darkside_cli.retrieval.finetune_data import FinetuneSets
 from darkside_cli.retrieval.mining.tuple_data import TupleData
-from darkside_cli.retrieval.search.benchmark import score
-from darkside_cli.retrieval.search.doubts import doubts_of_pictures
-from darkside_cli.retrieval.search.evaluate import (
-    Benchmark,
-    ScoreLine,
-    describe_benchmark,
-    score_lines,
-    without_broken_queries,
-)
+from darkside_cli.retrieval.search.benchmark import Benchmark
+from darkside_cli.retrieval.search.evaluate import evaluate_model
+from darkside_cli.retrieval.search.score import ScoreLine, score_lines
 from darkside_cli.retrieval.task import NETWORK, DescriptorTask, TupleBatch
 from darkside_cli.retrieval.whitening.whiten import in_words, learn, source_from_model
 from darkside_cli.training.trainer import Trainer, TrainingResult
@@ -144,7 +137,7 @@ class FinetuneRun:
                 document = {_MADE_FOR: made_for, "sets": done}
                 write_bytes_atomic(path, json.dumps(document, indent=1, allow_nan=False).encode(), sync=True)
                 emit(StageDone(self.run, f"evaluation on {name}"))
-            lines += [replace(_line(each), model=self.run.name) for each in done[name]["lines"]]
+            lines += [replace(ScoreLine.of(each), model=self.run.name) for each in done[name]["lines"]]
         self._tidy("evaluation")
         emit(StageDone(self.run, "evaluation"))
         return lines
@@ -154,19 +147,15 @@ class FinetuneRun:
         describer = self._describer(options.scales, whiten=whiten)
         read = self._read(options.image_size_px, upright=benchmark.upright)
         keep = self._kept("evaluation", name, describer, read)
-        for notice in doubts_of_pictures(benchmark.truth, describer.learned_from, describer.name):
-            emit(notice)
-        rows = describe_benchmark(benchmark.truth, describer, options=read, keep=keep, emit=emit)
-        truth, rows = without_broken_queries(benchmark.truth, rows)
-        result = score(rows.database, rows.queries, truth, device=self.device)
+        judged = evaluate_model(benchmark, describer, options=read, keep=keep, device=self.device, emit=emit)
         # By the file's name, as in the whitening; whoever reads them knows which run it is.
         counterpart = published_counterpart(self.config)
         published = counterpart.scores.get(benchmark.entry.name) if counterpart and benchmark.entry else None
-        lines = score_lines(NETWORK, result, entry=benchmark.entry, published=published)
+        lines = score_lines(NETWORK, judged.result, entry=benchmark.entry, published=published)
         return {
             "lines": [asdict(line) for line in lines],
             "published_model": None if published is None or counterpart is None else counterpart.name,
-            "document": result.to_document(),
+            "document": judged.result.to_document(),
         }
 
     def _describer(self, scales: str, *, whiten: bool) -> Describer:
@@ -238,9 +227,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _line(values: Mapping[str, Any]) -> ScoreLine:
-    return ScoreLine(
-        **{**values, "precisions": tuple(values["precisions"]), "recalls": tuple(values["recalls"])}
-    )

@@ -41,13 +41,9 @@ from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.extract import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_model
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, parse_scales
-from darkside_cli.retrieval.search.benchmark import score
-from darkside_cli.retrieval.search.evaluate import (
-    BenchmarkRows,
-    describe_benchmark,
-    open_benchmark,
-    require_images,
-)
+from darkside_cli.retrieval.search.benchmark import BenchmarkRows, open_benchmark, require_images
+from darkside_cli.retrieval.search.evaluate import describe_benchmark
+from darkside_cli.retrieval.search.score import score
 
 Rows = NDArray[np.float32]
 Whiten = Callable[[Rows], Rows]

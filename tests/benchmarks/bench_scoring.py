@@ -26,7 +26,7 @@ import torch
 
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.metrics.protocols import score_ranks
-from darkside_cli.retrieval.search.benchmark import score
+from darkside_cli.retrieval.search.score import score
 
 # Revisited Oxford: 4993 images; a query has 43 easy, 36 hard and 19 junk ones on average.
 DATABASE = 4993

@@ -344,12 +344,12 @@ def test_nothing_to_judge_is_told(run_here: RunHere, places: Path, tmp_path: Pat
 def test_at_ctrl_c_it_is_told_whether_something_is_kept(
     run_here: RunHere, places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
-    from darkside_cli.retrieval.search import benchmark
+    from darkside_cli.retrieval.search import evaluate
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(benchmark, "score", interrupted)
+    monkeypatch.setattr(evaluate, "score", interrupted)
     write_small_descriptor(tmp_path / "net.safetensors")
     more = ("--keep", "kept") if keep else ()
     done = run_here("evaluate", "-m", "net.safetensors", "-d", places, "--image-size", "96", "-q", *more)

@@ -13,8 +13,8 @@ from darkside_cli.interop.ground_truth import from_published, read_ground_truth
 from darkside_cli.metrics.average_precision import average_precision
 from darkside_cli.metrics.protocols import ProtocolScore, score_ranks
 from darkside_cli.metrics.ranking import ranks_in_list
-from darkside_cli.retrieval.search.benchmark import score
 from darkside_cli.retrieval.search.index import top_k
+from darkside_cli.retrieval.search.score import score
 
 TEST_SETS = ("roxford5k", "247tokyo1k")
 

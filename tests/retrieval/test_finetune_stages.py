@@ -36,7 +36,7 @@ from darkside_cli.retrieval.finetune_stages import (
     WHITENING_FILE,
     FinetuneRun,
 )
-from darkside_cli.retrieval.search.evaluate import ScoreLine
+from darkside_cli.retrieval.search.score import ScoreLine
 from darkside_cli.training.trainer_config import TrainerConfig
 
 pytestmark = pytest.mark.slow
@@ -138,8 +138,9 @@ def test_what_a_run_leaves(world: World) -> None:
 def test_the_scores_are_those_of_evaluate(world: World) -> None:
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
-    from darkside_cli.retrieval.search.benchmark import score
-    from darkside_cli.retrieval.search.evaluate import describe_benchmark, open_benchmark
+    from darkside_cli.retrieval.search.benchmark import open_benchmark
+    from darkside_cli.retrieval.search.evaluate import describe_benchmark
+    from darkside_cli.retrieval.search.score import score
 
     benchmark = open_benchmark("test", DataRoot(world.folder, "test"))
     describer = Describer(load_model(world.folder / "run", scales=(1.0,)).model)

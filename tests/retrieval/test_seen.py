@@ -10,7 +10,7 @@ import pytest
 
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.events import Notice
-from darkside_cli.retrieval.search.doubts import doubts_of_pictures
+from darkside_cli.retrieval.search.warnings import of_images
 from darkside_cli.retrieval.seen import record, seen
 
 
@@ -55,9 +55,9 @@ def test_a_benchmark_of_pictures_that_were_learned_from_is_doubtful(tmp_path: Pa
         "mine", names[:3], (Query(names[3], {"ok": (0,), "junk": ()}),), image_root=tmp_path / "a"
     )
     learned = {"trained": record(paths), "whitened": record(paths[:2]), "other": None}
-    told = [event for event in doubts_of_pictures(truth, learned, "run") if isinstance(event, Notice)]
+    told = [event for event in of_images(truth, learned, "run") if isinstance(event, Notice)]
     assert [event.message for event in told] == [
         "run was trained on 100% of the pictures of mine: the figures say little about others",
         "run was whitened on 50% of the pictures of mine: the figures say little about others",
     ]
-    assert not list(doubts_of_pictures(truth, {"trained": record(files(tmp_path / "b", 2, start=50))}))
+    assert not list(of_images(truth, {"trained": record(files(tmp_path / "b", 2, start=50))}))

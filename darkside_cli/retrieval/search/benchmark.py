@@ -1,165 +1,129 @@
-"""From descriptors and a ground truth to the figures of the papers: mAP, mP@k, recall@k."""
+"""A benchmark: a ground truth whose images can be found, and the descriptors of these images."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.catalog import TEST_SETS, TestSet, check_test_set
 from darkside_cli.datasets.ground_truth import GroundTruth
-from darkside_cli.errors import UsageError
-from darkside_cli.metrics.protocols import KAPPAS, ProtocolScore, score_ranks
-from darkside_cli.retrieval.mining.tiles import Descriptors
-from darkside_cli.retrieval.search.index import scan
+from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.interop.ground_truth import read_ground_truth
+from darkside_cli.retrieval.describe.extract import Rows
+from darkside_cli.retrieval.describe.finite import finite_rows
+from darkside_cli.retrieval.search.places import ground_truth_from_places
 
 
 @dataclass(frozen=True)
-class TopImage:
-    """One image of a query's list: ``index`` counts the database, then the distractors.
+class Benchmark:
+    """A ground truth whose images can be found.
 
-    ``name`` is None for a distractor; ``group`` is "easy", "ok", "junk"..., or None for a wrong answer.
+    ``entry`` is that of a set known by name. ``upright`` says whether images are turned by their EXIF orientation:
+    those of published ground truths are not, as their figures and boxes were made from the pixels as stored.
+    ``places`` says that it was made of folders of places.
     """
 
-    index: int
-    name: str | None
-    score: float
-    group: str | None
+    truth: GroundTruth
+    entry: TestSet | None = None
+    upright: bool = True
+    places: bool = False
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
-    """Figures of one set of descriptors on one benchmark; all metrics are in 0 to 1.
+class BenchmarkRows:
+    """Descriptors of a benchmark in the order of its names, (N, D) and (Q, D).
 
-    ``protocols`` has one score for each protocol of the ground truth; ``top`` the first images of each
-    query's list, junk included, if they were asked for.
+    Rows of broken images are NaN; others' files may have rows of which only some numbers are not finite, and such an
+    image has no descriptor either.
     """
 
-    dataset: str
-    queries: tuple[str, ...]
-    database_size: int
-    distractors: int
-    protocols: tuple[ProtocolScore, ...]
-    top: tuple[tuple[TopImage, ...], ...] | None = None
+    database: Rows
+    queries: Rows
+    whole: tuple[str, ...] = ()
+    """Queries with a box whose row in a file is by their plain name, so that nobody knows what it is of."""
+    made_with: str | None = None
+    """Model that is recorded with a file."""
 
-    def protocol(self, name: str) -> ProtocolScore:
-        """Score by the protocol called ``name``. Raises KeyError if there is none."""
-        return {score.protocol: score for score in self.protocols}[name]
+    @property
+    def broken(self) -> int:
+        """How many rows are not finite."""
+        return int((~self._finite()).sum())
 
-    def to_document(self, *, per_query: bool = False) -> dict[str, Any]:
-        """Give what :func:`json.dump` takes; NaN (nothing to judge) becomes None."""
-        return {
-            "dataset": self.dataset,
-            "queries": len(self.queries),
-            "database": self.database_size,
-            "distractors": self.distractors,
-            "protocols": {
-                score.protocol: self._protocol_document(score, per_query) for score in self.protocols
-            },
-        }
+    def failed(self, truth: GroundTruth) -> tuple[str, ...]:
+        """Names of the images whose rows are not finite, each once."""
+        names = [*truth.database, *(query.name for query in truth.queries)]
+        return tuple(
+            dict.fromkeys(name for name, fine in zip(names, self._finite(), strict=True) if not fine)
+        )
 
-    def _protocol_document(self, score: ProtocolScore, per_query: bool) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "mAP": _number(score.mean_average_precision),
-            "mP": {
-                str(k): _number(value) for k, value in zip(score.kappas, score.mean_precisions, strict=True)
-            },
-            "recall": {str(k): _number(value) for k, value in zip(score.kappas, score.recalls, strict=True)},
-            "queries_judged": score.judged,
-        }
-        if per_query:
-            document["per_query"] = [
-                {"name": name, "AP": _number(ap), "P": [_number(value) for value in precisions]}
-                for name, ap, precisions in zip(
-                    self.queries, score.average_precisions, score.precisions, strict=True
-                )
-            ]
-        return document
+    def _finite(self) -> NDArray[np.bool_]:
+        parts = (finite_rows(torch.from_numpy(rows)).numpy() for rows in (self.database, self.queries))
+        return np.concatenate(list(parts))
 
 
-def score(
-    database: Descriptors,
-    queries: Descriptors,
-    ground_truth: GroundTruth,
+def open_benchmark(
+    spec: str,
+    root: DataRoot,
     *,
-    distractors: Iterable[Descriptors] | None = None,
-    kappas: Sequence[int] = KAPPAS,
-    top: int = 0,
-    block: int | None = None,
-    device: str | torch.device = "cpu",
-) -> EvaluationResult:
-    """Search the database with every query and judge the lists by all protocols of ``ground_truth``.
+    images: Path | None = None,
+    queries: Sequence[str] = ("night",),
+    database: Sequence[str] = ("day",),
+    distractor_folders: Sequence[Path] = (),
+) -> Benchmark:
+    """Find the benchmark ``spec``: a name, a ground truth file (.pkl, .json), or a folder.
 
-    ``database`` (N, D) and ``queries`` (Q, D) are L2-normalised descriptors in the order of the ground
-    truth's names; an image without one is a row of NaN and comes last. ``distractors`` yields blocks (M_i, D)
-    of further images, all wrong, for instance :meth:`DescriptorFile.blocks
-    <darkside_cli.retrieval.describe.blocks>`; they are read as needed. ``top`` is the number of first
-    images to report for each query. ``block`` and ``device`` are those of
-    :func:`darkside_cli.retrieval.search.index.scan`, which says how equal scores are ordered and what memory it
-    takes.
+    A folder is either one of the published layout (``gnd_*.pkl`` in it) or has a folder for each place, with
+    ``queries`` and ``database`` folders in it. ``images`` is where the images are, if not where they are expected.
 
-    Raises UsageError if the descriptors do not fit the ground truth or one another.
+    Raises MissingAssetError when the ground truth is not on this machine, UnknownNameError for a name that is none,
+    GroundTruthError for files that are no ground truth.
     """
-    for descriptors, names, what in (
-        (database, ground_truth.database, "database images"),
-        (queries, ground_truth.queries, "queries"),
-    ):
-        if len(descriptors) != len(names):
-            raise UsageError(
-                f"{ground_truth.name} has {len(names)} {what}, but there are {len(descriptors)} descriptors",
-                hint="extract the images in the order of the ground truth",
+    check_test_set(spec)
+    if spec in TEST_SETS:
+        entry = TEST_SETS.get(spec)
+        path = entry.ground_truth(root.path)
+        if not path.is_file():
+            raise MissingAssetError(
+                f"the ground truth of {entry.name} is not on this machine ({path})",
+                hint=f"darkside download {entry.name}",
             )
-    found = scan(
-        queries,
-        database,
-        listed=[query.listed() for query in ground_truth.queries],
-        k=top,
-        more=distractors,
-        block=block,
-        device=device,
-    )
-    ranks = []
-    for query, own in zip(ground_truth.queries, found.ranks, strict=True):
-        groups, start = {}, 0
-        for group, indices in query.groups.items():
-            groups[group] = own[start : start + len(indices)]
-            start += len(indices)
-        ranks.append(groups)
-    lists = zip(found.top_indices.tolist(), found.top_scores.tolist(), strict=True)
-    return EvaluationResult(
-        dataset=ground_truth.name,
-        queries=tuple(query.name for query in ground_truth.queries),
-        database_size=len(ground_truth.database),
-        distractors=found.scanned - len(ground_truth.database),
-        protocols=tuple(score_ranks(ranks, protocol, kappas) for protocol in ground_truth.protocols),
-        top=tuple(
-            _top_images(ground_truth, number, indices, scores)
-            for number, (indices, scores) in enumerate(lists)
+        truth = read_ground_truth(path, name=entry.name, images=images or entry.images(root.path))
+        return Benchmark(truth, entry, upright=False)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        published = sorted(path.glob("gnd_*.pkl"))
+        if len(published) == 1:
+            return Benchmark(read_ground_truth(published[0], images=images), upright=False)
+        found = sorted(file.name for kind in ("pkl", "json") for file in path.glob(f"gnd_*.{kind}"))
+        if found and not any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
+            raise UsageError(
+                f"{path} has the ground truths {', '.join(found)}", hint="name one of these files"
+            )
+        truth = ground_truth_from_places(
+            path, queries=queries, database=database, distractors=distractor_folders
         )
-        if top
-        else None,
-    )
-
-
-def _top_images(
-    truth: GroundTruth, query: int, indices: Sequence[int], scores: Sequence[float]
-) -> tuple[TopImage, ...]:
-    group_of: dict[int, str] = {}
-    for group, own in truth.queries[query].groups.items():
-        for image in own:
-            group_of.setdefault(image, group)  # what is right and junk at once counts as right
-    return tuple(
-        TopImage(
-            index=index,
-            name=truth.database[index] if index < len(truth.database) else None,
-            score=value,
-            group=group_of.get(index),
+        return Benchmark(truth, places=True)
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is neither a file nor a folder", hint="give a ground truth or a folder of places"
         )
-        for index, value in zip(indices, scores, strict=True)
+    return Benchmark(read_ground_truth(path, images=images), upright=path.suffix.lower() == ".json")
+
+
+def require_images(benchmark: Benchmark) -> None:
+    """Raise MissingAssetError unless at least some of the benchmark's images are where they should be."""
+    truth = benchmark.truth
+    names = [*truth.database, *(query.name for query in truth.queries)]
+    missing = [name for name in names if not truth.image_path(name).is_file()]
+    if len(missing) < len(names):
+        return  # single ones that are not there are named when it is their turn
+    get = (
+        f"darkside download {benchmark.entry.name}" if benchmark.entry else "say where they are with --images"
     )
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    raise MissingAssetError(f"the images of {truth.name} are not in {truth.image_root}", hint=get)

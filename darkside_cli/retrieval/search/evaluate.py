@@ -1,12 +1,11 @@
-"""A descriptor on a benchmark: find the benchmark, describe its images, score them."""
+"""Descriptors judged on a benchmark: made by a model or read from a file, searched, and scored."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,13 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darkside_cli.config.paths import DataRoot
-from darkside_cli.datasets.catalog import TEST_SETS, TestSet, check_test_set
 from darkside_cli.datasets.ground_truth import GroundTruth
-from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.events import Emit, ignore
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.transforms import Box
-from darkside_cli.interop.ground_truth import read_ground_truth
+from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.extract import (
     BatchDescriber,
     ExtractOptions,
@@ -31,121 +28,100 @@ from darkside_cli.retrieval.describe.extract import (
     extract_files,
     settings_digest,
 )
-from darkside_cli.retrieval.describe.finite import finite_rows, missing_as_nan
+from darkside_cli.retrieval.describe.finite import missing_as_nan
 from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors
-from darkside_cli.retrieval.search.benchmark import EvaluationResult
-from darkside_cli.retrieval.search.places import ground_truth_from_places
+from darkside_cli.retrieval.search import warnings
+from darkside_cli.retrieval.search.benchmark import Benchmark, BenchmarkRows
+from darkside_cli.retrieval.search.score import EvaluationResult, score
 
 _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """A ground truth whose images can be found.
+class Judged:
+    """What descriptors are worth on a benchmark.
 
-    ``entry`` is that of a set known by name. ``upright`` says whether images are turned by their EXIF orientation:
-    those of published ground truths are not, as their figures and boxes were made from the pixels as stored.
-    ``places`` says that it was made of folders of places.
+    ``truth`` is the ground truth without the queries that have no descriptor, ``failed`` names all images without
+    one, ``made_with`` is the model that is recorded with a file of descriptors.
     """
 
     truth: GroundTruth
-    entry: TestSet | None = None
-    upright: bool = True
-    places: bool = False
-
-
-@dataclass(frozen=True)
-class BenchmarkRows:
-    """Descriptors of a benchmark in the order of its names, (N, D) and (Q, D).
-
-    Rows of broken images are NaN; others' files may have rows of which only some numbers are not finite, and such an
-    image has no descriptor either.
-    """
-
-    database: Rows
-    queries: Rows
-    whole: tuple[str, ...] = ()
-    """Queries with a box whose row in a file is by their plain name, so that nobody knows what it is of."""
+    result: EvaluationResult
+    failed: tuple[str, ...]
     made_with: str | None = None
-    """Model that is recorded with a file."""
-
-    @property
-    def broken(self) -> int:
-        """How many rows are not finite."""
-        return int((~self._finite()).sum())
-
-    def failed(self, truth: GroundTruth) -> tuple[str, ...]:
-        """Names of the images whose rows are not finite, each once."""
-        names = [*truth.database, *(query.name for query in truth.queries)]
-        return tuple(
-            dict.fromkeys(name for name, fine in zip(names, self._finite(), strict=True) if not fine)
-        )
-
-    def _finite(self) -> NDArray[np.bool_]:
-        parts = (finite_rows(torch.from_numpy(rows)).numpy() for rows in (self.database, self.queries))
-        return np.concatenate(list(parts))
 
 
-def open_benchmark(
-    spec: str,
-    root: DataRoot,
+def evaluate_model(
+    benchmark: Benchmark,
+    describer: Describer,
     *,
-    images: Path | None = None,
-    queries: Sequence[str] = ("night",),
-    database: Sequence[str] = ("day",),
-    distractor_folders: Sequence[Path] = (),
-) -> Benchmark:
-    """Find the benchmark ``spec``: a name, a ground truth file (.pkl, .json), or a folder.
+    options: ExtractOptions,
+    keep: Path | None = None,
+    distractors: warnings.Distractors | None = None,
+    top: int = 0,
+    device: str | torch.device = "cpu",
+    emit: Emit = ignore,
+) -> Judged:
+    """Describe the images of ``benchmark`` and score what comes of it.
 
-    A folder is either one of the published layout (``gnd_*.pkl`` in it) or has a folder for each place, with
-    ``queries`` and ``database`` folders in it. ``images`` is where the images are, if not where they are expected.
-
-    Raises MissingAssetError when the ground truth is not on this machine, UnknownNameError for a name that is none,
-    GroundTruthError for files that are no ground truth.
+    ``options`` hold but for ``upright``, which is the benchmark's. ``keep`` is as in :func:`describe_benchmark`,
+    ``top`` and ``device`` as in :func:`darkside_cli.retrieval.search.score.score`.
     """
-    check_test_set(spec)
-    if spec in TEST_SETS:
-        entry = TEST_SETS.get(spec)
-        path = entry.ground_truth(root.path)
-        if not path.is_file():
-            raise MissingAssetError(
-                f"the ground truth of {entry.name} is not on this machine ({path})",
-                hint=f"darkside download {entry.name}",
-            )
-        truth = read_ground_truth(path, name=entry.name, images=images or entry.images(root.path))
-        return Benchmark(truth, entry, upright=False)
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        published = sorted(path.glob("gnd_*.pkl"))
-        if len(published) == 1:
-            return Benchmark(read_ground_truth(published[0], images=images), upright=False)
-        found = sorted(file.name for kind in ("pkl", "json") for file in path.glob(f"gnd_*.{kind}"))
-        if found and not any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
-            raise UsageError(
-                f"{path} has the ground truths {', '.join(found)}", hint="name one of these files"
-            )
-        truth = ground_truth_from_places(
-            path, queries=queries, database=database, distractors=distractor_folders
-        )
-        return Benchmark(truth, places=True)
-    if not path.is_file():
-        raise UsageError(
-            f"{path} is neither a file nor a folder", hint="give a ground truth or a folder of places"
-        )
-    return Benchmark(read_ground_truth(path, images=images), upright=path.suffix.lower() == ".json")
-
-
-def require_images(benchmark: Benchmark) -> None:
-    """Raise MissingAssetError unless at least some of the benchmark's images are where they should be."""
     truth = benchmark.truth
-    names = [*truth.database, *(query.name for query in truth.queries)]
-    missing = [name for name in names if not truth.image_path(name).is_file()]
-    if len(missing) < len(names):
-        return  # single ones that are not there are named when it is their turn
-    get = (
-        f"darkside download {benchmark.entry.name}" if benchmark.entry else "say where they are with --images"
+    for notice in warnings.of_images(truth, describer.learned_from, describer.name):
+        emit(notice)
+    options = replace(options, upright=benchmark.upright)
+    rows = describe_benchmark(truth, describer, options=options, keep=keep, emit=emit)
+    return _judge(truth, rows, distractors, top, device, emit)
+
+
+def evaluate_file(
+    benchmark: Benchmark,
+    path: Path,
+    *,
+    distractors: warnings.Distractors | None = None,
+    top: int = 0,
+    device: str | torch.device = "cpu",
+    emit: Emit = ignore,
+) -> Judged:
+    """Score the descriptors in the file ``path`` on ``benchmark``; otherwise as :func:`evaluate_model`."""
+    rows = rows_from_file(benchmark.truth, path)
+    if distractors is not None:
+        distractors.require_dim(rows.database.shape[1], str(path))
+    for notice in warnings.of_rows(str(path), benchmark.truth, rows):
+        emit(notice)
+    return _judge(benchmark.truth, rows, distractors, top, device, emit)
+
+
+def _judge(
+    truth: GroundTruth,
+    rows: BenchmarkRows,
+    distractors: warnings.Distractors | None,
+    top: int,
+    device: str | torch.device,
+    emit: Emit,
+) -> Judged:
+    failed = rows.failed(truth)
+    asked, rows = without_broken_queries(truth, rows)
+    if failed:
+        emit(
+            Notice(
+                f"{truth.name}: {warnings.some(failed)} without a descriptor; queries left out: "
+                f"{len(truth.queries) - len(asked.queries)} of {len(truth.queries)}, others count as found last",
+                level="warning",
+            )
+        )
+    result = score(
+        rows.database,
+        rows.queries,
+        asked,
+        distractors=distractors.blocks() if distractors is not None else None,
+        top=top,
+        device=device,
     )
-    raise MissingAssetError(f"the images of {truth.name} are not in {truth.image_root}", hint=get)
+    for notice in (*(distractors.warnings() if distractors is not None else ()), *warnings.of_result(result)):
+        emit(notice)
+    return Judged(asked, result, failed, rows.made_with)
 
 
 def describe_benchmark(
@@ -180,12 +156,14 @@ def describe_benchmark(
     )
 
 
-def kept_name(truth: GroundTruth, describer: BatchDescriber, options: ExtractOptions) -> str:
-    """Name for a file of a benchmark's descriptors: model, data set, and a digest.
+def kept_name(benchmark: Benchmark, describer: BatchDescriber, options: ExtractOptions) -> str:
+    """Name for a file of a benchmark's descriptors, made by :func:`evaluate_model`: model, data set, and a digest.
 
     No other settings, weights or folder of images have that digest, so that files of several can be side by side.
     """
-    made_of = f"{settings_digest(describer, options)} {truth.image_root and truth.image_root.absolute()}"
+    truth = benchmark.truth
+    settings = settings_digest(describer, replace(options, upright=benchmark.upright))
+    made_of = f"{settings} {truth.image_root and truth.image_root.absolute()}"
     plain = (re.sub(r"[^\w.+-]+", "_", Path(name).name) for name in (describer.name, truth.name))
     return f"{'-'.join(plain)}-{sha256(os.fsencode(made_of)).hexdigest()[:8]}.h5"
 
@@ -288,48 +266,3 @@ def _numbers(rows: Sequence[int | None]) -> NDArray[np.int64]:
 def _short(name: str) -> str:
     """Name without folder, and without suffix if it has one that looks like an image's."""
     return re.sub(r"\.(jpe?g|png|webp|tiff?|bmp)$", "", name.rsplit("/", 1)[-1], flags=re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class ScoreLine:
-    """One line of the table of results; figures in percent, None where nothing was judged or published."""
-
-    model: str
-    dataset: str
-    protocol: str
-    mean_average_precision: float | None
-    published: float | None
-    precisions: tuple[float | None, ...]
-    recalls: tuple[float | None, ...]
-    queries: int
-    database: int
-
-    @property
-    def difference(self) -> float | None:
-        """Points above the published figure."""
-        if self.published is None or self.mean_average_precision is None:
-            return None
-        return self.mean_average_precision - self.published
-
-
-def score_lines(
-    model: str, result: EvaluationResult, *, entry: TestSet | None, published: float | None
-) -> Iterator[ScoreLine]:
-    """One line for each protocol; ``published`` stands beside the protocol that it is by."""
-    for score in result.protocols:
-        beside = entry is not None and entry.published_protocol == score.protocol and not result.distractors
-        yield ScoreLine(
-            model=model,
-            dataset=f"{result.dataset}+{result.distractors}" if result.distractors else result.dataset,
-            protocol=score.protocol,
-            mean_average_precision=_percent(score.mean_average_precision),
-            published=published if beside else None,
-            precisions=tuple(map(_percent, score.mean_precisions)),
-            recalls=tuple(map(_percent, score.recalls)),
-            queries=score.judged,
-            database=result.database_size,
-        )
-
-
-def _percent(value: float) -> float | None:
-    return None if math.isnan(value) else 100 * value

@@ -16,15 +16,8 @@ from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Event, ItemFailed
 from darkside_cli.retrieval.describe.extract import ExtractOptions
-from darkside_cli.retrieval.search import evaluate as module
-from darkside_cli.retrieval.search.evaluate import (
-    BenchmarkRows,
-    describe_benchmark,
-    open_benchmark,
-    rows_from_file,
-    score_lines,
-    without_broken_queries,
-)
+from darkside_cli.retrieval.search.benchmark import BenchmarkRows, open_benchmark
+from darkside_cli.retrieval.search.evaluate import describe_benchmark, rows_from_file, without_broken_queries
 
 GOLDEN = Path(__file__).parents[2] / "parity" / "data" / "files"
 MakePhoto = Callable[..., Path]
@@ -147,20 +140,3 @@ def test_rows_are_found_by_name(truth: GroundTruth, tmp_path: Path) -> None:
     np.save(tmp_path / "short.npy", table)
     with pytest.raises(UsageError, match="has no names and 3 rows, but tiny has 4"):
         rows_from_file(truth, tmp_path / "short.npy")
-
-
-def test_the_published_figure_stands_beside_its_protocol_alone() -> None:
-    from darkside_cli.datasets.catalog import TEST_SETS
-    from darkside_cli.retrieval.search.benchmark import score
-
-    groups = {"easy": (0,), "hard": (1,), "junk": ()}
-    truth = GroundTruth("roxford5k", ("a", "b"), (Query("q", groups),))
-    rows = np.eye(2, dtype=np.float32)
-    result = score(rows, rows[:1], truth)
-    lines = list(score_lines("m", result, entry=TEST_SETS.get("roxford5k"), published=60.0))
-    assert [(line.protocol, line.published, line.difference) for line in lines] == [
-        ("easy", None, None),
-        ("medium", 60.0, 40.0),
-        ("hard", None, None),
-    ]
-    assert module.score_lines is score_lines

@@ -17,7 +17,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.metrics.protocols import score_ranks
 from darkside_cli.metrics.ranking import ranks_in_list
 from darkside_cli.retrieval.describe.blocks import open_descriptors
-from darkside_cli.retrieval.search.benchmark import TopImage, score
+from darkside_cli.retrieval.search.score import TopImage, score, score_lines
 
 NAMES = ("a", "b", "c", "d", "e")
 # One query along the first axis: the database comes in the order b, d, a, e, c.
@@ -145,3 +145,18 @@ def test_same_as_judging_the_whole_sorted_list(seed: int, others: int, graded: b
         np.testing.assert_array_equal(found.precisions, expected.precisions)
         assert math.isnan(found.mean_average_precision) == (found.judged == 0)
         assert found.recalls == expected.recalls or found.judged == 0
+
+
+def test_the_published_figure_stands_beside_its_protocol_alone() -> None:
+    from darkside_cli.datasets.catalog import TEST_SETS
+
+    groups = {"easy": (0,), "hard": (1,), "junk": ()}
+    truth = GroundTruth("roxford5k", ("a", "b"), (Query("q", groups),))
+    rows = np.eye(2, dtype=np.float32)
+    result = score(rows, rows[:1], truth)
+    lines = list(score_lines("m", result, entry=TEST_SETS.get("roxford5k"), published=60.0))
+    assert [(line.protocol, line.published, line.difference) for line in lines] == [
+        ("easy", None, None),
+        ("medium", 60.0, 40.0),
+        ("hard", None, None),
+    ]

@@ -14,14 +14,14 @@ from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.describe.blocks import Block
 from darkside_cli.retrieval.describe.finite import missing_as_nan, stretched_rows
 from darkside_cli.retrieval.describe.store import StoredDescriptors
-from darkside_cli.retrieval.search.benchmark import EvaluationResult
-from darkside_cli.retrieval.search.evaluate import BenchmarkRows
+from darkside_cli.retrieval.search.benchmark import BenchmarkRows
+from darkside_cli.retrieval.search.score import EvaluationResult
 
 _TOLD = 3
 
 
 class Distractors:
-    """Descriptors of further images, read as they are needed; afterwards, what is doubtful about them."""
+    """Descriptors of further images, read as they are needed; afterwards, warnings of them."""
 
     def __init__(self, stored: StoredDescriptors) -> None:
         self._stored = stored
@@ -44,7 +44,7 @@ class Distractors:
                 hint="extract the distractors with the same model and settings",
             )
 
-    def doubts(self) -> Iterator[Notice]:
+    def warnings(self) -> Iterator[Notice]:
         """Warnings of rows without a descriptor, and of such as are no directions, once all were read."""
         path, count = self._stored.path, self._stored.count
         if count == 0:
@@ -57,7 +57,7 @@ class Distractors:
             yield _not_unit(str(path), self._stretched)
 
 
-def doubts_of_rows(source: str, truth: GroundTruth, rows: BenchmarkRows) -> Iterator[Notice]:
+def of_rows(source: str, truth: GroundTruth, rows: BenchmarkRows) -> Iterator[Notice]:
     """Descriptors from the file ``source`` that are not of unit length, or perhaps of more than the query's box."""
     stretched = stretched_rows(rows.database) + stretched_rows(rows.queries)
     if stretched:
@@ -69,7 +69,7 @@ def doubts_of_rows(source: str, truth: GroundTruth, rows: BenchmarkRows) -> Iter
         )
 
 
-def doubts_of_index(stored: StoredDescriptors) -> Iterator[Notice]:
+def of_index(stored: StoredDescriptors) -> Iterator[Notice]:
     """Whether what is found in a file is scored by cosines. What darkside extract makes is not looked through."""
     if not stored.metadata:
         stretched = sum(stretched_rows(block) for block in stored.blocks())
@@ -77,7 +77,7 @@ def doubts_of_index(stored: StoredDescriptors) -> Iterator[Notice]:
             yield _not_unit(str(stored.path), stretched)
 
 
-def doubts_of_truth(truth: GroundTruth) -> Iterator[Notice]:
+def of_truth(truth: GroundTruth) -> Iterator[Notice]:
     """Images that a published ground truth lists twice or in two groups."""
     found = truth.contradictions
     for text in found[:_TOLD]:
@@ -86,13 +86,13 @@ def doubts_of_truth(truth: GroundTruth) -> Iterator[Notice]:
         yield _warning(f"{truth.name}: and {len(found) - _TOLD} more such images")
 
 
-def doubts_of_result(result: EvaluationResult) -> Iterator[Notice]:
+def of_result(result: EvaluationResult) -> Iterator[Notice]:
     """Why there is no figure at all."""
     if not any(score.judged for score in result.protocols):
         yield _warning(f"{result.dataset}: no query has a right image in the ground truth: nothing to judge")
 
 
-def doubts_of_pictures(
+def of_images(
     truth: GroundTruth, learned_from: Mapping[str, Any], name: str = "the model"
 ) -> Iterator[Notice]:
     """A warning where the benchmark's pictures are among those that the model was trained or whitened on."""

@@ -11,16 +11,17 @@ from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import UsageError
 from darkside_cli.retrieval.describe.finite import missing_as_nan, stretched_rows
 from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
-from darkside_cli.retrieval.search.benchmark import score
-from darkside_cli.retrieval.search.doubts import (
-    Distractors,
-    doubts_of_index,
-    doubts_of_result,
-    doubts_of_rows,
-    doubts_of_truth,
-)
-from darkside_cli.retrieval.search.evaluate import BenchmarkRows, rows_from_file, without_broken_queries
+from darkside_cli.retrieval.search.benchmark import BenchmarkRows
+from darkside_cli.retrieval.search.evaluate import rows_from_file, without_broken_queries
 from darkside_cli.retrieval.search.nearest import nearest
+from darkside_cli.retrieval.search.score import score
+from darkside_cli.retrieval.search.warnings import (
+    Distractors,
+    of_index,
+    of_result,
+    of_rows,
+    of_truth,
+)
 
 EYE = np.eye(3, dtype=np.float32)
 TRUTH = GroundTruth(
@@ -76,11 +77,11 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     rows = rows_from_file(TRUTH, tmp_path / "x.npz")
     assert rows.whole == ()
     np.testing.assert_array_equal(rows.queries[1], EYE[1])
-    assert list(doubts_of_rows("x", TRUTH, rows)) == []
+    assert list(of_rows("x", TRUTH, rows)) == []
     write_descriptors(tmp_path / "y.npz", [*names[:3], "r"], [2 * EYE[[0, 1, 0, 1]]], 3)
     rows = rows_from_file(TRUTH, tmp_path / "y.npz")
     assert rows.whole == ("r",)
-    length, part = doubts_of_rows("y.npz", TRUTH, rows)
+    length, part = of_rows("y.npz", TRUTH, rows)
     assert (length.level, length.message.partition(":")[2][:39]) == (
         "warning",
         " 4 descriptors are not of unit length: ",
@@ -97,23 +98,23 @@ def test_distractors(tmp_path: Path) -> None:
     more.require_dim(3, "other")
     for _ in range(2):  # read once for each data set
         np.testing.assert_array_equal(np.concatenate(list(more.blocks())), table)
-        missing, length = (notice.message for notice in more.doubts())
+        missing, length = (notice.message for notice in more.warnings())
         assert "1 of 3 distractors have no finite descriptor" in missing
         assert "1 descriptors are not of unit length" in length
     np.save(tmp_path / "none.npy", table[:0])
     none = Distractors(open_descriptors(tmp_path / "none.npy"))
     assert sum(len(block) for block in none.blocks()) == 0
-    assert [notice.message for notice in none.doubts()] == [
+    assert [notice.message for notice in none.warnings()] == [
         f"{tmp_path / 'none.npy'} has no descriptors: there are no distractors"
     ]
 
 
 def test_an_index_of_another_program(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.stack([EYE[0], 3 * EYE[1]]))
-    (notice,) = doubts_of_index(open_descriptors(tmp_path / "x.npy"))
+    (notice,) = of_index(open_descriptors(tmp_path / "x.npy"))
     assert "1 descriptors are not of unit length: scores are scalar products, not cosines" in notice.message
     np.save(tmp_path / "x.npy", EYE)
-    assert list(doubts_of_index(open_descriptors(tmp_path / "x.npy"))) == []
+    assert list(of_index(open_descriptors(tmp_path / "x.npy"))) == []
 
 
 def test_truths_and_results() -> None:
@@ -121,15 +122,15 @@ def test_truths_and_results() -> None:
     odd = GroundTruth(
         "odd", ("a", "b"), tuple(Query(name, groups) for name in "qrs"), lenient=True
     )  # two of each
-    told = [notice.message for notice in doubts_of_truth(odd)]
+    told = [notice.message for notice in of_truth(odd)]
     assert len(told) == 4
     assert (
         told[0]
         == "odd, query 0 (q): image 0 (a) is both ok and junk; scored as cirtorch's evaluation scores it"
     )
     assert told[3] == "odd: and 3 more such images"
-    assert list(doubts_of_truth(TRUTH)) == []
+    assert list(of_truth(TRUTH)) == []
     empty = GroundTruth("none", ("a",), (Query("q", {"ok": (), "junk": ()}),))
-    (notice,) = doubts_of_result(score(EYE[:1], EYE[:1], empty))
+    (notice,) = of_result(score(EYE[:1], EYE[:1], empty))
     assert notice.message == "none: no query has a right image in the ground truth: nothing to judge"
-    assert list(doubts_of_result(score(EYE[:2], EYE[:2], TRUTH))) == []
+    assert list(of_result(score(EYE[:2], EYE[:2], TRUTH))) == []

@@ -1,0 +1,342 @@
+"""Score descriptors on benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, ignore
+from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
+from darkside_cli.jobs.fields import Describing, descriptor, test_set_names
+from darkside_cli.jobs.needs import obtain
+from darkside_cli.jobs.request import DATA, ask, asked, make
+
+if TYPE_CHECKING:
+    from darkside_cli.retrieval.search.benchmark import Benchmark
+    from darkside_cli.retrieval.search.evaluate import Judged
+    from darkside_cli.retrieval.search.score import EvaluationResult, ScoreLine
+
+_MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None: "wrong"}
+#: What says how a model describes images, and so nothing where the descriptors are there already.
+_OF_MODELS = ("whiten", "whitening", "dim", "clahe", "keep", "overwrite", "scales", "image_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest(Describing):
+    """Which descriptors are scored on which benchmarks."""
+
+    positional = "model"
+
+    model: tuple[str, ...] = descriptor(  # type: ignore[assignment]
+        (),
+        help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
+    )
+    dataset: tuple[str, ...] = ask(
+        (),
+        help="A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
+        "may be given several times.",
+        flags=("--dataset", "-d"),
+        metavar="NAME|PATH",
+        kind="data set",
+        choices_from="darkside_cli.jobs.fields:test_set_names",
+        open_ended=True,
+    )
+    descriptors: tuple[Path, ...] = ask(
+        (), help="Score these descriptors (.h5, .npz, .npy) instead of a model's.", metavar="FILE"
+    )
+    distractors: Path | None = ask(
+        None, help="Descriptors of further images, all wrong (+1M).", metavar="FILE", group=DATA
+    )
+    images: Path | None = ask(None, help="Where the images are.", metavar="DIR", group=DATA)
+    query_folder: tuple[str, ...] = ask(
+        (), help="Of a place's folders, the queries' [default: night].", metavar="NAME", group=DATA
+    )
+    database_folder: tuple[str, ...] = ask(
+        (), help="Of a place's folders, the database's [default: day].", metavar="NAME", group=DATA
+    )
+    distractor_images: tuple[Path, ...] = ask(
+        (), help="Folders of more images for a folder of places, all wrong.", metavar="DIR", group=DATA
+    )
+    keep: Path | None = ask(
+        None,
+        help="Keep the descriptors here; a stopped run goes on, a second one is quick.",
+        metavar="DIR",
+        group=DATA,
+    )
+    overwrite: bool = ask(
+        False, help="Describe images anew whose descriptors were kept.", flags=("--overwrite",), group=DATA
+    )
+    gallery: Path | None = ask(
+        None, help="Write a page of queries with their top results.", metavar="FILE.html"
+    )
+    top: int = ask(10, help="Results per query in the gallery.", minimum=1, maximum=1000)
+
+    def check(self) -> None:
+        """Raise UsageError for contradictions, and for options that would be passed over."""
+        if not self.dataset:
+            raise UsageError(
+                "no data set given", hint=f"--dataset with {', '.join(test_set_names())}, a file or a folder"
+            )
+        if bool(self.model) == bool(self.descriptors):
+            raise UsageError(
+                "give either --model or --descriptors", hint="--model gem_resnet101_cyclegan, for instance"
+            )
+        if self.gallery is not None and len(self.dataset) * len(self.model or self.descriptors) > 1:
+            raise UsageError(
+                "a gallery shows one model on one data set", hint="leave out --gallery, or the others"
+            )
+        super().check()
+        if self.descriptors:
+            for name in _OF_MODELS:
+                if getattr(self, name) != asked(type(self))[name].default:
+                    flag = "--no-whiten" if name == "whiten" else f"--{name.replace('_', '-')}"
+                    raise UsageError(
+                        f"{flag} says how a model describes images, but the descriptors are there already",
+                        hint="leave it out, or give --model in place of --descriptors",
+                    )
+        check_page(self.gallery)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One set of descriptors on one benchmark.
+
+    ``model`` made them, as far as that is known; ``descriptors`` is their file, if they were read from one.
+    ``failed`` names the images without a descriptor. ``lines`` has a line of figures for each protocol.
+    """
+
+    model: str | None
+    descriptors: str | None
+    scores: EvaluationResult
+    lines: tuple[ScoreLine, ...]
+    failed: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints of it."""
+        return {
+            "model": self.model,
+            "descriptors": self.descriptors,
+            **self.scores.to_document(per_query=True),
+            "failed": list(self.failed),
+        }
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Figures of each model, or file of descriptors, on each benchmark."""
+
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def lines(self) -> list[ScoreLine]:
+        """All lines of the table of results."""
+        return [line for each in self.evaluations for line in each.lines]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of all images without a descriptor."""
+        return tuple(name for each in self.evaluations for name in each.failed)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "results": [each.document() for each in self.evaluations],
+            "lines": [line.document() for line in self.lines],
+        }
+
+
+def evaluate(*model: Any, emit: Emit = ignore, **options: Any) -> EvaluateResult:
+    """Score descriptors: ``evaluate("gem_resnet101_cyclegan", dataset="tokyo247")``.
+
+    ``model`` is one or several, by name or by path; ``options`` are the fields of :class:`EvaluateRequest`. Raises
+    what :func:`run` does.
+    """
+    return run(make(EvaluateRequest, *model, **options), emit=emit)
+
+
+def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
+    """Score each model, or file of descriptors, of ``request`` on each of its benchmarks.
+
+    Images that cannot be read are told of; queries among them are left out, others count as found last. Raises
+    UsageError for what cannot be meant, MissingAssetError if something is not on this machine, and what the models
+    and benchmarks raise when they are opened.
+    """
+    _check_all_there(request)
+    _obtain(request, emit)
+
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.inference.device import pick_device
+    from darkside_cli.retrieval.describe.extract import ExtractOptions
+    from darkside_cli.retrieval.describe.store import open_descriptors
+    from darkside_cli.retrieval.search import warnings
+    from darkside_cli.retrieval.search.benchmark import require_images
+    from darkside_cli.retrieval.search.evaluate import evaluate_file, evaluate_model, kept_name
+
+    more = None
+    if request.distractors is not None:
+        more = warnings.Distractors(open_descriptors(request.distractors))
+    benchmarks = _open_benchmarks(request)
+    read = ExtractOptions(
+        image_size_px=request.image_size or None,
+        batch_size=request.batch_size,
+        workers=request.workers or default_threads(8),
+        on_error="nan",
+        overwrite=request.overwrite,
+    )
+    device = pick_device(request.device)
+    top = request.top if request.gallery is not None else 0
+    for benchmark in benchmarks:
+        for notice in warnings.of_truth(benchmark.truth):
+            emit(notice)
+    evaluations = []
+    if request.model:
+        for benchmark in benchmarks:
+            require_images(benchmark)
+    for name in request.model:
+        describer = request.load(name)
+        if more is not None:
+            more.require_dim(describer.dim, describer.name)
+        for benchmark in benchmarks:
+            keep = request.keep and request.keep / kept_name(benchmark, describer, read)
+            judged = evaluate_model(
+                benchmark, describer, options=read, keep=keep, distractors=more, top=top, device=device, emit=emit
+            )  # fmt: skip
+            evaluations.append(_evaluation(request, benchmark, judged, describer.name))
+    for path in request.descriptors:
+        for benchmark in benchmarks:
+            judged = evaluate_file(benchmark, path, distractors=more, top=top, device=device, emit=emit)
+            evaluations.append(_evaluation(request, benchmark, judged, str(path)))
+    return EvaluateResult(tuple(evaluations))
+
+
+def _evaluation(request: EvaluateRequest, benchmark: Benchmark, judged: Judged, label: str) -> Evaluation:
+    """What was found of the model, or the file, called ``label``; the gallery is written where one is wanted."""
+    from darkside_cli.retrieval.search.score import score_lines
+
+    if request.gallery is not None:
+        _write_gallery(request.gallery, label, benchmark, judged)
+    lines = score_lines(label, judged.result, entry=benchmark.entry, published=_published(label, benchmark))
+    return Evaluation(
+        model=label if request.model else judged.made_with,
+        descriptors=None if request.model else label,
+        scores=judged.result,
+        lines=tuple(lines),
+        failed=judged.failed,
+    )
+
+
+def _check_all_there(request: EvaluateRequest) -> None:
+    """Raise UnknownNameError for misspelt names, then MissingAssetError for files and folders that are not there."""
+    from darkside_cli.datasets.catalog import check_test_set
+
+    absences = Absences()
+    for name in request.model:
+        with absences:
+            check_model(request.root, name, kind="descriptor")
+    for spec in request.dataset:
+        with absences:
+            check_test_set(spec)
+    for path in (*request.descriptors, request.distractors, request.whitening):
+        with absences:
+            check_path(path)
+    for path in (request.images, *request.distractor_images):
+        with absences:
+            check_path(path, "folder")
+    absences.tell()
+
+
+def _obtain(request: EvaluateRequest, emit: Emit) -> None:
+    """Get what is known by name and not here, as far as it is needed; paths are not looked at.
+
+    Descriptors that are there already need no images, only the ground truth.
+    """
+    from darkside_cli.datasets.catalog import TEST_SETS
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import state_on_disk
+
+    root = request.root.path
+    missing = []
+    for name in (*request.model, *request.dataset):
+        if name in TEST_SETS:
+            entry = TEST_SETS.get(name)
+            there = entry.ground_truth(root).is_file() and (not request.model or entry.images(root).is_dir())
+            if entry.made or not there:
+                missing.append(entry.name)
+        elif name in MODELS and state_on_disk(MODELS.get(name), root) != "ready":
+            missing.append(MODELS.get(name).name)
+    if missing:
+        obtain(request, missing, emit=emit)
+
+
+def _open_benchmarks(request: EvaluateRequest) -> list[Benchmark]:
+    """Open the benchmarks. Raises UsageError for what would be passed over silently, and give other figures."""
+    from darkside_cli.retrieval.search.benchmark import open_benchmark
+
+    benchmarks = [
+        open_benchmark(
+            spec,
+            request.root,
+            images=request.images,
+            queries=request.query_folder or ("night",),
+            database=request.database_folder or ("day",),
+            distractor_folders=request.distractor_images,
+        )
+        for spec in request.dataset
+    ]
+    of_places = request.query_folder or request.database_folder or request.distractor_images
+    for benchmark in benchmarks:
+        if of_places and not benchmark.places:
+            raise UsageError(
+                f"{benchmark.truth.name} is no folder of places",
+                hint="--query-folder, --database-folder and --distractor-images are for such folders; "
+                "--distractors takes descriptors of more images",
+            )
+        if request.images is not None and benchmark.places:
+            raise UsageError(
+                f"the images of {benchmark.truth.name} are in its own folders", hint="leave out --images"
+            )
+    return benchmarks
+
+
+def _published(model: str, benchmark: Benchmark) -> float | None:
+    from darkside_cli.networks.catalog import MODELS
+
+    if model not in MODELS or benchmark.entry is None:
+        return None
+    return MODELS.get(model).scores.get(benchmark.entry.name)
+
+
+def _write_gallery(page: Path, label: str, benchmark: Benchmark, judged: Judged) -> None:
+    """Write a page of the queries and the first images that were found for each."""
+    from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
+
+    truth, result = judged.truth, judged.result
+    known = truth.image_root is not None
+    first = result.protocols[min(1, len(result.protocols) - 1)]  # medium, where there are three
+    rows = [
+        GalleryRow(
+            query=GalleryImage(
+                name=query.name, path=truth.image_path(query.name) if known else None, box=query.box
+            ),
+            results=[
+                GalleryImage(
+                    name=image.name or f"distractor {image.index}",
+                    path=truth.image_path(image.name) if image.name is not None and known else None,
+                    score=image.score,
+                    mark=_MARKS[image.group],  # type: ignore[arg-type]
+                )
+                for image in found
+            ],
+            note=f"AP {100 * ap:.1f}" if ap == ap else "not judged",
+        )
+        for query, found, ap in zip(truth.queries, result.top or (), first.average_precisions, strict=True)
+    ]
+    facts = [
+        ("model", label),
+        ("data set", truth.name),
+        *((f"mAP {s.protocol}", f"{100 * s.mean_average_precision:.2f}") for s in result.protocols),
+    ]
+    title = f"{Path(label).name} on {truth.name}"
+    write_gallery(page, rows, title=title, facts=facts, upright=benchmark.upright)

@@ -1,0 +1,246 @@
+"""Describe images: one vector each, all in one file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, ImagesNamed, Notice, Preparing, ignore
+from darkside_cli.jobs.checks import Absences, check_model, check_path
+from darkside_cli.jobs.fields import Describing, Images, Limited, descriptor
+from darkside_cli.jobs.needs import obtain_descriptor
+from darkside_cli.jobs.request import DATA, REQUIRED, ask, make
+
+if TYPE_CHECKING:
+    from darkside_cli.datasets.outputs import InputImage
+    from darkside_cli.training.distributed import Ranks
+
+ON_ERROR = ("skip", "nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractRequest(Images, Limited, Describing):
+    """Which images are described, by what, and which file their descriptors go to."""
+
+    model: str = descriptor(  # type: ignore[assignment]
+        REQUIRED,
+        help="A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
+        show_default=False,
+    )
+    output: Path = ask(
+        REQUIRED,
+        help="The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
+        flags=("--output", "-o"),
+        metavar="FILE",
+        show_default=False,
+    )
+    boxes: Path | None = ask(
+        None,
+        help="Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
+        metavar="FILE",
+        show_default=False,
+        group=DATA,
+    )
+    image_root: Path | None = ask(
+        None,
+        help="Call images by their paths from here; without PATHS or a list: all images below it.",
+        metavar="DIR",
+        show_default=False,
+        group=DATA,
+    )
+    image_list: Path | None = ask(
+        None,
+        help="Names of images from --image-root, one a line, as hloc reads them ('-': standard input).",
+        metavar="FILE",
+        show_default=False,
+        group=DATA,
+    )
+    format: str | None = ask(
+        None,
+        help="h5, npz or npy (default: what FILE ends in).",
+        kind="format",
+        choices_from="darkside_cli.retrieval.describe.store:FORMATS",
+        show_default=False,
+        group=DATA,
+    )
+    on_error: str = ask(
+        "skip",
+        help="Rows of broken images: skip them, or fill them with nan.",
+        kind="way",
+        choices_from=f"{__name__}:ON_ERROR",
+        group=DATA,
+    )
+    resume: bool = ask(True, help="Go on where an interrupted run was.", group=DATA)
+    overwrite: bool = ask(False, help="Make FILE anew if it is there.", flags=("--overwrite",), group=DATA)
+
+    #: Names from ``image_root`` in place of those in the file ``image_list``.
+    names: tuple[str, ...] | None = None
+    #: Files and what they are called among the descriptors, in place of all other images.
+    named: tuple[tuple[Path, str], ...] | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for contradictions, and for a file that cannot be written by its name."""
+        from darkside_cli.retrieval.describe.store import format_of
+
+        super().check()
+        if self.output.is_dir():
+            raise UsageError(
+                f"{os.fsdecode(self.output)} is a folder", hint="name a file with -o, such as features.h5"
+            )
+        format_of(self.target, self.format)
+
+    @property
+    def target(self) -> Path:
+        """The file that is written: ``output``, with the suffix of ``format`` if it has none."""
+        return (
+            self.output.with_suffix(f".{self.format}")
+            if self.format and not self.output.suffix
+            else self.output
+        )
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What became of the images: ``images`` rows of ``dim`` numbers are in ``file``, None if nothing was written.
+
+    ``done`` images were described now, ``skipped`` ones before; ``failed`` names those without a descriptor.
+    """
+
+    file: Path | None
+    model: str
+    dim: int | None = None
+    images: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {**asdict(self), "failed": list(self.failed), "seconds": round(self.seconds, 3)}
+
+
+def extract(*images: Any, emit: Emit = ignore, **options: Any) -> ExtractResult:
+    """Describe image files: ``extract("images", model="gem_resnet101_hedngan", output="images.h5")``.
+
+    ``images`` is a path or several, folders among them; ``options`` are the fields of :class:`ExtractRequest`.
+    Raises what :func:`run` does.
+    """
+    return run(make(ExtractRequest, *images, **options), emit=emit)
+
+
+def run(request: ExtractRequest, *, emit: Emit = ignore, ranks: Ranks | None = None) -> ExtractResult:
+    """Describe the images of ``request`` and write one file of their descriptors, whole or not at all.
+
+    Images that cannot be read are told of and the others go on. A run that was stopped is continued by the next one.
+    Several processes (``ranks``, else as torchrun says) share the work; the first one's result is that of all. Raises
+    UsageError for what cannot be meant, MissingAssetError if the model or a file is not on this machine, and what
+    :func:`darkside_cli.retrieval.describe.extract.extract_files` raises.
+    """
+    from darkside_cli.training.distributed import Ranks
+
+    with nullcontext(ranks) if ranks is not None else Ranks.from_environment() as ranks:
+        return _run(request, ranks, emit)
+
+
+def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.retrieval.describe.named_images import any_there, depend_on_each_other, make_jobs
+
+    absences = Absences()
+    with absences:
+        check_model(request.root, request.model, kind="descriptor")
+    with absences:
+        check_path(request.whitening)
+    images, root = _find(request)
+    with absences:
+        jobs = make_jobs(images, request.boxes)
+    absences.tell()
+    if ranks.is_first:
+        whitening = request.whiten and request.whitening is None
+        obtain_descriptor(request, request.model, whitening=whitening, emit=emit)
+    ranks.barrier()
+    if not jobs:
+        emit(Notice("no image names came in: nothing to do"))
+        return ExtractResult(None, request.model)
+    if not _rooted(request) and depend_on_each_other(request.images):
+        emit(
+            Notice(
+                f"images are called by their paths from {root or 'several folders'}; "
+                "with --image-root names stay the same, whatever else is given"
+            )
+        )
+    name = MODELS.get(request.model).name if request.model in MODELS else request.model
+    emit(ImagesNamed({job.path: job.name for job in jobs}, name))
+    if ranks.size == 1 and not request.target.exists() and not any_there(jobs, emit):
+        return ExtractResult(None, request.model, failed=tuple(job.name for job in jobs))
+
+    emit(Preparing(f"getting ready to describe images with {request.model}"))
+    from darkside_cli.retrieval.describe.extract import ExtractOptions, extract_files
+
+    describer = request.load(request.model, device=ranks.device_name(request.device))
+    summary = extract_files(
+        jobs,
+        describer,
+        request.target,
+        options=ExtractOptions(
+            image_size_px=request.image_size or None,
+            batch_size=request.batch_size,
+            workers=request.workers or default_threads(16),
+            max_pixels=request.max_pixels,
+            max_seconds=request.max_seconds,
+            on_error=request.on_error,
+            resume=request.resume,
+            overwrite=request.overwrite,
+        ),
+        metadata={"image_root": root},
+        format=request.format,
+        ranks=ranks,
+        label=f"{describer.name} to {request.target.name}",
+        emit=emit,
+    )
+    left_out = len(summary.failed) if request.on_error == "skip" else 0
+    return ExtractResult(
+        file=summary.path,
+        model=describer.name,
+        dim=describer.dim,
+        images=0 if summary.path is None else len(jobs) - left_out,
+        done=summary.done,
+        skipped=summary.skipped,
+        failed=summary.failed,
+        seconds=summary.seconds,
+    )
+
+
+def _rooted(request: ExtractRequest) -> bool:
+    """Whether images are called by their paths from one folder, whatever else is given."""
+    return request.image_root is not None or request.image_list is not None or request.names is not None
+
+
+def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
+    """Images that are meant, and the folder from which they have their names."""
+    from darkside_cli.datasets.outputs import InputImage
+    from darkside_cli.datasets.rooted import read_image_list
+    from darkside_cli.retrieval.describe.named_images import common_root, find_images
+
+    if request.named is not None:
+        return [InputImage(path, PurePath(name)) for path, name in request.named], None
+    if not _rooted(request):
+        images = find_images(request.images, recursive=request.recursive)
+        return images, common_root(images)
+    root = request.image_root if request.image_root is not None else Path()
+    if request.image_list is not None and request.names is None:
+        request = replace(request, names=tuple(read_image_list(request.image_list, root)))
+    everything = not request.images and request.names is None
+    images = find_images(
+        [root] if everything else request.images,
+        recursive=request.recursive or everything,
+        root=root,
+        listed=request.names or (),
+    )
+    return images, str(root.resolve() if ".." in root.parts else root.absolute())

@@ -1,0 +1,371 @@
+"""Look images up in a file of descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
+from darkside_cli.jobs.checks import Absences, check_model, check_page
+from darkside_cli.jobs.fields import OnDevice, Whitened, descriptor
+from darkside_cli.jobs.needs import obtain_descriptor
+from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, REQUIRED, ask, make
+
+if TYPE_CHECKING:
+    from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
+    from darkside_cli.retrieval.describe.store import StoredDescriptors
+
+BACKENDS = ("exact", "faiss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest(Whitened, OnDevice):
+    """Which images are looked up in which file of descriptors, and how they are described."""
+
+    positional = "queries"
+
+    queries: tuple[Path, ...] = ask(
+        (),
+        help="Photographs to look up, or folders of them; '-' or none at all reads their names from "
+        "standard input.",
+        metavar="QUERY...",
+        argument=True,
+        show_default=False,
+    )
+    index: Path = ask(
+        REQUIRED,
+        help="Descriptors to search: .h5, .npz or .npy.",
+        flags=("--index", "-i"),
+        metavar="FILE",
+        show_default=False,
+    )
+    model: str | None = descriptor(  # type: ignore[assignment]
+        None,
+        help="What to describe queries with (default: what the index was made with).",
+        show_default=False,
+    )
+    top: int = ask(10, help="How many images to name for each query.", flags=("--top", "-k"), minimum=1)
+    with_self: bool = ask(
+        False,
+        help="Also name the query itself, if it is in the index.",
+        flags=("--with-self/--without-self",),
+    )
+    backend: str = ask(
+        "exact",
+        help="exact, in flat memory; or faiss, if it is installed.",
+        kind="backend",
+        choices_from=f"{__name__}:BACKENDS",
+        group=ADVANCED,
+    )
+    gallery: Path | None = ask(
+        None,
+        help="Also show queries and results on a page of their own.",
+        metavar="FILE.html",
+        show_default=False,
+    )
+    images: Path | None = ask(
+        None,
+        help="Folder that the names in the index start from (default: as recorded).",
+        metavar="DIR",
+        show_default=False,
+        group=DATA,
+    )
+    boxes: Path | None = ask(
+        None,
+        help="Parts of queries to look up: .json or .csv, name to x1,y1,x2,y2 in pixels.",
+        metavar="FILE",
+        show_default=False,
+        group=DATA,
+    )
+    image_size: int | None = ask(
+        None,
+        help="Shrink queries to this longest side first (default: as recorded, else 1024).",
+        metavar="N",
+        minimum=0,
+        show_default=False,
+        group=ADVANCED,
+    )
+    scales: str | None = ask(
+        None,
+        help="ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).",
+        metavar="SCALES",
+        show_default=False,
+        group=ADVANCED,
+    )
+    whiten: bool | None = ask(
+        None,
+        help="Whether queries are whitened (default: as recorded, else they are).",
+        flags=("--whiten/--no-whiten",),
+        show_default=False,
+        group=ADVANCED,
+    )
+    recursive: bool = ask(
+        False, help="Take the images of sub-folders too.", flags=("--recursive", "-r"), group=DATA
+    )
+    workers: int | None = ask(
+        None,
+        help="Threads that decode and encode images (default: by CPU count).",
+        minimum=1,
+        maximum=256,
+        group=DEVICE,
+    )
+
+    def check(self) -> None:
+        """Raise UsageError for contradictions, and for a page that is a folder."""
+        super().check()
+        check_page(self.gallery)
+        self.check_description(self.scales, self.whiten)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image of the index that was found: ``score`` is the cosine of the angle between the two descriptors."""
+
+    score: float
+    image: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query, best first. ``left_out`` is its own name in the index, if it is not named."""
+
+    query: Path
+    found: tuple[Found, ...]
+    left_out: str | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints of it."""
+        return {
+            "query": self.query,
+            "left_out": self.left_out,
+            "results": [
+                {"rank": rank, "score": round(each.score, 6), "image": each.image}
+                for rank, each in enumerate(self.found, 1)
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What was found: ``answers`` of the queries that could be described, in their order.
+
+    ``failed`` says of the others why they could not. ``model`` is None if nobody knows it, where nothing was asked.
+    """
+
+    index: Path
+    model: str | None
+    queries: tuple[Path, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    failed: dict[Path, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "index": self.index,
+            "model": self.model,
+            "queries": [answer.document() for answer in self.answers],
+            "failed": list(self.failed),
+        }
+
+    def documents(self) -> list[dict[str, Any]]:
+        """What ``--jsonl`` prints: of each query, in their order, what was found or why nothing could be."""
+        found = {answer.query: answer.document() for answer in self.answers}
+        errors = {query: {"query": query, "error": reason} for query, reason in self.failed.items()}
+        told = (found.get(query) or errors.get(query) for query in self.queries)
+        return [{**each, "model": self.model} for each in told if each is not None]
+
+
+def search(*queries: Any, emit: Emit = ignore, **options: Any) -> SearchResult:
+    """Look images up: ``search("night.jpg", index="images.h5", top=5)``.
+
+    ``queries`` is a path or several, folders among them; ``options`` are the fields of :class:`SearchRequest`.
+    Raises what :func:`run` does.
+    """
+    return run(make(SearchRequest, *queries, **options), emit=emit)
+
+
+def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
+    """Describe the queries of ``request`` as the index was made, and find the images that are nearest to them.
+
+    Queries that cannot be read are told of and the others go on. Raises UsageError for what cannot be meant and for a
+    model that the index was not made with, MissingAssetError if the model, the index or FAISS is not on this machine.
+    """
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.retrieval.backends import require_backend
+    from darkside_cli.retrieval.describe.named_images import any_there, find_images, make_jobs
+    from darkside_cli.retrieval.describe.store import open_descriptors
+
+    absences = Absences()
+    if request.model is not None:
+        with absences:
+            check_model(request.root, request.model, kind="descriptor")
+    with absences:
+        stored = open_descriptors(request.index)
+    with absences:
+        require_backend(request.backend)
+    images = find_images(request.queries, recursive=request.recursive)
+    with absences:
+        jobs = make_jobs(images, request.boxes)
+    absences.tell()
+    wanted = request.model if request.model is not None else stored.metadata.get("model")
+    if isinstance(wanted, str):
+        whitens = stored.metadata.get("whiten", True) if request.whiten is None else request.whiten
+        obtain_descriptor(request, wanted, whitening=whitens is True and request.whitening is None, emit=emit)
+    if not jobs:
+        emit(Notice("no image names came in: nothing to do"))
+        return SearchResult(stored.path, wanted)
+    queries = tuple(job.path for job in jobs)
+    failed: dict[Path, str] = {}
+
+    def record(event: Event) -> None:
+        emit(event)
+        if isinstance(event, ItemFailed):
+            failed[event.source] = event.reason
+
+    if not any_there(jobs, record):
+        return SearchResult(stored.path, wanted, queries, failed=failed)
+
+    from darkside_cli.retrieval.search import warnings
+    from darkside_cli.retrieval.search.nearest import own_names
+
+    read = replace(_reading(stored, request.image_size), workers=request.workers or default_threads(8))
+    describer = _describer(request, stored)
+    own: list[str | None] = [None] * len(jobs)
+    if not request.with_self:
+        own = own_names(stored, queries, image_root=request.images)
+    answers = _look_up(request, stored, jobs, own, describer, read, record)
+    for notice in warnings.of_index(stored):
+        emit(notice)
+    left_out = sum(answer.left_out is not None for answer in answers)
+    if left_out:
+        some = "1 query is" if left_out == 1 else f"{left_out} queries are"
+        emit(Notice(f"{some} in the index and not named as found; --with-self names them too"))
+    if answers and not any(answer.found or answer.left_out for answer in answers):
+        emit(Notice(f"{request.index} has no descriptors: there is nothing to find", level="warning"))
+    if request.gallery is not None:
+        _write_gallery(request, request.gallery, stored, describer.name, answers, read.workers, emit)
+    return SearchResult(stored.path, describer.name, queries, answers, failed)
+
+
+def _describer(request: SearchRequest, stored: StoredDescriptors) -> Describer:
+    from darkside_cli.images.clahe_settings import parse_clahe
+    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.retrieval.search.nearest import QuerySettings, describer_for
+
+    return describer_for(
+        stored,
+        request.model,
+        settings=QuerySettings(
+            scales=None if request.scales is None else parse_scales(request.scales),
+            whiten=request.whitening if request.whitening is not None else request.whiten,
+            dim=request.dim,
+            clahe=None if request.clahe is None else parse_clahe(request.clahe),
+        ),
+        root=request.root,
+        device=request.device,
+        precision=request.precision,
+    )
+
+
+def _reading(stored: StoredDescriptors, image_size: int | None) -> ExtractOptions:
+    """How queries are read: as the index says its images were, else as extraction reads them."""
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+
+    size = stored.metadata.get("image_size", 1024)
+    if size is not None and not (isinstance(size, int) and size > 0):
+        raise UsageError(f"{stored.path} records an image size of {size!r}", hint="make the file again")
+    if image_size is not None:
+        wanted = image_size or None
+        if "image_size" in stored.metadata and wanted != size:
+            raise UsageError(
+                f"{stored.path} was made with an image size of {size or 0}, not {image_size}",
+                hint="leave --image-size out",
+            )
+        size = wanted
+    return ExtractOptions(image_size_px=size, upright=bool(stored.metadata.get("upright", True)))
+
+
+def _look_up(
+    request: SearchRequest,
+    stored: StoredDescriptors,
+    jobs: Sequence[ImageJob],
+    own: Sequence[str | None],
+    describer: Describer,
+    read: ExtractOptions,
+    emit: Emit,
+) -> tuple[Answer, ...]:
+    """Describe the queries and find their nearest images but for their ``own``; broken queries are left out."""
+    import numpy as np
+
+    from darkside_cli.retrieval.describe.extract import extract_array
+    from darkside_cli.retrieval.search.nearest import nearest
+
+    rows = extract_array(jobs, describer, options=read, label=f"search {stored.path.name}", emit=emit)
+    there = np.flatnonzero(np.isfinite(rows).all(axis=1)).tolist()
+    if not there:
+        return ()
+    more = request.top + any(own[number] is not None for number in there)
+    indices, scores = nearest(
+        stored, rows[there], more, backend=request.backend, device=str(describer.device)
+    )
+    answers = []
+    for number, places, values in zip(there, indices.tolist(), scores.tolist(), strict=True):
+        found = [
+            Found(float(value), stored.names[place] if stored.names is not None else str(place))
+            for place, value in zip(places, values, strict=True)
+            if place >= 0
+        ]
+        others = [each for each in found if each.image != own[number]]
+        job = jobs[number]
+        answers.append(Answer(job.path, tuple(others[: request.top]), own[number], job.box))
+    return tuple(answers)
+
+
+def _write_gallery(
+    request: SearchRequest,
+    page: Path,
+    stored: StoredDescriptors,
+    model: str,
+    answers: Sequence[Answer],
+    workers: int,
+    emit: Emit,
+) -> None:
+    """Write the page of queries and results, and say how many images of the index it cannot show."""
+    from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
+
+    recorded = stored.metadata.get("image_root")
+    root = (
+        request.images
+        if request.images is not None
+        else Path(recorded)
+        if isinstance(recorded, str)
+        else None
+    )
+    rows = [
+        GalleryRow(
+            query=GalleryImage(name=str(answer.query), path=answer.query, box=answer.box),
+            results=[
+                GalleryImage(
+                    name=each.image, path=None if root is None else root / each.image, score=each.score
+                )
+                for each in answer.found
+            ],
+        )
+        for answer in answers
+    ]
+    facts = [("index", f"{stored.path.name}, {stored.count} images"), ("model", model)]
+    title = f"{len(rows)} {'query' if len(rows) == 1 else 'queries'} in {stored.path.name}"
+    absent = write_gallery(page, rows, title=title, facts=facts, workers=workers)
+    if absent:
+        emit(
+            Notice(
+                f"{absent} pictures of the index are not where it says: name their folder with --images",
+                level="warning",
+            )
+        )
+    emit(Notice(f"gallery: {page}"))

@@ -1,0 +1,216 @@
+"""Images described, looked up and scored from Python: what comes back, what is told, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_descriptor import WHITENED, write_small_descriptor
+
+import darkside_cli
+from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.events import Event, ImageReady, ImagesNamed, ItemFailed, Notice, RunFinished
+from darkside_cli.jobs.evaluate import EvaluateRequest
+from darkside_cli.jobs.extract import ExtractRequest
+from darkside_cli.jobs.request import make
+from darkside_cli.jobs.search import SearchRequest
+from darkside_cli.retrieval.describe.store import open_descriptors
+
+MakePhoto = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKSIDE_HOME", environment["DARKSIDE_HOME"])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_small_descriptor(tmp_path / "net.safetensors", clahe={"clip_limit": 1.0, "grid_size": 8})
+
+
+@pytest.fixture
+def images(tmp_path: Path, make_photo: MakePhoto) -> Path:
+    """Five images by day and, outside of ``day``, a copy of one of them."""
+    for i in range(5):
+        make_photo(tmp_path / "images" / "day" / f"{i}.png", 128, 96, seed=i)
+    shutil.copy(tmp_path / "images" / "day" / "2.png", tmp_path / "images" / "copy.png")
+    return tmp_path / "images"
+
+
+def test_a_folder_becomes_one_file(images: Path, model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    events: list[Event] = []
+    options: dict[str, Any] = {"model": model, "output": "out/x.h5", "image_size": 96, "recursive": True}
+    result = darkside_cli.extract("images", **options, emit=events.append)
+    names = ("copy.png", *(f"day/{i}.png" for i in range(5)))
+    assert (result.file, result.model, result.dim) == (Path("out/x.h5"), str(model), WHITENED)
+    assert (result.images, result.done, result.skipped, result.failed) == (6, 6, 0, ("broken.jpg",))
+    assert [event.source for event in events if isinstance(event, ItemFailed)] == [Path("images/broken.jpg")]
+    assert len([event for event in events if isinstance(event, ImageReady)]) == 6
+    (named,) = (event for event in events if isinstance(event, ImagesNamed))
+    assert sorted(named.names.values()) == ["broken.jpg", *names]
+    stored = open_descriptors("out/x.h5")
+    assert stored.names == names
+    assert stored.metadata["image_root"] == str(images)
+    assert (stored.metadata["failed"], stored.metadata["image_size"]) == (["broken.jpg"], 96)
+    np.testing.assert_allclose(np.linalg.norm(stored.read(), axis=1), 1, rtol=1e-5)
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["x.h5"]
+    # The broken image is mended: only that is described. Then there is nothing to do, and the same is answered.
+    make_photo(images / "broken.jpg", 64, 64)
+    again = darkside_cli.extract("images", **options)
+    assert (again.images, again.done, again.skipped, again.failed) == (7, 1, 6, ())
+    rows = dict(
+        zip(open_descriptors("out/x.h5").names or (), open_descriptors("out/x.h5").read(), strict=True)
+    )
+    for name, row in zip(names, stored.read(), strict=False):
+        np.testing.assert_array_equal(rows[name], row)
+    before = Path("out/x.h5").stat().st_mtime_ns
+    assert darkside_cli.extract("images", **options).skipped == 7
+    assert Path("out/x.h5").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match=r"made with another image_size \(96, not 64\)"):
+        darkside_cli.extract("images", **{**options, "image_size": 64})
+
+
+def test_no_image_at_all(model: Path, tmp_path: Path) -> None:
+    told: list[Event] = []
+    nothing = darkside_cli.extract([], model=model, output="x.h5", emit=told.append)
+    assert told == [Notice("no image names came in: nothing to do")]
+    assert (nothing.file, nothing.images, nothing.failed) == (None, 0, ())
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    broken = darkside_cli.extract(["broken.jpg", "no.jpg"], model=model, output="x.h5", on_error="nan")
+    assert (broken.file, broken.images, broken.failed) == (None, 0, ("broken.jpg", "no.jpg"))
+    assert broken.document().keys() == nothing.document().keys()
+    assert not Path("x.h5").exists()
+
+
+def test_files_with_names_of_their_own(images: Path, model: Path) -> None:
+    request = ExtractRequest(
+        named=((images / "day" / "3.png", "here/three"), (images / "copy.png", "two")), model=str(model),
+        output=Path("x.npz"), image_size=96,
+    )  # fmt: skip
+    from darkside_cli.jobs.extract import run
+
+    assert run(request).images == 2
+    assert open_descriptors("x.npz").names == ("here/three", "two")
+
+
+def test_images_are_looked_up(images: Path, model: Path, tmp_path: Path) -> None:
+    darkside_cli.extract(images, model=model, output="x.h5", image_size=96, recursive=True)
+    shutil.copy(images / "day" / "2.png", "query.png")
+    events: list[Event] = []
+    queries = ["query.png", "missing.png", images / "day" / "1.png"]
+    result = darkside_cli.search(queries, index="x.h5", top=3, gallery="page.html", emit=events.append)
+    assert [answer.query for answer in result.answers] == [Path("query.png"), images / "day" / "1.png"]
+    assert result.failed == {Path("missing.png"): "no such file"}
+    assert [answer.left_out for answer in result.answers] == [None, "day/1.png"]
+    first = result.answers[0].found
+    assert {each.image for each in first[:2]} == {"copy.png", "day/2.png"}
+    assert [len(answer.found) for answer in result.answers] == [3, 3]
+    # The order is that of the scores of all images, computed by hand.
+    stored = open_descriptors("x.h5")
+    table = stored.read()
+    scores = dict(
+        zip(stored.names or (), table @ table[(stored.names or ()).index("day/2.png")], strict=True)
+    )
+    assert [each.score for each in first] == pytest.approx(sorted(scores.values())[:2:-1], abs=1e-5)
+    assert all(each.score == pytest.approx(scores[each.image], abs=1e-5) for each in first)
+    lines = result.documents()
+    assert [(line["query"], "error" in line) for line in lines] == list(
+        zip(result.queries, (False, True, False), strict=True)
+    )
+    assert json.dumps(result.document(), default=str)
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert notices[0].startswith("1 query is in the index")
+    assert notices[-1] == "gallery: page.html"
+    assert "no picture here" not in Path("page.html").read_text()
+
+
+@pytest.fixture
+def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+    """Three places; each night image is its place's day image, darker."""
+    for number in range(3):
+        day = make_photo(tmp_path / "places" / f"p{number}" / "day" / "d.png", 96, 80, seed=number)
+        night = tmp_path / "places" / f"p{number}" / "night" / "n.png"
+        night.parent.mkdir()
+        Image.open(day).point(lambda v: v // 2).save(night)
+    return tmp_path / "places"
+
+
+def test_a_model_is_scored_and_so_are_descriptors(places: Path, model: Path) -> None:
+    events: list[Event] = []
+    result = darkside_cli.evaluate(
+        model, dataset=places, image_size=96, keep="kept", gallery="page.html", emit=events.append
+    )
+    (one,) = result.evaluations
+    assert (one.model, one.descriptors, one.failed) == (str(model), None, ())
+    assert [(line.model, line.dataset, line.protocol) for line in result.lines] == [
+        (str(model), "places", "ok")
+    ]
+    value = one.scores.protocol("ok").mean_average_precision
+    assert result.lines[0].mean_average_precision == pytest.approx(100 * value)
+    assert any(isinstance(event, RunFinished) and event.done == 6 for event in events)
+    assert Path("page.html").read_text().count("<section") == 3
+    (kept,) = Path("kept").iterdir()
+    again = darkside_cli.evaluate(descriptors=kept, dataset=places)
+    assert (again.evaluations[0].descriptors, again.evaluations[0].model) == (str(kept), str(model))
+    first, second = result.document()["results"][0], again.document()["results"][0]
+    assert first["protocols"] == second["protocols"]
+    assert [query["name"] for query in first["protocols"]["ok"]["per_query"]] == [
+        f"p{i}/night/n.png" for i in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_type", "options", "words"),
+    [
+        (ExtractRequest, {"model": "m", "output": "x.txt"}, "x.txt is no name for a file of descriptors"),
+        (ExtractRequest, {"model": "m", "output": "."}, "is a folder"),
+        (ExtractRequest, {"model": "m"}, "needs output"),
+        (ExtractRequest, {"model": "m", "output": "x.h5", "format": "npy"}, "no name for a file of npy"),
+        (ExtractRequest, {"model": "m", "output": "x.h5", "on_error": "stop"}, "unknown way 'stop'"),
+        (ExtractRequest, {"model": "m", "output": "x.h5", "scales": "huge"}, "are no scales"),
+        (ExtractRequest, {"model": "m", "output": "x.h5", "clahe": "much"}, "no settings of CLAHE"),
+        (ExtractRequest, {"model": "m", "output": "x.h5", "device": "gpu"}, "unknown device"),
+        (SearchRequest, {"index": "x.h5", "whiten": False, "whitening": "w.pkl"}, "contradict each other"),
+        (SearchRequest, {"index": "x.h5", "backend": "fais"}, "did you mean faiss"),
+        (SearchRequest, {"index": "x.h5", "gallery": "."}, "is a folder"),
+        (SearchRequest, {"index": "x.h5", "top": 0}, "top must be at least 1"),
+        (EvaluateRequest, {"model": "m"}, "no data set given"),
+        (EvaluateRequest, {"dataset": "tokyo247"}, "either --model or --descriptors"),
+        (EvaluateRequest, {"model": ["a", "b"], "dataset": "x", "gallery": "g.html"}, "one model on one"),
+        (EvaluateRequest, {"descriptors": "d.h5", "dataset": "x", "dim": 3}, "--dim says how a model"),
+        (EvaluateRequest, {"descriptors": "d.h5", "dataset": "x", "whiten": False}, "--no-whiten says how"),
+        (EvaluateRequest, {"descriptors": "d.h5", "dataset": "x", "image_size": 9}, "--image-size says how"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    request_type: type[ExtractRequest | SearchRequest | EvaluateRequest],
+    options: dict[str, object],
+    words: str,
+) -> None:
+    """Before anything is looked for, by every way of asking."""
+    with pytest.raises(UsageError) as refused:
+        make(request_type, **options)
+    assert words in f"{refused.value.message}; {refused.value.hint}"
+
+
+def test_usage_is_told_before_absence(images: Path) -> None:
+    with pytest.raises(UnknownNameError, match="gem_vgg16_hedngam"):
+        darkside_cli.extract("nothere", model="gem_vgg16_hedngam", output="x.h5")
+    with pytest.raises(UnknownNameError, match="tokyo274"):
+        darkside_cli.evaluate("no.pth", dataset="tokyo274")
+    (images / "empty").mkdir()
+    with pytest.raises(UsageError, match="no images in images/empty"):
+        darkside_cli.search("images/empty", index="no.h5")
+    with pytest.raises(MissingAssetError, match=r"no\.h5"):
+        darkside_cli.search("images", index="no.h5", recursive=True)
+    with pytest.raises(MissingAssetError, match=r"hedngan_embed_vgg16\.pth"):
+        darkside_cli.extract("images", model="gem_vgg16_hedngan", output="x.h5", recursive=True)
