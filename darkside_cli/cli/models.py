@@ -131,7 +131,7 @@ def models(
     network = build_network(checkpoint)
     summary = describe(network, size_px=size, architecture=checkpoint.architecture)
     if graph is not None:
-        from darkside_cli.networks.graph import draw
+        from darkside_cli.report.network_graph import draw
 
         draw(network, graph, size_px=size, title=f"{model} ({checkpoint.architecture})")
     facts = {"model": model, **network_facts(checkpoint, summary)}

@@ -23,7 +23,16 @@ from typing import Any, Generic, TypeVar
 
 import tomli_w
 
-from darkside_cli.config.schema import KIND, Option, is_schema, kind_option, schema_fields, walk, without_none
+from darkside_cli.config.schema import (
+    KIND,
+    Option,
+    as_kind,
+    is_schema,
+    kind_option,
+    schema_fields,
+    walk,
+    without_none,
+)
 from darkside_cli.config.sources import (
     Given,
     Origin,
@@ -37,18 +46,8 @@ from darkside_cli.config.sources import (
     read_preset,
     read_toml,
 )
-from darkside_cli.config.values import (
-    NONE_TEXT,
-    BuildTable,
-    MismatchError,
-    Where,
-    accepted,
-    cast,
-    is_table,
-    plain,
-    show,
-    table_value,
-)
+from darkside_cli.config.values import BuildTable, MismatchError, Where, cast
+from darkside_cli.config.words import NONE_TEXT, accepted, is_table, plain, show, table_value
 from darkside_cli.errors import ConfigError
 
 __all__ = ["Origin", "Resolved", "preset_names", "resolve"]
@@ -119,20 +118,6 @@ def resolve(
     return Resolved(value, builder.origins)
 
 
-def _as_kind(schema: type[T], base: Any) -> T:
-    """The defaults of ``schema``, but for fields that ``base``, of another kind, has too and otherwise than usual."""
-    fields = schema_fields(schema)
-    return schema(
-        **{
-            name: getattr(base, name)
-            for name, each in schema_fields(type(base)).items()
-            if name in fields
-            and fields[name].annotation == each.annotation
-            and getattr(base, name) != each.default()
-        }
-    )
-
-
 class _Builder:
     """Makes one configuration out of a table of what was given, noting where every value came from."""
 
@@ -194,7 +179,7 @@ class _Builder:
         if kind == usual:
             del self.origins[dotted(where)]  # it is not written either
         else:
-            base = _as_kind(schemas[kind], base)
+            base = as_kind(schemas[kind], base)
         return self.table(schemas[kind], Table(given.origin, entries), base, path)
 
     def _mapping(

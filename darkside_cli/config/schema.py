@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from darkside_cli.registry import Entry, Registry
 from darkside_cli.registry import resolve as import_target
 
+T = TypeVar("T")
 _METADATA_KEY = "darkside"
 KIND = "kind"
 """Key of a table that says which schema it is of, where it may be of several."""
@@ -218,3 +219,17 @@ def named_kind(table: SchemaField, value: Any) -> dict[str, str]:
     if table.option.kinds is None or type(value) is type(table.default()):
         return {}
     return {KIND: next(name for name, schema in table.option.schemas().items() if type(value) is schema)}
+
+
+def as_kind(schema: type[T], base: Any) -> T:
+    """The defaults of ``schema``, but for fields that ``base``, of another kind, has too and otherwise than usual."""
+    fields = schema_fields(schema)
+    return schema(
+        **{
+            name: getattr(base, name)
+            for name, each in schema_fields(type(base)).items()
+            if name in fields
+            and fields[name].annotation == each.annotation
+            and getattr(base, name) != each.default()
+        }
+    )

@@ -1,4 +1,4 @@
-"""One value against one annotation: what a type accepts, in words, and the conversion from what TOML can say.
+"""One value against one annotation: the conversion from what TOML can say, and the same asked of a whole instance.
 
 A field that may be None takes the text ``none`` (TOML has no null); it can therefore not hold that text
 itself.
@@ -6,10 +6,7 @@ itself.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args, get_origin
@@ -17,19 +14,25 @@ from typing import Any, Literal, get_args, get_origin
 from darkside_cli.config.schema import (
     Option,
     is_schema,
-    named_kind,
     schema_fields,
     union_members,
     without_none,
+)
+from darkside_cli.config.words import (
+    NO_OPTION,
+    NONE_TEXT,
+    accepted,
+    enum_name,
+    is_table,
+    near_matches,
+    plain,
+    show,
+    table_value,
 )
 from darkside_cli.errors import ConfigError
 
 Where = tuple[str | int, ...]
 BuildTable = Callable[[type, Mapping[str, Any], Where], Any]
-NO_OPTION = Option()
-NONE_TEXT = "none"
-_SIMPLE = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-_SHOWN_CHARACTERS = 80
 
 
 class MismatchError(Exception):
@@ -38,135 +41,6 @@ class MismatchError(Exception):
     def __init__(self, value: Any, accepted: str, *, where: Where = (), hint: str | None = None) -> None:
         super().__init__(value, accepted)
         self.value, self.accepted, self.where, self.hint = value, accepted, where, hint
-
-
-def near_matches(name: str, known: Iterable[str]) -> str | None:
-    """``did you mean x or y?``, or None if nothing in ``known`` is near."""
-    near = get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else None
-
-
-def show(value: Any) -> str:
-    """``value`` as TOML would write it, on one line and not too long, for messages."""
-    text = _toml_like(plain(value))
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
-
-
-def _toml_like(value: Any) -> str:
-    if value is None:
-        return NONE_TEXT
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
-        return f"[{', '.join(_toml_like(each) for each in value)}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {_toml_like(each)}' for key, each in value.items())}}}"
-    return str(value)
-
-
-def plain(value: Any, *, none: Any = None) -> Any:
-    """``value`` in the types that TOML and JSON have; ``none`` stands for None."""
-    if value is None:
-        return none
-    if isinstance(value, Enum):
-        return enum_name(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, (list, tuple)):
-        return [plain(each, none=none) for each in value]
-    if isinstance(value, Mapping):
-        return {str(key): plain(each, none=none) for key, each in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        table: dict[str, Any] = {}
-        for name, each in schema_fields(type(value)).items():
-            inner = getattr(value, name)
-            shown = plain(inner, none=none)
-            table[name] = {**kind, **shown} if (kind := named_kind(each, inner)) else shown
-        return table
-    return value
-
-
-def enum_name(member: Enum) -> str | int | float:
-    """How a configuration calls ``member``: by its value if that is text or a number, else by its name."""
-    value = member.value
-    return value if isinstance(value, (str, int, float)) else member.name
-
-
-def accepted(annotation: Any, option: Option = NO_OPTION) -> str:
-    """Say what ``annotation`` takes ("a number of at least 0 or none").
-
-    Raises TypeError for annotations that a configuration cannot hold.
-    """
-    kind, arguments = get_origin(annotation), get_args(annotation)
-    if annotation is Any:
-        return "any value"
-    if annotation is type(None):
-        return NONE_TEXT
-    if members := union_members(annotation):
-        none_last = sorted(members, key=lambda member: member is type(None))
-        return " or ".join(accepted(member, option) for member in none_last)
-    if kind is Literal:
-        return _one_of(_toml_like(plain(choice)) for choice in arguments)
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return _one_of(_toml_like(enum_name(member)) for member in annotation)
-    if annotation in (int, float):
-        return _SIMPLE[annotation] + _limits(option)
-    if annotation is str and option.choices_from is not None and not option.open_ended:
-        return _one_of(map(_toml_like, option.choices()))
-    if annotation in _SIMPLE:
-        return _SIMPLE[annotation]
-    if is_schema(annotation):
-        return "a table"
-    if (
-        kind is list
-        or annotation is list
-        or annotation is tuple
-        or (kind is tuple and arguments[1:] == (...,))
-    ):
-        return f"a list, each item {accepted(arguments[0] if arguments else Any, option)}"
-    if kind is tuple:
-        items = ", ".join(accepted(each, option) for each in arguments)
-        return f"a list of {len(arguments)} ({items})" if items else "an empty list"
-    if is_table(annotation):
-        return f"a table, each value {accepted(table_value(annotation), option)}"
-    raise TypeError(f"a configuration cannot hold {annotation!r}")
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return f"one of {', '.join(names)}"
-
-
-def _limits(option: Option) -> str:
-    low, high = option.minimum, option.maximum
-    if low is not None and high is not None:
-        return f" from {_bound(low)} to {_bound(high)}"
-    if low is not None:
-        return f" of at least {_bound(low)}"
-    return f" of at most {_bound(high)}" if high is not None else ""
-
-
-def _bound(number: float) -> str:
-    if number != int(number):
-        return f"{number:g}"
-    return f"{int(number):,}" if abs(number) >= 10_000 else f"{int(number)}"
-
-
-def is_table(annotation: Any) -> bool:
-    """Whether ``annotation`` is ``dict`` or ``dict[str, X]``. Raises TypeError for other kinds of keys."""
-    inner = without_none(annotation)
-    if inner is not dict and get_origin(inner) is not dict:
-        return False
-    if get_args(inner) and get_args(inner)[0] is not str:
-        raise TypeError(f"a configuration cannot hold {annotation!r}: keys are texts")
-    return True
-
-
-def table_value(annotation: Any) -> Any:
-    """Return X for ``dict[str, X]``."""
-    arguments = get_args(without_none(annotation))
-    return arguments[1] if arguments else Any
 
 
 def cast(
@@ -311,3 +185,48 @@ def _cast_path(value: Any, mismatch: Callable[[str | None], MismatchError]) -> P
         return path.expanduser()
     except RuntimeError:
         raise mismatch("the home folder '~' cannot be found: write the whole path") from None
+
+
+# What is asked of a configuration's values, asked of an instance: one made in Python, or stated in a file.
+
+
+def check_values(config: Any, path: str = "") -> dict[str, Any]:
+    """See that the fields of ``config``, an instance of a schema, have their types and are within their bounds.
+
+    Gives the values by field, lists as tuples where the field has tuples. Nested schemas are looked at, too. Raises
+    ConfigError that names the field, what it accepts, and what it has.
+    """
+    values: dict[str, Any] = {}
+    for name, each in schema_fields(type(config), settings_only=False).items():
+        value = values[name] = getattr(config, name)
+        place = f"{path}.{name}" if path else name
+        if is_schema(type(value)) and isinstance(value, without_none(each.annotation)):
+            check_values(value, place)
+            continue
+        try:
+            values[name] = cast(value, each.annotation, each.option, build=_no_tables)
+        except MismatchError as problem:
+            inside = "".join(f"[{part}]" for part in problem.where)
+            raise ConfigError(
+                f"{place}{inside} must be {problem.accepted}, not {show(problem.value)}"
+            ) from None
+        if each.option.validate is not None:
+            try:
+                each.option.validate(value)
+            except ValueError as error:
+                raise ConfigError(f"{place} = {show(value)}: {error}") from error
+    return values
+
+
+def check_itself(config: Any, path: str = "") -> None:
+    """Call it in a frozen dataclass's ``__post_init__``: :func:`check_values`, and lists become tuples, ints floats.
+
+    Raises ConfigError as that does.
+    """
+    for name, value in check_values(config, path).items():
+        object.__setattr__(config, name, value)
+
+
+def _no_tables(schema: type, values: Any, where: Where) -> Any:
+    del schema
+    raise MismatchError(values, "a configuration", where=where)

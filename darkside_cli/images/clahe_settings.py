@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import MAX_CLAHE_GRID, MAX_CLIP_LIMIT
 from darkside_cli.config.schema import option
+from darkside_cli.config.values import check_itself
 from darkside_cli.errors import UsageError
 
 

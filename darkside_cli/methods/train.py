@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from darkside_cli.config.check import check_values
 from darkside_cli.config.paths import DataRoot
+from darkside_cli.config.values import check_values
 from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
 from darkside_cli.datasets.unpaired import UnpairedImages
 from darkside_cli.datasets.unpaired_sets import UnpairedSet

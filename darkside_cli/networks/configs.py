@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import (
     MAX_BLOCKS,
     MAX_CHANNELS,
@@ -21,6 +20,7 @@ from darkside_cli.config.limits import (
     MAX_WIDTH,
 )
 from darkside_cli.config.schema import option
+from darkside_cli.config.values import check_itself
 from darkside_cli.errors import ConfigError
 
 NormName = Literal["instance", "batch"]

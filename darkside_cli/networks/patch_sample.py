@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import MAX_LAYERS, MAX_VECTOR
 from darkside_cli.config.schema import option
+from darkside_cli.config.values import check_itself
 from darkside_cli.errors import ConfigError
 from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.generator import feature_channels

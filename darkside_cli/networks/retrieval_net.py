@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import MAX_WEIGHT
 from darkside_cli.config.schema import option
+from darkside_cli.config.values import check_itself
 from darkside_cli.errors import ConfigError, ImageError, UnknownNameError
 from darkside_cli.networks.backbones import (
     backbone_names,

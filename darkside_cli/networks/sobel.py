@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkside_cli.config.check import check_itself
 from darkside_cli.config.limits import MAX_HALVINGS, MAX_WIDTH
 from darkside_cli.config.schema import option
+from darkside_cli.config.values import check_itself
 from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.networks.layers import initialise, without_autocast
 

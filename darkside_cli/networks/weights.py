@@ -26,7 +26,7 @@ from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, ConfigError, UnknownNameError
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.recognise import Uninitialised, check_fit, raise_differences, shapes_of
-from darkside_cli.networks.state_file import StateFile, read_state_file
+from darkside_cli.networks.state_file import StateFile
 from darkside_cli.networks.state_limits import read_header, require_finite, require_normalisation
 from darkside_cli.registry import resolve
 
@@ -95,17 +95,6 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
         raise CheckpointError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     return path
-
-
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a file in our format.
-
-    Raises MissingAssetError if there is none, CheckpointError if it is damaged or in another format.
-    """
-    checkpoint = from_state_file(read_state_file(path))
-    if checkpoint is None:
-        raise CheckpointError(f"{path} is not a checkpoint of darkside's own format")
-    return checkpoint
 
 
 def from_state_file(file: StateFile) -> Checkpoint | None:

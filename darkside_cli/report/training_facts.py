@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darkside_cli.config.sources import dotted
-from darkside_cli.config.values import show
+from darkside_cli.config.words import show
 from darkside_cli.events import EpochDone, EvalDone, Notice, StepDone, TrainingFinished, TrainingStarted
 from darkside_cli.metrics.verdicts import verdict
 from darkside_cli.report.curves import plain_number

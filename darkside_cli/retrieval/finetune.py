@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from darkside_cli.config.check import check_values
 from darkside_cli.config.paths import DataRoot
+from darkside_cli.config.values import check_values
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, Notice, TrainingStarted, ignore
 from darkside_cli.networks.architectures import ARCHITECTURES

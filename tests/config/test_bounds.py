@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 import pytest
 
-from darkside_cli.config.check import check_values
 from darkside_cli.config.load import preset_names, resolve
 from darkside_cli.config.schema import SchemaKey, option, walk
+from darkside_cli.config.values import check_values
 from darkside_cli.errors import ConfigError
 from darkside_cli.images.clahe_settings import ClaheSettings
 from darkside_cli.methods.catalog import METHODS

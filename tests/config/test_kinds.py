@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 import tomllib
 
-from darkside_cli.config.check import check_values
 from darkside_cli.config.load import resolve
 from darkside_cli.config.schema import option, walk
+from darkside_cli.config.values import check_values
 from darkside_cli.errors import ConfigError
 from darkside_cli.registry import Entry, Registry
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from darkside_cli.config import sources
 from darkside_cli.config.load import Origin, preset_names, resolve
 from darkside_cli.config.schema import option
-from darkside_cli.config.values import plain
+from darkside_cli.config.words import plain
 from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.registry import Entry, Registry
 

@@ -11,7 +11,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.demo.request import DemoRequest
 from darkside_cli.demo.run import city_root, run
 from darkside_cli.events import Event, Notice
-from darkside_cli.networks.weights import read_checkpoint
+from darkside_cli.interop.load import open_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -78,8 +78,8 @@ def test_what_differs_between_the_descriptors_is_night_alone(world: Path) -> Non
 
 def test_the_results_are_ordinary_models(world: Path) -> None:
     folder = world / "out" / "seed-0"
-    assert read_checkpoint(folder / "with" / "descriptor.safetensors").config.backbone == "mininet"
-    assert read_checkpoint(folder / "generator" / "generator_day2night.safetensors").kind == "generator"
+    assert open_checkpoint(folder / "with" / "descriptor.safetensors").config.backbone == "mininet"
+    assert open_checkpoint(folder / "generator" / "generator_day2night.safetensors").kind == "generator"
     assert list((folder / "translated").glob("*_day_*.jpg"))
     assert "nightfall-day" in (folder / "with" / "report.html").read_text()
 

@@ -22,7 +22,7 @@ from darkside_cli.networks.edge_detectors import Hed, HedConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.layers import initialise
 from darkside_cli.networks.unet import UnetGenerator
-from darkside_cli.networks.weights import Checkpoint, build_network, read_checkpoint, save_checkpoint
+from darkside_cli.networks.weights import Checkpoint, build_network, save_checkpoint
 
 CONFIGS = {
     "instance": ResnetGeneratorConfig(ngf=4, n_blocks=2),
@@ -38,7 +38,7 @@ def checkpoint(folder: Path, config: ResnetGeneratorConfig, **metadata: Any) -> 
     path = save_checkpoint(
         folder / "g.safetensors", network, architecture="resnet_generator", config=config, metadata=metadata
     )
-    return read_checkpoint(path)
+    return open_checkpoint(path)
 
 
 def run(path: Path, images: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -84,7 +84,7 @@ def test_a_network_that_rounds_a_lot_is_held_against_float64(tmp_path: Path) -> 
     path = save_checkpoint(
         tmp_path / "g.safetensors", network, architecture="resnet_generator", config=config, metadata={}
     )
-    result = export_generator(read_checkpoint(path), tmp_path / "g.onnx")
+    result = export_generator(open_checkpoint(path), tmp_path / "g.onnx")
     assert result.difference is not None
     assert result.pytorch is not None
     assert TOLERANCES["fp32"] < result.difference < 4 * result.pytorch
@@ -120,7 +120,7 @@ def test_a_unet_takes_any_sides(tmp_path: Path) -> None:
     path = save_checkpoint(
         tmp_path / "u.safetensors", network, architecture="unet_generator", config=config, metadata={}
     )
-    made = read_checkpoint(path)
+    made = open_checkpoint(path)
     result = export_generator(made, tmp_path / "u.onnx")
     assert result.difference is not None
     assert result.difference <= 2e-5

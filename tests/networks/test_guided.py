@@ -17,6 +17,7 @@ from torch.nn import functional as F
 import darkside_cli.methods.translate as translating
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.interop.gandtr_write import save_gandtr
+from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.kernels import prepare
 from darkside_cli.kernels.fast_generator import FastGuidedGenerator
 from darkside_cli.methods.export import export_generator
@@ -27,7 +28,7 @@ from darkside_cli.networks.configs import GuidedGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.guided import GuidedGenerator, guided_filter, relight, shrink
 from darkside_cli.networks.recognise import recognise_state, shapes_of
-from darkside_cli.networks.weights import Checkpoint, read_checkpoint, save_checkpoint
+from darkside_cli.networks.weights import Checkpoint, save_checkpoint
 
 TINY = GuidedGeneratorConfig(ngf=2, n_blocks=1, working_px=24, guide_radius_px=2)
 
@@ -44,7 +45,7 @@ def saved(folder: Path, config: GuidedGeneratorConfig = TINY) -> Checkpoint:
     path = save_checkpoint(
         folder / "g.safetensors", made(config), architecture="guided_generator", config=config
     )
-    return read_checkpoint(path)
+    return open_checkpoint(path)
 
 
 @given(st.integers(8, 90), st.integers(8, 90))

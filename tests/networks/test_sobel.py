@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from darkside_cli.errors import UsageError
+from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.sobel import Sobel, SobelConfig, recognise
-from darkside_cli.networks.weights import build_network, read_checkpoint, save_checkpoint
+from darkside_cli.networks.weights import build_network, save_checkpoint
 
 FLAT = torch.tensor(-4.0)
 
@@ -134,7 +135,7 @@ def test_file_opens_again(config: SobelConfig, tmp_path) -> None:  # type: ignor
     assert recognise(shapes) == config
     path = tmp_path / "edge_student.safetensors"
     save_checkpoint(path, detector, architecture="sobel", config=config)
-    opened = build_network(read_checkpoint(path))
+    opened = build_network(open_checkpoint(path))
     assert isinstance(opened, Sobel)
     image = step(0.3, 0.6)
     assert torch.equal(opened.logits(image), detector.logits(image))

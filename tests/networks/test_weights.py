@@ -35,7 +35,7 @@ from darkside_cli.networks.recognise import (
 )
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
 from darkside_cli.networks.sobel import SobelConfig
-from darkside_cli.networks.weights import Checkpoint, build_network, read_checkpoint, save_checkpoint
+from darkside_cli.networks.weights import Checkpoint, build_network, save_checkpoint
 from darkside_cli.registry import resolve
 
 TINY = ResnetGeneratorConfig(ngf=2, n_blocks=1)
@@ -89,7 +89,7 @@ def test_round_trip(name: str, config: Any, tmp_path: Path) -> None:
     path = save_checkpoint(
         tmp_path / "x.safetensors", module, architecture=name, config=config, metadata=METADATA
     )
-    checkpoint = read_checkpoint(path)
+    checkpoint = open_checkpoint(path)
     assert (checkpoint.path, checkpoint.format) == (path, "darkside")
     assert (checkpoint.architecture, checkpoint.config) == (name, config)
     assert checkpoint.kind == ARCHITECTURES.get(name).kind
@@ -169,7 +169,7 @@ def test_saving_what_does_not_fit_its_description(tmp_path: Path) -> None:
 def test_half_precision_becomes_single(tmp_path: Path) -> None:
     state = {key: value.half() for key, value in make().state_dict().items()}
     path = save_checkpoint(tmp_path / "x", state, architecture="resnet_generator", config=TINY)
-    checkpoint = read_checkpoint(path)
+    checkpoint = open_checkpoint(path)
     assert checkpoint.state["model.1.weight"].dtype == torch.float16, "as stored"
     network = build_network(checkpoint)
     assert network.state_dict()["model.1.weight"].dtype == torch.float32
@@ -177,7 +177,7 @@ def test_half_precision_becomes_single(tmp_path: Path) -> None:
 
 
 def test_building_draws_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = read_checkpoint(save(tmp_path / "x"))
+    checkpoint = open_checkpoint(save(tmp_path / "x"))
 
     def draw(*_: Any, **__: Any) -> None:
         raise AssertionError("weights were drawn only to be replaced")
@@ -189,7 +189,7 @@ def test_building_draws_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_building_leaves_the_random_stream(tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(save(tmp_path / "x"))
+    checkpoint = open_checkpoint(save(tmp_path / "x"))
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -218,23 +218,23 @@ def changed_header(path: Path, **changes: Any) -> Path:
 )
 def test_headers_that_are_wrong(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=says):
-        read_checkpoint(changed_header(tmp_path / "x", **changes))
+        open_checkpoint(changed_header(tmp_path / "x", **changes))
 
 
 def test_settings_that_an_older_darkside_did_not_write_have_defaults(tmp_path: Path) -> None:
     path = changed_header(tmp_path / "x", config={"ngf": 2, "n_blocks": 1})
-    assert read_checkpoint(path).config == TINY
+    assert open_checkpoint(path).config == TINY
 
 
 def test_damaged_header_and_other_formats(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x", metadata={"darkside": "{"})
     with pytest.raises(CheckpointError, match="damaged description"):
-        read_checkpoint(tmp_path / "x")
+        open_checkpoint(tmp_path / "x")
     save_file({"a": torch.zeros(1)}, tmp_path / "y", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="not a checkpoint of darkside's own format"):
-        read_checkpoint(tmp_path / "y")
+    with pytest.raises(CheckpointError, match="is of no known network"):
+        open_checkpoint(tmp_path / "y")
     with pytest.raises(MissingAssetError):
-        read_checkpoint(tmp_path / "z")
+        open_checkpoint(tmp_path / "z")
 
 
 @pytest.mark.parametrize("entry", list(ARCHITECTURES), ids=lambda entry: entry.name)

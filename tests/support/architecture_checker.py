@@ -53,7 +53,14 @@ HEAVY = {
     "onnx",
     "onnxruntime",
 }
-TORCH_FREE = ("jobs.request", "networks.catalog", "networks.architectures", "assets.catalog")
+TORCH_FREE = (
+    "jobs.request",
+    "networks.architectures",
+    "networks.catalog",
+    "networks.configs",
+    "networks.locate",
+    "assets.catalog",
+)
 TORCH_FREE_UNITS = {
     "config",
     "events",

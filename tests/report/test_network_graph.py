@@ -14,12 +14,12 @@ from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig
 from darkside_cli.networks.edge_detectors import Hed, Rcf
 from darkside_cli.networks.generator import ResnetGenerator
-from darkside_cli.networks.graph import draw
-from darkside_cli.networks.layout import Edge, lay_out
-from darkside_cli.networks.trace import trace
 from darkside_cli.networks.unet import UnetGenerator
 from darkside_cli.networks.weights import Checkpoint
 from darkside_cli.registry import resolve
+from darkside_cli.report.network_graph import draw
+from darkside_cli.report.network_layout import Edge, lay_out
+from darkside_cli.report.network_trace import trace
 
 graphviz = pytest.importorskip("graphviz")
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz' program dot is not installed")

@@ -12,9 +12,9 @@ from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.networks.architectures import SOURCE_FORMATS, check_drawable
 from darkside_cli.networks.inspect import architecture_of, on_meta
-from darkside_cli.networks.layout import Box, Layout, lay_out
-from darkside_cli.networks.trace import Node, Trace, trace
 from darkside_cli.networks.weights import Checkpoint
+from darkside_cli.report.network_layout import Box, Layout, lay_out
+from darkside_cli.report.network_trace import Node, Trace, trace
 
 _FONT = "Helvetica,Arial,sans-serif"
 _INK, _PALE, _SKIP = "#1f2933", "#7b8794", "#c2410c"

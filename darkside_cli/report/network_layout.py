@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from darkside_cli.networks.trace import Node, Trace
+from darkside_cli.report.network_trace import Node, Trace
 
 #: Layers of which a box has one; norms, activations and the like are rows of the box in front of them.
 _MAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
