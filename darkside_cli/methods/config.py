@@ -5,7 +5,7 @@ Free of heavy imports, so that help pages can list the options. What they mean i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,16 +123,6 @@ class CycleGanWeights:
     adversarial: float = _weight(1.0, help="to look like the other domain")
     cycle: float = _weight(10.0, help="to come back as they were")
     identity: float = _weight(0.0, help="to leave the other domain's pictures alone (paper: 5)")
-
-    def normalised(self) -> CycleGanWeights:
-        """The same weights divided by their sum."""
-        total = self.adversarial + self.cycle + self.identity
-        return replace(
-            self,
-            adversarial=self.adversarial / total,
-            cycle=self.cycle / total,
-            identity=self.identity / total,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
