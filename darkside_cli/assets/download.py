@@ -21,7 +21,8 @@ import requests
 
 from darkside_cli.assets.disk import Space, Stopped, locked
 from darkside_cli.assets.entries import RemoteFile
-from darkside_cli.assets.http import Hooks, Refused, Timeouts, Transient, fetch, new_session, probe_size
+from darkside_cli.assets.http import Hooks, Timeouts, fetch, new_session, probe_size
+from darkside_cli.assets.http_failures import Refused, Transient
 from darkside_cli.assets.inventory import find_file
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.assets.mirrors import Mirror, local_path

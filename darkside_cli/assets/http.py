@@ -12,67 +12,32 @@ import http.client
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 import requests
-from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.exceptions import HTTPError
 
 from darkside_cli import __version__
 from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.entries import RemoteFile
+from darkside_cli.assets.http_failures import (
+    FAILURES,
+    NUMBER,
+    Refused,
+    Transient,
+    causes,
+    error_page,
+    failed_to_connect,
+    plainly,
+    verdict,
+)
 from darkside_cli.assets.partial import PartFile, PartNote
 
 USER_AGENT = f"darkside/{__version__} (+https://arxiv.org/abs/2309.16351)"
 _CHUNK = 1 << 18
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII)
 _POLL_S = 0.1
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
-_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_TEXT_SUFFIXES = frozenset({".txt", ".csv", ".json"})
-#: What asking a server raises. Besides the library's own errors there are those of what it is built on: an address
-#: to which a server redirects may be such that nothing can be made of it (ValueError), certificates may not be
-#: where the environment says (OSError).
-_FAILURES = (requests.RequestException, HTTPError, http.client.HTTPException, ValueError, OSError)
-
-
-class Transient(Exception):  # noqa: N818 - a verdict on one try, not an error that a caller sees
-    """This try failed; another may not.
-
-    ``wait_s`` is what the server asked for, ``connected`` whether it answered at all; ``at_once`` says that
-    the failure was one of versions, so that there is nothing to wait for. ``lasting``: the server is there and
-    breaks the rules of HTTP, which it will most likely do again, so that a few quick tries are enough.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        wait_s: float | None = None,
-        connected: bool = True,
-        at_once: bool = False,
-        lasting: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait_s = wait_s
-        self.connected = connected
-        self.at_once = at_once
-        self.lasting = lasting
-
-
-class Refused(Exception):  # noqa: N818
-    """This address will not give the file, however often it is asked.
-
-    ``unheard``: nothing at all came from its host.
-    """
-
-    def __init__(self, reason: str, *, unheard: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.unheard = unheard
 
 
 @dataclass(frozen=True)
@@ -106,30 +71,11 @@ def probe_size(session: requests.Session, url: str, timeouts: Timeouts) -> int |
     """Size in bytes that the server states for ``url``, None if it does not, or cannot be reached."""
     try:
         response = session.head(url, allow_redirects=True, timeout=(timeouts.connect_s, timeouts.silence_s))
-    except _FAILURES:
+    except FAILURES:
         return None
     if response.status_code != 200 or "text/html" in response.headers.get("Content-Type", ""):
         return None
     return _length(response)
-
-
-def error_page(start: bytes, content_type: str, name: str) -> str | None:
-    """Say why an answer that begins so is a page for people, not the file ``name``; None if it may be it."""
-    head = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
-    if head.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<error", b"<script", b"<body")):
-        return "the server sent a web page instead of the file"
-    declared = content_type.split(";")[0].strip().lower()
-    textual = declared in (
-        "text/html",
-        "application/xhtml+xml",
-        "application/json",
-        "application/problem+json",
-    )
-    if declared in ("text/html", "application/xhtml+xml") and b"\0" not in start[:1024]:
-        return f"the server sent {declared} instead of the file"  # none of the files is a page
-    if textual and Path(name).suffix.lower() not in _TEXT_SUFFIXES and b"\0" not in start[:1024]:
-        return f"the server sent {declared} instead of the file"
-    return None
 
 
 def fetch(
@@ -177,7 +123,7 @@ def fetch(
         elif response.status_code == 200:
             _from_start(response, answer, part, file, hooks)
         else:
-            raise _verdict(response)
+            raise verdict(response)
 
 
 def _answer(
@@ -208,8 +154,8 @@ def _answer(
         if time.monotonic() > end and not result:
             raise Transient(f"the server did not answer within {limit_s:.0f} s", connected=False)
     answer = result[0]
-    if isinstance(answer, _FAILURES):
-        raise _failed_to_connect(answer) from answer
+    if isinstance(answer, FAILURES):
+        raise failed_to_connect(answer) from answer
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -268,8 +214,8 @@ def _read(response: requests.Response) -> bytes:
         return bytes(response.raw.read1(_CHUNK, decode_content=False) or b"")
     except (HTTPError, OSError, http.client.HTTPException, ValueError) as error:
         # The server ended the connection in good order, with fewer bytes than it had promised.
-        short = any(isinstance(cause, http.client.IncompleteRead) for cause in _causes(error))
-        raise Transient(_plainly(error), lasting=short) from error
+        short = any(isinstance(cause, http.client.IncompleteRead) for cause in causes(error))
+        raise Transient(plainly(error), lasting=short) from error
 
 
 def _check_range(
@@ -313,110 +259,6 @@ def _note(response: requests.Response, url: str) -> PartNote:
 
 def _length(response: requests.Response) -> int | None:
     value = response.headers.get("Content-Length", "")
-    if "Transfer-Encoding" in response.headers or not _NUMBER.fullmatch(value):
+    if "Transfer-Encoding" in response.headers or not NUMBER.fullmatch(value):
         return None
     return int(value)
-
-
-def _verdict(response: requests.Response) -> Transient | Refused:
-    reason = f"HTTP {response.status_code} {response.reason or ''}".strip()
-    if response.status_code in _TRANSIENT_STATUS:
-        return Transient(reason, wait_s=_retry_after(response))
-    if response.status_code in (401, 403, 407):
-        return Refused(f"{reason}: the server or a proxy wants a log-in")
-    return Refused(reason)
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After", "").strip()
-    if _NUMBER.fullmatch(value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    from datetime import datetime, timezone
-
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
-
-
-def _failed_to_connect(error: Exception) -> Transient | Refused:
-    causes = list(_causes(error))
-    if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
-        return Refused(f"the server's certificate is not trusted: {_plainly(error)}")
-    if isinstance(
-        error,
-        (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidProxyURL,
-            LocationValueError,
-            http.client.InvalidURL,
-        ),
-    ) or not isinstance(error, (OSError, HTTPError, http.client.HTTPException)):
-        return Refused(f"it leads to an address that is none: {_first_line(error)}")
-    if isinstance(error, requests.exceptions.TooManyRedirects):
-        return Refused("the server redirects without end")
-    if not isinstance(error, (requests.RequestException, HTTPError)) and isinstance(error, OSError):
-        return Refused(
-            _first_line(error)
-        )  # nothing was sent: certificates that the environment names are not there
-    for cause in causes:
-        # RemoteDisconnected is a BadStatusLine too: the server closed the connection without a word.
-        if isinstance(cause, http.client.RemoteDisconnected):
-            return Transient("the server closed the connection without an answer", lasting=True)
-        if isinstance(cause, http.client.BadStatusLine):
-            sent = _shown(getattr(cause, "line", ""))
-            return Transient(f"the server does not speak HTTP: it sent {sent}", lasting=True)
-        if isinstance(cause, http.client.HTTPException):
-            return Transient(
-                f"the server's answer breaks the rules of HTTP: {_first_line(cause)}", lasting=True
-            )
-    answered = "aborted" in str(error).lower()
-    return Transient(_plainly(error), connected=answered)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and the errors that it was made of, which the libraries keep in various places."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        each = waiting.pop(0)
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            waiting += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
-
-
-def _shown(text: object) -> str:
-    """What a server sent, so that it can be read: printable, and not too much of it."""
-    shown = ascii(text)
-    return shown if len(shown) <= 60 else f"{shown[:56]}...'"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _plainly(error: BaseException) -> str:
-    """Word the failure for people, without the layers of exceptions that it came wrapped in."""
-    text = str(error).lower()
-    if "resolve" in text or "name or service not known" in text:
-        return "the host's name cannot be resolved"
-    if "timed out" in text:
-        return "the server fell silent" if "read timed out" in text else "no connection in time"
-    for sign, words in (
-        ("refused", "the connection was refused"),
-        ("reset", "the connection was reset"),
-        ("unreachable", "the network cannot be reached"),
-        ("remote end closed", "the server closed the connection"),
-        ("incompleteread", "the connection ended early"),
-        ("broken", "the connection broke"),
-    ):
-        if sign in text:
-            return words
-    return f"{type(error).__name__}: {_first_line(error)}"

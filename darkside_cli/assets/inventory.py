@@ -1,6 +1,6 @@
 """What of the assets is on this machine, judged by what it is and not by who brought it.
 
-A tree that gandtr or cirtorch made is recognised as it is. Files are looked at, not read; ``upkeep.verify``
+A tree that gandtr or cirtorch made is recognised as it is. Files are looked at, not read; ``verify.verify``
 reads.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.assets.archives import ArchiveError
+from darkside_cli.assets.archive_limits import ArchiveError
 from darkside_cli.assets.disk import free_bytes, locked, not_enough_space
 from darkside_cli.assets.download import Downloader, Options, Planned
 from darkside_cli.assets.entries import (

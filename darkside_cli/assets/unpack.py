@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from darkside_cli.assets.archives import ArchiveError, Limits, Member, members
+from darkside_cli.assets.archive_limits import ArchiveError, Limits, Member
+from darkside_cli.assets.archives import members
 from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.entries import shard_path
 from darkside_cli.assets.soundness import EVERY_S, not_an_image

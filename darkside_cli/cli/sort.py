@@ -41,7 +41,7 @@ def sort(
     """
     if json and jsonl:
         raise UsageError("--json and --jsonl are two ways of saying the same", hint="give one of them")
-    request = replace(request, images=options.input_paths(request.images, null=null))
+    request = replace(request, images=tuple(options.input_paths(request.images, null=null)))
 
     def print_line(event: Event) -> None:
         from darkside_cli.datasets.sorting import Sorted

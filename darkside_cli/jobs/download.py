@@ -16,7 +16,7 @@ from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Request, ask, make
 if TYPE_CHECKING:
     from darkside_cli.assets.local import Failures, Imported
     from darkside_cli.assets.store import AssetStore, Plan
-    from darkside_cli.assets.upkeep import Verified
+    from darkside_cli.assets.verify import Verified
 
 
 def asset_names() -> list[str]:
@@ -244,7 +244,7 @@ def run(request: DownloadRequest, *, emit: Emit = ignore) -> Outcome:
 
 def verify_assets(store: AssetStore, assets: Sequence[Asset], *, emit: Emit = ignore) -> Verification:
     """Read ``assets``, or all that something is there of if none are named, and compare them with their digests."""
-    from darkside_cli.assets.upkeep import verify
+    from darkside_cli.assets.verify import verify
 
     present = assets or [asset for asset in store.assets if store.state(asset).status != "missing"]
     found = [item for item in verify(store, present, emit) if assets or item.verdict != "missing"]

@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.assets import unpack as unpack_module
-from darkside_cli.assets.archives import ArchiveError, Limits, kind_of, members, safe_parts
+from darkside_cli.assets.archive_limits import ArchiveError, Limits, safe_parts
+from darkside_cli.assets.archives import kind_of, members
 from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.unpack import flat, sharded, unpack, working_folder
 from darkside_cli.events import Event, TransferFinished, TransferProgress, TransferStarted

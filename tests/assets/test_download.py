@@ -30,7 +30,8 @@ from darkside_cli.assets import partial
 from darkside_cli.assets.disk import Space, free_bytes
 from darkside_cli.assets.download import Downloader, Options
 from darkside_cli.assets.entries import RemoteFile
-from darkside_cli.assets.http import Timeouts, error_page
+from darkside_cli.assets.http import Timeouts
+from darkside_cli.assets.http_failures import error_page
 from darkside_cli.assets.mirrors import Mirror, read_mirrors
 from darkside_cli.assets.parallel import run_parallel
 from darkside_cli.assets.soundness import wrong_form

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 
-from darkside_cli.assets.archives import ArchiveError
+from darkside_cli.assets.archive_limits import ArchiveError
 from darkside_cli.assets.catalog import DATA
 from darkside_cli.assets.download import Options
 from darkside_cli.assets.local import Imported, import_local

@@ -14,17 +14,8 @@ from faulty_server import FaultyServer
 from filelock import FileLock
 
 from darkside_cli.assets.disk import Stopped, lock_path
-from darkside_cli.assets.upkeep import (
-    Verified,
-    dependents,
-    kept_images,
-    last_used,
-    leftovers,
-    prune,
-    removable,
-    remove,
-    verify,
-)
+from darkside_cli.assets.upkeep import dependents, kept_images, last_used, leftovers, prune, removable, remove
+from darkside_cli.assets.verify import Verified, verify
 from darkside_cli.events import Event, TransferProgress
 
 
@@ -112,7 +103,7 @@ def test_checking_tells_its_progress_and_stops(
 ) -> None:
     store = open_store(full, tmp_path)
     store.get(store.select(["paris"]))
-    monkeypatch.setattr("darkside_cli.assets.upkeep.EVERY_S", 0.0)
+    monkeypatch.setattr("darkside_cli.assets.verify.EVERY_S", 0.0)
     events: list[Event] = []
     verify(store, store.select(["paris"]), events.append)
     counts = [event.done for event in events if isinstance(event, TransferProgress) and event.name == "paris"]

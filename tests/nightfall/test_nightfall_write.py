@@ -18,7 +18,8 @@ from waiting import wait_until
 
 from darkside_cli import nightfall
 from darkside_cli.assets.disk import Stopped
-from darkside_cli.assets.upkeep import leftovers, remove, verify
+from darkside_cli.assets.upkeep import leftovers, remove
+from darkside_cli.assets.verify import verify
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import TEST_SETS
 from darkside_cli.errors import DarksideError, UnknownNameError
