@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from darkside_cli.errors import UsageError
-from darkside_cli.metrics import revisited, tokyo247
+from darkside_cli.metrics import protocols
 from darkside_cli.metrics.protocols import Protocol
 
 #: Left, top, right, bottom in pixels of the whole image, fractions allowed, as Pillow's crop takes it.
@@ -105,12 +105,12 @@ class GroundTruth:
     @property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups that every query has."""
-        return revisited.GROUPS if self.graded else tokyo247.GROUPS
+        return protocols.GRADED_GROUPS if self.graded else protocols.PLAIN_GROUPS
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
         """Protocols that this kind of ground truth is judged by."""
-        return revisited.PROTOCOLS if self.graded else tokyo247.PROTOCOLS
+        return protocols.GRADED if self.graded else protocols.PLAIN
 
     def image_path(self, name: str) -> Path:
         """File of a database or query image: below ``image_root``, with ``.jpg`` where ``name`` has no

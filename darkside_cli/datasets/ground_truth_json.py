@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from darkside_cli.datasets.ground_truth import Box, GroundTruth, GroundTruthError, Query
-from darkside_cli.metrics import revisited, tokyo247
+from darkside_cli.metrics import protocols
 
 FORMAT = "darkside-ground-truth"
 VERSION = 1
@@ -109,7 +109,7 @@ def _query(entry: Mapping[str, Any], where: str, graded: bool, index_of: Mapping
         )
     groups = {
         group: _indices(entry.get(group, []), f"{where} ({name}): {group}", index_of)
-        for group in (revisited.GROUPS if graded else tokyo247.GROUPS)
+        for group in (protocols.GRADED_GROUPS if graded else protocols.PLAIN_GROUPS)
     }
     return Query(name, groups, parse_box(entry.get("box"), f"{where} ({name})"))
 

@@ -23,7 +23,7 @@ from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Qu
 from darkside_cli.datasets.ground_truth_json import parse_box
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.interop.safe_pickle import load_pickle
-from darkside_cli.metrics import revisited, tokyo247
+from darkside_cli.metrics import protocols
 from darkside_cli.regular_file import read_regular
 
 _MAX_BYTES = 1 << 30
@@ -80,7 +80,7 @@ def from_published(document: Any, *, name: str, images: Path | None = None) -> G
         )
     if not all(isinstance(entry, Mapping) for entry in entries):
         raise GroundTruthError(f"{name}: gnd is not a list of mappings", hint="get the file again")
-    groups = tokyo247.GROUPS if entries and "ok" in entries[0] else revisited.GROUPS
+    groups = protocols.PLAIN_GROUPS if entries and "ok" in entries[0] else protocols.GRADED_GROUPS
     relevant = groups[:-1]
     found = []
     for number, (query, entry) in enumerate(zip(queries, entries, strict=True)):

@@ -1,4 +1,15 @@
-"""Protocols: what counts as relevant and what is left out; and scoring a set of queries by one of them."""
+"""Protocols: what counts as relevant and what is left out; and scoring a set of queries by one of them.
+
+*Graded* ground truths are those of revisited Oxford and Paris (Radenovic et al., CVPR 2018, section 3): each query's
+images are easy, hard or junk (unclear). Easy asks for the easy ones, medium for easy and hard, hard for the hard ones;
+what a protocol does not ask for, though it shows the query's building, is left out of the list like junk. Queries
+without easy images are left out of the easy mean.
+
+Plain ones are those of 24/7 Tokyo (``247tokyo1k``), of the first Oxford and Paris, and of one's own sets of places. A
+query has ``ok`` images, all of the same place, and ``junk``, left out of the list. In ``247tokyo1k`` (Torii et al.,
+CVPR 2015, as used for day-night GeM descriptors) the 1125 photographs of 125 views are query and database in one:
+``ok`` are the other pictures of the view, by day, at sunset and at night, and ``junk`` is the query itself.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +39,19 @@ class Protocol:
     name: str
     relevant: tuple[str, ...]
     junk: tuple[str, ...]
+
+
+#: Groups and protocols of graded ground truths.
+GRADED_GROUPS = ("easy", "hard", "junk")
+EASY = Protocol("easy", relevant=("easy",), junk=("junk", "hard"))
+MEDIUM = Protocol("medium", relevant=("easy", "hard"), junk=("junk",))
+HARD = Protocol("hard", relevant=("hard",), junk=("junk", "easy"))
+GRADED = (EASY, MEDIUM, HARD)
+
+#: Groups and protocols of plain ground truths.
+PLAIN_GROUPS = ("ok", "junk")
+OK = Protocol("ok", relevant=("ok",), junk=("junk",))
+PLAIN = (OK,)
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,8 @@ def main() -> None:
     for precision in ("fp32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16"):
         started = time.perf_counter()
         found[precision] = describe_benchmark(truth, Plain(model, precision, device), options=options)
-        if found[precision].broken:
-            raise SystemExit(f"{found[precision].broken} images have no descriptor in {precision}")
+        if failed := found[precision].failed(truth):
+            raise SystemExit(f"{len(failed)} images have no descriptor in {precision}")
         print(f"{precision}: {time.perf_counter() - started:.1f} s")
     ways: dict[str, Whiten | None] = {"plain": None}
     if own is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from darkside_cli.datasets.ground_truth import Box, GroundTruth, GroundTruthError, Query
 from darkside_cli.datasets.ground_truth_json import from_document, to_document
-from darkside_cli.metrics import revisited, tokyo247
+from darkside_cli.metrics import protocols
 
 NAMES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -25,8 +25,12 @@ def truth(
 def test_kind_says_groups_and_protocols() -> None:
     graded = truth(easy=(0,), hard=(), junk=(3,))
     plain = truth(ok=(0,), junk=(3,))
-    assert (graded.graded, graded.groups, graded.protocols) == (True, revisited.GROUPS, revisited.PROTOCOLS)
-    assert (plain.graded, plain.groups, plain.protocols) == (False, tokyo247.GROUPS, tokyo247.PROTOCOLS)
+    assert (graded.graded, graded.groups, graded.protocols) == (
+        True,
+        protocols.GRADED_GROUPS,
+        protocols.GRADED,
+    )
+    assert (plain.graded, plain.groups, plain.protocols) == (False, protocols.PLAIN_GROUPS, protocols.PLAIN)
     assert graded.queries[0].listed() == (0, 3)
 
 

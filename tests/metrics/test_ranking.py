@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from ranks import rank_relevant, ranks_in_list
 
 from darkside_cli.metrics.protocols import NOT_FOUND
-from darkside_cli.metrics.ranking import RankCounter, TopK, rank_relevant, ranks_in_list
+from darkside_cli.metrics.ranking import RankCounter, TopK
 
 
 def test_ranks_by_hand() -> None:

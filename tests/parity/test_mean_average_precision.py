@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from golden import DATA, Case, load_case
+from ranks import ranks_in_list
 
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.interop.ground_truth import from_published, read_ground_truth
 from darkside_cli.metrics.average_precision import average_precision
 from darkside_cli.metrics.protocols import ProtocolScore, score_ranks
-from darkside_cli.metrics.ranking import ranks_in_list
-from darkside_cli.retrieval.search.index import top_k
+from darkside_cli.retrieval.search.index import scan
 from darkside_cli.retrieval.search.score import score
 
 TEST_SETS = ("roxford5k", "247tokyo1k")
@@ -116,7 +116,7 @@ def test_averages_from_stored_descriptors(evaluation: Case, name: str) -> None:
 def test_ranks_from_stored_descriptors(evaluation: Case, name: str) -> None:
     database, queries = (evaluation.arrays[f"{name}.{part}"].T for part in ("database", "queries"))
     expected = evaluation.arrays[f"{name}.ranks"].T
-    found, _ = top_k(queries, database, len(database))
+    found = scan(queries, database, k=len(database)).top_indices
     assert found.shape == expected.shape
     scores = queries.astype(np.float64) @ database.T.astype(np.float64)
     # Where the order differs, the two images must score alike to what float32 sums can tell apart.

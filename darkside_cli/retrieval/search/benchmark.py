@@ -50,11 +50,6 @@ class BenchmarkRows:
     made_with: str | None = None
     """Model that is recorded with a file."""
 
-    @property
-    def broken(self) -> int:
-        """How many rows are not finite."""
-        return int((~self._finite()).sum())
-
     def failed(self, truth: GroundTruth) -> tuple[str, ...]:
         """Names of the images whose rows are not finite, each once."""
         names = [*truth.database, *(query.name for query in truth.queries)]

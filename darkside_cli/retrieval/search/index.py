@@ -46,34 +46,6 @@ class Scan:
     scanned: int
 
 
-def rank_counts(
-    queries: Descriptors,
-    database: Descriptors,
-    listed: Sequence[Sequence[int] | IntArray],
-    *,
-    block: int | None = None,
-    device: str | torch.device = "cpu",
-) -> tuple[IntArray, ...]:
-    """Ranks, from 0, of each query's ``listed`` database images among all of them: Q arrays (L_q,).
-
-    ``queries`` (Q, D), ``database`` (N, D), ``listed`` Q lists of database indices. See :func:`scan`.
-    """
-    return scan(queries, database, listed=listed, block=block, device=device).ranks
-
-
-def top_k(
-    queries: Descriptors,
-    database: Descriptors,
-    k: int,
-    *,
-    block: int | None = None,
-    device: str | torch.device = "cpu",
-) -> tuple[IntArray, Scores]:
-    """Database indices and scores, (Q, K) each, of a query's first K = min(k, N) images; see :func:`scan`."""
-    found = scan(queries, database, k=k, block=block, device=device)
-    return found.top_indices, found.top_scores
-
-
 @torch.no_grad()
 def scan(
     queries: Descriptors,

@@ -66,7 +66,7 @@ def test_images_are_described_once_and_queries_are_cropped(truth: GroundTruth, t
     events: list[Event] = []
     rows = describe_benchmark(truth, MeanColour(), emit=events.append)
     assert rows.database.shape == (2, 3)
-    assert rows.broken == 0
+    assert rows.failed(truth) == ()
     np.testing.assert_array_equal(rows.queries[1], rows.database[1])  # b, asked as a whole, is described once
     assert sum(type(event).__name__ == "ImageReady" for event in events) == 3
     left = MeanColour.transform(Image.open(tmp_path / "q.jpg").crop((0, 0, 15, 20)))[None]

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from darkside_cli.errors import UsageError
 from darkside_cli.retrieval.mining.tiles import TileScorer, default_rows
 from darkside_cli.retrieval.search.device_ranking import DeviceRankCounter, DeviceTopK
-from darkside_cli.retrieval.search.index import rank_counts, scan, top_k
+from darkside_cli.retrieval.search.index import scan
 
 CPU = torch.device("cpu")
 
@@ -148,8 +148,9 @@ def test_descriptors_of_any_kind(kind: str, tmp_path: Any) -> None:
 
 def test_short_forms() -> None:
     queries, database = np.eye(2, 3, dtype=np.float32), np.eye(3, dtype=np.float32)
-    assert [r.tolist() for r in rank_counts(queries, database, [[2, 0], [1]])] == [[2, 0], [0]]
-    indices, scores = top_k(queries, database, 2)
+    assert [r.tolist() for r in scan(queries, database, listed=[[2, 0], [1]]).ranks] == [[2, 0], [0]]
+    found = scan(queries, database, k=2)
+    indices, scores = found.top_indices, found.top_scores
     assert indices.tolist() == [[0, 1], [1, 0]]
     assert scores.tolist() == [[1, 0], [1, 0]]
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranks import ranks_in_list
 
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import UsageError
 from darkside_cli.metrics.protocols import score_ranks
-from darkside_cli.metrics.ranking import ranks_in_list
 from darkside_cli.retrieval.describe.blocks import open_descriptors
 from darkside_cli.retrieval.search.score import TopImage, score, score_lines
 
