@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json as jsonlib
-import time
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, say
-from darkside_cli.cli.output import Output
+from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_USAGE, say
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import DarksideError, UsageError
+from darkside_cli.events import Event, ImageReady, ItemSkipped
+from darkside_cli.scenario.request import RunRequest
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.step_settings import Settings
-    from darkside_cli.scenario.load import Scenario
-    from darkside_cli.scenario.resolve import Order
-    from darkside_cli.scenario.steps import TargetPlan
+    from darkside_cli.cli.screen import Screen
+    from darkside_cli.scenario.run import StepBegun, StepEnded
 
-ORDERS = ("mended", "original")
-LIST, VALIDATE = "list", "validate"
+LIST, VALIDATE, PRINT = "list", "validate", "print-steps"
 #: Targets of the published scenarios, for completion.
 TARGETS = ("download", "train", "output", "finetune", "finetune_r101", "all", "eval", "eval_r101")
 
@@ -39,6 +37,7 @@ def _complete(incomplete: str) -> list[str]:
 
 def run(
     session: Session,
+    request: RunRequest,
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -73,34 +72,6 @@ def run(
             rich_help_panel=options.MAIN,
         ),
     ] = False,
-    order: Annotated[
-        str,
-        options.choice(
-            "order",
-            lambda: ORDERS,
-            help="Of the steps: mended, or original (by name as text, as in gandtr).",
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = "mended",
-    lenient: Annotated[
-        bool,
-        typer.Option(
-            "--lenient",
-            help="Go on without keys that cannot be translated; they are told.",
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = False,
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download/--no-download",
-            help="Let steps fetch published weights and data that are missing.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = True,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    workers: options.Workers = None,
     json: options.Json = False,
 ) -> int:
     """Run a scenario of gandtr: its files work as they are.
@@ -115,29 +86,14 @@ def run(
     data folder. Steps go on where an earlier run stopped. Trainings use several GPUs under torchrun.
     """
     mode, target, files = parse_words(words or [], list_=list_, validate=validate, print_steps=print_steps)
-    wanted: Order = "original" if order == "original" else "mended"
+    request = replace(request, target=target or "", files=tuple(files), why_offline=session.why_offline)
     if mode == LIST:
-        return _list(session, files, wanted, json=json)
-    from darkside_cli.scenario.load import load_scenario
-
-    scenario = load_scenario(files)
+        return _list(session, request, json=json)
     if mode == VALIDATE:
-        return _validate(session, scenario, target, wanted, json=json)
-    from darkside_cli.scenario.steps import plan_target
-
-    plan = plan_target(scenario, target or "", session.root.path, order=wanted)
-    if mode == "print-steps":
-        return _print(session, plan, json=json)
-    from darkside_cli.cli.step_executors import is_first_process
-    from darkside_cli.cli.step_settings import Settings
-
-    if not is_first_process():  # started by torchrun: the first one speaks for all
-        session = replace(session, quiet=True, output=Output(stream=io.BytesIO()))
-    _tell(session, plan, lenient=lenient)
-    settings = Settings(
-        session=session, device=device, precision=precision, workers=workers, download=download, json=json
-    )
-    return _carry_out(scenario, plan, settings, wanted)
+        return _validate(session, request, json=json)
+    if mode == PRINT:
+        return _print(session, request, json=json)
+    return _carry_out(session, replace(request, names=_names_on_stdin), json=json)
 
 
 def parse_words(
@@ -153,7 +109,7 @@ def parse_words(
     if rest and rest[0] in (LIST, VALIDATE) and not (list_ or validate or print_steps):
         mode = rest.pop(0)
     else:
-        mode = LIST if list_ else VALIDATE if validate else "print-steps" if print_steps else "run"
+        mode = LIST if list_ else VALIDATE if validate else PRINT if print_steps else "run"
     target = rest.pop(0) if rest and not _is_scenario(rest[0]) else None
     if mode == LIST:
         if target is not None:
@@ -175,72 +131,59 @@ def _is_scenario(word: str) -> bool:
     return "=" in word or word.endswith((".yml", ".yaml")) or Path(word).is_file()
 
 
-def _list(session: Session, files: list[str], order: Order, *, json: bool) -> int:
+def _list(session: Session, request: RunRequest, *, json: bool) -> int:
     from darkside_cli.scenario.files import published_scenarios
     from darkside_cli.scenario.load import load_scenario
-    from darkside_cli.scenario.resolve import TargetResolver
 
-    if not files:
+    if not request.files:
         rows = [(name, load_scenario([name]).targets()) for name in published_scenarios()]
         if json:
             session.output.json({"scenarios": [{"name": name, "targets": list(t)} for name, t in rows]})
         else:
             session.output.table(("scenario", "targets"), [(name, ", ".join(t)) for name, t in rows])
         return EXIT_DONE
-    scenario = load_scenario(files)
-    steps = {target: TargetResolver(scenario, target, order=order).order for target in scenario.targets()}
+    scenario = request.scenario
+    steps = {target: request.resolver(target).order for target in scenario.targets()}
     if json:
         session.output.json(
             {"scenario": scenario.name, "targets": [{"name": t, "steps": list(s)} for t, s in steps.items()]}
         )
     else:
         session.output.table(("target", "steps"), [(t, ", ".join(s)) for t, s in steps.items()])
-    for note in scenario.notes:
-        _note(session, note)
+    _note(session, scenario.notes)
     return EXIT_DONE
 
 
-def _validate(session: Session, scenario: Scenario, target: str | None, order: Order, *, json: bool) -> int:
+def _validate(session: Session, request: RunRequest, *, json: bool) -> int:
     """Check all targets, or one; the exit code is 2 if something cannot be run."""
-    from darkside_cli.scenario.steps import plan_target
+    from darkside_cli.scenario.run import validate
 
-    rows: list[tuple[str, str, str]] = []
-    answer: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for name in [target] if target else scenario.targets():
-        reasons: list[str] = []
-        count = 0
-        try:
-            plan = plan_target(scenario, name, session.root.path, order=order)
-        except DarksideError as error:
-            if target:
-                raise
-            reasons = [str(error)]
-        else:
-            reasons = [str(problem) for problem in plan.problems]
-            notes += plan.notes
-            count = len(plan.steps)
-        rows += [(name, "problem", reason) for reason in reasons] or [(name, "good", f"{count} steps")]
-        answer.append({"target": name, "valid": not reasons, "problems": reasons})
-    if not rows:
-        raise UsageError(
-            f"{' + '.join(scenario.arguments)} has no target", hint="a target is a mapping of steps"
-        )
-    notes = list(dict.fromkeys(notes))
+    found = validate(request)
+    notes = list(dict.fromkeys(note for each in found for note in each.notes))
     if json:
-        session.output.json({"scenario": scenario.name, "targets": answer, "notes": notes})
+        targets = [
+            {"target": each.target, "valid": not each.problems, "problems": list(each.problems)}
+            for each in found
+        ]
+        session.output.json({"scenario": request.scenario.name, "targets": targets, "notes": notes})
     else:
+        rows = [
+            row
+            for each in found
+            for row in [(each.target, "problem", problem) for problem in each.problems]
+            or [(each.target, "good", f"{each.steps} steps")]
+        ]
         session.output.table(("target", "state", "what"), rows)
-        for note in notes:
-            _note(session, note)
-    return EXIT_DONE if all(each["valid"] for each in answer) else EXIT_USAGE
+        _note(session, notes)
+    return EXIT_USAGE if any(each.problems for each in found) else EXIT_DONE
 
 
-def _print(session: Session, plan: TargetPlan, *, json: bool) -> int:
+def _print(session: Session, request: RunRequest, *, json: bool) -> int:
     from darkside_cli.scenario.commands import as_json, commands, describe
     from darkside_cli.scenario.plan import jsonable
 
-    root = session.root.path
+    plan = request.plan()
+    root = request.root.path
     if json:
         session.output.json({**as_json(plan, root), "data_dir": root})
         return EXIT_USAGE if plan.problems else EXIT_DONE
@@ -254,83 +197,134 @@ def _print(session: Session, plan: TargetPlan, *, json: bool) -> int:
             shown = jsonlib.dumps(jsonable(each.source.plain()), indent=2, ensure_ascii=False)
             lines += [f"     {line}" for line in shown.splitlines()]
     session.output.text("\n".join(lines))
-    for note in plan.notes:
-        _note(session, note)
+    _note(session, plan.notes)
     return EXIT_USAGE if plan.problems else EXIT_DONE
 
 
-def _note(session: Session, note: str) -> None:
-    if not session.quiet:
+def _note(session: Session, notes: Sequence[str]) -> None:
+    for note in [] if session.quiet else notes:
         say(note)
 
 
-def _tell(session: Session, plan: TargetPlan, *, lenient: bool) -> None:
-    """Say what is to be known before the first step runs. Raises ConfigError for what cannot be translated."""
-    from darkside_cli.scenario.steps import require_translated
+def _names_on_stdin() -> Iterator[Path]:
+    """Names of images, one a line of standard input. Raises UsageError if that is a terminal."""
+    from darkside_cli.datasets.listing import iter_path_tokens
 
-    _note(session, f"relative paths of the scenario are below {session.root} ({session.root.origin})")
-    for note in plan.notes:
-        _note(session, note)
-    if not lenient or any(each.step is None for each in plan.steps):
-        require_translated(list(plan.steps))
-    for problem in plan.problems:
-        say(f"left out: {problem}")
-
-
-def _carry_out(scenario: Scenario, plan: TargetPlan, settings: Settings, order: Order) -> int:
-    from darkside_cli.cli.step_executors import execute
-    from darkside_cli.scenario.commands import describe
-    from darkside_cli.scenario.plan import PrintScoresStep, jsonable
-    from darkside_cli.scenario.resolve import TargetResolver
-    from darkside_cli.scenario.steps import translate_step
-
-    session = settings.session
-    resolver = TargetResolver(scenario, plan.target, order=order)
-    prints = [isinstance(each.step, PrintScoresStep) for each in plan.steps]
-    worst = EXIT_DONE
-    answer: list[dict[str, Any]] = []
-    for number, name in enumerate(resolver.order, 1):
-        step = translate_step(resolver.resolve(name)).step
-        if step is None:
-            raise UsageError(
-                f"{plan.target}.{name} cannot be translated", hint="darkside run validate FILE.yml"
-            )
-        if not session.quiet:
-            say(f"[{number}/{len(plan.steps)}] {name}: {describe(step)}")
-        began = time.monotonic()
-        try:
-            outcome = execute(step, replace(settings, printed_later=any(prints[number:])))
-        except DarksideError as error:
-            if settings.json:  # what the steps before it gave is not lost, and programs read what is missing
-                failed = {"name": name, **_as_json(error, session)}
-                document = {
-                    "scenario": scenario.name,
-                    "target": plan.target,
-                    "steps": answer,
-                    "failed": failed,
-                }
-                session.output.json(document)
-            raise
-        resolver.finish(name, outcome.outputs)
-        answer.append(
-            {
-                "name": name,
-                "kind": step.kind,
-                "exit_code": outcome.code,
-                "seconds": round(time.monotonic() - began, 1),
-                "outputs": jsonable(outcome.outputs),
-            }
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            "no images given", hint="pipe their names in: find . -name '*.jpg' | darkside run output FILE.yml"
         )
-        worst = max(worst, outcome.code)
-        if outcome.code == EXIT_INTERRUPTED:
-            break
-    if settings.json:
-        session.output.json({"scenario": scenario.name, "target": plan.target, "steps": answer})
-    return worst
+    return iter_path_tokens(sys.stdin.buffer, null=False)
 
 
-def _as_json(error: DarksideError, session: Session) -> dict[str, Any]:
-    from darkside_cli.cli.evaluation_needs import LackingError
+def _carry_out(session: Session, request: RunRequest, *, json: bool) -> int:
+    from darkside_cli.events import ignore
+    from darkside_cli.scenario.run import run as run_scenario
+    from darkside_cli.training.distributed import Ranks
+
+    if not Ranks.from_environment().is_first:  # started by torchrun: the first process speaks for all
+        return max((_code(each) for each in run_scenario(request, emit=ignore)), default=EXIT_DONE)
+    with _Told(session, json=json) as told:
+        try:
+            run_scenario(request, emit=told.emit)
+        except DarksideError as error:
+            if (
+                json and told.begun
+            ):  # what the steps before it gave is not lost, and programs read what is missing
+                _answer(session, request, told.ended, failed={"name": told.begun, **_facts(error, session)})
+            raise
+    if json:
+        _answer(session, request, told.ended)
+    return max(map(_code, told.ended), default=EXIT_DONE)
+
+
+class _Told:
+    """Shows how the steps of a scenario go: their progress on stderr, and on stdout what they made, unless ``json``."""
+
+    def __init__(self, session: Session, *, json: bool) -> None:
+        self.begun = ""
+        self.ended: list[StepEnded] = []
+        self._session, self._json = session, json
+        self._stack = ExitStack()
+        self._screen = self._new_screen()
+        self._prints_images = False
+
+    def __enter__(self) -> _Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def emit(self, event: Event) -> None:
+        """Show ``event``."""
+        from darkside_cli.scenario.execute import StepNotice
+        from darkside_cli.scenario.run import StepBegun, StepEnded
+
+        if isinstance(event, StepBegun):
+            self._begin(event)
+        elif isinstance(event, StepEnded):
+            self._end(event)
+        elif isinstance(event, StepNotice):
+            say(event.text)
+        else:
+            self._screen.emit(event)
+            if self._prints_images and isinstance(event, (ImageReady, ItemSkipped)) and event.target:
+                self._session.output.path(event.target)
+
+    def _new_screen(self, title: str = "") -> Screen:
+        self._stack.close()
+        return self._stack.enter_context(self._session.screen(title=title))
+
+    def _begin(self, event: StepBegun) -> None:
+        self.begun = event.name
+        self._screen = self._new_screen(getattr(event.step, "method", ""))
+        self._prints_images = event.step.kind == "translate" and not self._json
+        _note(self._session, [f"[{event.number}/{event.total}] {event.name}: {event.what}"])
+
+    def _end(self, event: StepEnded) -> None:
+        self._screen = self._new_screen()
+        self.ended.append(event)
+        outcome = event.outcome
+        if not self._json:
+            for path in outcome.paths:
+                self._session.output.path(path)
+            if outcome.lines:
+                from darkside_cli.cli.evaluate import print_scores
+
+                print_scores(self._session.output, outcome.lines)
+        if outcome.trained is not None:
+            from darkside_cli.cli import finetune, train_gan, training
+
+            of = train_gan if event.kind == "train-gan" else finetune
+            training.finish(self._session, outcome.trained, next_command=of.next_command(outcome.trained))
+
+
+def _code(ended: StepEnded) -> int:
+    if ended.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_SOME_FAILED if ended.outcome.failed else EXIT_DONE
+
+
+def _answer(session: Session, request: RunRequest, ended: Sequence[StepEnded], **more: Any) -> None:
+    """Print what the steps gave as JSON."""
+    from darkside_cli.scenario.plan import jsonable
+
+    steps = [
+        {
+            "name": each.name,
+            "kind": each.kind,
+            "exit_code": _code(each),
+            "seconds": round(each.seconds, 1),
+            "outputs": jsonable(each.outcome.outputs),
+        }
+        for each in ended
+    ]
+    session.output.json({"scenario": request.scenario.name, "target": request.target, "steps": steps, **more})
+
+
+def _facts(error: DarksideError, session: Session) -> dict[str, Any]:
+    """What programs read of an error."""
+    from darkside_cli.scenario.needs import LackingError
 
     facts: dict[str, Any] = {"exit_code": error.exit_code, "reason": error.message, "hint": error.hint}
     if isinstance(error, LackingError):
@@ -342,4 +336,4 @@ def _as_json(error: DarksideError, session: Session) -> dict[str, Any]:
 
 def register(app: Any) -> None:
     """Add the command to ``app``."""
-    command(app, "run")(run)
+    command(app, "run", request=RunRequest)(run)

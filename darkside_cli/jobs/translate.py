@@ -95,6 +95,8 @@ class TranslateRequest(Images, Limited, OnImages):
         False, help="Compile the network first; pays for many images of one size.", group=DEVICE
     )
 
+    #: Files and what their results are called below ``output``, in place of all other images.
+    named: tuple[tuple[Path, str], ...] | None = None
     #: Contents of the one image that is translated, in place of files.
     content: bytes | None = field(default=None, repr=False)
     #: The one image is not written, but comes back encoded, in the result.
@@ -339,7 +341,11 @@ def _plan(request: TranslateRequest) -> list[TranslationJob]:
     else:
         where = Path() if request.content is not None and folder is None else folder
         jobs = plan_outputs(
-            inputs, out_dir=where, suffix=request.suffix, format=request.format, drop_results=True
+            inputs,
+            out_dir=where,
+            suffix=request.suffix,
+            format=request.format,
+            drop_results=request.named is None,
         )
     if not jobs:
         _refuse_empty_folders(request)
@@ -354,6 +360,8 @@ def _inputs(request: TranslateRequest) -> list[InputImage]:
 
     if request.content is not None:
         return [InputImage(UNNAMED, name_of_content(request.content))]
+    if request.named is not None:
+        return [InputImage(path, PurePath(name)) for path, name in request.named]
     exclude = request.folder if request.in_memory or request.file is None else request.file
     expanded = expand_inputs(request.images, recursive=request.recursive, exclude=exclude)
     return [image for image in expanded if not is_sheet(image.path)]

@@ -93,15 +93,26 @@ class TestSetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateStep(PlannedStep):
-    """Score ``model``. ``whitening`` is a file, or the name of the model whose own it is; None: no whitening."""
-
-    kind: ClassVar[str] = "evaluate"
+class _Describing(PlannedStep):
+    """Describe images. ``whitening`` is a file, or the name of the model whose own it is; None: no whitening."""
 
     model: Weights
     whitening: Weights | None
     dim: int | None
     scales: str
+
+    @property
+    def has_own_whitening(self) -> bool:
+        """Whether the whitening is the published one of the model itself."""
+        return isinstance(self.whitening, str) and self.whitening == self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateStep(_Describing):
+    """Score ``model`` on test sets."""
+
+    kind: ClassVar[str] = "evaluate"
+
     sets: tuple[TestSetOptions, ...]
 
 
@@ -118,15 +129,11 @@ class TranslateStep(PlannedStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractStep(PlannedStep):
+class ExtractStep(_Describing):
     """Describe the images that are named on standard input into the file ``output``."""
 
     kind: ClassVar[str] = "extract"
 
-    model: Weights
-    whitening: Weights | None
-    dim: int | None
-    scales: str
     images: str
     image_size_px: int | None
     output: PurePosixPath

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from darkside_cli.errors import ConfigError
 from darkside_cli.scenario.load import FUNCTION, Scenario, is_step
@@ -34,7 +34,6 @@ from darkside_cli.scenario.tree import (
 )
 from darkside_cli.scenario.variables import UndefinedError, Unknown, look_up, substitute
 
-Order = Literal["mended", "original"]
 NAME = "SCENARIO_NAME"
 PARAMETERS, OUTPUTS = "parameters", "_output_metadata"
 _NUMBER = re.compile(r"\d+")
@@ -56,7 +55,7 @@ class ResolvedStep:
         return values
 
 
-def step_order(names: list[str], order: Order = "mended") -> list[str]:
+def step_order(names: list[str], order: str = "mended") -> list[str]:
     """Names of steps (given as they stand in the file) in the order in which they run."""
     by_name = sorted(names)
     if order == "original":
@@ -74,7 +73,7 @@ class TargetResolver:
     """
 
     def __init__(
-        self, scenario: Scenario, target: str, *, order: Order = "mended", outputs_known: bool = True
+        self, scenario: Scenario, target: str, *, order: str = "mended", outputs_known: bool = True
     ) -> None:
         table = scenario.target(target)
         self.target = target
@@ -161,7 +160,7 @@ def _count(value: Any) -> int:
     return 1 + (len(value) >> 6 if isinstance(value, str) else 0)
 
 
-def resolve_target(scenario: Scenario, target: str, *, order: Order = "mended") -> list[ResolvedStep]:
+def resolve_target(scenario: Scenario, target: str, *, order: str = "mended") -> list[ResolvedStep]:
     """All steps of ``target`` without running any; what they would give back is an empty mapping."""
     resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
     return [resolver.resolve(name) for name in resolver.order]

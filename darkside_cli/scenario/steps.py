@@ -19,7 +19,7 @@ from darkside_cli.scenario.plan import (
     PrintScoresStep,
     TrainGanStep,
 )
-from darkside_cli.scenario.resolve import Order, ResolvedStep, TargetResolver
+from darkside_cli.scenario.resolve import ResolvedStep, TargetResolver
 from darkside_cli.scenario.retrieval import (
     translate_evaluation,
     translate_inference,
@@ -154,7 +154,7 @@ class TargetPlan:
         return [problem for each in self.steps for problem in each.problems]
 
 
-def plan_target(scenario: Scenario, target: str, root: Path, *, order: Order = "mended") -> TargetPlan:
+def plan_target(scenario: Scenario, target: str, root: Path, *, order: str = "mended") -> TargetPlan:
     """Resolve and translate all steps of ``target``, and hold their options against our configuration.
 
     Raises ConfigError for what is wrong with the scenario itself.

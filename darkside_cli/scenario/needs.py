@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.datasets.catalog import TEST_SETS
 from darkside_cli.errors import MissingAssetError
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.locate import missing_files
 from darkside_cli.scenario.options import descriptor, whitening_file
-
-if TYPE_CHECKING:
-    from darkside_cli.cli.step_settings import Settings
-    from darkside_cli.scenario.plan import EvaluateStep
+from darkside_cli.scenario.plan import EvaluateStep
 
 
 class LackingError(MissingAssetError):
@@ -42,25 +42,22 @@ class Needs:
 
 def needs_of(step: EvaluateStep, root: Path) -> Needs:
     """Look for everything that ``step`` needs below the data root ``root``."""
-    own = step.whitening == step.model and isinstance(step.whitening, str)
-    weights = _missing_weights(step.model, descriptor(step.model, root), root, whitening=own)
-    if step.whitening is not None and not own:
+    weights = _missing_weights(step, root)
+    if step.whitening is not None and not step.has_own_whitening:
         path = whitening_file(step.whitening, root)
         if not path.exists():
             weights[str(path)] = [path.name]
-    return Needs({each.name: _benchmark(each.name, root) for each in step.sets}, weights)
+    return Needs({each.name: _test_set(each.name, root) for each in step.sets}, weights)
 
 
-def require(step: EvaluateStep, needs: Needs, settings: Settings) -> None:
+def require(step: EvaluateStep, needs: Needs, root: DataRoot, *, forbidden: str) -> None:
     """Raise LackingError, which names every missing test set and weight, if the step can have no result.
 
-    Weights may be fetched later, unless the call forbids it.
+    Weights may be fetched later, unless that is ``forbidden``: why, or "".
     """
-    off = _forbidden(settings)
-    sets, weights = needs.missing_sets, needs.weights if off else {}
+    sets, weights = needs.missing_sets, needs.weights if forbidden else {}
     if len(sets) < len(needs.sets) and not weights:
         return
-    root = settings.session.root
     where = f"{root} ({root.origin})"
     parts = []
     if len(sets) == len(needs.sets):
@@ -76,34 +73,23 @@ def require(step: EvaluateStep, needs: Needs, settings: Settings) -> None:
     get = f"darkside download {' '.join(names)}" if names else "check the paths"
     raise LackingError(
         f"{step.path}: {'; '.join(parts)}",
-        hint=f"{get}; {off}" if off else get,
+        hint=f"{get}; {forbidden}" if forbidden else get,
         sets=sets,
         weights=list(weights),
     )
 
 
-def _forbidden(settings: Settings) -> str:
-    """Why nothing may be downloaded, "" if it may."""
-    if settings.session.offline:
-        return f"the network is off limits: {settings.session.why_offline}"
-    return "" if settings.download else "--no-download was given"
-
-
-def _missing_weights(model: object, place: str, root: Path, *, whitening: bool) -> dict[str, list[str]]:
-    if isinstance(model, str):
-        from darkside_cli.networks.catalog import MODELS
-        from darkside_cli.networks.locate import missing_files
-
-        wanted = ("weights", "whitening") if whitening else ("weights",)
-        files = [file for file in missing_files(MODELS.get(model), root) if file.role in wanted]
-        return {model: [Path(file.path).name for file in files]} if files else {}
+def _missing_weights(step: EvaluateStep, root: Path) -> dict[str, list[str]]:
+    if isinstance(step.model, str):
+        wanted = ("weights", "whitening") if step.has_own_whitening else ("weights",)
+        files = [file for file in missing_files(MODELS.get(step.model), root) if file.role in wanted]
+        return {step.model: [Path(file.path).name for file in files]} if files else {}
+    place = descriptor(step.model, root)
     return {} if Path(place).exists() else {place: [Path(place).name]}
 
 
-def _benchmark(name: str, root: Path) -> str | None:
+def _test_set(name: str, root: Path) -> str | None:
     """What ``evaluate --dataset`` takes for the set ``name``; None if it is not on this machine."""
-    from darkside_cli.datasets.catalog import TEST_SETS
-
     if name in TEST_SETS:
         entry = TEST_SETS.get(name)
         here = entry.ground_truth(root).is_file() and entry.images(root).is_dir()

@@ -1,0 +1,88 @@
+"""What a scenario is run with. Free of heavy imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.jobs.fields import OnDevice
+from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask
+
+if TYPE_CHECKING:
+    from darkside_cli.scenario.load import Scenario
+    from darkside_cli.scenario.resolve import TargetResolver
+    from darkside_cli.scenario.steps import TargetPlan
+
+ORDERS = ("mended", "original")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(OnDevice):
+    """Which ``target`` of the scenario that ``files`` (a file, overlays, ``key=value``) come to, and how it is run."""
+
+    order: str = ask(
+        "mended",
+        help="Of the steps: mended, or original (by name as text, as in gandtr).",
+        kind="order",
+        choices_from=f"{__name__}:ORDERS",
+        group=ADVANCED,
+    )
+    lenient: bool = ask(
+        False,
+        help="Go on without keys that cannot be translated; they are told.",
+        flags=("--lenient",),
+        group=ADVANCED,
+    )
+    download: bool = ask(
+        True,
+        help="Let steps fetch published weights and data that are missing.",
+        flags=("--download/--no-download",),
+        group=DATA,
+    )
+    workers: int | None = ask(
+        None,
+        help="Threads that decode and encode images (default: by CPU count).",
+        minimum=1,
+        maximum=256,
+        group=DEVICE,
+    )
+
+    target: str = ""
+    files: tuple[str, ...] = ()
+    #: Gives the names of the images that translation and extraction are about; called when such a step begins.
+    names: Callable[[], Iterable[Path]] | None = None
+    #: What is said where something cannot be had because of ``offline``.
+    why_offline: str = "only files of this machine were asked for"
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario, put together. Raises ConfigError for what is wrong with it."""
+        from darkside_cli.scenario.load import load_scenario
+
+        return load_scenario(self.files)
+
+    def plan(self, target: str | None = None) -> TargetPlan:
+        """What the steps of ``target`` (None: the request's) are here. Raises ConfigError."""
+        from darkside_cli.scenario.steps import plan_target
+
+        return plan_target(self.scenario, target or self.target, self.root.path, order=self.order)
+
+    def resolver(self, target: str | None = None) -> TargetResolver:
+        """What gives the steps of ``target`` (None: the request's) in their order. Raises ConfigError."""
+        from darkside_cli.scenario.resolve import TargetResolver
+
+        return TargetResolver(self.scenario, target or self.target, order=self.order)
+
+    @property
+    def getting(self) -> dict[str, Any]:
+        """Fields that the requests of all steps have in common."""
+        return {"data_dir": self.data_dir, "offline": self.offline}
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """Likewise, of requests that compute."""
+        shared = ("download", "device", "precision", "workers")
+        return {**self.getting, **{name: getattr(self, name) for name in shared}}
