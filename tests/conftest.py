@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli_calls import RunCli
+from handmade_images import photo_pixels
 from in_process import run_in_process
 from PIL import Image
-from tests_support import RunCli, photo_pixels
 
 # Shells start what they put into the background with Ctrl-C ignored, and all its children inherit that; tests of Ctrl-C
 # mean a terminal's.

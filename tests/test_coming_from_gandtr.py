@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests_support import RunCli
+from cli_calls import RunCli
 
 from darkside_cli.assets.catalog import DATA
 from darkside_cli.networks.catalog import MODELS

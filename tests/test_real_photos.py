@@ -13,7 +13,7 @@ from pathlib import Path
 import golden
 import pytest
 import torch
-from tests_support import RunCli
+from cli_calls import RunCli
 
 PHOTOS = Path(os.environ.get("DARKSIDE_REAL_PHOTOS", Path(__file__).parents[2] / "shared" / "data" / "real"))
 SUFFIXES = {".jpg", ".jpeg", ".png"}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests_support import RunHere
+from cli_calls import RunHere
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests_support import RunCli
+from cli_calls import RunCli
 
 from darkside_cli import __version__
 from darkside_cli.cli import completions

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests_support import RunHere
+from cli_calls import RunHere
 
 from darkside_cli.jobs.finetune import FinetuneRequest
 from darkside_cli.jobs.train_gan import TrainGanRequest

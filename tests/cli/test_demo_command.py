@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests_support import RunHere
+from cli_calls import RunHere
 
 GAN = (
     "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "discriminator.n_layers=1",

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
+from cli_calls import RunCli, RunHere
 from faulty_server import Fault, FaultyServer
-from tests_support import RunCli, RunHere
 from waiting import wait_until
 
 from darkside_cli.assets.ledger import Ledger

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_calls import RunHere
 from golden import DATA
-from tests_support import RunHere
 
 from darkside_cli.networks.catalog import MODELS
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig

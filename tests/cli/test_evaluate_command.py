@@ -13,8 +13,8 @@ import golden
 import numpy as np
 import pytest
 import torch
+from cli_calls import RunCli, RunHere
 from small_descriptor import write_small_descriptor
-from tests_support import RunCli, RunHere
 
 from darkside_cli.retrieval.describe.store import write_descriptors
 

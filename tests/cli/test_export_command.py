@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from cli_calls import RunCli, RunHere
 from golden import DATA
 from small_descriptor import write_small_descriptor
-from tests_support import RunCli, RunHere
 
 from darkside_cli.inference.onnx import read_metadata
 from darkside_cli.interop.load import open_checkpoint

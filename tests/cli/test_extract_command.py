@@ -14,8 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from cli_calls import RunCli, RunHere
 from small_descriptor import DIM, WHITENED, write_small_descriptor
-from tests_support import RunCli, RunHere
 
 from darkside_cli.retrieval.describe.store import open_descriptors
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_calls import RunCli, RunHere
 from safetensors.torch import load_file
 from stub_tuples import write_places
-from tests_support import RunCli, RunHere
 from waiting import wait_until
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli

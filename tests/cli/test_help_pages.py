@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from tests_support import RunHere
+from cli_calls import RunHere
 
 from darkside_cli.cli import help_pages
 from darkside_cli.cli.app import app

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_calls import RunCli, RunHere
 from golden import DATA
-from tests_support import RunCli, RunHere
 
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.whitening import Whitening, save_whitening

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cli_calls import RunCli
 from small_descriptor import write_small_descriptor
-from tests_support import RunCli
 
 from darkside_cli.nightfall.config import VERSION
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import golden
 import numpy as np
 import pytest
+from cli_calls import RunHere
 from PIL import Image
 from small_descriptor import write_small_descriptor
-from tests_support import RunHere
 
 from darkside_cli.cli.run import parse_words
 from darkside_cli.errors import UsageError

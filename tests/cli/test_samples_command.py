@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli_calls import RunCli, RunHere
 from PIL import Image
-from tests_support import RunCli, RunHere
 
 from darkside_cli.datasets.samples import SOURCES, sample_paths
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_calls import RunCli, RunHere
 from PIL import Image
-from tests_support import RunCli, RunHere
 
 LEVELS = {"day": 200, "dusk": 84, "night": 10}
 

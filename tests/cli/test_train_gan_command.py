@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import torch
+from cli_calls import RunCli, RunHere
 from safetensors.torch import load_file
-from tests_support import RunCli, RunHere
 from waiting import wait_until
 
 from darkside_cli.cli.screen import Screen

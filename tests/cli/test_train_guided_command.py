@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests_support import RunHere
+from cli_calls import RunHere
 
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.configs import GuidedGeneratorConfig

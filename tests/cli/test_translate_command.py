@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_calls import RunCli, RunHere
 from PIL import Image
-from tests_support import RunCli, RunHere
 
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.translate import check_stdout

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_calls import RunHere
 from small_descriptor import DIM, write_small_descriptor
-from tests_support import RunHere
 
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors

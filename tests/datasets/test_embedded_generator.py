@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cli_calls import RunCli
 from PIL import Image
-from tests_support import RunCli
 
 from darkside_cli import load_generator
 from darkside_cli.datasets.samples import SOURCES, sample_paths

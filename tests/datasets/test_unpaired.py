@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from handmade_images import photo_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests_support import photo_pixels
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.unpaired import UnpairedBatch, UnpairedConfig, UnpairedImages

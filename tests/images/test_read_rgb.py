@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade_images import photo_pixels
 from PIL import Image
-from tests_support import photo_pixels
 
 from darkside_cli.errors import ImageError
 from darkside_cli.images.images import read_photo, read_rgb

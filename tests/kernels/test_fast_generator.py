@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import noise
 from torch import Tensor, nn
 
 from darkside_cli.kernels import dispatch
@@ -30,10 +31,6 @@ def generator(config: ResnetGeneratorConfig = TINY, seed: int = 0) -> ResnetGene
             module.running_var = torch.rand(module.num_features) + 0.5
             nn.init.normal_(module.bias)
     return network
-
-
-def noise(*shape: int, seed: int = 1) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import gaussian_noise as noise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,10 +15,6 @@ from darkside_cli.kernels.row_convolution import RawMap
 
 TILES = list(itertools.product((2, 4), (2, 4)))
 Block = tuple[nn.Conv2d, nn.Module, nn.Conv2d, nn.Module]
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def block(channels: int, norm: str, seed: int) -> Block:

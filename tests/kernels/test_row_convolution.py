@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import gaussian_noise as noise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,10 +21,6 @@ from darkside_cli.kernels.row_convolution import (
 
 sides = st.integers(1, 40)
 channel_counts = st.integers(1, 5)
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def planar(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import gaussian_noise as noise
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,10 +42,6 @@ def test_minimal_filters_filter(data: st.DataObject, m: int) -> None:
 def test_there_are_no_other_sizes() -> None:
     with pytest.raises(KeyError):
         minimal_filter(3)
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 def in_phases(x: Tensor, mh: int) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from handmade_images import photo_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests_support import photo_pixels
 
 from darkside_cli.metrics.translation import (
     NightReference,

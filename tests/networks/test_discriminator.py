@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from tensors import noise
+from torch import nn
 
 from darkside_cli.networks.configs import PatchDiscriminatorConfig, PixelDiscriminatorConfig
 from darkside_cli.networks.discriminator import (
@@ -13,10 +14,6 @@ from darkside_cli.networks.discriminator import (
     recognise,
     recognise_pixel,
 )
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:

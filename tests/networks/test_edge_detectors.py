@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from tensors import noise
+from torch import nn
 
 from darkside_cli.errors import UsageError
 from darkside_cli.networks.edge_detectors import (
@@ -19,10 +20,6 @@ from darkside_cli.networks.edge_detectors import (
 )
 
 DETECTORS = (Hed, Rcf)
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.fixture(scope="module", params=DETECTORS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import noise
 from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError
@@ -33,10 +34,6 @@ configs = st.builds(
 def seeded(config: ResnetGeneratorConfig) -> ResnetGenerator:
     torch.manual_seed(0)
     return ResnetGenerator(config).eval()
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:

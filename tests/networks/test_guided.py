@@ -11,7 +11,7 @@ import torch
 from golden import fill_
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from tensors import noise
 from torch.nn import functional as F
 
 import darkside_cli.methods.translate as translating
@@ -35,10 +35,6 @@ TINY = GuidedGeneratorConfig(ngf=2, n_blocks=1, working_px=24, guide_radius_px=2
 
 def made(config: GuidedGeneratorConfig = TINY) -> GuidedGenerator:
     return fill_(GuidedGenerator(config), 3).eval()
-
-
-def noise(*shape: int, seed: int = 1) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def saved(folder: Path, config: GuidedGeneratorConfig = TINY) -> Checkpoint:

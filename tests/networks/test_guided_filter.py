@@ -6,13 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tensors import noise
 from torch import Tensor
 
 from darkside_cli.networks.guided import guided_filter, solve_symmetric
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def test_an_affine_change_of_colour_is_found_exactly_at_any_size() -> None:

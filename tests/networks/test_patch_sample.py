@@ -4,16 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import noise
 from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError
 from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig, recognise
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
 def identity_head(channels: int) -> PatchSampleMlp:

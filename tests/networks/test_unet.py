@@ -4,17 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from tensors import noise
+from torch import nn
 
 from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.networks.configs import UnetGeneratorConfig
 from darkside_cli.networks.unet import SkipLevel, UnetGenerator, recognise
 
 TINY = UnetGeneratorConfig(num_downs=5, ngf=1)
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def seeded(config: UnetGeneratorConfig) -> UnetGenerator:

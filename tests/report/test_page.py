@@ -17,7 +17,7 @@ from PIL import Image
 from darkside_cli.report.page import Embedded, embed, embed_samples, spread
 
 
-def noise(path: Path, width: int, height: int, seed: int = 0, **save: object) -> Path:
+def noisy_file(path: Path, width: int, height: int, seed: int = 0, **save: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path, **save)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def decoded(picture: Embedded) -> tuple[bytes, Image.Image]:
 
 
 def test_a_small_jpeg_goes_in_as_it_is(tmp_path: Path) -> None:
-    path = noise(tmp_path / "a.jpg", 60, 40)
+    path = noisy_file(tmp_path / "a.jpg", 60, 40)
     picture = embed(path, 100_000)
     assert picture is not None
     assert decoded(picture)[0] == path.read_bytes()
@@ -44,7 +44,7 @@ def test_a_small_jpeg_goes_in_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 @pytest.mark.parametrize("size", [(900, 700), (3000, 200), (200, 5000)])
 def test_large_pictures_become_small(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
-    picture = embed(noise(tmp_path / name, *size), 60_000)
+    picture = embed(noisy_file(tmp_path / name, *size), 60_000)
     assert picture is not None
     jpeg, image = decoded(picture)
     assert len(jpeg) <= 60_000
@@ -54,7 +54,7 @@ def test_large_pictures_become_small(tmp_path: Path, name: str, size: tuple[int,
 
 
 def test_what_is_no_picture_is_passed_over(tmp_path: Path) -> None:
-    whole = noise(tmp_path / "whole.jpg", 64, 64)
+    whole = noisy_file(tmp_path / "whole.jpg", 64, 64)
     for name, data in (("empty.jpg", b""), ("text.png", b"text"), ("cut.jpg", whole.read_bytes()[:-600])):
         (tmp_path / name).write_bytes(data)
         assert embed(tmp_path / name, 100_000) is None
@@ -62,10 +62,10 @@ def test_what_is_no_picture_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_written_again_is_read_again(tmp_path: Path) -> None:
-    path = noise(tmp_path / "a.jpg", 64, 64)
+    path = noisy_file(tmp_path / "a.jpg", 64, 64)
     first = embed(path, 100_000)
     assert embed(path, 100_000) is first
-    noise(path, 64, 64, seed=1)
+    noisy_file(path, 64, 64, seed=1)
     os.utime(path, ns=(1, 1))
     assert embed(path, 100_000) != first
 
@@ -83,7 +83,7 @@ def test_newest_first_and_by_epoch(tmp_path: Path) -> None:
         if name.endswith("txt"):
             (folder / name).write_text("")
         else:
-            noise(folder / name, 20, 20, format="PNG" if name.endswith("png") else "JPEG")
+            noisy_file(folder / name, 20, 20, format="PNG" if name.endswith("png") else "JPEG")
     (folder / "epoch_0004.jpg").write_bytes(b"broken")
     (folder / "epoch_0005.jpg").mkdir()
     found, left_out = embed_samples(folder)
@@ -98,7 +98,7 @@ def test_newest_first_and_by_epoch(tmp_path: Path) -> None:
 
 def test_all_of_them_stay_within_the_budget(tmp_path: Path) -> None:
     for epoch in range(1, 41):
-        noise(tmp_path / f"epoch_{epoch:04}.jpg", 200, 150, seed=epoch)
+        noisy_file(tmp_path / f"epoch_{epoch:04}.jpg", 200, 150, seed=epoch)
     found, left_out = embed_samples(tmp_path, most_epochs=8, budget_bytes=80_000)
     assert found[0].epoch == 40
     assert found[-1].epoch == 1

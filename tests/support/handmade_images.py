@@ -1,4 +1,4 @@
-"""Image files put together byte by byte, for what Pillow reads but cannot write."""
+"""Small photographs, and image files put together byte by byte, for what Pillow reads but cannot write."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import struct
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
+
 _TIFF_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 7: "s", 8: "h", 9: "i", 11: "f"}
 _STRIP = 0xDEADBEEF  # stands for the offset of the pixels until it is known
+
+
+def photo_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth coloured image with some texture, (H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    base = np.stack([x / max(1, width), y / max(1, height), (x + y) / max(1, width + height)], axis=-1)
+    return np.clip(base * 200 + rng.integers(0, 40, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 def wait_until(
     happened: Callable[[], object], *, process: subprocess.Popen[Any] | None = None, patience_s: float = 120
 ) -> None:
-    """Return when ``happened()`` is true, or when the ``process`` that should make it so has ended.
+    """Return when ``happened()`` is true, or the ``process`` that should make it so has ended.
 
     Fails after ``patience_s``, which is for machines that are busy: nothing waits that long.
     """
