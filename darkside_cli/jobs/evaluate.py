@@ -168,7 +168,7 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
 
     from darkside_cli.images.threads import default_threads
     from darkside_cli.inference.device import pick_device
-    from darkside_cli.retrieval.describe.extract import ExtractOptions
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
     from darkside_cli.retrieval.describe.store import open_descriptors
     from darkside_cli.retrieval.search import warnings
     from darkside_cli.retrieval.search.benchmark import require_images

@@ -181,7 +181,8 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
         return ExtractResult(None, request.model, failed=tuple(job.name for job in jobs))
 
     emit(Preparing(f"getting ready to describe images with {request.model}"))
-    from darkside_cli.retrieval.describe.extract import ExtractOptions, extract_files
+    from darkside_cli.retrieval.describe.extract import extract_files
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 
     describer = request.load(request.model, device=ranks.device_name(request.device))
     summary = extract_files(

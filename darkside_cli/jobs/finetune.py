@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,7 +212,7 @@ class FinetuneResult(Trained):
         """What ``--json`` prints."""
         first = super().document()
         last = {key: first.pop(key) for key in ("scores", "best_epoch", "seconds")}
-        lines = [{**asdict(line), "difference": line.difference} for line in self.lines]
+        lines = [line.document() for line in self.lines]
         return {
             **first,
             "whitening": None if self.whitening is None else str(self.whitening),

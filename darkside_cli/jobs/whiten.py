@@ -268,7 +268,7 @@ def _source(request: WhitenRequest, tuples: TupleSet | None, emit: Emit) -> Whit
     """Descriptors to learn from, made by the model or found in the file."""
     from darkside_cli.datasets.catalog import published_name
     from darkside_cli.images.threads import default_threads
-    from darkside_cli.retrieval.describe.extract import ExtractOptions
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
     from darkside_cli.retrieval.describe.load import load_descriptor
     from darkside_cli.retrieval.whitening.whiten import source_from_file, source_from_model
 

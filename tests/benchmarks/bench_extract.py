@@ -33,7 +33,8 @@ from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, Ret
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
-from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_files
+from darkside_cli.retrieval.describe.extract import extract_files
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
 from darkside_cli.retrieval.describe.store import open_descriptors
 

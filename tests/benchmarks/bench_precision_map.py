@@ -38,7 +38,7 @@ from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
-from darkside_cli.retrieval.describe.extract import ExtractOptions
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_model
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, parse_scales
 from darkside_cli.retrieval.search.benchmark import BenchmarkRows, open_benchmark, require_images

@@ -19,7 +19,8 @@ from darkside_cli.kernels.fast_vgg import FastVgg
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
-from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_array
+from darkside_cli.retrieval.describe.extract import extract_array
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 
 
 def describer_of(case: Any, **options: Any) -> Describer:

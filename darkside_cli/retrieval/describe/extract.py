@@ -43,17 +43,6 @@ from darkside_cli.retrieval.describe.store import (
 )
 from darkside_cli.training.distributed import Ranks
 
-__all__ = [
-    "BatchDescriber",
-    "ExtractOptions",
-    "ExtractSummary",
-    "ImageJob",
-    "Rows",
-    "extract_array",
-    "extract_files",
-    "settings_digest",
-]
-
 Rows = NDArray[np.float32]
 
 _BLOCK_BYTES = 1 << 24

@@ -19,16 +19,9 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.transforms import Box
 from darkside_cli.retrieval.describe.describer import Describer
-from darkside_cli.retrieval.describe.extract import (
-    BatchDescriber,
-    ExtractOptions,
-    ImageJob,
-    Rows,
-    extract_array,
-    extract_files,
-    settings_digest,
-)
+from darkside_cli.retrieval.describe.extract import Rows, extract_array, extract_files, settings_digest
 from darkside_cli.retrieval.describe.finite import missing_as_nan
+from darkside_cli.retrieval.describe.image_jobs import BatchDescriber, ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors
 from darkside_cli.retrieval.search import warnings
 from darkside_cli.retrieval.search.benchmark import Benchmark, BenchmarkRows

@@ -18,7 +18,8 @@ from stub_describer import StubDescriber, expected_row
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
-from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_array, extract_files
+from darkside_cli.retrieval.describe.extract import extract_array, extract_files
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.journal import Journal, journal_folder
 from darkside_cli.retrieval.describe.store import open_descriptors
 
@@ -310,7 +311,8 @@ import resource, sys
 from pathlib import Path
 from stub_describer import StubDescriber
 from darkside_cli.training.distributed import Ranks
-from darkside_cli.retrieval.describe.extract import ExtractOptions, ImageJob, extract_files
+from darkside_cli.retrieval.describe.extract import extract_files
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 folder, target, delay, count = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 jobs = [ImageJob(path, path.name) for path in sorted(folder.iterdir())][:count]
 with Ranks.from_environment() as ranks:

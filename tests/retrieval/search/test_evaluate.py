@@ -15,7 +15,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Event, ItemFailed
-from darkside_cli.retrieval.describe.extract import ExtractOptions
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.search.benchmark import BenchmarkRows, open_benchmark
 from darkside_cli.retrieval.search.evaluate import describe_benchmark, rows_from_file, without_broken_queries
 
