@@ -22,8 +22,8 @@ from darkside_cli.errors import ImageError, NoSpaceError
 from darkside_cli.images.colour import to_rgb
 from darkside_cli.images.exif import carried_exif, orientation_of
 from darkside_cli.images.formats import can_write, format_of_path
-from darkside_cli.images.guarded import MAX_SECONDS
 from darkside_cli.images.identify import (
+    MAX_SECONDS,
     check_codestream_end,
     decoding_failure,
     identify,

@@ -21,8 +21,7 @@ from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.images.formats import can_write
-from darkside_cli.images.guarded import MAX_SECONDS
-from darkside_cli.images.identify import identify, open_regular_file
+from darkside_cli.images.identify import MAX_SECONDS, identify, open_regular_file
 from darkside_cli.images.images import Photo, encode_photo, read_photo, write_photo
 from darkside_cli.inference.pipeline import GRACE_S, Pending, Pipeline, Stages
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -145,3 +145,29 @@ def scratch(use: str, *shapes: tuple[int, ...]) -> Iterator[Tensor]:
     for shape, size in zip(shapes, sizes, strict=True):
         yield memory[start : start + prod(shape)].view(shape)
         start += size
+
+
+class Memory:
+    """Memory kept from one image to the next, by name; for one forward pass at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._kept: dict[str, Tensor] = {}
+        self._size: tuple[int, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Memory, ()  # copies and pickles start empty
+
+    def of_size(self, *size: int) -> None:
+        """Drop everything unless the image size is that of the last image."""
+        if size != self._size:
+            self._kept.clear()
+            self._size = size
+
+    def get(self, name: str, *shape: int) -> Tensor:
+        """Memory called ``name``, uninitialised or as left behind."""
+        kept = self._kept.get(name)
+        if kept is None or kept.numel() < prod(shape):
+            self._kept.pop(name, None)  # before more is taken
+            kept = self._kept[name] = torch.empty(prod(shape))
+        return kept[: prod(shape)].view(shape)

@@ -13,8 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.kernels.bands import in_team
-from darkside_cli.kernels.fast_parts import Memory
+from darkside_cli.kernels.bands import Memory, in_team
 from darkside_cli.kernels.residual_trunk import ResidualTrunk
 from darkside_cli.kernels.row_convolution import (
     DownConvolution,

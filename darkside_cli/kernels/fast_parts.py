@@ -1,52 +1,15 @@
-"""What fast networks on the CPU are made of: folded norms, memory that is kept, images one by one."""
+"""What fast backbones on the CPU are made of: folded norms, images one by one."""
 
 from __future__ import annotations
-
-import threading
-from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from darkside_cli.kernels.bands import Memory
 from darkside_cli.kernels.phase_maps import PhaseMap
 
 TILE = (4, 4)
 """Outputs per Winograd tile: the rounding is no worse than that of torch's own convolutions, channels last."""
-
-
-class Memory:
-    """Memory kept from one image to the next, by name; for one forward pass at a time."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._kept: dict[str, Tensor] = {}
-        self._size: tuple[int, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Memory, ()  # copies and pickles start empty
-
-    def of_size(self, *size: int) -> None:
-        """Drop everything unless the image size is that of the last image."""
-        if size != self._size:
-            self._kept.clear()
-            self._size = size
-
-    def get(self, name: str, *shape: int) -> Tensor:
-        """Memory called ``name``, uninitialised or as left behind."""
-        return self._at_least(name, prod(shape))[: prod(shape)].view(shape)
-
-    def map(self, name: str, height: int, width: int, channels: int) -> PhaseMap:
-        """Map of this size in memory called ``name``, zero around, anything inside."""
-        memory = self._at_least(name, PhaseMap.size(height, width, channels, TILE))
-        return PhaseMap(height, width, channels, TILE, memory)
-
-    def _at_least(self, name: str, size: int) -> Tensor:
-        kept = self._kept.get(name)
-        if kept is None or kept.numel() < size:
-            self._kept.pop(name, None)  # before more is taken
-            kept = self._kept[name] = torch.empty(size)
-        return kept
 
 
 class ByImage(nn.Module):
@@ -64,6 +27,11 @@ class ByImage(nn.Module):
         with self._memory.lock, torch.inference_mode(False), torch.no_grad():
             maps = [self._run(image.float()) for image in x]
         return maps[0] if len(maps) == 1 else torch.cat(maps)
+
+    def _map(self, name: str, height: int, width: int, channels: int) -> PhaseMap:
+        """Map of this size in memory called ``name``, zero around, anything inside."""
+        memory = self._memory.get(name, PhaseMap.size(height, width, channels, TILE))
+        return PhaseMap(height, width, channels, TILE, memory)
 
     def _run(self, image: Tensor) -> Tensor:
         raise NotImplementedError

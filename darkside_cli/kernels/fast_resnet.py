@@ -79,7 +79,7 @@ class FastResNet(ByImage):
             columns = plain[:, phase::mh]
             state[:height, phase, : columns.shape[1]].copy_(columns)
         for block in blocks:
-            narrow = self._memory.map("narrow", height, width, block.width)
+            narrow = self._map("narrow", height, width, block.width)
             state = block(state, narrow)
         out = torch.empty(1, height, width, state.shape[-1])
         for phase in range(min(mh, width)):

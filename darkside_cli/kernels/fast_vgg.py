@@ -70,7 +70,7 @@ class FastVgg(ByImage):
         x = self._begin(image)
         for number, (convolution, bias, pooled) in enumerate(self._rest):
             height, width = (x.height // 2, x.width // 2) if pooled else (x.height, x.width)
-            y = self._memory.map("even" if number % 2 else "odd", height, width, convolution.out_channels)
+            y = self._map("even" if number % 2 else "odd", height, width, convolution.out_channels)
             convolve(x, convolution, into_pooled(y, bias) if pooled else into(y, bias))
             y.finish()
             x = y
@@ -80,7 +80,7 @@ class FastVgg(ByImage):
         """First convolution, from ``image`` ``(C, H, W)``, as a matrix product of gathered 3x3 windows."""
         weight, bias = self._first
         channels, height, width = image.shape
-        target = self._memory.map("even", height, width, len(bias))
+        target = self._map("even", height, width, len(bias))
         padded = F.pad(image, (1, 1, 1, 1)).contiguous()
         plane, line, _ = padded.stride()
         rows, mh = max(1, _PIXELS_PER_BAND // width), TILE[1]

@@ -11,7 +11,7 @@ from PIL import Image, JpegImagePlugin
 
 from darkside_cli.errors import ImageError
 from darkside_cli.images import jpeg
-from darkside_cli.images.guarded import GuardedStream
+from darkside_cli.images.identify import GuardedStream
 from darkside_cli.images.images import read_photo
 from darkside_cli.images.jpeg import count_scans, read_header
 

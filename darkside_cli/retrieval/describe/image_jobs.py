@@ -14,7 +14,7 @@ from PIL import Image
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Event, ImageReady, ItemSkipped
 from darkside_cli.images.boxes import Box
-from darkside_cli.images.guarded import MAX_SECONDS
+from darkside_cli.images.identify import MAX_SECONDS
 from darkside_cli.images.images import read_photo
 from darkside_cli.inference.pipeline import Pending, Stages
 
