@@ -19,7 +19,6 @@ from darkside_cli.retrieval.describe.scales import parse_scales
 if TYPE_CHECKING:
     from darkside_cli.datasets.tuples import TupleSet
     from darkside_cli.networks.whitening import Whitening
-    from darkside_cli.retrieval.whitening.whiten import WhiteningSource
 
 METHODS = ("lw", "pca")
 FORMATS = {"safetensors": ".safetensors", "pkl": ".pkl"}
@@ -233,7 +232,17 @@ def run(request: WhitenRequest, *, emit: Emit = ignore) -> WhitenResult:
     """
     check(request)
     tuples = _tuples(request, emit)
-    from darkside_cli.retrieval.whitening.whiten import in_words, learn, write
+    from darkside_cli.datasets.catalog import published_name
+    from darkside_cli.images.threads import default_threads
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+    from darkside_cli.retrieval.describe.load import load_descriptor
+    from darkside_cli.retrieval.whitening.whiten import (
+        in_words,
+        learn,
+        source_from_file,
+        source_from_model,
+        write,
+    )
 
     started = time.perf_counter()
     failed = 0
@@ -243,7 +252,26 @@ def run(request: WhitenRequest, *, emit: Emit = ignore) -> WhitenResult:
         failed += isinstance(event, ItemFailed)
         emit(event)
 
-    source = _source(request, tuples, tell)
+    if request.descriptors is not None:
+        source = source_from_file(request.descriptors, tuples, emit=tell)
+    else:
+        describer = load_descriptor(
+            request.model or "",
+            root=request.root,
+            device=request.device,
+            precision=request.precision,
+            scales=parse_scales(request.scales),
+            whiten=False,
+            clahe=parse_clahe(request.clahe),
+        )
+        options = ExtractOptions(
+            image_size_px=request.image_size or None,
+            # Published images are described as they are stored, people's own as they look.
+            upright=published_name(request.data or "") is None,
+            batch_size=request.batch_size,
+            workers=request.workers or default_threads(_MOST_THREADS),
+        )
+        source = source_from_model(describer, tuples, options=options, keep=request.keep, emit=tell)
     whitening = learn(source, method=request.method, shrink=request.shrink, emit=tell).reduced(request.dim)
     write(request.file, whitening)
     emit(Notice(in_words(whitening)))
@@ -262,32 +290,3 @@ def _tuples(request: WhitenRequest, emit: Emit) -> TupleSet | None:
     if need is not None:
         obtain_tuples(request, [need], emit=emit)
     return open_tuples(request.data, request.root, images=request.images, positives=request.positives)
-
-
-def _source(request: WhitenRequest, tuples: TupleSet | None, emit: Emit) -> WhiteningSource:
-    """Descriptors to learn from, made by the model or found in the file."""
-    from darkside_cli.datasets.catalog import published_name
-    from darkside_cli.images.threads import default_threads
-    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
-    from darkside_cli.retrieval.describe.load import load_descriptor
-    from darkside_cli.retrieval.whitening.whiten import source_from_file, source_from_model
-
-    if request.descriptors is not None:
-        return source_from_file(request.descriptors, tuples, emit=emit)
-    describer = load_descriptor(
-        request.model or "",
-        root=request.root,
-        device=request.device,
-        precision=request.precision,
-        scales=parse_scales(request.scales),
-        whiten=False,
-        clahe=parse_clahe(request.clahe),
-    )
-    options = ExtractOptions(
-        image_size_px=request.image_size or None,
-        # Published images are described as they are stored, people's own as they look.
-        upright=published_name(request.data or "") is None,
-        batch_size=request.batch_size,
-        workers=request.workers or default_threads(_MOST_THREADS),
-    )
-    return source_from_model(describer, tuples, options=options, keep=request.keep, emit=emit)
