@@ -16,6 +16,7 @@ from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, say
 from darkside_cli.cli.session import COMMON, Session, command
 from darkside_cli.errors import UnknownNameError, UsageError
+from darkside_cli.jobs.request import MAIN
 
 if TYPE_CHECKING:
     from darkside_cli.scenario.options import Training
@@ -67,14 +68,12 @@ def config(
         typer.Option(
             help="Target to convert (default: train, or the only one).",
             show_default=False,
-            rich_help_panel=options.MAIN,
+            rich_help_panel=MAIN,
         ),
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option(
-            help="Step to convert, if there are several.", show_default=False, rich_help_panel=options.MAIN
-        ),
+        typer.Option(help="Step to convert, if there are several.", show_default=False, rich_help_panel=MAIN),
     ] = None,
     output: Annotated[
         Path | None,
@@ -84,7 +83,7 @@ def config(
             metavar="FILE",
             help="Write here, not to stdout.",
             show_default=False,
-            rich_help_panel=options.MAIN,
+            rich_help_panel=MAIN,
         ),
     ] = None,
     json: options.Json = False,

@@ -13,6 +13,7 @@ from darkside_cli.cli.offer import run_job
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session, command
 from darkside_cli.jobs.evaluate import EvaluateRequest, EvaluateResult, run
+from darkside_cli.jobs.request import MAIN
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.search.score import ScoreLine
@@ -30,9 +31,7 @@ def evaluate(
     request: EvaluateRequest,
     per_query: Annotated[
         bool,
-        typer.Option(
-            "--per-query", help="Print each query's average precision too.", rich_help_panel=options.MAIN
-        ),
+        typer.Option("--per-query", help="Print each query's average precision too.", rich_help_panel=MAIN),
     ] = False,
     json: options.Json = False,
 ) -> int:

@@ -14,6 +14,7 @@ from darkside_cli.cli.model_facts import descriptor_facts, network_facts, whiten
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.jobs.fields import model_names
+from darkside_cli.jobs.request import ADVANCED, MAIN
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def models(
             min=16,
             max=8192,
             help="Image side in pixels that the cost is counted at.",
-            rich_help_panel=options.ADVANCED,
+            rich_help_panel=ADVANCED,
         ),
     ] = 256,
     graph: Annotated[
@@ -87,12 +88,10 @@ def models(
             metavar="FILE",
             help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.",
             show_default=False,
-            rich_help_panel=options.MAIN,
+            rich_help_panel=MAIN,
         ),
     ] = None,
-    layers: Annotated[
-        bool, typer.Option("--layers", help="List every layer.", rich_help_panel=options.MAIN)
-    ] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer.", rich_help_panel=MAIN)] = False,
     json: options.Json = False,
 ) -> int:
     """Show the published models, or what a checkpoint is.

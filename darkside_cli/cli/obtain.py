@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkside_cli.cli import options
 from darkside_cli.cli.errors import say
 from darkside_cli.cli.session import Session
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import Notice
+from darkside_cli.jobs.request import DATA
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Download = Annotated[
     typer.Option(
         "--download",
         help="Get published weights and data first if they are missing.",
-        rich_help_panel=options.DATA,
+        rich_help_panel=DATA,
     ),
 ]
 

@@ -17,6 +17,7 @@ from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILE
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, ImageReady, ItemSkipped
+from darkside_cli.jobs.request import MAIN
 from darkside_cli.scenario.request import RunRequest
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def run(
         typer.Option(
             "--list",
             help="Show the published scenarios, or the targets of one.",
-            rich_help_panel=options.MAIN,
+            rich_help_panel=MAIN,
         ),
     ] = False,
     validate: Annotated[
@@ -61,7 +62,7 @@ def run(
         typer.Option(
             "--validate",
             help="Check every target of a scenario, or one; run nothing.",
-            rich_help_panel=options.MAIN,
+            rich_help_panel=MAIN,
         ),
     ] = False,
     print_steps: Annotated[
@@ -69,7 +70,7 @@ def run(
         typer.Option(
             "--print-steps",
             help="Show what would run, and the commands that do the same; run nothing.",
-            rich_help_panel=options.MAIN,
+            rich_help_panel=MAIN,
         ),
     ] = False,
     json: options.Json = False,

@@ -11,15 +11,14 @@ from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
+from darkside_cli.jobs.request import MAIN
 
 
 def samples(
     session: Session,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder to write them to.", rich_help_panel=options.MAIN
-        ),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write them to.", rich_help_panel=MAIN),
     ] = Path("samples"),
     null: options.Null = False,  # noqa: ARG001 - read where the session is made
 ) -> int:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, one_line, say
 from darkside_cli.cli.offer import run_job
 from darkside_cli.cli.session import Session
 from darkside_cli.jobs.fields import Training
+from darkside_cli.jobs.request import ADVANCED, DEVICE
 from darkside_cli.jobs.training import Trained
 from darkside_cli.training.distributed import Ranks
 
@@ -28,7 +28,7 @@ Nproc = Annotated[
         min=1,
         help="Start so many processes on this machine, one for each GPU (torchrun does it on several machines).",
         show_default=False,
-        rich_help_panel=options.DEVICE,
+        rich_help_panel=DEVICE,
     ),
 ]
 PrintConfig = Annotated[
@@ -36,7 +36,7 @@ PrintConfig = Annotated[
     typer.Option(
         "--print-config",
         help="Print the resolved settings as TOML (or --json) and stop.",
-        rich_help_panel=options.ADVANCED,
+        rich_help_panel=ADVANCED,
     ),
 ]
 

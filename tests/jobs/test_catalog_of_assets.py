@@ -13,7 +13,7 @@ from darkside_cli.assets.soundness import wrong_form
 from darkside_cli.jobs.catalog import ASSETS, open_store, read_names, wrong_content
 from darkside_cli.networks.catalog import MODELS
 
-FILES = Path(__file__).parent / "parity" / "data" / "files"
+FILES = Path(__file__).parents[1] / "parity" / "data" / "files"
 
 
 def test_every_model_and_every_data_set_is_an_asset() -> None:
