@@ -79,7 +79,7 @@ def download(step: DownloadStep, request: RunRequest, emit: Emit) -> Outcome:
             emit(StepNotice(f"{step.name}: not here, and {why}: {', '.join(lacking)}"))
         return Outcome(failed=bool(lacking) and request.offline, outputs={"missing": lacking})
     got = job.run(job.DownloadRequest(names=step.names, **request.getting), emit=emit)
-    missing = sorted(got.failed)
+    missing = sorted(got.failed) if isinstance(got, job.DownloadResult) else []
     return Outcome(failed=bool(missing), outputs={"missing": missing})
 
 
@@ -158,7 +158,7 @@ def evaluate(step: EvaluateStep, request: RunRequest, emit: Emit) -> Outcome:
         job.run(
             job.EvaluateRequest(
                 model=(descriptor(step.model, root.path),),
-                dataset=asked,
+                dataset=tuple(asked),
                 image_size=size or 0,
                 **_description(step, request),
             ),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from darkside_cli.scenario.gan import CHECKPOINTS
 from darkside_cli.scenario.plan import FinetuneStep
 from darkside_cli.scenario.resolve import ResolvedStep
 from darkside_cli.scenario.rules import (
@@ -28,6 +27,7 @@ from darkside_cli.scenario.values import (
     LOADERS,
     SFM,
     database,
+    file_path,
     image_folder,
     number,
     weights,
@@ -35,6 +35,26 @@ from darkside_cli.scenario.values import (
     whole_or_all,
     wrappers_of,
 )
+
+_REPORTS = "darkside reports by time, and always writes its page"
+#: Rules of what every training has, a generator's too.
+CHECKPOINTS = [
+    to("learning.checkpoints.directory", "run", file_path),
+    to("learning.checkpoints.store_every", "trainer.store_every", whole),
+    to("learning.checkpoints.checkpoint_every", "trainer.checkpoint_every", whole),
+    must_be("learning.checkpoints.directory_epoch_regex", None),
+    must_be("learning.type", "TrainValLearning"),
+    must_be("learning.training.type", "EpochTraining"),
+    to("learning.training.epochs", "trainer.epochs", whole),
+    to("learning.training.seed", "trainer.seed", whole),
+    no_matter(
+        "learning.training.deterministic", "darkside's training repeats itself bit for bit on one machine"
+    ),
+    no_matter("output.debug", "darkside has --verbose and --debug"),
+    no_matter("output.learning.progress.{print_each,print_each_val}", _REPORTS),
+    no_matter("output.learning.{progress,htmlreport}", _REPORTS),
+    no_matter("output.learning.htmlreport.*", _REPORTS),
+]
 
 
 def night_options(value: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from darkside_cli.scenario.finetune import CHECKPOINTS
 from darkside_cli.scenario.plan import TrainGanStep
 from darkside_cli.scenario.resolve import ResolvedStep
 from darkside_cli.scenario.rules import (
@@ -57,7 +58,6 @@ METHODS = {
 }
 EPOCHS = tuple(dict.fromkeys(epoch for epoch, _ in METHODS))
 
-_REPORTS = "darkside reports by time, and always writes its page"
 _INITIAL = {"kaiming_p2p": "kaiming", "normal_p2p": "normal"}
 
 
@@ -88,24 +88,6 @@ def _adam(pattern: str, ours: str) -> list[Rule]:
         to(f"{pattern}.weight_decay", f"{ours}.weight_decay", number),
     ]
 
-
-CHECKPOINTS = [
-    to("learning.checkpoints.directory", "run", file_path),
-    to("learning.checkpoints.store_every", "trainer.store_every", whole),
-    to("learning.checkpoints.checkpoint_every", "trainer.checkpoint_every", whole),
-    must_be("learning.checkpoints.directory_epoch_regex", None),
-    must_be("learning.type", "TrainValLearning"),
-    must_be("learning.training.type", "EpochTraining"),
-    to("learning.training.epochs", "trainer.epochs", whole),
-    to("learning.training.seed", "trainer.seed", whole),
-    no_matter(
-        "learning.training.deterministic", "darkside's training repeats itself bit for bit on one machine"
-    ),
-    no_matter("output.debug", "darkside has --verbose and --debug"),
-    no_matter("output.learning.progress.{print_each,print_each_val}", _REPORTS),
-    no_matter("output.learning.{progress,htmlreport}", _REPORTS),
-    no_matter("output.learning.htmlreport.*", _REPORTS),
-]
 
 _EVERY_GAN = [
     must_be("network.type", "NetworkSet"),
