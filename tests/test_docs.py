@@ -222,3 +222,50 @@ def test_readme_is_read_in_two_minutes() -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     for target in LINK.findall(path.read_text(encoding="utf-8")):
         assert (path.parent / target).is_file(), target
+
+
+def test_the_jobs_run_from_python(
+    tmp_path: Path,
+    make_photo: Callable[..., Path],
+    environment: dict[str, str],
+    generator_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every job of the page, in at most three lines, in this process, on small images."""
+    page = (DOCS / "pages" / "python.md").read_text(encoding="utf-8")
+    blocks = [text for mark, _, text in BLOCK.findall(page) if mark == "job"]
+    assert len(blocks) == 4
+    assert all(len(text.splitlines()) <= 3 for text in blocks)
+    for name in ("street.jpg", "square.jpg", "night.jpg", "photos/a.jpg", "photos/b.jpg"):
+        make_photo(tmp_path / name, 64, 48, seed=len(name))
+    for number in range(12):
+        make_photo(tmp_path / "places" / f"{number // 3}" / f"{number}.jpg", 40, 32, seed=number)
+        make_photo(
+            tmp_path
+            / "my-places"
+            / f"{number // 3}"
+            / ("day", "night", "night")[number % 3]
+            / f"{number}.jpg",
+            seed=number,
+        )
+    home = Path(environment["DARKSIDE_HOME"])
+    (home / "weights").mkdir(parents=True)
+    shutil.copy(generator_file, home / "weights" / "hedngan_generator_X.pth")
+    monkeypatch.setenv("DARKSIDE_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    import darkside_cli
+
+    names: dict[str, object] = {"darkside_cli": darkside_cli}
+    said = []
+    for text in blocks:
+        exec(compile(text, "python.md", "exec"), names)
+        said.append(capsys.readouterr().out)
+    translated, finetuned, found, evaluated = said
+    assert "ImageReady(" in translated
+    assert translated.splitlines()[-1].startswith("2 [")
+    assert "EpochDone(" in finetuned
+    assert (tmp_path / "runs" / "descriptor" / "descriptor.safetensors").is_file()
+    assert "ImageReady(" in found
+    assert found.splitlines()[-1].count("photos/") == 2 or found.splitlines()[-1].count(".jpg") == 2
+    assert 0 <= float(evaluated.splitlines()[-1]) <= 100
