@@ -199,12 +199,6 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_suffix(".names.txt"), path.with_suffix(".metadata.json")
 
 
-def files_of(path: str | Path) -> tuple[Path, ...]:
-    """Paths that a descriptor file consists of, the one that is named first."""
-    path = Path(path)
-    return (path, *_beside(path)) if path.suffix.lower() == ".npy" else (path,)
-
-
 def _write_table(file: IO[bytes], rows: Iterator[Block], count: int, dim: int) -> None:
     _write_header(file, (count, dim), np.dtype("<f4"))
     for block in rows:
