@@ -127,7 +127,7 @@ def command(
             if request is None:
                 code = function(session, **values)
             else:
-                fields = {each.name: values.pop(each.name) for each in asked}
+                fields = {each.name: _files_called_dash(values.pop(each.name)) for each in asked}
                 made = request(data_dir=session.data_dir, offline=session.offline, **fields)
                 code = function(session, made, **values)
             if code:
@@ -143,6 +143,13 @@ def command(
         return function
 
     return register
+
+
+def _files_called_dash(value: Any) -> Any:
+    """``value`` with "./-" made whole: "-" alone is standard input, and paths drop their "./"."""
+    if not isinstance(value, list):
+        return value
+    return [str(Path.cwd() / "-") if each == "./-" else each for each in value]
 
 
 def _name_value(annotation: Any) -> None:

@@ -99,3 +99,8 @@ def test_a_field_without_a_default_is_an_option_that_must_be_given() -> None:
     assert (missing.exit_code, "Missing option '--output'" in missing.output) == (2, True)
     assert CliRunner().invoke(app, ["-o", "x"]).exit_code == 0
     assert [KeepRequest(output=Path("x"))] == SEEN
+
+
+def test_a_file_called_dash_is_not_standard_input(run: object) -> None:
+    assert run("./-", "-").exit_code == 0  # type: ignore[operator]
+    assert SEEN[1].images == (Path.cwd() / "-", Path("-"))  # type: ignore[attr-defined]
