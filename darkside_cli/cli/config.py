@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json as jsonlib
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +15,7 @@ from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import MAIN
 
 if TYPE_CHECKING:
+    from darkside_cli.config.load import Resolved
     from darkside_cli.scenario.options import Training
     from darkside_cli.scenario.steps import TargetPlan, TranslatedStep
 
@@ -117,7 +114,7 @@ def _show(session: Session, ctx: typer.Context, words: list[str], output: Path |
     if output is not None:  # an option of ours and of theirs; here theirs is meant
         arguments += ["--output", str(output)]
     context = known[name].make_context(f"darkside {name}", list(arguments))
-    values = _settings(session, _program(ctx), context, [name, *arguments])
+    values = _settings(session, context)
     if json:
         session.output.json({"command": name, "values": values})
     else:
@@ -126,9 +123,7 @@ def _show(session: Session, ctx: typer.Context, words: list[str], output: Path |
     return EXIT_DONE
 
 
-def _settings(
-    session: Session, program: Any, context: Any, words: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+def _settings(session: Session, context: Any) -> dict[str, dict[str, Any]]:
     """Every value that the command works with, by key: its configuration's, and those of options without a key."""
     root = session.root
     values: dict[str, dict[str, Any]] = {"data_dir": {"value": str(root.path), "origin": root.origin}}
@@ -137,9 +132,11 @@ def _settings(
             values[key.rstrip("_")] = {"value": _plain(value), "origin": _origin(context, key)}
     if _PRINT not in context.params:
         return values
-    answer = _answer(program, [*words, "--print-config", "--json"])
-    for key, origin in answer["origins"].items():
-        values[key] = {"value": _at(answer["config"], key), "origin": origin}
+    own = Session(**{key: context.params[key] for key in COMMON})
+    resolved: Resolved[Any] = context.command.callback.make_request(own, context.params).resolved
+    config = resolved.as_dict()
+    for key, origin in resolved.origins.items():
+        values[key] = {"value": _at(config, key), "origin": str(origin)}
     return values
 
 
@@ -149,16 +146,6 @@ def _origin(context: Any, key: str) -> str:
         option = next(each for each in context.command.params if each.name == key)
         return f"environment, {option.envvar}"
     return "command line" if source == "COMMANDLINE" else "default"
-
-
-def _answer(program: Any, arguments: list[str]) -> dict[str, Any]:
-    """What a command answers on stdout, as JSON."""
-    buffer = io.BytesIO()
-    with contextlib.redirect_stdout(io.TextIOWrapper(buffer, encoding="utf-8", write_through=True)):
-        program.main(arguments, standalone_mode=False, prog_name="darkside")
-        sys.stdout.flush()
-        answer: dict[str, Any] = jsonlib.loads(buffer.getvalue())
-    return answer
 
 
 def _at(table: Any, key: str) -> Any:

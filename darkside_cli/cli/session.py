@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -119,6 +119,11 @@ def command(
             for key, (annotation, default) in COMMON.items()
         ]
 
+        def make_request(session: Session, values: Mapping[str, Any]) -> Request:
+            assert request is not None  # noqa: S101 - only such commands call this
+            fields = {each.name: _files_called_dash(values[each.name]) for each in asked}
+            return request(data_dir=session.data_dir, offline=session.offline, **fields)
+
         @functools.wraps(function)
         def wrapper(**values: Any) -> None:
             session = Session(
@@ -127,8 +132,7 @@ def command(
             if request is None:
                 code = function(session, **values)
             else:
-                fields = {each.name: _files_called_dash(values.pop(each.name)) for each in asked}
-                made = request(data_dir=session.data_dir, offline=session.offline, **fields)
+                made = make_request(session, {each.name: values.pop(each.name) for each in asked})
                 code = function(session, made, **values)
             if code:
                 raise typer.Exit(code)
@@ -139,6 +143,8 @@ def command(
         wrapper.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in every}
         del wrapper.__wrapped__
+        if request is not None:
+            wrapper.make_request = make_request  # type: ignore[attr-defined]
         app.command(name, cls=Command, **settings)(wrapper)
         return function
 
