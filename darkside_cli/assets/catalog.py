@@ -1,8 +1,7 @@
 """Data sets, ground truths, lists and initial weights, as torch-free entries: where from, where to.
 
 Everything lies below the data root as cirtorch lays it out, so a tree made by gandtr or cirtorch is used in
-place. The published models are entries of ``networks/catalog.py``; ``darkside_cli/assets.py`` puts the two
-together.
+place. The published models are entries of ``networks/catalog.py``; ``jobs/catalog.py`` puts the two together.
 """
 
 from __future__ import annotations

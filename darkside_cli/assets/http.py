@@ -1,4 +1,4 @@
-"""One try at fetching one address into a ``.part`` file, and the judgement of what the server answered.
+"""One try at fetching one address into a ``.part`` file, and the check of what the server answered.
 
 A try either completes the part or raises: :class:`Transient` (another try may help, and will go on where
 this one stopped) or :class:`Refused` (this address will not give the file). Ranges are asked for with

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from darkside_cli.networks.catalog import PUBLISHED_GENERATOR
 from darkside_cli.networks.guided import working_size
 from darkside_cli.networks.locate import default_generator
 from darkside_cli.networks.weights import build_network
-
-if TYPE_CHECKING:
-    pass
 
 Pixels = NDArray[np.uint8]
 # Measured: the published generator (64 channels) takes 0.9 GiB for a megapixel on the CPU.

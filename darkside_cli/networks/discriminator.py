@@ -1,7 +1,7 @@
 """Discriminators of CycleGAN and CUT: does a patch, or a pixel, look like the target domain?
 
 Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017. They return raw
-scores; what score means "real" is a matter of the loss (``losses/adversarial.py``).
+scores; what score means "real" is a matter of the loss (``losses/gan.py``).
 """
 
 from __future__ import annotations

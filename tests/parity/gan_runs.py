@@ -74,7 +74,7 @@ def encode_as_recorded(task: CutTask) -> None:
 
     The same to the eye of mathematics, but not to torch 2.15's instance norm on the CPU, whose gradients are wrong for
     a single image if they come in channels last: at batch size 1 that is in the golden numbers (8 % of a norm). The
-    task itself gives the right ones: see tests/gan/test_cut.py.
+    task itself gives the right ones: see tests/methods/test_cut.py.
     """
     encode = task.encode
     split: dict[str, Any] = {}

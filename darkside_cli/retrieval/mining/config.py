@@ -1,4 +1,4 @@
-"""Options of mining; free of heavy imports. What they do is in ``mining.py``."""
+"""Options of mining; free of heavy imports. What they do is in the other files of this room."""
 
 from __future__ import annotations
 
