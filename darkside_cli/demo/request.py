@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from darkside_cli.jobs.fields import computing_device
 from darkside_cli.jobs.finetune import FinetuneRequest
-from darkside_cli.jobs.request import ADVANCED, DEVICE, Request, ask
+from darkside_cli.jobs.request import ADVANCED, Request, ask
 from darkside_cli.jobs.train_gan import TrainGanRequest
 from darkside_cli.jobs.training import check_run
 
@@ -82,15 +83,7 @@ class DemoRequest(Request):
         show_default=False,
         group=ADVANCED,
     )
-    device: str = ask(
-        "auto",
-        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
-        metavar="DEVICE",
-        kind="device",
-        choices_from="darkside_cli.jobs.fields:DEVICES",
-        open_ended=True,
-        group=DEVICE,
-    )
+    device: str = computing_device()
 
     def check(self) -> None:
         """Raise UsageError if the folder is none, ConfigError for settings that cannot be."""

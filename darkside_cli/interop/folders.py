@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
+from darkside_cli.networks.catalog import DIRECTIONS
 
-DIRECTIONS = ("day2night", "night2day")
 _GANDTR = {"day2night": "X", "night2day": "Y"}
 _CYCLEGAN = {"day2night": "A", "night2day": "B"}
 _TAGS = {"": 0, "best": 0, "bestsofar": 1, "last": 2, "latest": 2, "frozen": 4}

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.interop import cirtorch, gandtr
-from darkside_cli.interop.folders import DIRECTIONS, direction_of, epoch_of, find_network
+from darkside_cli.interop.folders import direction_of, epoch_of, find_network
 from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.catalog import DIRECTIONS
 from darkside_cli.networks.recognise import (
     check_fit,
     expected_shapes,

@@ -63,9 +63,9 @@ def check_generator(root: DataRoot, model: str, *, to: str, direction: str | Non
     for a folder without a generator; else what :func:`check_model` raises.
     """
     from darkside_cli.interop.folders import direction_of, find_network
-    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.catalog import DIRECTION_TO, MODELS
 
-    wanted = {"night": "day2night", "day": "night2day"}[to]
+    wanted = DIRECTION_TO[to]
     if direction is not None and direction != wanted:
         raise UsageError(
             f"a {direction} generator does not translate to {to}",

@@ -29,7 +29,7 @@ class EvaluateRequest(Describing):
 
     positional = "model"
 
-    model: tuple[str, ...] = descriptor(  # type: ignore[assignment]
+    model: tuple[str, ...] = descriptor(
         (),
         help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
     )

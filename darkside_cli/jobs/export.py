@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_OPSET = 17
 WEIGHTS = (".safetensors", ".pth")
 PRECISIONS = ("fp32", "fp16")
-DIRECTIONS = ("day2night", "night2day")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -104,7 +103,7 @@ class ExportRequest(Getting):
         None,
         help="Which generator of a run's folder: day2night (first choice) or night2day.",
         kind="direction",
-        choices_from=f"{__name__}:DIRECTIONS",
+        choices_from="darkside_cli.networks.catalog:DIRECTIONS",
         show_default=False,
         group=ADVANCED,
     )

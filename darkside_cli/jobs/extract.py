@@ -26,7 +26,7 @@ ON_ERROR = ("skip", "nan")
 class ExtractRequest(Images, Limited, Describing):
     """Which images are described, by what, and which file their descriptors go to."""
 
-    model: str = descriptor(  # type: ignore[assignment]
+    model: str = descriptor(
         REQUIRED,
         help="A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
         show_default=False,

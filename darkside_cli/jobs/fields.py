@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
@@ -51,7 +51,32 @@ def check_device(device: str) -> None:
         raise UnknownNameError("device", device, [*DEVICES, "cuda:0"])
 
 
-def generator(default: str | None, **changes: object) -> object:
+def computing_device() -> Any:
+    """Declare a field for what is computed on."""
+    return ask(
+        "auto",
+        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        kind="device",
+        choices_from=f"{__name__}:DEVICES",
+        open_ended=True,
+        group=DEVICE,
+    )
+
+
+def worker_threads(**changes: Any) -> Any:
+    """Declare a field for the number of threads that read and write images."""
+    return ask(
+        None,
+        help="Threads that decode and encode images (default: by CPU count).",
+        minimum=1,
+        maximum=256,
+        group=DEVICE,
+        **changes,
+    )
+
+
+def generator(default: str | None, **changes: Any) -> Any:
     """Declare a field for a generator, by name or by path."""
     return ask(
         default,
@@ -70,15 +95,7 @@ def generator(default: str | None, **changes: object) -> object:
 class OnDevice(Getting):
     """A request of a job that computes."""
 
-    device: str = ask(
-        "auto",
-        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
-        metavar="DEVICE",
-        kind="device",
-        choices_from=f"{__name__}:DEVICES",
-        open_ended=True,
-        group=DEVICE,
-    )
+    device: str = computing_device()
     precision: str = ask(
         "auto",
         help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
@@ -142,16 +159,10 @@ class OnImages(OnDevice):
         maximum=1024,
         group=DEVICE,
     )
-    workers: int | None = ask(
-        None,
-        help="Threads that decode and encode images (default: by CPU count).",
-        minimum=1,
-        maximum=256,
-        group=DEVICE,
-    )
+    workers: int | None = worker_threads()
 
 
-def descriptor(default: object, *, help: str, **changes: object) -> object:
+def descriptor(default: object, *, help: str, **changes: Any) -> Any:
     """Declare a field for one descriptor, by name or by path, or for several."""
     return ask(
         default,
@@ -291,15 +302,7 @@ class Training(Getting):
         help="Go on where an earlier run in the folder stopped, or start over.",
         flags=("--resume/--no-resume",),
     )
-    device: str = ask(
-        "auto",
-        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
-        metavar="DEVICE",
-        kind="device",
-        choices_from=f"{__name__}:DEVICES",
-        open_ended=True,
-        group=DEVICE,
-    )
+    device: str = computing_device()
     precision: str | None = ask(
         None,
         help="auto, fp32 (exact), bf16 or fp16.",
@@ -317,14 +320,7 @@ class Training(Getting):
         setting="trainer.compile",
         group=DEVICE,
     )
-    workers: int | None = ask(
-        None,
-        help="Threads that decode and encode images (default: by CPU count).",
-        minimum=1,
-        maximum=256,
-        setting="data.workers",
-        group=DEVICE,
-    )
+    workers: int | None = worker_threads(setting="data.workers")
     layout: str = ask(
         "darkside",
         help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",

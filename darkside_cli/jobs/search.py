@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page
-from darkside_cli.jobs.fields import OnDevice, Whitened, descriptor
+from darkside_cli.jobs.fields import OnDevice, Whitened, descriptor, worker_threads
 from darkside_cli.jobs.needs import obtain_descriptor
-from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, REQUIRED, ask, make
+from darkside_cli.jobs.request import ADVANCED, DATA, REQUIRED, ask, make
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
     from darkside_cli.retrieval.describe.store import StoredDescriptors
-
-BACKENDS = ("exact", "faiss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class SearchRequest(Whitened, OnDevice):
         metavar="FILE",
         show_default=False,
     )
-    model: str | None = descriptor(  # type: ignore[assignment]
+    model: str | None = descriptor(
         None,
         help="What to describe queries with (default: what the index was made with).",
         show_default=False,
@@ -58,7 +56,7 @@ class SearchRequest(Whitened, OnDevice):
         "exact",
         help="exact, in flat memory; or faiss, if it is installed.",
         kind="backend",
-        choices_from=f"{__name__}:BACKENDS",
+        choices_from="darkside_cli.retrieval.search.backends:BACKENDS",
         group=ADVANCED,
     )
     gallery: Path | None = ask(
@@ -106,13 +104,7 @@ class SearchRequest(Whitened, OnDevice):
     recursive: bool = ask(
         False, help="Take the images of sub-folders too.", flags=("--recursive", "-r"), group=DATA
     )
-    workers: int | None = ask(
-        None,
-        help="Threads that decode and encode images (default: by CPU count).",
-        minimum=1,
-        maximum=256,
-        group=DEVICE,
-    )
+    workers: int | None = worker_threads()
 
     def check(self) -> None:
         """Raise UsageError for contradictions, and for a page that is a folder."""
@@ -196,9 +188,9 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
     model that the index was not made with, MissingAssetError if the model, the index or FAISS is not on this machine.
     """
     from darkside_cli.images.threads import default_threads
-    from darkside_cli.retrieval.backends import require_backend
     from darkside_cli.retrieval.describe.named_images import any_there, find_images, make_jobs
     from darkside_cli.retrieval.describe.store import open_descriptors
+    from darkside_cli.retrieval.search.backends import require_backend
 
     absences = Absences()
     if request.model is not None:

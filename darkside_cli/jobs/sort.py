@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.jobs.fields import Images
-from darkside_cli.jobs.request import DATA, DEVICE, ask, make
+from darkside_cli.jobs.fields import Images, worker_threads
+from darkside_cli.jobs.request import DATA, ask, make
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.sorting import Placing, Sorted
@@ -30,13 +30,7 @@ class SortRequest(Images):
     overwrite: bool = ask(
         False, help="Replace lists and pictures in DIR.", flags=("--overwrite",), group=DATA
     )
-    workers: int | None = ask(
-        None,
-        help="Threads that decode and encode images (default: by CPU count).",
-        minimum=1,
-        maximum=256,
-        group=DEVICE,
-    )
+    workers: int | None = worker_threads()
 
     def check(self) -> None:
         """Raise UsageError if photographs are to go two ways, or into what is no folder."""

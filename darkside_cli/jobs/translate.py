@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage, TranslationJob
     from darkside_cli.methods.translate import Translator
 
-TARGETS = ("night", "day")
-DIRECTIONS = ("day2night", "night2day")
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "avif")
 
 #: Stands for the image that is given by its content alone, among sources and targets.
@@ -54,14 +52,14 @@ class TranslateRequest(Images, Limited, OnImages):
         help="Translate to night or to day.",
         metavar="TIME",
         kind="time of day",
-        choices_from=f"{__name__}:TARGETS",
+        choices_from="darkside_cli.networks.catalog:DIRECTION_TO",
     )
-    model: str | None = generator(None)  # type: ignore[assignment]
+    model: str | None = generator(None)
     direction: str | None = ask(
         None,
         help="What a checkpoint does that does not say so: day2night or night2day.",
         kind="direction",
-        choices_from=f"{__name__}:DIRECTIONS",
+        choices_from="darkside_cli.networks.catalog:DIRECTIONS",
         group=ADVANCED,
     )
     output: Path | None = ask(

@@ -8,11 +8,9 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.catalog import DIRECTION_TO
 from darkside_cli.networks.locate import locate
 from darkside_cli.networks.weights import Checkpoint
-
-#: What a generator does that translates to a time of day.
-TARGETS = {"night": "day2night", "day": "night2day"}
 
 
 def check_direction(checkpoint: Checkpoint, to: str, *, name: str) -> None:
@@ -21,7 +19,7 @@ def check_direction(checkpoint: Checkpoint, to: str, *, name: str) -> None:
     A file that does not tell its direction passes as day-to-night, which is what such files are made for.
     """
     direction = checkpoint.metadata.get("direction")
-    if direction == TARGETS[to] or (direction is None and to == "night"):
+    if direction == DIRECTION_TO[to] or (direction is None and to == "night"):
         return
     if direction is None:
         raise UsageError(
@@ -44,7 +42,7 @@ def open_generator(
     Raises what :func:`darkside_cli.methods.translate.load_generator` does.
     """
     entry, path = locate(str(model), root, kind="generator")
-    checkpoint = open_checkpoint(path, direction=TARGETS[to])
+    checkpoint = open_checkpoint(path, direction=DIRECTION_TO[to])
     name = entry.name if entry is not None else str(model)
     architecture = ARCHITECTURES.get(checkpoint.architecture)
     if architecture.kind != "generator":
@@ -63,7 +61,7 @@ def open_generator(
         )
     if direction is None:
         check_direction(checkpoint, to, name=name)
-    elif direction != TARGETS[to]:
+    elif direction != DIRECTION_TO[to]:
         raise UsageError(
             f"a {direction} generator does not translate to {to}",
             hint=f"use --to {'day' if to == 'night' else 'night'} with it",

@@ -24,8 +24,8 @@ from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.images.images import photo_from_image
 from darkside_cli.inference.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.kernels import prepare
-from darkside_cli.methods.generators import TARGETS, open_generator, statistics
-from darkside_cli.networks.catalog import PUBLISHED_GENERATOR
+from darkside_cli.methods.generators import open_generator, statistics
+from darkside_cli.networks.catalog import DIRECTION_TO, DIRECTIONS, PUBLISHED_GENERATOR
 from darkside_cli.networks.guided import working_size
 from darkside_cli.networks.locate import default_generator
 from darkside_cli.networks.weights import build_network
@@ -249,9 +249,9 @@ def load_generator(
     Raises MissingAssetError when the weights are not on this machine, CheckpointError when they do not fit, and
     UsageError when the generator goes the other way.
     """
-    if to not in TARGETS:
+    if to not in DIRECTION_TO:
         raise UsageError(f"cannot translate to '{to}'", hint="to 'night' or to 'day'")
-    if direction is not None and direction not in TARGETS.values():
+    if direction is not None and direction not in DIRECTIONS:
         raise ConfigError(f"unknown direction '{direction}'", hint="day2night or night2day")
     place = root if root is not None else data_root(Path(data_dir) if data_dir is not None else None)
     chosen_device = pick_device(device)

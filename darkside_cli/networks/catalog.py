@@ -38,6 +38,10 @@ _SFM, _GL18 = "Retrieval-SfM 120k", "Google Landmarks 2018"
 PUBLISHED_GENERATOR = "hedngan"
 EMBEDDED_GENERATOR = "darkside-mini"
 
+#: What a generator does that translates to a time of day.
+DIRECTION_TO = {"night": "day2night", "day": "night2day"}
+DIRECTIONS = tuple(DIRECTION_TO.values())
+
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 

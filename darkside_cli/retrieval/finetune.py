@@ -20,8 +20,8 @@ from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.backbones import smallest_side_px
 from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.networks.weights import save_checkpoint
-from darkside_cli.retrieval import seen
 from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
+from darkside_cli.retrieval.describe import seen
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
 from darkside_cli.retrieval.finetune_stages import WHITENING_FILE, FinetuneRun, remove_own_whitening
 from darkside_cli.retrieval.mining.tuple_data import TupleData, validation_tuples

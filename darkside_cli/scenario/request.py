@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.jobs.fields import OnDevice
-from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask
+from darkside_cli.jobs.fields import OnDevice, worker_threads
+from darkside_cli.jobs.request import ADVANCED, DATA, ask
 
 if TYPE_CHECKING:
     from darkside_cli.scenario.load import Scenario
@@ -42,13 +42,7 @@ class RunRequest(OnDevice):
         flags=("--download/--no-download",),
         group=DATA,
     )
-    workers: int | None = ask(
-        None,
-        help="Threads that decode and encode images (default: by CPU count).",
-        minimum=1,
-        maximum=256,
-        group=DEVICE,
-    )
+    workers: int | None = worker_threads()
 
     target: str = ""
     files: tuple[str, ...] = ()

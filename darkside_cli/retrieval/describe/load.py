@@ -18,7 +18,7 @@ from darkside_cli.networks.catalog import ModelEntry
 from darkside_cli.networks.locate import how_to_get, locate
 from darkside_cli.networks.weights import Checkpoint
 from darkside_cli.networks.whitening import Whitening
-from darkside_cli.retrieval import seen
+from darkside_cli.retrieval.describe import seen
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, SINGLE_SCALE
@@ -35,7 +35,8 @@ class LoadedDescriptor:
 
     ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is
     JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records
-    of the pictures (:mod:`darkside_cli.retrieval.seen`) that it was "trained" and "whitened" on, as far as known.
+    of the pictures (:mod:`darkside_cli.retrieval.describe.seen`) that it was "trained" and "whitened" on, as far as
+    known.
     """
 
     model: DescriptorModel

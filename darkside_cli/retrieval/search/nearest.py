@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.clahe import ClaheSettings
-from darkside_cli.retrieval.backends import import_faiss
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.finite import missing_as_nan
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
 from darkside_cli.retrieval.describe.store import StoredDescriptors
+from darkside_cli.retrieval.search.backends import import_faiss
 from darkside_cli.retrieval.search.index import scan
-
-BACKENDS = ("exact", "faiss")
 
 Indices = NDArray[np.int64]
 Scores = NDArray[np.float32]

@@ -10,7 +10,7 @@ import numpy as np
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
-from darkside_cli.retrieval import seen
+from darkside_cli.retrieval.describe import seen
 from darkside_cli.retrieval.describe.blocks import Block
 from darkside_cli.retrieval.describe.finite import missing_as_nan, stretched_rows
 from darkside_cli.retrieval.describe.store import StoredDescriptors

@@ -21,9 +21,6 @@ from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.networks.whitening import Whitening
 
-METHODS = ("lw", "pca")
-"""Ways to learn a whitening."""
-
 Matrix = NDArray[np.float64]
 Rows = NDArray[Any]
 

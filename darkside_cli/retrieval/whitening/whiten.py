@@ -15,7 +15,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.interop.whitening import write_published_whitening
 from darkside_cli.networks.whitening import Whitening, save_whitening
-from darkside_cli.retrieval import seen
+from darkside_cli.retrieval.describe import seen
 from darkside_cli.retrieval.describe.extract import Rows, extract_array, extract_files
 from darkside_cli.retrieval.describe.image_jobs import BatchDescriber, ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors

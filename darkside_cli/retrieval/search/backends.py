@@ -6,6 +6,8 @@ from typing import Any
 
 from darkside_cli.errors import MissingAssetError
 
+BACKENDS = ("exact", "faiss")
+
 
 def require_backend(backend: str) -> None:
     """Raise MissingAssetError if ``backend`` is "faiss" and FAISS is not installed."""

@@ -10,8 +10,8 @@ import pytest
 
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.events import Notice
+from darkside_cli.retrieval.describe.seen import record, seen
 from darkside_cli.retrieval.search.warnings import of_images
-from darkside_cli.retrieval.seen import record, seen
 
 
 def files(folder: Path, count: int, start: int = 0) -> list[Path]:
