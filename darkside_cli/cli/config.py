@@ -16,8 +16,6 @@ from darkside_cli.jobs.request import MAIN
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.scenario.options import Training
-    from darkside_cli.scenario.steps import TargetPlan, TranslatedStep
 
 ACTIONS = ("show", "convert")
 _OWN = "config"
@@ -179,92 +177,26 @@ def _convert(
     *,
     json: bool,
 ) -> int:
-    from darkside_cli.scenario.load import load_scenario
-    from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
-    from darkside_cli.scenario.steps import plan_target, require_translated
+    from darkside_cli.scenario.convert import convert
 
-    scenario = load_scenario(words)
-    names = scenario.targets()
-    chosen = target or ("train" if "train" in names else names[0] if len(names) == 1 else None)
-    if chosen is None:
-        raise UsageError(
-            "which target is to be converted?", hint=f"--target with one of {', '.join(names) or 'none'}"
-        )
-    plan = plan_target(scenario, chosen, session.root.path)
-    picked = _pick(plan, step)
-    require_translated([picked])
-    for note in plan.notes:
+    converted = convert(words, session.root.path, target=target, step=step)
+    for note in converted.notes:
         if not session.quiet:
             say(note)
-    assert isinstance(picked.step, (TrainGanStep, FinetuneStep))  # noqa: S101 - see _pick
-    text = to_toml(picked.step, plan, session.root.path)
     if json:
-        session.output.json({"target": chosen, "step": picked.source.name, "toml": text})
+        session.output.json(converted.document())
     if output is None:
         if not json:
-            session.output.text(text)
+            session.output.text(converted.toml)
         return EXIT_DONE
     from darkside_cli.atomic import write_bytes_atomic
 
     if output.is_dir():
         raise UsageError(f"{output} is a folder", hint="name a file, such as hedngan.toml")
-    write_bytes_atomic(output, text.encode())
+    write_bytes_atomic(output, converted.toml.encode())
     if not json:
         session.output.path(output)
     return EXIT_DONE
-
-
-def _pick(plan: TargetPlan, step: str | None) -> TranslatedStep:
-    """The step that is to be converted: the one that is called so, or the only one that trains."""
-    from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
-
-    names = [each.source.name for each in plan.steps]
-    if step is not None and step not in names:
-        raise UnknownNameError("step", step, names, extra_hint=f"in {plan.target}")
-    able = [
-        each
-        for each in plan.steps
-        if step in (None, each.source.name)
-        and (isinstance(each.step, (TrainGanStep, FinetuneStep)) or each.step is None)
-    ]
-    if len(able) == 1:
-        return able[0]
-    if able:
-        raise UsageError(
-            f"{plan.target} has several steps with settings",
-            hint=f"--step with one of {', '.join(each.source.name for each in able)}",
-        )
-    raise UsageError(
-        f"{step or plan.target} has no settings to convert: nothing is trained there",
-        hint=f"darkside run {plan.target} FILE.yml --print-steps shows the commands that do the same",
-    )
-
-
-def to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
-    """Settings of a training as ``--config`` takes them; the steps around it are comments."""
-    import tomli_w
-
-    from darkside_cli.scenario.commands import commands
-    from darkside_cli.scenario.options import flags, under
-    from darkside_cli.scenario.plan import EvaluateStep, FinetuneStep, WhitenStep
-
-    nested: dict[str, Any] = {}
-    for key, value in flags(step, root).items():
-        table = nested
-        *parts, last = key.split(".")
-        for part in parts:
-            table = table.setdefault(part, {})
-        table[last] = str(value) if isinstance(value, Path) else value
-    lines = [f"# {step.path}, converted from a scenario of gandtr. In its place:"]
-    for each in plan.steps:
-        if each.step is step:
-            run = f" --output {under(root, step.run)}" if step.run is not None else ""
-            lines.append(f"#   darkside {step.kind} --config THIS_FILE{run}")
-            if isinstance(step, FinetuneStep):
-                lines.append("#   (which learns the whitening and evaluates, too)")
-        elif not (isinstance(step, FinetuneStep) and isinstance(each.step, (WhitenStep, EvaluateStep))):
-            lines += [f"#   {line}" for line in ([] if each.problems else commands(each.step, root))]
-    return "\n".join(lines) + "\n\n" + tomli_w.dumps(nested)
 
 
 def register(app: Any) -> None:

@@ -61,24 +61,21 @@ def extract(
 
 
 def _with_names(request: ExtractRequest, *, null: bool) -> ExtractRequest:
-    """``request`` with the images and names that standard input and a list give."""
-    from darkside_cli.datasets.rooted import listed_names, read_image_list
+    """``request`` with the images and names that standard input gives in place of ``-``, or of no image at all."""
+    from darkside_cli.datasets.rooted import listed_names
 
+    request = replace(request, null=null)
     paths = [os.fspath(path) for path in request.images]
     if request.image_root is None and request.image_list is None:
         return replace(request, images=tuple(options.input_paths(paths, null=null)))
-    root = request.image_root if request.image_root is not None else Path()
-    names: list[str] | None = None
     if request.image_list is not None and os.fspath(request.image_list) == "-":
         if "-" in paths:
             raise UsageError("standard input is given twice", hint="as PATHS or as --image-list, not both")
-        names = listed_names(sys.stdin.buffer, root, null=null)
-    elif request.image_list is not None:
-        names = read_image_list(request.image_list, root, null=null)
-    elif paths:
-        names = []  # an empty pipe is no image, and not all of them
-    images = options.input_paths(paths, null=null) if paths else ()
-    return replace(request, images=tuple(images), names=None if names is None else tuple(names))
+        root = request.image_root if request.image_root is not None else Path()
+        request = replace(request, names=tuple(listed_names(sys.stdin.buffer, root, null=null)))
+    elif request.image_list is None and paths:
+        request = replace(request, names=())  # an empty pipe is no image, and not all of them
+    return replace(request, images=tuple(options.input_paths(paths, null=null)) if paths else ())
 
 
 class _Lines:

@@ -87,7 +87,7 @@ def run(
     data folder. Steps go on where an earlier run stopped. Trainings use several GPUs under torchrun.
     """
     mode, target, files = parse_words(words or [], list_=list_, validate=validate, print_steps=print_steps)
-    request = replace(request, target=target or "", files=tuple(files), why_offline=session.why_offline)
+    request = replace(request, target=target or "", files=tuple(files))
     if mode == LIST:
         return _list(session, request, json=json)
     if mode == VALIDATE:
@@ -232,7 +232,7 @@ def _carry_out(session: Session, request: RunRequest, *, json: bool) -> int:
             if (
                 json and told.begun
             ):  # what the steps before it gave is not lost, and programs read what is missing
-                _answer(session, request, told.ended, failed={"name": told.begun, **_facts(error, session)})
+                _answer(session, request, told.ended, failed={"name": told.begun, **_facts(error, request)})
             raise
     if json:
         _answer(session, request, told.ended)
@@ -323,15 +323,15 @@ def _answer(session: Session, request: RunRequest, ended: Sequence[StepEnded], *
     session.output.json({"scenario": request.scenario.name, "target": request.target, "steps": steps, **more})
 
 
-def _facts(error: DarksideError, session: Session) -> dict[str, Any]:
+def _facts(error: DarksideError, request: RunRequest) -> dict[str, Any]:
     """What programs read of an error."""
     from darkside_cli.scenario.needs import LackingError
 
     facts: dict[str, Any] = {"exit_code": error.exit_code, "reason": error.message, "hint": error.hint}
     if isinstance(error, LackingError):
         facts |= {"missing": {"sets": error.sets, "weights": error.weights}}
-    if session.offline:
-        facts |= {"offline": session.why_offline}
+    if request.offline:
+        facts |= {"offline": request.why_offline}
     return facts
 
 

@@ -69,11 +69,6 @@ class Session:
         self.output.above_bar = screen.above_bar
         return screen
 
-    @property
-    def why_offline(self) -> str:
-        """What keeps this call from the network: the option, or the variable that is set; "" if nothing does."""
-        return Request(offline=self.offline).why_offline
-
     def announce(self, text: str) -> None:
         """Say on a terminal what begins, before what takes seconds to load is loaded: nobody looks at a blank screen.
 

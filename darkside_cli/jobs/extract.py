@@ -77,6 +77,8 @@ class ExtractRequest(Images, Limited, Describing):
     resume: bool = ask(True, help="Go on where an interrupted run was.", group=DATA)
     overwrite: bool = ask(False, help="Make FILE anew if it is there.", flags=("--overwrite",), group=DATA)
 
+    #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
+    null: bool = False
     #: Names from ``image_root`` in place of those in the file ``image_list``.
     names: tuple[str, ...] | None = None
     #: Files and what they are called among the descriptors, in place of all other images.
@@ -236,7 +238,7 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
         return images, common_root(images)
     root = request.image_root if request.image_root is not None else Path()
     if request.image_list is not None and request.names is None:
-        request = replace(request, names=tuple(read_image_list(request.image_list, root)))
+        request = replace(request, names=tuple(read_image_list(request.image_list, root, null=request.null)))
     everything = not request.images and request.names is None
     images = find_images(
         [root] if everything else request.images,

@@ -48,8 +48,6 @@ class RunRequest(OnDevice):
     files: tuple[str, ...] = ()
     #: Gives the names of the images that translation and extraction are about; called when such a step begins.
     names: Callable[[], Iterable[Path]] | None = None
-    #: What is said where something cannot be had because of ``offline``.
-    why_offline: str = "only files of this machine were asked for"
 
     @cached_property
     def scenario(self) -> Scenario:

@@ -324,6 +324,8 @@ def test_names_from_a_root_and_a_list(
         "query/b.jpg",
         "query/a.jpg",
     ]
+    (tmp_path / "list0.txt").write_bytes(b"query/b.jpg\0db/a.jpg\0")
+    assert extracted(*root, "-0", "--image-list", "list0.txt") == ["query/b.jpg", "db/a.jpg"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"db/a.jpg\n")))
     assert extracted(*root, "--image-list", "-") == ["db/a.jpg"]
     outside = run_here(*common, *root, "x.h5")

@@ -102,6 +102,24 @@ def test_files_with_names_of_their_own(images: Path, model: Path) -> None:
     assert open_descriptors("x.npz").names == ("here/three", "two")
 
 
+@pytest.mark.parametrize("null", [False, True])
+def test_a_list_of_images(images: Path, model: Path, null: bool) -> None:
+    from darkside_cli.jobs.extract import run
+
+    names = ("day/3.png", "copy.png")
+    Path("list.txt").write_bytes(("\0" if null else "\n").join(names).encode())
+    request = ExtractRequest(
+        image_root=images,
+        image_list=Path("list.txt"),
+        null=null,
+        model=str(model),
+        output=Path("x.npz"),
+        image_size=96,
+    )
+    assert run(request).images == 2
+    assert open_descriptors("x.npz").names == names
+
+
 def test_images_are_looked_up(images: Path, model: Path, tmp_path: Path) -> None:
     darkside_cli.extract(images, model=model, output="x.h5", image_size=96, recursive=True)
     shutil.copy(images / "day" / "2.png", "query.png")

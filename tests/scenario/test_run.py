@@ -26,6 +26,10 @@ def test_what_is_told_of_steps_until_one_lacks_something(tmp_path: Path) -> None
     assert steps == [StepBegun, StepNotice, StepEnded, StepBegun]
     assert raised.value.sets == ["roxford5k", "rparis6k", "247tokyo1k"]
     assert raised.value.weights == ["gem_vgg16_hedngan"]
+    notices = [each.text for each in told if isinstance(each, StepNotice)]
+    assert (
+        "the network is off limits (--offline was given)" in notices[0]
+    )  # the reason that every request gives
 
 
 class _Stopped:
