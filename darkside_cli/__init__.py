@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from darkside_cli.errors import DarksideError
+    from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
     from darkside_cli.jobs.download import download
     from darkside_cli.jobs.evaluate import evaluate
     from darkside_cli.jobs.export import export
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 _LAZY = {
     "DarksideError": "darkside_cli.errors",
     "Describer": "darkside_cli.retrieval.describe.describer",
+    "MissingAssetError": "darkside_cli.errors",
     "Translator": "darkside_cli.methods.translate",
+    "UsageError": "darkside_cli.errors",
     "download": "darkside_cli.jobs.download",
     "evaluate": "darkside_cli.jobs.evaluate",
     "export": "darkside_cli.jobs.export",
@@ -52,7 +54,9 @@ _LAZY = {
 __all__ = [
     "DarksideError",
     "Describer",
+    "MissingAssetError",
     "Translator",
+    "UsageError",
     "__version__",
     "download",
     "evaluate",

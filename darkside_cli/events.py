@@ -42,13 +42,14 @@ class ImagesNamed(Event):
 
 @dataclass(frozen=True)
 class ImageReady(Event):
-    """One image was written. ``size_px`` is (width, height) of the output; ``seconds`` its share of the work.
+    """One image is done. ``target`` is what was written, None where its result stays in memory.
 
+    ``size_px`` is (width, height) of the output; ``seconds`` its share of the work.
     ``animated``: the source moves, and only its first frame was taken.
     """
 
     source: Path
-    target: Path
+    target: Path | None
     size_px: tuple[int, int]
     seconds: float
     animated: bool = False

@@ -218,6 +218,17 @@ def test_readme_is_read_in_two_minutes() -> None:
     assert len(README.splitlines()) <= 150
 
 
+def test_names_of_the_package_exist() -> None:
+    """Those that the pages name, and all that it says it has."""
+    import darkside_cli
+
+    named = {
+        name for path in WRITTEN for name in re.findall(r"`darkside_cli\.(\w+)`", path.read_text("utf-8"))
+    }
+    assert {"DarksideError", "MissingAssetError", "UsageError"} <= named
+    assert all(hasattr(darkside_cli, name) for name in named | set(darkside_cli.__all__))
+
+
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in LINK.findall(path.read_text(encoding="utf-8")):

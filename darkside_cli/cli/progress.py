@@ -132,7 +132,8 @@ class ProgressRenderer(Renderer):
             if event.animated:
                 self._line(f"warning: {source} is animated: only its first frame was taken")
             if self._verbose:
-                self._line(f"{source} -> {os.fsdecode(event.target)} ({event.seconds:.2f} s)")
+                written = f" -> {os.fsdecode(event.target)}" if event.target is not None else ""
+                self._line(f"{source}{written} ({event.seconds:.2f} s)")
             self._advance()
         elif isinstance(event, ItemSkipped):
             if self._verbose:

@@ -12,6 +12,7 @@ from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.needs import open_assets
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Request, ask, make
+from darkside_cli.registry import Entry, Registry, resolve
 
 if TYPE_CHECKING:
     from darkside_cli.assets.local import Failures, Imported
@@ -28,9 +29,8 @@ def asset_names() -> list[str]:
 
 def size_names() -> list[str]:
     """Names of the sizes in which the city of nightfall is made; "" is the one that is there, else the usual one."""
-    from darkside_cli.nightfall.config import SIZES
-
-    return ["", *SIZES.names(aliases=True)]
+    sizes: Registry[Entry] = resolve("darkside_cli.nightfall.config:SIZES")
+    return ["", *sizes.names(aliases=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ ROOT_NAMES = {"__version__"}
 
 ONLY_IN = {"typer": "cli", "rich": "cli", "jinja2": "report", "matplotlib": "report"}
 NOBODY = {"click"}
+# Companions of the core, and who imports them beside themselves. Everybody else has names of theirs in registries.
+COMPANIONS = {"nightfall": {"demo"}, "demo": {"cli"}}
 HEAVY = {
     "torch",
     "torchvision",
@@ -177,6 +179,8 @@ def _rank_problems(unit: str, each: Import) -> Iterator[str]:
     if target not in RANKS:
         yield f"'{target}' has no rank"
     elif target != unit and (unit, target) not in SIDEWAYS:
+        if unit not in COMPANIONS.get(target, {unit}):
+            yield f"only {' and '.join(sorted(COMPANIONS[target]))} imports {target}, not {unit}"
         if RANKS[target] > RANKS[unit]:
             yield f"{unit} imports {target}, which stands above it"
         elif RANKS[target] == RANKS[unit]:

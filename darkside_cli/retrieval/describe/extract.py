@@ -85,7 +85,7 @@ def extract_array(
     def keep(job: ImageJob, _: LoadedImage, row: Row) -> None:
         rows[int(job.name)] = row
 
-    stages = Description(describer, options, keep, is_done=lambda _: False, target=Path())
+    stages = Description(describer, options, keep, is_done=lambda _: False, target=None)
     emit(RunStarted(label, len(numbered)))
     counts = _pipeline(stages, options, emit).run(numbered)
     emit(RunFinished(label, counts.done, counts.failed, 0, time.perf_counter() - started))

@@ -124,7 +124,7 @@ class Description(Stages[ImageJob, LoadedImage, Row]):
         options: ExtractOptions,
         keep: Callable[[ImageJob, LoadedImage, Row], None],
         is_done: Callable[[ImageJob], bool],
-        target: Path,
+        target: Path | None,
     ) -> None:
         self._describer, self._options, self._target = describer, options, target
         self._keep, self._is_done = keep, is_done

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -173,7 +172,7 @@ class ImageDescriber:
                     self._flush(waiting.pop(next(iter(waiting))), found)
                 if label:
                     path = self.images.tuples.paths[int(numbers[place])]
-                    self._emit(ImageReady(path, Path(), (x.shape[2], x.shape[1]), 0.0))
+                    self._emit(ImageReady(path, None, (x.shape[2], x.shape[1]), 0.0))
             for group in waiting.values():
                 self._flush(group, found)
         dim = len(next(iter(found.values()))) if found else 1

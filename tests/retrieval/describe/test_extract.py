@@ -289,6 +289,7 @@ def test_into_memory(tmp_path: Path, photos: list[ImageJob]) -> None:
     jobs = [*photos, photos[0]]  # names need not differ here
     rows = extract_array(jobs, StubDescriber(), emit=events.append)
     assert kinds(events) == "rfrrfrrfrr"
+    assert {event.target for event in events if isinstance(event, ImageReady)} == {None}  # nothing is written
     for job, row in zip(jobs, rows, strict=True):
         if job in bad:
             assert np.isnan(row).all()

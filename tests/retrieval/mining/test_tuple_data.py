@@ -16,7 +16,7 @@ from torch import Tensor
 
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.events import Event, ItemFailed, Notice
+from darkside_cli.events import Event, ImageReady, ItemFailed, Notice
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import Role, mine
@@ -135,9 +135,7 @@ def test_two_processes_share_each_batch(tuples: TupleSet) -> None:
     parts = []
     for rank in range(2):
         part = make(tuples, batch_size=2, ranks=Ranks(rank, 2))
-        part.load_state(
-            one.state()
-        )  # mining itself is shared by real processes: see test_finetune_processes.py
+        part.load_state(one.state())  # as real processes have it, which mine together
         assert part.batches(0) == one.batches(0)
         parts.append([numbers_of(batch, tuples) for batch in part.epoch(0)])
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
@@ -208,6 +206,9 @@ def test_broken_images_are_rows_of_nan(tuples: TupleSet) -> None:
     assert rows(np.array([1]), "negative").isnan().all()
     assert len([event for event in events if isinstance(event, ItemFailed)]) == 1
     assert rows.unreadable(np.array([0, 1, 2, 3])) == {1}
+    rows(np.array([0, 1, 2]), "negative", label="a pool")
+    ready = [event for event in events if isinstance(event, ImageReady)]
+    assert [(event.source, event.target) for event in ready] == [(tuples.paths[n], None) for n in (0, 2)]
 
 
 def test_validation_tuples_by_hand(tuples: TupleSet) -> None:
