@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from darkside_cli.atomic import temporary_beside
 from darkside_cli.cli import options
 from darkside_cli.cli.errors import EXIT_DONE
 from darkside_cli.cli.session import Session, command
 from darkside_cli.errors import UsageError
 from darkside_cli.jobs.request import MAIN
+
+FOLDER = Path(__file__).resolve().parents[1] / "samples"
+#: Says who took which photograph, and under what terms.
+SOURCES = FOLDER / "SOURCES.md"
+
+
+def sample_paths() -> list[Path]:
+    """Paths of the photographs inside the package, by name."""
+    return sorted(FOLDER.glob("*.jpg"))
+
+
+def write_samples(folder: Path) -> list[Path]:
+    """Copy the photographs and what is said of them into ``folder``; files that are there already are left alone.
+
+    Returns the photographs' paths. Raises OSError as the system gives it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for source in (*sample_paths(), SOURCES):
+        target = folder / source.name
+        if not target.exists():
+            with temporary_beside(target) as temporary:
+                shutil.copyfile(source, temporary)
+        if source != SOURCES:
+            written.append(target)
+    return written
 
 
 def samples(
@@ -30,8 +58,6 @@ def samples(
 
     They are in the public domain; SOURCES.md beside them names authors and sources.
     """
-    from darkside_cli.datasets.samples import write_samples
-
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is not a folder", hint="name a folder with --output")
     for path in write_samples(output):

@@ -30,13 +30,12 @@ from torch import Tensor
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
 from darkside_cli.datasets.unpaired_order import EpochPlan, count_batches, generator_for, share_of
-from darkside_cli.datasets.unpaired_sets import UnpairedSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_sets import PictureCache, UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed, ignore
 from darkside_cli.images.augment import as_float, change_colours, cut_view, draw_view
 from darkside_cli.images.crops import ScaleCrop, resize_part
 from darkside_cli.images.images import read_rgb
-from darkside_cli.images.picture_cache import PictureCache
 from darkside_cli.images.threads import default_threads
 
 __all__ = ["UnpairedBatch", "UnpairedConfig", "UnpairedImages"]

@@ -1,14 +1,16 @@
-"""The day and the night images of a training: found, looked at without decoding, and told about before it begins."""
+"""The day and the night images of a training: found, looked at, told about, and kept once decoded."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
+from PIL import Image
 
 from darkside_cli.assets.entries import shard_path
 from darkside_cli.config.paths import DataRoot
@@ -27,6 +29,8 @@ _NAMED = 3
 _WELL_SEEN = 0.7
 _ORIENTATION = 0x0112
 _HEADER_THREADS = 8
+#: Pillow keeps RGB in as many bytes.
+_BYTES_PER_PIXEL = 4
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -228,3 +232,33 @@ def _tell_sizes(images: UnpairedSet, config: UnpairedConfig, emit: Emit) -> None
     if config.too_small == "skip":
         for index, size in small:
             images.unusable[index] = f"smaller than the crop ({size[0]}x{size[1]})"
+
+
+class PictureCache:
+    """Decoded RGB images by key, up to ``capacity`` bytes: what came first stays.
+
+    So a small set is decoded once and not in every epoch.
+
+    Pictures are asked for at random, so one is as good to keep as another, and replacing them would cost without
+    finding more. Safe in several threads; two that ask for the same one at a time may both make it.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._kept: dict[object, Image.Image] = {}
+        self._lock = Lock()
+        self.size = 0
+        """Bytes in use."""
+
+    def get(self, key: object, make: Callable[[], Image.Image]) -> Image.Image:
+        """Give the image of ``key``, not to be changed; ``make`` makes it, and raises, if it is not here."""
+        found = self._kept.get(key)
+        if found is not None:
+            return found
+        made = make()
+        size = _BYTES_PER_PIXEL * made.width * made.height
+        with self._lock:
+            if key not in self._kept and self.size + size <= self._capacity:
+                self._kept[key] = made
+                self.size += size
+        return made

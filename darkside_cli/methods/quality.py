@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from darkside_cli.errors import DarksideError, ImageError, MissingAssetError, UsageError
+from darkside_cli.errors import ConfigError, DarksideError, ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice, ignore
 from darkside_cli.images.images import read_rgb
-from darkside_cli.images.pixels import to_pixels
 from darkside_cli.metrics.translation import NightReference, score_translations
 
 Picture = NDArray[np.uint8]
 T = TypeVar("T")
+
+STRETCHES = ("normalised", "none", "auto")
 
 #: Sides of validation pictures are cut to a multiple of this, so that every generator gives them back in their size.
 _MULTIPLE = 4
@@ -89,7 +90,7 @@ class QualityValidator:
     def _translate(self, translate: Callable[[Tensor], Tensor], picture: Picture) -> Picture:
         image = torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
         translated = translate(((image - 0.5) / 0.5).to(self._device))
-        return to_pixels(translated[0].detach().float().cpu().numpy())
+        return truncated_pixels(translated[0].detach().float().cpu().numpy())
 
     def _load(self, what: str, paths: Sequence[Path], size_px: int) -> list[Picture]:
         pictures = list(self._read(paths, size_px))
@@ -111,6 +112,31 @@ class QualityValidator:
                 continue
             width, height = (side // _MULTIPLE * _MULTIPLE for side in image.size)
             yield np.asarray(image.crop((0, 0, width, height)))
+
+
+def truncated_pixels(image: NDArray[Any], *, stretch: str | float = "normalised") -> NDArray[np.uint8]:
+    """Convert (C, H, W) floats to (H, W, C) uint8, or (H, W) if there is one channel.
+
+    ``stretch`` says what range the values have: "normalised" is [-1, 1] (``x * 0.5 + 0.5``), "none" is [0, 1],
+    "auto" stretches the smallest to 0 and the largest to 1 (all channels alike), and a number c maps
+    ``(x * 0.5 + 1) / c``, for looking at values around a normalised range. Computed in float64, multiplied by 255,
+    clipped and truncated, not rounded, as the published generators' pictures were. A constant image under "auto"
+    becomes black.
+
+    Raises ConfigError for another ``stretch``.
+    """
+    x = image.astype(np.float64)
+    if stretch == "normalised":
+        x = x * 0.5 + 0.5
+    elif stretch == "auto":
+        low, high = x.min(), x.max()
+        x = (x - low) / (high - low) if high > low else np.zeros_like(x)
+    elif isinstance(stretch, (int, float)) and stretch > 0:
+        x = (x * 0.5 + 1) / stretch
+    elif stretch != "none":
+        raise ConfigError(f"unknown stretch {stretch!r}", hint=f"{', '.join(STRETCHES)} or a positive number")
+    pixels = np.clip(x * 255, 0, 255).astype(np.uint8)
+    return pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
 
 
 def evenly(items: Sequence[T], limit: int) -> list[T]:

@@ -29,7 +29,6 @@ from darkside_cli.datasets.unpaired_order import (
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed
 from darkside_cli.images.augment_config import AugmentConfig
-from darkside_cli.images.picture_cache import PictureCache
 
 MakeSet = Callable[..., Path]
 
@@ -227,21 +226,6 @@ def test_pictures_are_decoded_once(sets: Path, monkeypatch: pytest.MonkeyPatch) 
     for epoch in range(4):
         list(data.epoch(epoch))
     assert len(decoded) == len(set(decoded)) <= 8
-
-
-def test_cache_keeps_to_its_capacity() -> None:
-    cache = PictureCache(1000)
-    made = []
-
-    def make(size: tuple[int, int]) -> Callable[[], Image.Image]:
-        return lambda: made.append(size) or Image.new("RGB", size)  # type: ignore[func-returns-value]
-
-    for _ in range(2):
-        assert cache.get("small", make((10, 20))).size == (10, 20)  # 800 bytes
-        assert cache.get("large", make((10, 10))).size == (10, 10)  # 400 more do not fit
-        assert cache.get("tiny", make((10, 5))).size == (10, 5)  # 200 do
-    assert cache.size == 1000
-    assert made == [(10, 20), (10, 10), (10, 5), (10, 10)]
 
 
 def test_only_so_much_is_made_ahead(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from darkside_cli.config.load import resolve
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
-from darkside_cli.datasets.unpaired_sets import UnpairedSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_sets import PictureCache, UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.images.augment_config import AugmentConfig
@@ -296,3 +296,18 @@ def test_configuration() -> None:
     for wrong in ("scale=[1.0,0.5]", "crop_px=0", "too_small=shrink", "augment.aspect=0.9"):
         with pytest.raises(ConfigError):
             resolve(UnpairedConfig, overrides=[wrong])
+
+
+def test_cache_keeps_to_its_capacity() -> None:
+    cache = PictureCache(1000)
+    made = []
+
+    def make(size: tuple[int, int]) -> Callable[[], Image.Image]:
+        return lambda: made.append(size) or Image.new("RGB", size)  # type: ignore[func-returns-value]
+
+    for _ in range(2):
+        assert cache.get("small", make((10, 20))).size == (10, 20)  # 800 bytes
+        assert cache.get("large", make((10, 10))).size == (10, 10)  # 400 more do not fit
+        assert cache.get("tiny", make((10, 5))).size == (10, 5)  # 200 do
+    assert cache.size == 1000
+    assert made == [(10, 20), (10, 10), (10, 5), (10, 10)]

@@ -14,9 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
-from darkside_cli.methods.quality import QualityValidator, evenly, frechet_inception_distance
+from darkside_cli.methods.quality import (
+    QualityValidator,
+    evenly,
+    frechet_inception_distance,
+    truncated_pixels,
+)
 
 MakePhoto = Callable[..., Path]
 
@@ -168,3 +173,35 @@ def test_fid_without_its_library(
         QualityValidator(*pictures, fid=True)
     assert caught.value.hint == "pip install 'darkside-cli[fid]'"
     QualityValidator(*pictures)
+
+
+def one_row(*values: float) -> np.ndarray:
+    """One row of one channel."""
+    return np.array(values, np.float32).reshape(1, 1, -1)
+
+
+def test_truncates_and_clips() -> None:
+    # 0.5 * 255 = 127.5 -> 127; one level is 2 / 255 of the range
+    assert truncated_pixels(one_row(-1.5, -1, 0, 1, 1.5)).tolist() == [[0, 0, 127, 255, 255]]
+    assert truncated_pixels(one_row(-0.1, 0.999, 0.5), stretch="none").tolist() == [[0, 254, 127]]
+
+
+def test_auto_uses_the_range_of_the_whole_image() -> None:
+    assert truncated_pixels(one_row(10, 15, 20), stretch="auto").tolist() == [[0, 127, 255]]
+    assert truncated_pixels(one_row(3, 3), stretch="auto").tolist() == [[0, 0]]
+
+
+def test_a_number_divides() -> None:
+    assert truncated_pixels(one_row(-2, -1, 0), stretch=2.0).tolist() == [[0, 63, 127]]
+
+
+def test_three_channels_go_last() -> None:
+    pixels = truncated_pixels(np.arange(12, dtype=np.float64).reshape(3, 2, 2) / 11, stretch="none")
+    assert pixels.shape == (2, 2, 3)
+    assert pixels[0, 0].tolist() == [0, 92, 185]
+
+
+@pytest.mark.parametrize("stretch", ["nope", -1.0, 0])
+def test_unknown_stretch(stretch: str | float) -> None:
+    with pytest.raises(ConfigError, match="stretch"):
+        truncated_pixels(one_row(0), stretch=stretch)

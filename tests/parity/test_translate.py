@@ -12,8 +12,8 @@ from PIL import Image
 
 from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.images.images import read_photo
-from darkside_cli.images.pixels import to_pixels
 from darkside_cli.jobs.translate_files import translate_files
+from darkside_cli.methods.quality import truncated_pixels
 from darkside_cli.methods.translate import Translator, load_generator
 
 CASE = golden.load_case("translate")
@@ -73,7 +73,7 @@ def test_float_to_uint8() -> None:
             continue
         tensor = CASE.arrays["gray_tensor" if match[1] else "tensor"]
         stretch = float(match[3].replace("_", ".")) if match[3] else stretches[match[2]]
-        np.testing.assert_array_equal(to_pixels(tensor, stretch=stretch), expected, err_msg=key)
+        np.testing.assert_array_equal(truncated_pixels(tensor, stretch=stretch), expected, err_msg=key)
         tested += 1
     assert tested >= 5
 
