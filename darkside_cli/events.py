@@ -1,6 +1,6 @@
 """What long-running work tells its caller: frozen events, handed to an ``emit`` callable.
 
-Core functions take ``emit: Emit = ignore`` and never print or log. ``cli/progress.py`` draws events with rich;
+Core functions take ``emit: Emit = ignore`` and never print or log. ``cli/live`` draws events with rich;
 a JSONL sink records them; the other ranks of a distributed run get :func:`ignore`.
 """
 

@@ -21,7 +21,7 @@ from darkside_cli.jobs.request import MAIN
 from darkside_cli.scenario.request import RunRequest
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.screen import Screen
+    from darkside_cli.cli.live.screen import Screen
     from darkside_cli.scenario.run import StepBegun, StepEnded
 
 LIST, VALIDATE, PRINT = "list", "validate", "print-steps"

@@ -20,10 +20,10 @@ import typer
 
 from darkside_cli.cli.errors import say
 from darkside_cli.cli.help_pages import Command, metavar_of
+from darkside_cli.cli.live.progress import ProgressRenderer
+from darkside_cli.cli.live.screen import Screen
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.cli.requests import parameters
-from darkside_cli.cli.screen import Screen
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.jobs.request import ADVANCED, Request
 

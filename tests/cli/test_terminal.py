@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkside_cli.cli import errors, terminal
+from darkside_cli.cli.live.progress import ProgressRenderer, TransferRenderer
+from darkside_cli.cli.live.training_progress import TrainingRenderer
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.progress import ProgressRenderer, TransferRenderer
-from darkside_cli.cli.training_progress import TrainingRenderer
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.events import Notice
 

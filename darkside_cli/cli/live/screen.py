@@ -105,13 +105,13 @@ class Screen:
 
     def _make(self, kind: str) -> Any:
         if kind == "transfers":
-            from darkside_cli.cli.progress import TransferRenderer
+            from darkside_cli.cli.live.progress import TransferRenderer
 
             return TransferRenderer(**self._settings)
         if kind == "training":
-            from darkside_cli.cli.training_progress import TrainingRenderer
+            from darkside_cli.cli.live.training_progress import TrainingRenderer
 
             return TrainingRenderer(title=self._title, **self._settings)
-        from darkside_cli.cli.progress import ProgressRenderer
+        from darkside_cli.cli.live.progress import ProgressRenderer
 
         return ProgressRenderer(**self._settings)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from darkside_cli.cli.errors import one_line
-from darkside_cli.cli.training_state import (
+from darkside_cli.cli.live.training_state import (
     LossTrack,
     TrainingState,
     device_words,

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli.errors import one_line
-from darkside_cli.cli.progress import Renderer
+from darkside_cli.cli.live.progress import Renderer
+from darkside_cli.cli.live.training_state import TrainingState, number, score_words, start_words, step_words
 from darkside_cli.cli.terminal import can_move_cursor, console
-from darkside_cli.cli.training_state import TrainingState, number, score_words, start_words, step_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,
@@ -25,7 +25,7 @@ from darkside_cli.metrics.verdicts import verdict
 from darkside_cli.units import duration
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.live_region import LiveRegion
+    from darkside_cli.cli.live.region import LiveRegion
 
 PLAIN_LINE_EVERY_S = 10.0
 
@@ -96,7 +96,7 @@ class TrainingRenderer(Renderer):
             )
 
     def _start(self) -> None:
-        from darkside_cli.cli.live_region import LiveRegion, can_be_live
+        from darkside_cli.cli.live.region import LiveRegion, can_be_live
 
         if self._region is None and can_move_cursor(sys.stderr):
             drawn_on = console(sys.stderr)
@@ -110,7 +110,7 @@ class TrainingRenderer(Renderer):
             region.stop()
 
     def _view(self, width: int, height: int, ascii_only: bool) -> Any:
-        from darkside_cli.cli.training_view import training_view
+        from darkside_cli.cli.live.training_view import training_view
 
         with self._lock:
             return training_view(

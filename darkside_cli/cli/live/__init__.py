@@ -1,0 +1,1 @@
+"""What is drawn on stderr while a job runs: bars of items and transfers, the view of a training."""
