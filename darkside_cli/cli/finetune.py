@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from darkside_cli.cli import options, training
+from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session, command
 from darkside_cli.jobs import finetune as job
 from darkside_cli.jobs.training import Trained
@@ -29,20 +30,23 @@ def finetune(
     A run that was stopped (Ctrl-C saves it) goes on when the same command is given again, at whatever stage it was.
     The result is used at once: darkside evaluate --model RUN. Prints the descriptor's path and the scores.
     """
-    if print_config:
-        return training.show_config(session, request.resolved, json=json)
-    training.prepare(session, job, request)
-    if nproc is not None and nproc > 1:
-        return training.start_processes(nproc)
-    with session.screen(title=request.name) as screen:
-        result = job.run(request, emit=screen.emit)
-    if result.is_first:
-        training.show(session, result, json=json)
-        if result.lines and not json:
-            from darkside_cli.cli.evaluate import print_scores
+    return training.train(
+        session,
+        job,
+        request,
+        nproc=nproc,
+        json=json,
+        print_config=print_config,
+        next_command=None if json else next_command,
+        also=_print_scores,
+    )
 
-            print_scores(session.output, result.lines)
-    return training.finish(session, result, next_command=None if json else next_command(result))
+
+def _print_scores(output: Output, result: job.FinetuneResult) -> None:
+    if result.lines:
+        from darkside_cli.cli.evaluate import print_scores
+
+        print_scores(output, result.lines)
 
 
 def next_command(result: Trained) -> str:

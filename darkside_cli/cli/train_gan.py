@@ -31,16 +31,15 @@ def train_gan(
     A run that was stopped (Ctrl-C saves it) goes on when the same command is given again. The result is used at once:
     darkside translate --model RUN. Prints the path of the generator.
     """
-    if print_config:
-        return training.show_config(session, request.resolved, json=json)
-    training.prepare(session, job, request)
-    if nproc is not None and nproc > 1:
-        return training.start_processes(nproc)
-    with session.screen(title=request.name) as screen:
-        result = job.run(request, emit=screen.emit)
-    if result.is_first:
-        training.show(session, result, json=json)
-    return training.finish(session, result, next_command=next_command(result))
+    return training.train(
+        session,
+        job,
+        request,
+        nproc=nproc,
+        json=json,
+        print_config=print_config,
+        next_command=next_command,
+    )
 
 
 def next_command(result: Trained) -> str:

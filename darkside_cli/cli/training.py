@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, one_line, say
 from darkside_cli.cli.offer import run_job
+from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session
 from darkside_cli.jobs.fields import Training
 from darkside_cli.jobs.request import ADVANCED, DEVICE
@@ -77,7 +79,36 @@ def _without_nproc(arguments: list[str]) -> list[str]:
     return left
 
 
-def prepare(session: Session, job: ModuleType, request: Training) -> None:
+def train(
+    session: Session,
+    job: ModuleType,
+    request: Training,
+    *,
+    nproc: int | None,
+    json: bool,
+    print_config: bool,
+    next_command: Callable[[Any], str] | None,
+    also: Callable[[Output, Any], None] | None = None,
+) -> int:
+    """All that a command that trains does with its ``job`` of :mod:`darkside_cli.jobs`; returns the exit code.
+
+    ``next_command`` is what people do with the result, and ``also`` prints what is to be said of it besides its paths.
+    """
+    if print_config:
+        return show_config(session, request.resolved, json=json)  # type: ignore[attr-defined]
+    _prepare(session, job, request)
+    if nproc is not None and nproc > 1:
+        return start_processes(nproc)
+    with session.screen(title=request.name) as screen:
+        result: Trained = job.run(request, emit=screen.emit, prepared=True)
+    if result.is_first:
+        show(session, result, json=json)
+        if also is not None and not json:
+            also(session.output, result)
+    return finish(session, result, next_command=None if next_command is None else next_command(result))
+
+
+def _prepare(session: Session, job: ModuleType, request: Training) -> None:
     """Judge the request, say what begins, and see that all it needs is here; a person may be asked to download it."""
     job.check(request)
     session.announce(f"{request.name}: getting ready to train in {os.fsdecode(request.folder)}")

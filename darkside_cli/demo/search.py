@@ -11,14 +11,9 @@ import numpy as np
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.demo.request import DATASETS, NIGHT
 from darkside_cli.events import Emit, ignore
-from darkside_cli.inference.device import pick_device
+from darkside_cli.jobs.evaluate import EvaluateRequest, run
 from darkside_cli.retrieval.config import FinetuneConfig
-from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
-from darkside_cli.retrieval.describe.load import load_descriptor
-from darkside_cli.retrieval.describe.scales import parse_scales
 from darkside_cli.retrieval.search.benchmark import open_benchmark
-from darkside_cli.retrieval.search.evaluate import describe_benchmark
-from darkside_cli.retrieval.search.score import score
 
 SHOWN, TOP = 8, 5
 
@@ -36,19 +31,28 @@ def search(
     Gives for each query its file's name, and by descriptor its average precision and the files' names of the first
     ``TOP`` images, each with whether it is right; in JSON's types.
     """
-    benchmark = open_benchmark(DATASETS[NIGHT], root)
-    truth = benchmark.truth
-    read = ExtractOptions(
-        image_size_px=config.evaluation.image_size_px, upright=benchmark.upright, batch_size=1
-    )
-    results = {}
-    for name, path in descriptors.items():
-        describer = load_descriptor(
-            path, root=root, device=device, precision=config.trainer.precision,
-            scales=parse_scales(config.evaluation.scales), whiten=config.whitening.kind != "none",
-        )  # fmt: skip
-        rows = describe_benchmark(truth, describer, options=read, emit=emit)
-        results[name] = score(rows.database, rows.queries, truth, top=TOP, device=pick_device(device))
+    truth = open_benchmark(DATASETS[NIGHT], root).truth
+    results = {
+        name: run(
+            EvaluateRequest(
+                model=(str(path),),
+                dataset=(DATASETS[NIGHT],),
+                data_dir=root.path,
+                device=device,
+                precision=config.trainer.precision,
+                image_size=config.evaluation.image_size_px or 0,
+                scales=config.evaluation.scales,
+                whiten=config.whitening.kind != "none",
+                batch_size=1,
+                top=TOP,
+                with_top=True,
+            ),
+            emit=emit,
+        )
+        .evaluations[0]
+        .scores
+        for name, path in descriptors.items()
+    }
     places = np.linspace(0, len(truth.queries) - 1, min(SHOWN, len(truth.queries))).astype(int)
     return [
         {

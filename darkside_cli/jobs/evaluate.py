@@ -73,6 +73,9 @@ class EvaluateRequest(Describing):
     )
     top: int = ask(10, help="Results per query in the gallery.", minimum=1, maximum=1000)
 
+    #: Whether the ``top`` results of each query are in the figures, also without a gallery.
+    with_top: bool = False
+
     def check(self) -> None:
         """Raise UsageError for contradictions, and for options that would be passed over."""
         if not self.dataset:
@@ -186,7 +189,7 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
         overwrite=request.overwrite,
     )
     device = pick_device(request.device)
-    top = request.top if request.gallery is not None else 0
+    top = request.top if request.with_top or request.gallery is not None else 0
     for benchmark in benchmarks:
         for notice in warnings.of_truth(benchmark.truth):
             emit(notice)

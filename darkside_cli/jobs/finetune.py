@@ -310,17 +310,19 @@ def prepare(request: FinetuneRequest, *, emit: Emit = ignore) -> None:
         obtain(request, missing, emit=emit)
 
 
-def run(request: FinetuneRequest, *, emit: Emit = ignore) -> FinetuneResult:
+def run(request: FinetuneRequest, *, emit: Emit = ignore, prepared: bool = False) -> FinetuneResult:
     """Train, whiten and evaluate, or go on with a run that was stopped. Each of several processes calls this.
 
-    All of them train; whitening and evaluation are the first one's. Raises UsageError for what cannot be learned from,
+    All of them train; whitening and evaluation are the first one's. ``prepared`` says that :func:`check` and, in the
+    first one, :func:`prepare` were called before. Raises UsageError for what cannot be learned from,
     ConfigError, MissingAssetError, CheckpointError for damaged files, and what
     :meth:`darkside_cli.training.trainer.Trainer.fit` raises.
     """
-    check(request)
+    if not prepared:
+        check(request)
     lines: list[ScoreLine] = []
     with Ranks.from_environment() as ranks:
-        if ranks.is_first:
+        if ranks.is_first and not prepared:
             prepare(request, emit=emit)
         ranks.barrier()
         with recorded(request.folder, request.resolved, emit, ranks=ranks) as tell:

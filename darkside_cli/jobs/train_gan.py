@@ -213,15 +213,17 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
                 obtain(request, lists.assets, emit=emit, size=config.data.nightfall_size)
 
 
-def run(request: TrainGanRequest, *, emit: Emit = ignore) -> TrainGanResult:
+def run(request: TrainGanRequest, *, emit: Emit = ignore, prepared: bool = False) -> TrainGanResult:
     """Train, or go on with a run that was stopped. Each of several processes (torchrun) calls this.
 
+    ``prepared`` says that :func:`check` and, in the first process, :func:`prepare` were called before.
     Raises UsageError, ConfigError, MissingAssetError, and what
     :meth:`darkside_cli.training.trainer.Trainer.fit` raises.
     """
-    check(request)
+    if not prepared:
+        check(request)
     with Ranks.from_environment() as ranks:
-        if ranks.is_first:
+        if ranks.is_first and not prepared:
             prepare(request, emit=emit)
         ranks.barrier()
         from darkside_cli.inference.device import pick_device

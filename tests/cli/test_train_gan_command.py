@@ -22,7 +22,7 @@ from waiting import wait_until
 
 from darkside_cli.cli.live.screen import Screen
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
-from darkside_cli.errors import DarksideError
+from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, StepDone
 from darkside_cli.nightfall.config import NightfallConfig, size_of
 
@@ -304,6 +304,29 @@ def test_environment_of_torchrun(pictures: Path, run_here: RunHere, monkeypatch:
     monkeypatch.setenv("WORLD_SIZE", "1")
     told = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--nproc", "2")
     assert (told.returncode, "one of several" in told.stderr) == (2, True)
+    assert pictures.is_dir()
+
+
+def test_what_is_needed_is_looked_up_once(
+    pictures: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from darkside_cli.jobs import train_gan as job
+
+    asked: list[str] = []
+
+    def counted(name: str) -> None:
+        function = getattr(job, name)
+        monkeypatch.setattr(job, name, lambda *given, **more: (asked.append(name), function(*given, **more)))
+
+    def stop(*_: object, **__: object) -> None:
+        raise UsageError("far enough")
+
+    counted("check")
+    counted("prepare")
+    monkeypatch.setattr("darkside_cli.methods.train.make_trainer", stop)
+    done = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS)
+    assert (done.returncode, "far enough" in done.stderr) == (2, True)
+    assert asked == ["check", "prepare"]
     assert pictures.is_dir()
 
 
