@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.model_facts import descriptor_facts, network_facts, whitening_facts
 from darkside_cli.cli.session import Session, command
-from darkside_cli.errors import CheckpointError, UsageError
+from darkside_cli.errors import UsageError
 from darkside_cli.jobs.fields import model_names
+from darkside_cli.jobs.models import DescribedModel, describe_model, list_models
 from darkside_cli.jobs.request import ADVANCED, MAIN
 from darkside_cli.units import human_size
-
-if TYPE_CHECKING:
-    from darkside_cli.networks.catalog import ModelEntry
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 #: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
@@ -26,39 +22,19 @@ SPARE = ("source", "licence", "size", "kind")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
 
 
-def _size(entry: ModelEntry, root: Path) -> int | None:
-    """Bytes of the entry's files: as on this machine where they are here, else as published, else None."""
-    total = 0
-    for file in entry.files:
-        path = file.under(root)
-        size = path.stat().st_size if path.is_file() else file.size_bytes
-        if size is None:
-            return None
-        total += size
-    return total
-
-
 def _list(session: Session, *, json: bool) -> int:
-    from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.networks.locate import state_on_disk
-
-    root = session.root.path
-    rows = [(entry, state_on_disk(entry, root), _size(entry, root)) for entry in MODELS]
+    root = session.root
+    listed = list_models(root)
     if json:
-        session.output.json(
-            {
-                "data_dir": root,
-                "models": [
-                    {**asdict(entry), "state": state, "size_bytes": size} for entry, state, size in rows
-                ],
-            }
-        )
+        session.output.json({"data_dir": root.path, "models": [each.document() for each in listed]})
         return 0
     table = []
-    for entry, state, size in rows:
+    for each in listed:
+        entry = each.entry
         scores = " | ".join(f"{entry.scores[s]:.1f}" for s in SCORES) if entry.scores else "-"
-        table.append((entry.name, entry.kind, state, human_size(size), scores, entry.licence, entry.source))
-    session.output.table(COLUMNS, table, title=f"data folder: {root} ({session.root.origin})", spare=SPARE)
+        size = human_size(each.size_bytes)
+        table.append((entry.name, entry.kind, each.state, size, scores, entry.licence, entry.source))
+    session.output.table(COLUMNS, table, title=f"data folder: {root.path} ({root.origin})", spare=SPARE)
     return 0
 
 
@@ -109,63 +85,11 @@ def models(
             )
         return _list(session, json=json)
 
-    from darkside_cli.networks.architectures import check_drawable
-    from darkside_cli.networks.locate import locate
-
-    if graph is not None:
-        check_drawable(graph)
-    entry, path = locate(model, session.root)
-
-    from darkside_cli.interop.load import open_checkpoint
-    from darkside_cli.networks.inspect import describe
-    from darkside_cli.networks.weights import build_network
-
-    try:
-        checkpoint = open_checkpoint(path)
-    except CheckpointError:
-        whitening = whitening_facts(path)
-        if whitening is None or graph is not None or layers:
-            raise
-        return _print(session, {"model": model, **whitening}, json=json)
-    network = build_network(checkpoint)
-    summary = describe(network, size_px=size, architecture=checkpoint.architecture)
-    if graph is not None:
-        from darkside_cli.report.network_graph import draw
-
-        draw(network, graph, size_px=size, title=f"{model} ({checkpoint.architecture})")
-    facts = {"model": model, **network_facts(checkpoint, summary)}
-    if checkpoint.kind == "descriptor":
-        facts |= descriptor_facts(checkpoint, network, entry, session.root.path)
-    if entry is not None:
-        note = f" ({entry.licence_note})" if entry.licence_note and not json else ""
-        facts |= {
-            "licence": entry.licence + note,
-            "source": entry.source,
-            "published_scores": dict(entry.scores),
-        }
-        if entry.record:
-            training = entry.training()
-            facts["training"] = training if json else _summary(training)
-    facts["metadata"] = dict(checkpoint.metadata)
-    if graph is not None:
-        facts["graph"] = graph
-    if json and layers:
-        facts["layers"] = [asdict(layer) for layer in summary.layers]
-    _print(session, facts, json=json)
-    if layers and not json:
-        session.output.table(
-            ("layer", "type", "output", "parameters", "MMACs"),
-            [
-                (
-                    layer.name,
-                    layer.type,
-                    "x".join(map(str, layer.output_shape)),
-                    str(layer.n_parameters),
-                    f"{layer.macs / 1e6:.1f}",
-                )
-                for layer in summary.layers
-            ],
-        )
+    found = describe_model(model, session.root, size_px=size, graph=graph, layers=layers)
+    if json:
+        session.output.json(found.document())
+    else:
+        _print(session, found)
     return 0
 
 
@@ -183,12 +107,28 @@ def _summary(training: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print(session: Session, facts: dict[str, Any], *, json: bool) -> int:
-    if json:
-        session.output.json(facts)
-    else:
-        session.output.facts(_in_words(facts))
-    return 0
+def _print(session: Session, found: DescribedModel) -> None:
+    facts = found.document()
+    facts.pop("layers", None)
+    if found.entry is not None and found.entry.licence_note:
+        facts["licence"] += f" ({found.entry.licence_note})"
+    if found.entry is not None and found.entry.record:
+        facts["training"] = _summary(facts["training"])
+    session.output.facts(_in_words(facts))
+    if found.layers is not None:
+        session.output.table(
+            ("layer", "type", "output", "parameters", "MMACs"),
+            [
+                (
+                    layer.name,
+                    layer.type,
+                    "x".join(map(str, layer.output_shape)),
+                    str(layer.n_parameters),
+                    f"{layer.macs / 1e6:.1f}",
+                )
+                for layer in found.layers
+            ],
+        )
 
 
 def _in_words(facts: dict[str, Any]) -> list[tuple[str, str]]:

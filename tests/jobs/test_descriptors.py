@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import darkside_cli
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Event, ImageReady, ImagesNamed, ItemFailed, Notice, RunFinished
 from darkside_cli.jobs.evaluate import EvaluateRequest
+from darkside_cli.jobs.evaluate import run as score
 from darkside_cli.jobs.extract import ExtractRequest
 from darkside_cli.jobs.request import make
 from darkside_cli.jobs.search import SearchRequest
@@ -176,6 +178,10 @@ def test_a_model_is_scored_and_so_are_descriptors(places: Path, model: Path) -> 
     assert result.lines[0].mean_average_precision == pytest.approx(100 * value)
     assert any(isinstance(event, RunFinished) and event.done == 6 for event in events)
     assert Path("page.html").read_text().count("<section") == 3
+    bare = EvaluateRequest(model=(str(model),), dataset=(str(places),), image_size=96, top=2)
+    (without,), (top,) = (score(replace(bare, with_top=wanted)).evaluations for wanted in (False, True))
+    assert without.scores.top is None
+    assert [len(found) for found in top.scores.top or ()] == [2, 2, 2]
     (kept,) = Path("kept").iterdir()
     again = darkside_cli.evaluate(descriptors=kept, dataset=places)
     assert (again.evaluations[0].descriptors, again.evaluations[0].model) == (str(kept), str(model))

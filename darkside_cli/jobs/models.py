@@ -1,0 +1,218 @@
+"""What the published models are, and what one checkpoint is: for ``darkside models``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkside_cli.config.paths import DataRoot
+from darkside_cli.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from darkside_cli.networks.catalog import ModelEntry
+    from darkside_cli.networks.inspect import LayerSummary, ModelSummary
+    from darkside_cli.networks.weights import Checkpoint
+    from darkside_cli.networks.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A published model: ``state`` says how much of it is on this machine, ``size_bytes`` is None if unknown."""
+
+    entry: ModelEntry
+    state: str
+    size_bytes: int | None
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints of it."""
+        return {**asdict(self.entry), "state": self.state, "size_bytes": self.size_bytes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribedModel:
+    """What ``model``, as it was named, is.
+
+    ``facts`` are what it is and costs, by name, ``metadata`` what is recorded in the file. ``entry`` is the published
+    model that it is, if it is one. ``graph`` is the drawing that was made; ``layers`` are there if they were asked for.
+    """
+
+    model: str
+    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    entry: ModelEntry | None = None
+    graph: Path | None = None
+    layers: tuple[LayerSummary, ...] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        found: dict[str, Any] = {"model": self.model, **self.facts}
+        if self.entry is not None:
+            found |= {
+                "licence": self.entry.licence,
+                "source": self.entry.source,
+                "published_scores": dict(self.entry.scores),
+            }
+            if self.entry.record:
+                found["training"] = self.entry.training()
+        found["metadata"] = dict(self.metadata)
+        if self.graph is not None:
+            found["graph"] = self.graph
+        if self.layers is not None:
+            found["layers"] = [asdict(layer) for layer in self.layers]
+        return found
+
+
+def list_models(root: DataRoot) -> list[ListedModel]:
+    """All published models, and which of them are in ``root``."""
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.locate import state_on_disk
+
+    return [
+        ListedModel(entry, state_on_disk(entry, root.path), _size_bytes(entry, root.path)) for entry in MODELS
+    ]
+
+
+def _size_bytes(entry: ModelEntry, root: Path) -> int | None:
+    """Bytes of the entry's files: as on this machine where they are here, else as published, else None."""
+    total = 0
+    for file in entry.files:
+        path = file.under(root)
+        size = path.stat().st_size if path.is_file() else file.size_bytes
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def describe_model(
+    model: str, root: DataRoot, *, size_px: int = 256, graph: Path | None = None, layers: bool = False
+) -> DescribedModel:
+    """Describe a published model by name, or the checkpoint or whitening at a path.
+
+    Costs are those of one image of ``size_px`` squared. The architecture is drawn to ``graph``; ``layers`` keeps every
+    layer. Raises UsageError for an image or a drawing that cannot be, UnknownNameError and MissingAssetError for a
+    model that is not known or not here, CheckpointError for a file that is none.
+    """
+    from darkside_cli.networks.architectures import check_drawable
+    from darkside_cli.networks.locate import locate
+
+    if graph is not None:
+        check_drawable(graph)
+    entry, path = locate(model, root)
+
+    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.networks.inspect import describe
+    from darkside_cli.networks.weights import build_network
+
+    try:
+        checkpoint = open_checkpoint(path)
+    except CheckpointError:
+        whitening = _described_whitening(model, path)
+        if whitening is None or graph is not None or layers:
+            raise
+        return whitening
+    network = build_network(checkpoint)
+    summary = describe(network, size_px=size_px, architecture=checkpoint.architecture)
+    if graph is not None:
+        from darkside_cli.report.network_graph import draw
+
+        draw(network, graph, size_px=size_px, title=f"{model} ({checkpoint.architecture})")
+    facts = _network_facts(checkpoint, summary)
+    if checkpoint.kind == "descriptor":
+        facts |= _descriptor_facts(checkpoint, network, entry, root.path)
+    return DescribedModel(
+        model=model,
+        facts=facts,
+        metadata=checkpoint.metadata,
+        entry=entry,
+        graph=graph,
+        layers=summary.layers if layers else None,
+    )
+
+
+def _network_facts(checkpoint: Checkpoint, summary: ModelSummary) -> dict[str, Any]:
+    """What any network is and costs."""
+    return {
+        "file": checkpoint.path,
+        "format": checkpoint.format,
+        "kind": checkpoint.kind,
+        "architecture": summary.architecture,
+        "configuration": asdict(checkpoint.config),
+        "parameters": summary.n_parameters,
+        "parameter_bytes": summary.size_bytes,
+        "size_px": summary.size_px,
+        "gmacs": round(summary.macs / 1e9, 3),
+    }
+
+
+def _descriptor_facts(
+    checkpoint: Checkpoint, network: nn.Module, entry: ModelEntry | None, root: Path
+) -> dict[str, Any]:
+    """What a descriptor gives, how its images are prepared, and which whitenings belong to it.
+
+    ``whitenings`` lists those of the published model, inside the file and beside it: where from, and dimensions in
+    and out (None for a published file that is not on this machine).
+    """
+    from darkside_cli.interop.transforms import clahe_of_metadata
+    from darkside_cli.networks.retrieval_net import RetrievalNet
+
+    assert isinstance(network, RetrievalNet)  # noqa: S101 - what descriptors are
+    clahe = clahe_of_metadata(checkpoint.metadata)
+    power = network.aggregation_power()
+    return {
+        "dimensions": network.config.dim,
+        "backbone": network.config.backbone,
+        "pooling": network.config.pooling,
+        "pooling_exponent": None if power is None else round(power.item(), 4),
+        "clahe": None if clahe is None else asdict(clahe),
+        "whitenings": _whitenings(checkpoint, entry, root),
+    }
+
+
+def _whitenings(checkpoint: Checkpoint, entry: ModelEntry | None, root: Path) -> list[dict[str, Any]]:
+    from darkside_cli.interop.whitening import read_whitening
+    from darkside_cli.retrieval.describe.load import WHITENING_SUFFIXES
+
+    path = checkpoint.path
+    published = [root / file.path for file in entry.files if file.role == "whitening"] if entry else []
+    beside = [path.with_name(f"{path.stem}{suffix}") for suffix in WHITENING_SUFFIXES]
+    inside = checkpoint.metadata.get("cirtorch") or {}
+    found: list[dict[str, Any]] = [
+        {"from": f"{path.name}: {name}", **_dimensions(read_whitening(path, which=name))}
+        for name in inside.get("whitenings", ())
+    ]
+    for file in dict.fromkeys([*published, *(each for each in beside if each.is_file())]):
+        there = file.is_file()
+        found.append({"from": str(file), **_dimensions(read_whitening(file) if there else None)})
+    return found
+
+
+def _dimensions(whitening: Whitening | None) -> dict[str, int | None]:
+    """Dimensions of the descriptors that a whitening takes and gives."""
+    if whitening is None:
+        return {"in": None, "out": None}
+    return {"in": whitening.in_dim, "out": whitening.out_dim}
+
+
+def _described_whitening(model: str, path: Path) -> DescribedModel | None:
+    """What a whitening's file holds; None if it is not one."""
+    from darkside_cli.interop.whitening import read_whitening
+
+    if not path.is_file():
+        return None
+    try:
+        whitening = read_whitening(path)
+    except CheckpointError:
+        return None
+    facts = {
+        "file": path,
+        "kind": "whitening",
+        "dimensions_in": whitening.in_dim,
+        "dimensions_out": whitening.out_dim,
+        "bytes": path.stat().st_size,
+    }
+    return DescribedModel(model=model, facts=facts, metadata=whitening.metadata)
