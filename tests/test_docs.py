@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.weights import save_checkpoint
@@ -23,6 +24,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((DOCS / "pages").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- tested: (\w+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 BLOCKS = [block for path in WRITTEN for block in BLOCK.findall(path.read_text(encoding="utf-8"))]
+JOBS = (
+    "translate",
+    "train_gan",
+    "finetune",
+    "whiten",
+    "extract",
+    "search",
+    "evaluate",
+    "download",
+    "export",
+    "sort",
+)
 #: Options of other programs: torchrun, and those of tests/benchmarks.
 OTHERS = {
     "--nproc-per-node",
@@ -235,31 +248,36 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).is_file(), target
 
 
-def test_the_jobs_run_from_python(
+PYTHON = (DOCS / "pages" / "python.md").read_text(encoding="utf-8")
+JOB_BLOCKS = [text for mark, _, text in BLOCK.findall(PYTHON) if mark == "job"]
+TRAINS_A_GENERATOR = [text for text in JOB_BLOCKS if "runs/gan" in text]
+
+
+def test_every_job_is_shown_in_at_most_three_lines() -> None:
+    assert len(JOB_BLOCKS) == 9
+    assert all(len(text.splitlines()) <= 3 for text in JOB_BLOCKS)
+    assert all(f"darkside_cli.{job}(" in "".join(JOB_BLOCKS) for job in JOBS)
+
+
+@pytest.fixture
+def run_blocks(
     tmp_path: Path,
     make_photo: Callable[..., Path],
     environment: dict[str, str],
     generator_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Every job of the page, in at most three lines, in this process, on small images."""
-    page = (DOCS / "pages" / "python.md").read_text(encoding="utf-8")
-    blocks = [text for mark, _, text in BLOCK.findall(page) if mark == "job"]
-    assert len(blocks) == 4
-    assert all(len(text.splitlines()) <= 3 for text in blocks)
+) -> Callable[[list[str]], list[str]]:
+    """Run blocks of the page one after another in this process, on small images; what each of them prints."""
     for name in ("street.jpg", "square.jpg", "night.jpg", "photos/a.jpg", "photos/b.jpg"):
         make_photo(tmp_path / name, 64, 48, seed=len(name))
     for number in range(12):
-        make_photo(tmp_path / "places" / f"{number // 3}" / f"{number}.jpg", 40, 32, seed=number)
-        make_photo(
-            tmp_path
-            / "my-places"
-            / f"{number // 3}"
-            / ("day", "night", "night")[number % 3]
-            / f"{number}.jpg",
-            seed=number,
-        )
+        place, light = f"{number // 3}", ("day", "night", "night")[number % 3]
+        make_photo(tmp_path / "places" / place / f"{number}.jpg", 40, 32, seed=number)
+        make_photo(tmp_path / "my-places" / place / light / f"{number}.jpg", seed=number)
+        holiday = make_photo(tmp_path / "holidays" / f"{number}.jpg", 72, 72, seed=number)
+        level = 255 if number % 2 else 20  # by day, and at night
+        Image.blend(Image.open(holiday), Image.new("RGB", (72, 72), (level,) * 3), 0.8).save(holiday)
     home = Path(environment["DARKSIDE_HOME"])
     (home / "weights").mkdir(parents=True)
     shutil.copy(generator_file, home / "weights" / "hedngan_generator_X.pth")
@@ -268,15 +286,42 @@ def test_the_jobs_run_from_python(
     import darkside_cli
 
     names: dict[str, object] = {"darkside_cli": darkside_cli}
-    said = []
-    for text in blocks:
-        exec(compile(text, "python.md", "exec"), names)
-        said.append(capsys.readouterr().out)
-    translated, finetuned, found, evaluated = said
+
+    def run(blocks: list[str]) -> list[str]:
+        said = []
+        for text in blocks:
+            exec(compile(text, "python.md", "exec"), names)
+            said.append(capsys.readouterr().out)
+        return said
+
+    return run
+
+
+def test_the_jobs_run_from_python(run_blocks: Callable[[list[str]], list[str]]) -> None:
+    said = run_blocks([text for text in JOB_BLOCKS if text not in TRAINS_A_GENERATOR])
+    translated, listed, finetuned, found, evaluated, whitened, planned = said
     assert "ImageReady(" in translated
     assert translated.splitlines()[-1].startswith("2 [")
+    assert "Sorted(" in listed
+    assert listed.splitlines()[-1].startswith("{'day': 6, 'dusk': 0, 'night': 6} ")
     assert "EpochDone(" in finetuned
-    assert (tmp_path / "runs" / "descriptor" / "descriptor.safetensors").is_file()
+    assert Path("runs/descriptor/descriptor.safetensors").is_file()
     assert "ImageReady(" in found
     assert found.splitlines()[-1].count("photos/") == 2 or found.splitlines()[-1].count(".jpg") == 2
     assert 0 <= float(evaluated.splitlines()[-1]) <= 100
+    assert whitened.endswith("\nplaces.safetensors 0\n")
+    assert Path("places.safetensors").is_file()
+    assert "'there'" in planned
+    assert "'missing'" in planned
+
+
+@pytest.mark.slow
+def test_a_generator_is_trained_and_exported_from_python(
+    run_blocks: Callable[[list[str]], list[str]],
+) -> None:
+    listed = next(text for text in JOB_BLOCKS if "darkside_cli.sort(" in text)
+    _, trained, exported = run_blocks([listed, *TRAINS_A_GENERATOR])
+    assert trained == "runs/gan/generator_day2night.safetensors\n"
+    assert Path(trained.strip()).is_file()
+    assert exported.startswith("night.onnx ")
+    assert Path("night.onnx").is_file()
