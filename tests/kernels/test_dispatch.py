@@ -115,6 +115,7 @@ def test_sizes_may_change_from_call_to_call() -> None:
     ],
 )
 def test_published_backbones(name: str, kind: type[nn.Module]) -> None:
+    torch.manual_seed(1)  # the rounding of some weights is twice that of others
     features = build_features(name)
     randomised(features)
     fast = fast_features(features)
