@@ -106,9 +106,30 @@ def check_edge_detector(root: DataRoot, spec: str) -> None:
 
 
 def check_path(path: Path | None, what: str = "file") -> None:
-    """See that a file (or folder: ``what``) that is named is there, if one is. Raises MissingAssetError."""
-    if path is not None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for names too long
+    """See that a file (or folder: ``what``) that is named is there, if one is.
+
+    Raises MissingAssetError if it is not, UsageError for a pipe or a device, which would block or never end.
+    """
+    if path is None:
+        return
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for names too long
         raise MissingAssetError(f"there is no {what} {os.fsdecode(path)}", hint="check the path")
+    if not (path.is_file() or path.is_dir()):
+        raise UsageError(
+            f"{os.fsdecode(path)} is a pipe or a device, not a {what}", hint="name a file on disk"
+        )
+
+
+def require_folder(folder: Path) -> None:
+    """Make a folder for results: one that cannot be is told once, and not for every result. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"the folder {os.fsdecode(folder)} cannot be made: {reason.lower()}",
+            hint="name another one with --output",
+        ) from error
 
 
 def check_page(path: Path | None) -> None:

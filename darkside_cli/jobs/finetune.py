@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.errors import MissingAssetError
+from darkside_cli.errors import MissingAssetError, UnknownNameError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.checks import Absences, check_generator, check_model, check_path
 from darkside_cli.jobs.fields import Training
@@ -24,6 +24,7 @@ from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
+    from darkside_cli.config.paths import DataRoot
     from darkside_cli.retrieval.config import FinetuneConfig, NightOptions
     from darkside_cli.retrieval.finetune_stages import FinetuneRun
     from darkside_cli.retrieval.search.score import ScoreLine
@@ -251,7 +252,7 @@ def check(request: FinetuneRequest) -> None:
         imagenet_asset(config.backbone)
     elif config.init not in INITS:
         with absences:
-            check_model(root, config.init, kind="descriptor")
+            _check_beginning(root, config.init)
     for model in _generators(augment):
         with absences:
             check_generator(root, model, to="night")
@@ -264,11 +265,29 @@ def check(request: FinetuneRequest) -> None:
     for dataset in config.evaluation.datasets or ():
         with absences:
             check_test_set(dataset)
+    for spec in (data.spec, data.validation if config.validates else None):
+        if spec is not None and Path(spec).is_dir():
+            from darkside_cli.datasets.tuples import tuples_of_folder
+
+            tuples_of_folder(spec)  # a folder without places is a mistake, whatever else is missing
     night_images = augment.images if augment.kind == "images" else None
     for path in (data.images, whitening[1] if whitening else None, night_images):
         with absences:
             check_path(path, "folder")
     absences.tell()
+
+
+def _check_beginning(root: DataRoot, init: str) -> None:
+    """See that ``init`` is a descriptor to begin with. Raises as check_model does, with the words of ``--init`` too."""
+    from darkside_cli.jobs.fields import descriptor_names
+    from darkside_cli.retrieval.config import INITS
+
+    try:
+        check_model(root, init, kind="descriptor")
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            "weights to begin with", init, [*INITS, *descriptor_names()], extra_hint="a path is taken too"
+        ) from error
 
 
 def prepare(request: FinetuneRequest, *, emit: Emit = ignore) -> None:

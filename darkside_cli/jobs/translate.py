@@ -28,7 +28,7 @@ from darkside_cli.images.formats import (
     suffix_of_format,
 )
 from darkside_cli.images.signatures import START_BYTES, image_suffix
-from darkside_cli.jobs.checks import check_generator
+from darkside_cli.jobs.checks import check_generator, require_folder
 from darkside_cli.jobs.fields import Images, Limited, OnImages, generator
 from darkside_cli.jobs.needs import default_generator, obtain_model
 from darkside_cli.jobs.request import ADVANCED, DEVICE, ask, make
@@ -247,6 +247,8 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     from darkside_cli.networks.catalog import MODELS
 
     name = MODELS.get(model).name if model in MODELS else model
+    if not request.in_memory and request.folder is not None:
+        require_folder(request.folder)
     options = FileOptions(
         max_size_px=request.max_size,
         quality=request.quality,

@@ -119,3 +119,19 @@ def test_bash_completes_commands_options_and_choices(complete: Callable[..., lis
     assert complete("darkside", "translate", "--precision", "bf") == ["bf16"]
     assert complete("darkside", "translate", "--model", "hed") == ["hedngan"]
     assert "gem_vgg16_hedngan" in complete("darkside", "models", "gem_vgg")
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from darkside_cli import __main__ as beginning
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "darkside_cli.cli.app", Interrupted())
+    with pytest.raises(SystemExit) as left:
+        beginning.main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "darkside: interrupted\n"

@@ -11,7 +11,7 @@ from PIL import Image
 import darkside_cli
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
-from darkside_cli.events import Event, ImageReady, Notice, RunStarted
+from darkside_cli.events import Event, ImageReady, ItemFailed, Notice, RunStarted
 from darkside_cli.jobs.request import make
 from darkside_cli.jobs.translate import TranslateRequest, run, translate
 
@@ -135,3 +135,13 @@ def test_a_full_disk_says_what_was_done(
     assert caught.value.result.done == 1
     with Image.open(tmp_path / "night" / "0.png") as image:
         image.load()
+
+
+def test_a_folder_that_cannot_be_made_is_told_once(
+    make_photo: MakePhoto, generator_file: Path, tmp_path: Path
+) -> None:
+    names = [make_photo(tmp_path / f"{i}.jpg", 24, 16, seed=i).name for i in range(3)]
+    events: list[Event] = []
+    with pytest.raises(UsageError, match=r"folder 0\.jpg/night cannot be made: not a directory"):
+        translate(names, model=generator_file, output="0.jpg/night", emit=events.append)
+    assert not any(isinstance(event, (RunStarted, ItemFailed)) for event in events)
