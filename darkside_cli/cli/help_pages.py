@@ -46,11 +46,6 @@ def metavar_of(annotation: Any) -> str | None:
     return METAVARS.get(annotation)
 
 
-def example_lines(text: str) -> list[str]:
-    """The example lines in a docstring that was cleaned: those of paragraphs that are indented."""
-    return [line.strip() for block in _blocks(text) if _is_example(block) for line in block.splitlines()]
-
-
 def _blocks(text: str) -> list[str]:
     return [block for block in re.split(r"\n\s*\n", text) if block.strip()]
 

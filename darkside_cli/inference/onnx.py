@@ -241,18 +241,3 @@ def _images(shape: Shape, channels: int) -> Tensor:
     batch, height, width = shape
     generator = torch.Generator().manual_seed(height * 10_000 + width)
     return torch.rand((batch, channels, height, width), generator=generator) * 2 - 1
-
-
-def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What :func:`export` put into a file beside the network, JSON parsed again where it is JSON."""
-    import onnx
-
-    stored = onnx.load_model(str(path), load_external_data=False).metadata_props
-    return {each.key: _parsed(each.value) for each in stored}
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

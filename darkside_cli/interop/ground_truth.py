@@ -9,7 +9,6 @@ file is ``<data set>/gnd_<data set>.pkl`` and the images are in ``<data set>/jpg
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.datasets import ground_truth_json
 from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query
 from darkside_cli.datasets.ground_truth_json import parse_box
@@ -92,26 +90,6 @@ def from_published(document: Any, *, name: str, images: Path | None = None) -> G
         lists = {group: _indices(entry.get(group, ()), f"{where}: {group}") for group in groups}
         found.append(Query(query, lists, parse_box(entry.get("bbx"), where)))
     return GroundTruth(name, database, tuple(found), image_root=images, lenient=True)
-
-
-def to_published(truth: GroundTruth) -> dict[str, Any]:
-    """Give the published form, in plain lists, strings and numbers."""
-    return {
-        "imlist": list(truth.database),
-        "qimlist": [query.name for query in truth.queries],
-        "gnd": [
-            {
-                **{group: list(query.groups[group]) for group in truth.groups},
-                "bbx": list(query.box) if query.box is not None else None,
-            }
-            for query in truth.queries
-        ],
-    }
-
-
-def write_published(truth: GroundTruth, path: str | Path) -> None:
-    """Write the published pickle (protocol 2, which Python 2 reads as well), whole or not at all."""
-    write_bytes_atomic(path, pickle.dumps(to_published(truth), protocol=2))
 
 
 def _is_own(document: Any) -> bool:

@@ -40,16 +40,14 @@ class LayerSummary:
 class ModelSummary:
     """A network in figures.
 
-    ``n_parameters`` are trainable numbers; ``n_buffers`` those the state dict holds beside them (running
-    statistics, fixed kernels); ``size_bytes`` is the size of both. ``macs`` are multiply-adds of one image of
-    ``size_px`` squared in convolutions, transposed convolutions and linear layers; fixed resampling and
-    element-wise work are left out.
+    ``n_parameters`` are trainable numbers; ``size_bytes`` is the size of all that the state dict holds, with running
+    statistics and fixed kernels. ``macs`` are multiply-adds of one image of ``size_px`` squared in convolutions,
+    transposed convolutions and linear layers; fixed resampling and element-wise work are left out.
     """
 
     architecture: str
     config: Any
     n_parameters: int
-    n_buffers: int
     size_bytes: int
     macs: int
     size_px: int
@@ -85,7 +83,6 @@ def describe(
         architecture=architecture or architecture_of(module),
         config=getattr(module, "config", None),
         n_parameters=n_parameters,
-        n_buffers=sum(value.numel() for value in state.values()) - n_parameters,
         size_bytes=sum(value.numel() * value.element_size() for value in state.values()),
         macs=sum(layer.macs for layer in layers),
         size_px=size_px,

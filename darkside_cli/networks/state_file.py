@@ -33,13 +33,11 @@ _AGAIN = "get the file again: it may be an interrupted or failed download"
 class StateFile:
     """What a file of tensors holds.
 
-    ``container`` is "zip", "legacy" (torch before 1.6) or "safetensors"; ``content`` is the pickled object,
-    or the dict of tensors of a safetensors file, whose header is ``header``. Tensors are on the CPU, as
-    stored.
+    ``content`` is the pickled object, or the dict of tensors of a safetensors file, whose header is ``header``.
+    Tensors are on the CPU, as stored.
     """
 
     path: Path
-    container: str
     content: Any
     header: Mapping[str, str] = field(default_factory=dict)
 
@@ -71,10 +69,10 @@ def read_state_file(path: str | Path) -> StateFile:
         return _safetensors(path)
     if head.startswith(_ZIP_MAGIC):
         _check_zip(path)
-        return StateFile(path, "zip", _load_torch(path))
+        return StateFile(path, _load_torch(path))
     if head.startswith(_PICKLE_MAGIC):
         _check_legacy(path)
-        return StateFile(path, "legacy", _load_torch(path))
+        return StateFile(path, _load_torch(path))
     if path.suffix == ".safetensors":
         return _safetensors(path)  # which will say what is wrong with it
     _check_not_text_pickle(path, size)
@@ -195,7 +193,7 @@ def _safetensors(path: Path) -> StateFile:
         raise CheckpointError(
             f"{path} is not a whole safetensors file: {_first_line(error)}", hint=_AGAIN
         ) from error
-    return StateFile(path, "safetensors", content, header)
+    return StateFile(path, content, header)
 
 
 def _pickled_part(path: Path) -> bytes:

@@ -158,9 +158,3 @@ def _count(value: Any) -> int:
     if isinstance(value, list):
         return 1 + sum(map(_count, value))
     return 1 + (len(value) >> 6 if isinstance(value, str) else 0)
-
-
-def resolve_target(scenario: Scenario, target: str, *, order: str = "mended") -> list[ResolvedStep]:
-    """All steps of ``target`` without running any; what they would give back is an empty mapping."""
-    resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
-    return [resolver.resolve(name) for name in resolver.order]

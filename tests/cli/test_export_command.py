@@ -14,9 +14,9 @@ import pytest
 import torch
 from cli_calls import RunCli, RunHere
 from golden import DATA
+from onnx_files import read_metadata
 from small_descriptor import write_small_descriptor
 
-from darkside_cli.inference.onnx import read_metadata
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.methods.export import TOLERANCES
 from darkside_cli.retrieval.describe.load import load_model

@@ -36,7 +36,8 @@ def page(name: str | None, monkeypatch: pytest.MonkeyPatch, width: int) -> str:
 def examples(name: str | None) -> Iterator[list[str]]:
     """The words after ``darkside`` of every example in a command's help."""
     command = GROUP if name is None else COMMANDS[name]
-    for line in help_pages.example_lines(inspect.cleandoc(command.help)):
+    text = inspect.cleandoc(command.help)
+    for line in (line.strip() for line in text.splitlines() if line.startswith("    ")):
         assert "darkside " in line, line
         for part in line.split("|"):
             words = shlex.split(part)

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx_files import read_metadata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,7 +26,6 @@ from darkside_cli.inference.onnx import (
     OnnxPlan,
     compare,
     export,
-    read_metadata,
     require_packages,
     to_onnx,
 )

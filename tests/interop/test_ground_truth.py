@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from published_ground_truth import to_published, write_published
 
 from darkside_cli.datasets.ground_truth import GroundTruthError, Query
 from darkside_cli.datasets.ground_truth_json import to_document
 from darkside_cli.errors import CheckpointError, MissingAssetError
-from darkside_cli.interop.ground_truth import from_published, read_ground_truth, to_published, write_published
+from darkside_cli.interop.ground_truth import from_published, read_ground_truth
 
 PLAIN: dict[str, Any] = {
     "imlist": ["a", "b", "c"],

@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 import torch
 from golden import fill_
+from onnx_files import read_metadata
 
 from darkside_cli.errors import CheckpointError, UsageError
-from darkside_cli.inference.onnx import read_metadata
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.methods.export import TOLERANCES, export_generator
 from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig

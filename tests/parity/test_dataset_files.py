@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from golden import DATA, Case, load_case
 from PIL import Image
+from published_ground_truth import to_published, write_published
 
 from darkside_cli.assets.entries import shard_path
-from darkside_cli.interop.ground_truth import read_ground_truth, to_published, write_published
+from darkside_cli.interop.ground_truth import read_ground_truth
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.scenario.images import join_image_dir
 

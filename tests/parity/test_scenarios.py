@@ -7,13 +7,14 @@ from typing import Any
 
 import golden
 import pytest
+from resolved_steps import resolve_target
 
 from darkside_cli.errors import DarksideError
 from darkside_cli.interop.transform_words import split_outside_brackets
 from darkside_cli.scenario.files import find_scenario, published_scenarios
 from darkside_cli.scenario.load import Scenario, load_scenario
 from darkside_cli.scenario.plan import jsonable
-from darkside_cli.scenario.resolve import TargetResolver, resolve_target
+from darkside_cli.scenario.resolve import TargetResolver
 from darkside_cli.scenario.steps import translate_step
 from darkside_cli.scenario.variables import look_up, substitute
 

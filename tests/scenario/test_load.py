@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resolved_steps import resolve_target
 
 from darkside_cli.errors import ConfigError, UnknownNameError, UsageError
 from darkside_cli.scenario.load import load_scenario
-from darkside_cli.scenario.resolve import TargetResolver, resolve_target, step_order
+from darkside_cli.scenario.resolve import TargetResolver, step_order
 from darkside_cli.scenario.tree import Place, Table, from_plain, lay_over, plain
 
 

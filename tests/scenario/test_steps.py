@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from resolved_steps import resolve_target
 
 from darkside_cli.config.load import resolve
 from darkside_cli.errors import ConfigError
@@ -24,7 +25,7 @@ from darkside_cli.scenario.plan import (
     TranslateStep,
     WhitenStep,
 )
-from darkside_cli.scenario.resolve import ResolvedStep, resolve_target
+from darkside_cli.scenario.resolve import ResolvedStep
 from darkside_cli.scenario.rules import apply_rules, into, must_be, no_matter, to
 from darkside_cli.scenario.steps import (
     TranslatedStep,

@@ -11,11 +11,11 @@ import onnxruntime
 import pytest
 import torch
 from golden import fill_, weights_module
+from onnx_files import read_metadata
 
 from darkside_cli.errors import UsageError
 from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
-from darkside_cli.inference.onnx import read_metadata
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
