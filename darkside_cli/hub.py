@@ -207,7 +207,7 @@ def _bring(name: str, root: DataRoot, roles: Sequence[str], *, progress: bool) -
             f"'{name}' is not on this machine, and DARKSIDE_OFFLINE keeps the network off limits",
             hint=f"unset it, or {how_to_get(entry, root)}",
         )
-    from darkside_cli.assets.download import Options
+    from darkside_cli.assets.download_options import Options
     from darkside_cli.assets.mirrors import read_mirrors
     from darkside_cli.jobs.catalog import open_store
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import requests
 
 from darkside_cli.assets.disk import Space, Stopped, locked
+from darkside_cli.assets.download_options import MIB, Options
 from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Hooks, Timeouts, fetch, new_session, probe_size
 from darkside_cli.assets.http_failures import Refused, Transient
 from darkside_cli.assets.inventory import find_file
 from darkside_cli.assets.ledger import Ledger
-from darkside_cli.assets.mirrors import Mirror, local_path
+from darkside_cli.assets.mirrors import local_path
 from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.assets.partial import PartFile, PartNote
 from darkside_cli.assets.soundness import EVERY_S, hashed, wrong_digest, wrong_form
@@ -36,56 +36,13 @@ from darkside_cli.events import (
     TransferFailed,
     TransferFinished,
     TransferProgress,
-    TransferRetrying,
     TransferStarted,
     ignore,
 )
 from darkside_cli.units import human_size
 
-MIB = 1 << 20
 #: A size is worth a short wait only: the download itself will tell it too.
 _PROBE = Timeouts(connect_s=5.0, silence_s=10.0)
-#: So often a server is asked that would most likely fail in the same way for ever.
-_QUICK_TRIES = 3
-_MOST_JITTER = 1.5
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to download.
-
-    ``attempts`` failures in a row without a new byte end the trying of one address: a third of them where no
-    connection comes about, three at most where the server breaks the rules of HTTP or has not what it promises.
-    Waits grow from ``backoff_s`` by doubling to ``backoff_cap_s``, with jitter; a server that asks for more than
-    ``patience_s`` is not waited for. ``spare_bytes`` of the disk stay free. ``size`` is that of data sets that are
-    made here ("": the usual one). ``why_offline`` says what to undo where the network is off limits.
-    ``wait``, ``chance`` and ``clock`` are there for tests.
-    """
-
-    attempts: int = 6
-    backoff_s: float = 1.0
-    backoff_cap_s: float = 30.0
-    patience_s: float = 600.0
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    jobs: int = 4
-    mirrors: tuple[Mirror, ...] = ()
-    offline: bool = False
-    why_offline: str = "as it was asked for"
-    spare_bytes: int = 64 * MIB
-    size: str = ""
-    wait: Callable[[threading.Event, float], object] = threading.Event.wait
-    chance: Callable[[], float] = random.random
-    clock: Callable[[], float] = time.monotonic
-
-    def tries(self, failure: Transient) -> int:
-        """How many failures such as this one, in a row, end the trying."""
-        if failure.lasting:
-            return min(_QUICK_TRIES, self.attempts)
-        return self.attempts if failure.connected else max(1, self.attempts // 3)
-
-    def pause_s(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row, without jitter."""
-        return min(self.backoff_cap_s, self.backoff_s * 2.0 ** (failures - 1))
 
 
 @dataclass(frozen=True)
@@ -284,38 +241,7 @@ class Downloader:
                 joined = part.size > 0
                 if once and not failure.connected:
                     raise Refused(failure.reason, unheard=True) from failure
-                self._pause(file, url, failure, failures, self.options.clock() - begun, emit, stop)
-
-    def _pause(
-        self,
-        file: RemoteFile,
-        url: str,
-        failure: Transient,
-        failures: int,
-        took_s: float,
-        emit: Emit,
-        stop: threading.Event,
-    ) -> None:
-        """Wait before the next try, or raise Refused when there should be none. ``took_s``: what the last one took."""
-        options = self.options
-        attempts = options.tries(failure)
-        if failures >= attempts:
-            times = f" ({failures} times in a row)" if failures > 1 else ""
-            raise Refused(failure.reason + times, unheard=not failure.connected)
-        wait_s = 0.0 if failure.at_once else options.pause_s(failures) * (_MOST_JITTER - 1 + options.chance())
-        if failure.wait_s is not None:
-            if failure.wait_s > options.patience_s:
-                raise Refused(f"{failure.reason}: the server asks to come back in {failure.wait_s:.0f} s")
-            wait_s = max(wait_s, failure.wait_s)
-        later = (
-            max(failure.wait_s or 0.0, options.pause_s(n) * _MOST_JITTER)
-            for n in range(failures + 1, attempts)
-        )
-        whole_s = wait_s + sum(later) + (attempts - failures) * took_s
-        emit(TransferRetrying(file.name, failure.reason, wait_s, failures + 1, attempts, whole_s, url))
-        options.wait(stop, wait_s)
-        if stop.is_set():
-            raise Stopped
+                self.options.pause(file, url, failure, failures, self.options.clock() - begun, emit, stop)
 
     def _hooks(self, file: RemoteFile, part: PartFile, emit: Emit, stop: threading.Event) -> Hooks:
         told = 0.0

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from darkside_cli.assets.archive_limits import ArchiveError
 from darkside_cli.assets.disk import free_bytes, locked, not_enough_space
-from darkside_cli.assets.download import Downloader, Options, Planned
+from darkside_cli.assets.download import Downloader, Planned
+from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.entries import (
     COMPLETE,
     Archive,

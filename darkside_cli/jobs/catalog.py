@@ -14,7 +14,7 @@ from darkside_cli.networks.catalog import MODELS, ModelEntry
 from darkside_cli.registry import Registry
 
 if TYPE_CHECKING:
-    from darkside_cli.assets.download import Options
+    from darkside_cli.assets.download_options import Options
     from darkside_cli.assets.store import AssetStore
 
 _NEEDED_BY = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def open_assets(request: Request, **changes: Any) -> AssetStore:
     """Open the asset store of a request: its data root, its ``offline``, the mirrors of the environment."""
-    from darkside_cli.assets.download import Options
+    from darkside_cli.assets.download_options import Options
     from darkside_cli.assets.mirrors import read_mirrors
     from darkside_cli.jobs.catalog import open_store
 

@@ -28,7 +28,8 @@ from waiting import wait_until
 
 from darkside_cli.assets import partial
 from darkside_cli.assets.disk import Space, free_bytes
-from darkside_cli.assets.download import Downloader, Options
+from darkside_cli.assets.download import Downloader
+from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Timeouts
 from darkside_cli.assets.http_failures import error_page
@@ -601,7 +602,8 @@ SCRIPT = textwrap.dedent(
     """
     import sys, threading
     from pathlib import Path
-    from darkside_cli.assets.download import Downloader, Options
+    from darkside_cli.assets.download import Downloader
+    from darkside_cli.assets.download_options import Options
     from darkside_cli.assets.entries import RemoteFile
     options = Options(spare_bytes=0)
     path = Downloader(sys.argv[1], options).fetch(RemoteFile(path="weights/net.bin", urls=(sys.argv[2],)))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from faulty_server import Fault, FaultyServer
 
-from darkside_cli.assets.download import Downloader, Options
+from darkside_cli.assets.download import Downloader
+from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Timeouts, new_session, probe_size
 from darkside_cli.errors import MissingAssetError

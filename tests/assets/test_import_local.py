@@ -12,7 +12,7 @@ from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 
 from darkside_cli.assets.archive_limits import ArchiveError
 from darkside_cli.assets.catalog import DATA
-from darkside_cli.assets.download import Options
+from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.local import Imported, import_local
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.errors import MissingAssetError, UsageError

@@ -9,7 +9,7 @@ from pathlib import Path
 from archive_makers import jpeg_bytes, tar_bytes
 from faulty_server import FaultyServer
 
-from darkside_cli.assets.download import Options
+from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, RemoteFile, shard_path
 from darkside_cli.assets.http import Timeouts
 from darkside_cli.assets.store import AssetStore
