@@ -97,7 +97,9 @@ def test_a_word_comes_before_torch_is_loaded(words: list[str], tmp_path: Path) -
     """Loading it takes seconds, in which nothing else can be said."""
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     (tmp_path / "net.safetensors").write_bytes(b"")
-    (tmp_path / "places").mkdir()
+    (tmp_path / "places" / "a").mkdir(parents=True)
+    for name in ("1.png", "2.png"):  # a place: a folder without any would be refused first
+        Image.new("RGB", (64, 64)).save(tmp_path / "places" / "a" / name)
     code = (
         "import sys\n"
         "from darkside_cli.cli.session import Screen, Session\n"
