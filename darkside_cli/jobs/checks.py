@@ -7,6 +7,7 @@ found out when they are opened.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -121,7 +122,11 @@ def check_path(path: Path | None, what: str = "file") -> None:
 
 
 def require_folder(folder: Path) -> None:
-    """Make a folder for results: one that cannot be is told once, and not for every result. Raises UsageError."""
+    """See that a folder for results can be made, so that this is told once and not for every result.
+
+    It is tried out, and nothing of it is left. Raises UsageError.
+    """
+    new = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,6 +135,10 @@ def require_folder(folder: Path) -> None:
             f"the folder {os.fsdecode(folder)} cannot be made: {reason.lower()}",
             hint="name another one with --output",
         ) from error
+    finally:
+        for each in new:
+            with suppress(OSError):  # somebody has put something into it meanwhile
+                each.rmdir()
 
 
 def check_page(path: Path | None) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import darkside_cli
 from darkside_cli.atomic import write_bytes_atomic
-from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
+from darkside_cli.errors import DarksideError, MissingAssetError, NoSpaceError, UsageError
 from darkside_cli.events import Event, ImageReady, ItemFailed, Notice, RunStarted
 from darkside_cli.jobs.request import make
 from darkside_cli.jobs.translate import TranslateRequest, run, translate
@@ -145,3 +145,10 @@ def test_a_folder_that_cannot_be_made_is_told_once(
     with pytest.raises(UsageError, match=r"folder 0\.jpg/night cannot be made: not a directory"):
         translate(names, model=generator_file, output="0.jpg/night", emit=events.append)
     assert not any(isinstance(event, (RunStarted, ItemFailed)) for event in events)
+
+
+def test_no_folder_is_left_where_nothing_could_be_done(make_photo: MakePhoto, tmp_path: Path) -> None:
+    (tmp_path / "net.pth").write_bytes(b"no weights")
+    with pytest.raises(DarksideError):
+        translate(make_photo(tmp_path / "a.jpg", 24, 16), model="net.pth", output="some/where")
+    assert not (tmp_path / "some").exists()
