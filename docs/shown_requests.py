@@ -24,4 +24,4 @@ class Requests(griffe.Extension):
             attribute = cls.members.get(name)
             if isinstance(attribute, griffe.Attribute):
                 attribute.value = repr(field.default)
-                attribute.docstring = griffe.Docstring(field.ask.help, parent=attribute)
+                attribute.docstring = griffe.Docstring(field.help, parent=attribute)

@@ -11,7 +11,7 @@ import typer
 
 from darkside_cli.config.schema import without_none
 from darkside_cli.errors import UnknownNameError
-from darkside_cli.jobs.request import REQUIRED, Ask, Asked, Request, asked
+from darkside_cli.jobs.request import REQUIRED, Asked, Request, asked
 
 
 def parameters(request: type[Request], *, without: Iterable[str] = ()) -> list[inspect.Parameter]:
@@ -39,53 +39,44 @@ def _annotation(each: Asked) -> Any:
     inner = without_none(each.annotation)
     if get_origin(inner) is tuple:
         # Arguments come as they were written: "-" is standard input, and an address is no path.
-        return list[str if each.ask.argument else get_args(inner)[0]] | None  # type: ignore[misc]
+        return list[str if each.argument else get_args(inner)[0]] | None  # type: ignore[misc]
     return each.annotation
 
 
 def _info(each: Asked) -> Any:
-    known = each.ask
-    settings: dict[str, Any] = {"help": known.help, "show_default": known.show_default}
-    if known.metavar is not None:
-        settings["metavar"] = known.metavar
-    if known.argument:
-        if known.choices_from is not None:
-            settings["autocompletion"] = _completion(known)
+    settings: dict[str, Any] = {"help": each.help, "show_default": each.show_default}
+    settings["metavar"] = each.metavar or (each.kind.upper() if each.choices_from else None)
+    if each.choices_from is not None:
+        settings["autocompletion"] = completion(each.choices)
+    if each.argument:
         return typer.Argument(**settings)
-    settings["rich_help_panel"] = known.group
-    if known.minimum is not None:
-        settings["min"] = known.minimum
-    if known.maximum is not None:
-        settings["max"] = known.maximum
-    if known.envvar is not None:
-        settings["envvar"] = known.envvar
-    if known.choices_from is not None:
-        settings.setdefault("metavar", known.kind.upper())
-        settings["autocompletion"] = _completion(known)
-        if not known.open_ended:
-            settings["callback"] = _check(known)
-    return typer.Option(*_flags(each), **settings)
+    if each.choices_from is not None and not each.open_ended:
+        settings["callback"] = _check(each)
+    bounds = {"min": each.minimum, "max": each.maximum}
+    return typer.Option(*_flags(each), envvar=each.envvar, rich_help_panel=each.group, **settings, **bounds)
 
 
-def _flags(each: Asked) -> tuple[str, ...]:
-    if each.ask.flags:
-        return each.ask.flags
-    flag = "--" + each.name.rstrip("_").replace("_", "-")
-    return (f"{flag}/--no-{flag[2:]}",) if without_none(each.annotation) is bool else (flag,)
+def _flags(each: Asked) -> list[str]:
+    flag = each.flag or "--" + each.name.rstrip("_").replace("_", "-")
+    if not each.flag and without_none(each.annotation) is bool and each.default is not False:
+        flag = f"{flag}/--no-{flag[2:]}"
+    return [flag, each.short] if each.short else [flag]
 
 
-def _completion(known: Ask) -> Callable[[str], list[str]]:
+def completion(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What completes a word in the shell to one of ``names``."""
+
     def complete(incomplete: str) -> list[str]:
-        return [name for name in known.choices() if name.startswith(incomplete)]
+        return [name for name in names() if name.startswith(incomplete)]
 
     return complete
 
 
-def _check(known: Ask) -> Callable[[Any], Any]:
+def _check(asked: Asked) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         for each in [value] if isinstance(value, (str, Path)) else value or []:
-            if str(each) not in known.choices():
-                raise UnknownNameError(known.kind, str(each), known.choices())
+            if str(each) not in asked.choices():
+                raise UnknownNameError(asked.kind, str(each), asked.choices())
         return value
 
     return check

@@ -52,17 +52,13 @@ def run(
     list_: Annotated[
         bool,
         typer.Option(
-            "--list",
-            help="Show the published scenarios, or the targets of one.",
-            rich_help_panel=MAIN,
+            "--list", help="Show the published scenarios, or the targets of one.", rich_help_panel=MAIN
         ),
     ] = False,
     validate: Annotated[
         bool,
         typer.Option(
-            "--validate",
-            help="Check every target of a scenario, or one; run nothing.",
-            rich_help_panel=MAIN,
+            "--validate", help="Check every target of a scenario, or one; run nothing.", rich_help_panel=MAIN
         ),
     ] = False,
     print_steps: Annotated[

@@ -32,13 +32,7 @@ def train_gan(
     darkside translate --model RUN. Prints the path of the generator.
     """
     return training.train(
-        session,
-        job,
-        request,
-        nproc=nproc,
-        json=json,
-        print_config=print_config,
-        next_command=next_command,
+        session, job, request, nproc=nproc, json=json, print_config=print_config, next_command=next_command
     )
 
 

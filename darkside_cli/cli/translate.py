@@ -78,8 +78,7 @@ def check_stdout(output: Output, **unfitting: bool) -> None:
     given = [f"--{name}" for name, wanted in unfitting.items() if wanted]
     if given:
         raise UsageError(
-            f"{given[0]} does not go with -o -, which writes the image alone",
-            hint="leave one of them out",
+            f"{given[0]} does not go with -o -, which writes the image alone", hint="leave one of them out"
         )
     if output.is_terminal:
         raise UsageError(

@@ -35,9 +35,8 @@ class DemoRequest(Request):
     output: Path | None = ask(
         None,
         help="Folder of the demonstration (default: experiments/demo in the data folder).",
-        flags=("--output", "-o"),
+        short="-o",
         metavar="DIR",
-        show_default=False,
     )
     seed: int = ask(0, help="Seed of the first run.", minimum=0)
     seeds: int = ask(1, help="How many seeds to run, counted from --seed.", minimum=1, maximum=100)
@@ -48,40 +47,26 @@ class DemoRequest(Request):
         choices_from="darkside_cli.nightfall.config:SIZES",
     )
     model: str = ask(
-        "hedgan",
-        help="Method that trains the generator.",
-        flags=("--model", "-m"),
-        kind="method",
-        choices_from=f"{__name__}:PRESETS",
+        "hedgan", help="Method that trains the generator.", short="-m", kind="method", choices_from=PRESETS
     )
     share: float | None = ask(
         None,
         help="Share of the anchors that become night (default: the preset's).",
         minimum=0,
         maximum=1,
-        show_default=False,
         group=ADVANCED,
     )
     set_gan: tuple[str, ...] = ask(
-        (),
-        help="A setting of train-gan, may be repeated.",
-        metavar="KEY=VALUE",
-        show_default=False,
-        group=ADVANCED,
+        (), help="A setting of train-gan, may be repeated.", metavar="KEY=VALUE", group=ADVANCED
     )
     set_base: tuple[str, ...] = ask(
         (),
         help="A setting of the training by day that comes before, may be repeated.",
         metavar="KEY=VALUE",
-        show_default=False,
         group=ADVANCED,
     )
     set_finetune: tuple[str, ...] = ask(
-        (),
-        help="A setting of finetune, may be repeated.",
-        metavar="KEY=VALUE",
-        show_default=False,
-        group=ADVANCED,
+        (), help="A setting of finetune, may be repeated.", metavar="KEY=VALUE", group=ADVANCED
     )
     device: str = computing_device()
 

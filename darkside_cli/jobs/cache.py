@@ -41,7 +41,7 @@ class CacheRequest(Request):
         help="list, verify, rm (delete assets), prune (delete leftovers), forget (drop recorded digests).",
         metavar="ACTION",
         kind="action",
-        choices_from=f"{__name__}:ACTIONS",
+        choices_from=ACTIONS,
         show_default=False,
     )
     names: tuple[str, ...] = ask(
@@ -49,12 +49,11 @@ class CacheRequest(Request):
         argument=True,
         help="Assets (or groups), or night-cache; for forget also paths in the data folder.",
         metavar="NAMES...",
-        choices_from=f"{__name__}:cache_names",
+        choices_from=cache_names,
         open_ended=True,
-        show_default=False,
     )
-    yes: bool = ask(False, help="Delete without asking.", flags=("--yes", "-y"))
-    dry_run: bool = ask(False, help="Say what would be deleted, delete nothing.", flags=("--dry-run",))
+    yes: bool = ask(False, help="Delete without asking.", short="-y")
+    dry_run: bool = ask(False, help="Say what would be deleted, delete nothing.")
 
     positional: ClassVar[str | None] = "names"
 

@@ -43,47 +43,29 @@ class DownloadRequest(Request):
         help="Models and data sets, or the groups weights, eval, train, all.",
         metavar="NAMES...",
         kind="asset",
-        choices_from=f"{__name__}:asset_names",
-        show_default=False,
+        choices_from=asset_names,
     )
-    list: bool = ask(False, help="Show every asset: state, size, licence.", flags=("--list",))
+    list: bool = ask(False, help="Show every asset: state, size, licence.")
     from_: tuple[Path, ...] = ask(
-        (),
-        help="Import an archive, folder or file that you have already (again and again).",
-        flags=("--from",),
-        metavar="PATH",
-        show_default=False,
+        (), help="Import an archive, folder or file that you have already (again and again).", metavar="PATH"
     )
-    verify: bool = ask(
-        False, help="Check what is there against its digests, fetch nothing.", flags=("--verify",)
-    )
-    dry_run: bool = ask(
-        False, help="Say what would be fetched, with sizes, and fetch nothing.", flags=("--dry-run",)
-    )
+    verify: bool = ask(False, help="Check what is there against its digests, fetch nothing.")
+    dry_run: bool = ask(False, help="Say what would be fetched, with sizes, and fetch nothing.")
     mirror: tuple[str, ...] = ask(
         (),
         help="Ask here first (again and again; also DARKSIDE_MIRROR): an address, a folder, a list file.",
         metavar="URL|DIR|LIST",
-        show_default=False,
         group=DATA,
     )
-    keep_archives: bool = ask(
-        False,
-        help="Keep archives in downloads/ after unpacking.",
-        flags=("--keep-archives",),
-        group=DATA,
-    )
+    keep_archives: bool = ask(False, help="Keep archives in downloads/ after unpacking.", group=DATA)
     size: str = ask(
         "",
         help="Size of data sets that are made here (nightfall): tiny, small or full [default: small].",
         kind="size",
-        choices_from=f"{__name__}:size_names",
-        show_default=False,
+        choices_from=size_names,
         group=DATA,
     )
-    jobs: int = ask(
-        4, help="Files fetched at once.", flags=("--jobs", "-j"), minimum=1, maximum=32, group=DEVICE
-    )
+    jobs: int = ask(4, help="Files fetched at once.", short="-j", minimum=1, maximum=32, group=DEVICE)
     retries: int = ask(
         5,
         help="Tries again of an address that fails; the waits double, from 1 s to 30 s.",

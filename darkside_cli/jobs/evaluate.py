@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
-from darkside_cli.jobs.fields import Describing, descriptor, test_set_names
+from darkside_cli.jobs.fields import DESCRIPTOR, TEST_SET, Describing, test_set_names
 from darkside_cli.jobs.needs import obtain
 from darkside_cli.jobs.request import DATA, ask, asked, make
 
@@ -29,19 +29,16 @@ class EvaluateRequest(Describing):
 
     positional = "model"
 
-    model: tuple[str, ...] = descriptor(
+    model: tuple[str, ...] = ask(
         (),
+        **DESCRIPTOR,
         help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
     )
     dataset: tuple[str, ...] = ask(
         (),
         help="A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
         "may be given several times.",
-        flags=("--dataset", "-d"),
-        metavar="NAME|PATH",
-        kind="data set",
-        choices_from="darkside_cli.jobs.fields:test_set_names",
-        open_ended=True,
+        **TEST_SET,
     )
     descriptors: tuple[Path, ...] = ask(
         (), help="Score these descriptors (.h5, .npz, .npy) instead of a model's.", metavar="FILE"
@@ -65,9 +62,7 @@ class EvaluateRequest(Describing):
         metavar="DIR",
         group=DATA,
     )
-    overwrite: bool = ask(
-        False, help="Describe images anew whose descriptors were kept.", flags=("--overwrite",), group=DATA
-    )
+    overwrite: bool = ask(False, help="Describe images anew whose descriptors were kept.", group=DATA)
     gallery: Path | None = ask(
         None, help="Write a page of queries with their top results.", metavar="FILE.html"
     )

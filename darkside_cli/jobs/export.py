@@ -48,27 +48,17 @@ class ExportRequest(Getting):
         choices_from="darkside_cli.jobs.fields:model_names",
         open_ended=True,
         argument=True,
-        show_default=False,
     )
     output: Path | None = ask(
         None,
         help="The file: .onnx, .safetensors (ours) or .pth (gandtr's); default: the model's name with .onnx.",
-        flags=("--output", "-o"),
+        short="-o",
         metavar="FILE",
-        show_default=False,
     )
     size: str | None = ask(
-        None,
-        help="Images of this height and width only (as some runtimes need).",
-        metavar="HxW",
-        show_default=False,
+        None, help="Images of this height and width only (as some runtimes need).", metavar="HxW"
     )
-    dynamic: bool = ask(
-        False,
-        help="Images of any size: the default without --size.",
-        flags=("--dynamic",),
-        show_default=False,
-    )
+    dynamic: bool = ask(False, help="Images of any size: the default without --size.")
     opset: int = ask(
         DEFAULT_OPSET, help="Version of the ONNX operator set.", minimum=11, maximum=20, group=ADVANCED
     )
@@ -76,41 +66,32 @@ class ExportRequest(Getting):
         "fp32",
         help="Of the computation (images and results are fp32), or of the weights in their file.",
         kind="precision",
-        choices_from=f"{__name__}:PRECISIONS",
+        choices_from=PRECISIONS,
     )
     multi_scale: bool = ask(
         True,
         help="Of descriptors: the paper's three scales, or one.",
-        flags=("--multi-scale/--single-scale",),
+        flag="--multi-scale/--single-scale",
         group=ADVANCED,
     )
     whiten: bool = ask(True, help="Of descriptors: with the whitening that belongs to it.", group=ADVANCED)
     whitening: Path | None = ask(
-        None,
-        help="Of descriptors: this whitening instead.",
-        metavar="FILE",
-        show_default=False,
-        group=ADVANCED,
+        None, help="Of descriptors: this whitening instead.", metavar="FILE", group=ADVANCED
     )
     dim: int | None = ask(
-        None,
-        help="Of descriptors: only the first dimensions of the whitening.",
-        minimum=1,
-        show_default=False,
-        group=ADVANCED,
+        None, help="Of descriptors: only the first dimensions of the whitening.", minimum=1, group=ADVANCED
     )
     direction: str | None = ask(
         None,
         help="Which generator of a run's folder: day2night (first choice) or night2day.",
         kind="direction",
         choices_from="darkside_cli.networks.catalog:DIRECTIONS",
-        show_default=False,
         group=ADVANCED,
     )
     compare: bool = ask(
-        True, help="Hold the file against PyTorch with ONNX Runtime.", flags=("--check/--no-check",)
+        True, help="Hold the file against PyTorch with ONNX Runtime.", flag="--check/--no-check"
     )
-    overwrite: bool = ask(False, help="Replace a file that is there.", flags=("--overwrite",))
+    overwrite: bool = ask(False, help="Replace a file that is there.")
 
     def check(self) -> None:
         """Raise UsageError for contradictions, a file that is there, and options that the model's kind has not."""

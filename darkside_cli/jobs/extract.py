@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ImagesNamed, Notice, Preparing, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_path
-from darkside_cli.jobs.fields import Describing, Images, Limited, descriptor
+from darkside_cli.jobs.fields import DESCRIPTOR, Describing, Images, Limited
 from darkside_cli.jobs.needs import obtain_descriptor
 from darkside_cli.jobs.request import DATA, REQUIRED, ask, make
 
@@ -26,37 +26,33 @@ ON_ERROR = ("skip", "nan")
 class ExtractRequest(Images, Limited, Describing):
     """Which images are described, by what, and which file their descriptors go to."""
 
-    model: str = descriptor(
+    model: str = ask(
         REQUIRED,
+        **DESCRIPTOR,
         help="A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
-        show_default=False,
     )
     output: Path = ask(
         REQUIRED,
         help="The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
-        flags=("--output", "-o"),
+        short="-o",
         metavar="FILE",
-        show_default=False,
     )
     boxes: Path | None = ask(
         None,
         help="Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
         metavar="FILE",
-        show_default=False,
         group=DATA,
     )
     image_root: Path | None = ask(
         None,
         help="Call images by their paths from here; without PATHS or a list: all images below it.",
         metavar="DIR",
-        show_default=False,
         group=DATA,
     )
     image_list: Path | None = ask(
         None,
         help="Names of images from --image-root, one a line, as hloc reads them ('-': standard input).",
         metavar="FILE",
-        show_default=False,
         group=DATA,
     )
     format: str | None = ask(
@@ -64,18 +60,17 @@ class ExtractRequest(Images, Limited, Describing):
         help="h5, npz or npy (default: what FILE ends in).",
         kind="format",
         choices_from="darkside_cli.retrieval.describe.store:FORMATS",
-        show_default=False,
         group=DATA,
     )
     on_error: str = ask(
         "skip",
         help="Rows of broken images: skip them, or fill them with nan.",
         kind="way",
-        choices_from=f"{__name__}:ON_ERROR",
+        choices_from=ON_ERROR,
         group=DATA,
     )
     resume: bool = ask(True, help="Go on where an interrupted run was.", group=DATA)
-    overwrite: bool = ask(False, help="Make FILE anew if it is there.", flags=("--overwrite",), group=DATA)
+    overwrite: bool = ask(False, help="Make FILE anew if it is there.", group=DATA)
 
     #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
     null: bool = False

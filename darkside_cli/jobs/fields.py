@@ -45,6 +45,19 @@ def test_set_names() -> list[str]:
     return TEST_SETS.names(aliases=True)
 
 
+#: Of fields that take a name or a path: what they are called, and which names complete.
+_MODEL = {"short": "-m", "metavar": "NAME|PATH", "kind": "model", "open_ended": True}
+GENERATOR: dict[str, Any] = {**_MODEL, "choices_from": generator_names}
+DESCRIPTOR: dict[str, Any] = {**_MODEL, "choices_from": descriptor_names}
+TEST_SET: dict[str, Any] = {**_MODEL, "short": "-d", "kind": "data set", "choices_from": test_set_names}
+TRAINING_DATA: dict[str, Any] = {
+    **_MODEL,
+    "short": "",
+    "kind": "training data",
+    "choices_from": "darkside_cli.datasets.catalog:TRAINING_SETS",
+}
+
+
 def check_device(device: str) -> None:
     """Raise UnknownNameError if ``device`` is none: "cuda:1" is one, too."""
     if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
@@ -53,42 +66,14 @@ def check_device(device: str) -> None:
 
 def computing_device() -> Any:
     """Declare a field for what is computed on."""
-    return ask(
-        "auto",
-        help="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.",
-        metavar="DEVICE",
-        kind="device",
-        choices_from=f"{__name__}:DEVICES",
-        open_ended=True,
-        group=DEVICE,
-    )
+    words = "auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."
+    return ask("auto", help=words, kind="device", choices_from=DEVICES, open_ended=True, group=DEVICE)
 
 
 def worker_threads(**changes: Any) -> Any:
     """Declare a field for the number of threads that read and write images."""
-    return ask(
-        None,
-        help="Threads that decode and encode images (default: by CPU count).",
-        minimum=1,
-        maximum=256,
-        group=DEVICE,
-        **changes,
-    )
-
-
-def generator(default: str | None, **changes: Any) -> Any:
-    """Declare a field for a generator, by name or by path."""
-    return ask(
-        default,
-        flags=("--model", "-m"),
-        help="A published generator by name, or the path of a checkpoint or run folder "
-        "(ours, gandtr's, CycleGAN's, CUT's).",
-        metavar="NAME|PATH",
-        kind="model",
-        choices_from=f"{__name__}:generator_names",
-        open_ended=True,
-        **changes,
-    )
+    words = "Threads that decode and encode images (default: by CPU count)."
+    return ask(None, help=words, minimum=1, maximum=256, group=DEVICE, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +85,7 @@ class OnDevice(Getting):
         "auto",
         help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
         kind="precision",
-        choices_from=f"{__name__}:PRECISIONS",
+        choices_from=PRECISIONS,
         group=DEVICE,
     )
 
@@ -121,11 +106,8 @@ class Images(Request):
         help="Images or folders; '-' or none at all reads their names from standard input.",
         metavar="PATHS...",
         argument=True,
-        show_default=False,
     )
-    recursive: bool = ask(
-        False, help="Take the images of sub-folders too.", flags=("--recursive", "-r"), group=DATA
-    )
+    recursive: bool = ask(False, help="Take the images of sub-folders too.", short="-r", group=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,18 +115,10 @@ class Limited(Request):
     """A request of a job that refuses images which would take too much."""
 
     max_pixels: int | None = ask(
-        None,
-        help="Refuse images of more pixels (default: 500 million).",
-        minimum=1,
-        show_default=False,
-        group=ADVANCED,
+        None, help="Refuse images of more pixels (default: 500 million).", minimum=1, group=ADVANCED
     )
     max_seconds: float = ask(
-        120.0,
-        help="Give up an image that takes longer to read.",
-        minimum=0.1,
-        maximum=86_400,
-        group=ADVANCED,
+        120.0, help="Give up an image that takes longer to read.", minimum=0.1, maximum=86_400, group=ADVANCED
     )
 
 
@@ -162,39 +136,18 @@ class OnImages(OnDevice):
     workers: int | None = worker_threads()
 
 
-def descriptor(default: object, *, help: str, **changes: Any) -> Any:
-    """Declare a field for one descriptor, by name or by path, or for several."""
-    return ask(
-        default,
-        flags=("--model", "-m"),
-        help=help,
-        metavar="NAME|PATH",
-        kind="model",
-        choices_from=f"{__name__}:descriptor_names",
-        open_ended=True,
-        **changes,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Whitened(Getting):
     """A request of a job that may change how a model whitens its descriptors, and equalises images before."""
 
-    whitening: Path | None = ask(
-        None, help="Apply this whitening instead.", metavar="FILE", show_default=False, group=ADVANCED
-    )
+    whitening: Path | None = ask(None, help="Apply this whitening instead.", metavar="FILE", group=ADVANCED)
     dim: int | None = ask(
-        None,
-        help="Keep only so many dimensions of the whitening.",
-        minimum=1,
-        show_default=False,
-        group=ADVANCED,
+        None, help="Keep only so many dimensions of the whitening.", minimum=1, group=ADVANCED
     )
     clahe: str | None = ask(
         None,
         help="Contrast equalisation before the network, or none (default: as recorded with the model).",
         metavar="CLIP[:GRID]",
-        show_default=False,
         group=ADVANCED,
     )
 
@@ -221,12 +174,7 @@ class Describing(Whitened, OnImages):
         metavar="SCALES",
         group=ADVANCED,
     )
-    whiten: bool = ask(
-        True,
-        help="Apply the whitening that belongs to the model.",
-        flags=("--whiten/--no-whiten",),
-        group=ADVANCED,
-    )
+    whiten: bool = ask(True, help="Apply the whitening that belongs to the model.", group=ADVANCED)
 
     def check(self) -> None:
         """Raise UsageError for contradictions, and for what are no scales and no settings of CLAHE."""
@@ -259,73 +207,44 @@ class Training(Getting):
     """A request of a job that trains. Fields with a ``setting`` stand for keys of the configuration."""
 
     output: Path | None = ask(
-        None,
-        help="Folder of the run (default: experiments/… in the data folder).",
-        flags=("--output", "-o"),
-        metavar="RUN",
-        show_default=False,
+        None, help="Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
     )
     preset: str | None = ask(
-        None,
-        help="Settings to begin with, by name or from a .toml.",
-        metavar="NAME|FILE",
-        show_default=False,
+        None, help="Settings to begin with, by name or from a .toml.", metavar="NAME|FILE"
     )
     config: Path | None = ask(
-        None,
-        help="Settings, such as another run's config.toml.",
-        metavar="FILE.toml",
-        show_default=False,
-        group=ADVANCED,
+        None, help="Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
     )
     overrides: tuple[str, ...] = ask(
         (),
         help="One setting, may be repeated: --set optim.lr=1e-4.",
-        flags=("--set",),
+        flag="--set",
         metavar="KEY=VALUE",
-        show_default=False,
         group=ADVANCED,
     )
-    epochs: int | None = ask(
-        None, help="Epochs in all.", minimum=1, show_default=False, setting="trainer.epochs"
-    )
+    epochs: int | None = ask(None, help="Epochs in all.", minimum=1, setting="trainer.epochs")
     seed: int | None = ask(
-        None,
-        help="Seed of all that is drawn at random.",
-        minimum=0,
-        show_default=False,
-        setting="trainer.seed",
-        group=ADVANCED,
+        None, help="Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
     )
-    resume: bool = ask(
-        True,
-        help="Go on where an earlier run in the folder stopped, or start over.",
-        flags=("--resume/--no-resume",),
-    )
+    resume: bool = ask(True, help="Go on where an earlier run in the folder stopped, or start over.")
     device: str = computing_device()
     precision: str | None = ask(
         None,
         help="auto, fp32 (exact), bf16 or fp16.",
         kind="precision",
-        choices_from=f"{__name__}:PRECISIONS",
-        show_default=False,
+        choices_from=PRECISIONS,
         setting="trainer.precision",
         group=DEVICE,
     )
     compile: bool | None = ask(
-        None,
-        help="Compile the networks first; pays on GPUs.",
-        flags=("--compile/--no-compile",),
-        show_default=False,
-        setting="trainer.compile",
-        group=DEVICE,
+        None, help="Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
     )
     workers: int | None = worker_threads(setting="data.workers")
     layout: str = ask(
         "darkside",
         help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
         kind="layout",
-        choices_from=f"{__name__}:LAYOUTS",
+        choices_from=LAYOUTS,
         group=ADVANCED,
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import MissingAssetError, UnknownNameError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.checks import Absences, check_generator, check_model, check_path
-from darkside_cli.jobs.fields import Training
+from darkside_cli.jobs.fields import GENERATOR, TEST_SET, TRAINING_DATA, Training
 from darkside_cli.jobs.needs import obtain, obtain_model, obtain_tuples, open_assets
 from darkside_cli.jobs.request import DATA, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded, reported
@@ -46,21 +46,15 @@ class FinetuneRequest(Training):
         (),
         help="Generator that turns anchors to night: by name, a checkpoint or a run folder; may be given several "
         "times, which mixes them [default: hedngan].",
-        flags=("--model", "-m"),
-        metavar="NAME|PATH",
-        kind="model",
-        choices_from="darkside_cli.jobs.fields:generator_names",
-        open_ended=True,
-        show_default=False,
         setting="augment.models",
+        **GENERATOR,
     )
     backbone: str | None = ask(
         None,
         help="Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
-        flags=("--backbone", "-b"),
+        short="-b",
         kind="backbone",
         choices_from="darkside_cli.networks.configs:BACKBONES",
-        show_default=False,
         setting="backbone",
     )
     init: str | None = ask(
@@ -71,26 +65,20 @@ class FinetuneRequest(Training):
         kind="weights to begin with",
         choices_from="darkside_cli.retrieval.config:INITS",
         open_ended=True,
-        show_default=False,
         setting="init",
     )
     data: str | None = ask(
         None,
         help="What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
         "(.csv, .json), a database (.pkl) [default: retrieval-sfm-120k].",
-        metavar="NAME|PATH",
-        kind="training data",
-        choices_from="darkside_cli.datasets.catalog:TRAINING_SETS",
-        open_ended=True,
-        show_default=False,
         setting="data.database",
         group=DATA,
+        **TRAINING_DATA,
     )
     images: Path | None = ask(
         None,
         help="Folder that names in a list or database start from.",
         metavar="DIR",
-        show_default=False,
         setting="data.images",
         group=DATA,
     )
@@ -98,7 +86,6 @@ class FinetuneRequest(Training):
         None,
         help="What to validate on, likewise (default: a database's own part, else some places are kept back).",
         metavar="NAME|PATH",
-        show_default=False,
         setting="data.validation",
         group=DATA,
     )
@@ -108,14 +95,12 @@ class FinetuneRequest(Training):
         "or none, the baseline [default: generator].",
         kind="augmentation",
         choices_from="darkside_cli.retrieval.config:AUGMENTATIONS",
-        show_default=False,
         setting="augment.kind",
     )
     night_images: Path | None = ask(
         None,
         help="Ready night images, named as the day ones are, instead of a generator.",
         metavar="DIR",
-        show_default=False,
         setting="augment.images",
         group=DATA,
     )
@@ -123,34 +108,26 @@ class FinetuneRequest(Training):
         None,
         help="Whitening to learn afterwards: lw, pca or none [default: lw].",
         kind="whitening",
-        choices_from=f"{__name__}:WHITENINGS",
-        show_default=False,
+        choices_from=WHITENINGS,
         setting="whitening.kind",
     )
     whiten_on: str | None = ask(
         None,
         help="What to learn it from (default: as published, or the training data).",
         metavar="NAME|PATH",
-        show_default=False,
         setting="whitening.database",
         group=DATA,
     )
     dataset: tuple[str, ...] = ask(
         (),
         help="Test set to evaluate on, by name or path; may be given several times (default: those that are here).",
-        flags=("--dataset", "-d"),
-        metavar="NAME|PATH",
-        kind="data set",
-        choices_from="darkside_cli.jobs.fields:test_set_names",
-        open_ended=True,
-        show_default=False,
         setting="evaluation.datasets",
+        **TEST_SET,
     )
     image_size: int | None = ask(
         None,
         help="Longest side of training images in pixels.",
         minimum=8,
-        show_default=False,
         setting="data.image_size_px",
         group=DATA,
     )

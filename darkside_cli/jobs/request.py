@@ -5,7 +5,7 @@
     @dataclass(frozen=True, kw_only=True)
     class SortRequest(Request):
         images: tuple[Path, ...] = ask((), help="Images or folders.", argument=True)
-        output: Path | None = ask(None, help="Folder of the lists.", flags=("--output", "-o"), group=DATA)
+        output: Path | None = ask(None, help="Folder of the lists.", short="-o", group=DATA)
 
 A field is declared once. The command line makes its option of it, Python takes it as a keyword, and the reference
 in the documentation is written from it. Values are brought to the declared types (texts to paths, lists to tuples) and
@@ -20,7 +20,7 @@ import inspect
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
@@ -44,14 +44,15 @@ R = TypeVar("R", bound="Request")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What is known of a field of a request beyond its type and default; see :func:`ask`."""
+class Asked:
+    """What is known of a field of a request: what :func:`ask` was told, its name, its type and its default."""
 
     help: str
-    flags: tuple[str, ...] = ()
+    flag: str = ""
+    short: str = ""
     metavar: str | None = None
     group: str = MAIN
-    choices_from: str | None = None
+    choices_from: Any = None
     kind: str = "value"
     open_ended: bool = False
     minimum: float | None = None
@@ -60,12 +61,15 @@ class Ask:
     envvar: str | None = None
     argument: bool = False
     show_default: bool = True
+    name: str = ""
+    annotation: Any = None
+    default: Any = None
 
     def choices(self) -> tuple[str, ...]:
         """Names that ``choices_from`` points to, imported now; aliases of registry entries are included."""
         if self.choices_from is None:
             return ()
-        source = import_target(self.choices_from)
+        source = import_target(self.choices_from) if isinstance(self.choices_from, str) else self.choices_from
         if isinstance(source, Registry):
             return tuple(source.names(aliases=True))
         return tuple(source() if callable(source) else source)
@@ -74,24 +78,14 @@ class Ask:
 def ask(default: Any, *, help: str, **known: Any) -> Any:
     """Declare a field of a request; ``default`` is REQUIRED where it has to be given.
 
-    ``flags`` are its options on the command line (``--name`` if none are given), ``group`` the panel they are shown
-    in, ``metavar`` what help calls the value. ``choices_from`` is "module:attribute" of a registry, of names or of a
-    function that returns names; ``kind`` is what an unknown one is called ("model"). ``open_ended`` choices only
-    complete in the shell, since a path may be given too. ``minimum`` and ``maximum``, both inclusive, hold for
-    every number in the value. ``setting`` is the key of a training's configuration that the field stands for.
-    ``argument`` makes it a positional argument.
+    On the command line it is ``--name``, with ``--no-name`` where the default is not False, or what ``flag`` says, and
+    ``short``, in the panel ``group``; ``metavar`` is what help calls the value, and ``argument`` makes it positional.
+    ``choices_from`` is a registry, names, a function that returns names, or "module:attribute" of one of these;
+    ``kind`` is what an unknown one is called ("model"). ``open_ended`` choices only complete in the shell, since a path
+    may be given too. ``minimum`` and ``maximum``, both inclusive, hold for every number in the value. ``setting`` is
+    the key of a training's configuration that the field stands for.
     """
-    return field(default=default, metadata={_METADATA_KEY: Ask(help=help, **known)})
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One field of a request type, its annotation evaluated."""
-
-    name: str
-    annotation: Any
-    ask: Ask
-    default: Any
+    return field(default=default, metadata={_METADATA_KEY: Asked(help=help, default=default, **known)})
 
 
 def asked(request: type[Request]) -> Mapping[str, Asked]:
@@ -103,14 +97,12 @@ def asked(request: type[Request]) -> Mapping[str, Asked]:
 @cache
 def _asked(request: type[Request]) -> Mapping[str, Asked]:
     hints = get_type_hints(request)
-    declared = {each.name: each for each in dataclasses.fields(request)}
-    order = dict.fromkeys(
-        name for cls in request.__mro__ for name in inspect.get_annotations(cls) if name in declared
-    )
+    known = {each.name: each.metadata.get(_METADATA_KEY) for each in dataclasses.fields(request)}
+    names = dict.fromkeys(name for cls in request.__mro__ for name in inspect.get_annotations(cls))
     return {
-        name: Asked(name, hints[name], declared[name].metadata[_METADATA_KEY], declared[name].default)
-        for name in order
-        if _METADATA_KEY in declared[name].metadata
+        name: replace(found, name=name, annotation=hints[name])
+        for name in names
+        if (found := known.get(name)) is not None
     }
 
 
@@ -124,9 +116,7 @@ class Request:
         metavar="DIR",
         group=DATA,
     )
-    offline: bool = ask(
-        False, help="Never touch the network.", flags=("--offline",), envvar="DARKSIDE_OFFLINE", group=DATA
-    )
+    offline: bool = ask(False, help="Never touch the network.", envvar="DARKSIDE_OFFLINE", group=DATA)
 
     #: The field that a call from Python may give without its name, if there is one.
     positional: ClassVar[str | None] = None
@@ -156,7 +146,7 @@ class Request:
 
     def settings(self) -> dict[str, Any]:
         """Settings of a training's configuration that the fields stand for, as far as they were given."""
-        pairs = ((each.ask.setting, getattr(self, each.name)) for each in asked(type(self)).values())
+        pairs = ((each.setting, getattr(self, each.name)) for each in asked(type(self)).values())
         return {key: value for key, value in pairs if key is not None and value is not None and value != ()}
 
 
@@ -164,12 +154,7 @@ class Request:
 class Getting(Request):
     """A request of a job that may get what it lacks."""
 
-    download: bool = ask(
-        False,
-        help="Get published weights and data first if they are missing.",
-        flags=("--download",),
-        group=DATA,
-    )
+    download: bool = ask(False, help="Get published weights and data first if they are missing.", group=DATA)
 
 
 def make(request: type[R], *arguments: Any, **options: Any) -> R:
@@ -214,10 +199,9 @@ def _one(annotation: Any, value: Any) -> Any:
 
 def check_value(asked: Asked, value: Any) -> None:
     """Raise UsageError if ``value`` is outside of the field's bounds, UnknownNameError if it is no choice of it."""
-    known = asked.ask
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, (int, float)) and not isinstance(each, bool):
-            low, high = known.minimum, known.maximum
+            low, high = asked.minimum, asked.maximum
             inside = (low is None or each >= low) and (high is None or each <= high)
             if not inside or math.isnan(each):
                 bounds = " and ".join(
@@ -226,7 +210,7 @@ def check_value(asked: Asked, value: Any) -> None:
                     if bound is not None
                 )
                 raise UsageError(f"{asked.name} must be {bounds or 'a number'}, not {each}")
-        if known.choices_from is not None and not known.open_ended and isinstance(each, str):
-            choices = known.choices()
+        if asked.choices_from is not None and not asked.open_ended and isinstance(each, str):
+            choices = asked.choices()
             if each not in choices:
-                raise UnknownNameError(known.kind, each, choices)
+                raise UnknownNameError(asked.kind, each, choices)

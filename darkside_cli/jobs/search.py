@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page
-from darkside_cli.jobs.fields import OnDevice, Whitened, descriptor, worker_threads
+from darkside_cli.jobs.fields import DESCRIPTOR, OnDevice, Whitened, worker_threads
 from darkside_cli.jobs.needs import obtain_descriptor
 from darkside_cli.jobs.request import ADVANCED, DATA, REQUIRED, ask, make
 
@@ -32,25 +32,14 @@ class SearchRequest(Whitened, OnDevice):
         "standard input.",
         metavar="QUERY...",
         argument=True,
-        show_default=False,
     )
-    index: Path = ask(
-        REQUIRED,
-        help="Descriptors to search: .h5, .npz or .npy.",
-        flags=("--index", "-i"),
-        metavar="FILE",
-        show_default=False,
+    index: Path = ask(REQUIRED, help="Descriptors to search: .h5, .npz or .npy.", short="-i", metavar="FILE")
+    model: str | None = ask(
+        None, **DESCRIPTOR, help="What to describe queries with (default: what the index was made with)."
     )
-    model: str | None = descriptor(
-        None,
-        help="What to describe queries with (default: what the index was made with).",
-        show_default=False,
-    )
-    top: int = ask(10, help="How many images to name for each query.", flags=("--top", "-k"), minimum=1)
+    top: int = ask(10, help="How many images to name for each query.", short="-k", minimum=1)
     with_self: bool = ask(
-        False,
-        help="Also name the query itself, if it is in the index.",
-        flags=("--with-self/--without-self",),
+        False, help="Also name the query itself, if it is in the index.", flag="--with-self/--without-self"
     )
     backend: str = ask(
         "exact",
@@ -60,23 +49,18 @@ class SearchRequest(Whitened, OnDevice):
         group=ADVANCED,
     )
     gallery: Path | None = ask(
-        None,
-        help="Also show queries and results on a page of their own.",
-        metavar="FILE.html",
-        show_default=False,
+        None, help="Also show queries and results on a page of their own.", metavar="FILE.html"
     )
     images: Path | None = ask(
         None,
         help="Folder that the names in the index start from (default: as recorded).",
         metavar="DIR",
-        show_default=False,
         group=DATA,
     )
     boxes: Path | None = ask(
         None,
         help="Parts of queries to look up: .json or .csv, name to x1,y1,x2,y2 in pixels.",
         metavar="FILE",
-        show_default=False,
         group=DATA,
     )
     image_size: int | None = ask(
@@ -84,26 +68,18 @@ class SearchRequest(Whitened, OnDevice):
         help="Shrink queries to this longest side first (default: as recorded, else 1024).",
         metavar="N",
         minimum=0,
-        show_default=False,
         group=ADVANCED,
     )
     scales: str | None = ask(
         None,
         help="ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).",
         metavar="SCALES",
-        show_default=False,
         group=ADVANCED,
     )
     whiten: bool | None = ask(
-        None,
-        help="Whether queries are whitened (default: as recorded, else they are).",
-        flags=("--whiten/--no-whiten",),
-        show_default=False,
-        group=ADVANCED,
+        None, help="Whether queries are whitened (default: as recorded, else they are).", group=ADVANCED
     )
-    recursive: bool = ask(
-        False, help="Take the images of sub-folders too.", flags=("--recursive", "-r"), group=DATA
-    )
+    recursive: bool = ask(False, help="Take the images of sub-folders too.", short="-r", group=DATA)
     workers: int | None = worker_threads()
 
     def check(self) -> None:

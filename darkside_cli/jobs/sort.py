@@ -22,14 +22,12 @@ LIGHTS = ("day", "dusk", "night")
 class SortRequest(Images):
     """Which photographs are sorted, and what is done with them."""
 
-    output: Path = ask(Path("sorted"), help="Folder of the lists.", flags=("--output", "-o"), metavar="DIR")
-    move: bool = ask(False, help="Move the pictures into DIR/day, dusk, night.", flags=("--move",))
-    copy: bool = ask(False, help="Copy the pictures into DIR/day, dusk, night.", flags=("--copy",))
-    link: bool = ask(False, help="Make links to the pictures in DIR/day, dusk, night.", flags=("--link",))
-    dry_run: bool = ask(False, help="Tell, and write nothing.", flags=("--dry-run", "-n"))
-    overwrite: bool = ask(
-        False, help="Replace lists and pictures in DIR.", flags=("--overwrite",), group=DATA
-    )
+    output: Path = ask(Path("sorted"), help="Folder of the lists.", short="-o", metavar="DIR")
+    move: bool = ask(False, help="Move the pictures into DIR/day, dusk, night.")
+    copy: bool = ask(False, help="Copy the pictures into DIR/day, dusk, night.")
+    link: bool = ask(False, help="Make links to the pictures in DIR/day, dusk, night.")
+    dry_run: bool = ask(False, help="Tell, and write nothing.", short="-n")
+    overwrite: bool = ask(False, help="Replace lists and pictures in DIR.", group=DATA)
     workers: int | None = worker_threads()
 
     def check(self) -> None:

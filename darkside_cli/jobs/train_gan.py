@@ -40,26 +40,19 @@ class TrainGanRequest(Training):
     model: str | None = ask(
         None,
         help="Method: cyclegan, cut, hedgan, hedngan, rcfgan or rcfngan.",
-        flags=("--model", "-m"),
+        short="-m",
         kind="method",
         choices_from="darkside_cli.methods.catalog:METHODS",
-        show_default=False,
     )
     day: Path | None = ask(
         None,
         help="Day pictures: a folder, or a file of names (default: the published list).",
         metavar="LIST|DIR",
-        show_default=False,
         setting="data.day",
         group=DATA,
     )
     night: Path | None = ask(
-        None,
-        help="Night pictures, likewise.",
-        metavar="LIST|DIR",
-        show_default=False,
-        setting="data.night",
-        group=DATA,
+        None, help="Night pictures, likewise.", metavar="LIST|DIR", setting="data.night", group=DATA
     )
     data: str | None = ask(
         None,
@@ -68,7 +61,6 @@ class TrainGanRequest(Training):
         metavar="NAME",
         kind="unpaired pictures",
         choices_from="darkside_cli.datasets.catalog:UNPAIRED_LISTS",
-        show_default=False,
         group=DATA,
     )
     edge_detector: str | None = ask(
@@ -78,24 +70,13 @@ class TrainGanRequest(Training):
         kind="edge detector",
         choices_from="darkside_cli.methods.catalog:EDGE_DETECTORS",
         open_ended=True,
-        show_default=False,
         setting="edge_detector",
     )
     batch_size: int | None = ask(
-        None,
-        help="Pairs of a batch in each process.",
-        minimum=1,
-        show_default=False,
-        setting="data.batch_size",
-        group=DEVICE,
+        None, help="Pairs of a batch in each process.", minimum=1, setting="data.batch_size", group=DEVICE
     )
     crop: int | None = ask(
-        None,
-        help="Side of the crops in pixels.",
-        minimum=4,
-        show_default=False,
-        setting="data.crop_px",
-        group=ADVANCED,
+        None, help="Side of the crops in pixels.", minimum=4, setting="data.crop_px", group=ADVANCED
     )
 
     def check(self) -> None:

@@ -11,25 +11,11 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
-from darkside_cli.events import (
-    Emit,
-    Event,
-    ImageReady,
-    ItemFailed,
-    ItemSkipped,
-    Notice,
-    Preparing,
-    ignore,
-)
-from darkside_cli.images.formats import (
-    VIDEO_SUFFIXES,
-    WRITABLE_SUFFIXES,
-    format_of_path,
-    suffix_of_format,
-)
+from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice, Preparing, ignore
+from darkside_cli.images.formats import VIDEO_SUFFIXES, WRITABLE_SUFFIXES, format_of_path, suffix_of_format
 from darkside_cli.images.signatures import START_BYTES, image_suffix
 from darkside_cli.jobs.checks import check_generator, require_folder
-from darkside_cli.jobs.fields import Images, Limited, OnImages, generator
+from darkside_cli.jobs.fields import GENERATOR, Images, Limited, OnImages
 from darkside_cli.jobs.needs import default_generator, obtain_model
 from darkside_cli.jobs.request import ADVANCED, DEVICE, ask, make
 
@@ -54,7 +40,12 @@ class TranslateRequest(Images, Limited, OnImages):
         kind="time of day",
         choices_from="darkside_cli.networks.catalog:DIRECTION_TO",
     )
-    model: str | None = generator(None)
+    model: str | None = ask(
+        None,
+        help="A published generator by name, or the path of a checkpoint or run folder "
+        "(ours, gandtr's, CycleGAN's, CUT's).",
+        **GENERATOR,
+    )
     direction: str | None = ask(
         None,
         help="What a checkpoint does that does not say so: day2night or night2day.",
@@ -66,31 +57,30 @@ class TranslateRequest(Images, Limited, OnImages):
         None,
         help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix); for one image "
         "also a file such as night.jpg, or - for standard output.",
-        flags=("--output", "-o"),
+        short="-o",
         metavar="DIR",
     )
-    suffix: str = ask("", help="Appended to the file names, before the extension.", show_default=False)
+    suffix: str = ask("", help="Appended to the file names, before the extension.")
     format: str | None = ask(
         None,
         help="jpg, png, webp, tif, bmp or avif (default: the input's own).",
         kind="format",
-        choices_from=f"{__name__}:FORMATS",
+        choices_from=FORMATS,
         open_ended=True,
     )
     quality: int = ask(95, help="Of lossy formats.", minimum=1, maximum=100, group=ADVANCED)
     max_size: int = ask(
         0, help="Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
     )
-    compare: bool = ask(
-        False,
-        help="Write sheets of input and output side by side too, into compare/.",
-        flags=("--compare",),
-    )
+    compare: bool = ask(False, help="Write sheets of input and output side by side too, into compare/.")
     overwrite: bool = ask(
-        False, help="Make results anew that are there already.", flags=("--overwrite/--skip-existing",)
+        False, help="Make results anew that are there already.", flag="--overwrite/--skip-existing"
     )
     compile: bool = ask(
-        False, help="Compile the network first; pays for many images of one size.", group=DEVICE
+        False,
+        flag="--compile/--no-compile",
+        help="Compile the network first; pays for many images of one size.",
+        group=DEVICE,
     )
 
     #: Files and what their results are called below ``output``, in place of all other images.
@@ -159,13 +149,7 @@ class TranslatedImage:
             return {"input": self.source, "error": self.error}
         if self.skipped:  # by which model it was made, nobody knows any more
             size = _size_of(self.target) if self.target is not None else None
-            return {
-                "input": self.source,
-                "output": self.target,
-                "size": size,
-                "seconds": 0,
-                "skipped": True,
-            }
+            return {"input": self.source, "output": self.target, "size": size, "seconds": 0, "skipped": True}
         return {
             "input": self.source,
             "output": self.target,

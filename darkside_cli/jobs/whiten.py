@@ -11,7 +11,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
 from darkside_cli.images.clahe_settings import parse_clahe
 from darkside_cli.jobs.checks import Absences, check_model, check_path
-from darkside_cli.jobs.fields import OnImages
+from darkside_cli.jobs.fields import DESCRIPTOR, TRAINING_DATA, OnImages
 from darkside_cli.jobs.needs import obtain_descriptor, obtain_tuples
 from darkside_cli.jobs.request import ADVANCED, DATA, ask, make
 from darkside_cli.retrieval.describe.scales import parse_scales
@@ -35,66 +35,44 @@ class WhitenRequest(OnImages):
         None,
         help="What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
         "(.csv, .json), a database (.pkl), or retrieval-sfm-120k-whiten (as published whitenings).",
-        metavar="DATA",
-        kind="training data",
-        choices_from="darkside_cli.datasets.catalog:TRAINING_SETS",
-        open_ended=True,
         argument=True,
-        show_default=False,
+        **{**TRAINING_DATA, "metavar": "DATA"},
     )
     model: str | None = ask(
         None,
         help="The descriptor to whiten: a published one by name, or the path of a checkpoint.",
-        flags=("--model", "-m"),
-        metavar="NAME|PATH",
-        kind="model",
-        choices_from="darkside_cli.jobs.fields:descriptor_names",
-        open_ended=True,
-        show_default=False,
+        **DESCRIPTOR,
     )
     descriptors: Path | None = ask(
         None,
         help="Descriptors of the images, made with 'darkside extract --no-whiten', instead of a model.",
         metavar="FILE",
-        show_default=False,
     )
     output: Path | None = ask(
         None,
         help="The file to write (default: beside the checkpoint, where 'extract' and 'evaluate' find it).",
-        flags=("--output", "-o"),
+        short="-o",
         metavar="FILE",
-        show_default=False,
     )
     format: str | None = ask(
         None,
         help="safetensors, or pkl as published whitenings (default: what FILE ends in, else safetensors).",
         kind="format",
-        choices_from=f"{__name__}:FORMATS",
-        show_default=False,
+        choices_from=FORMATS,
     )
     method: str = ask(
-        "lw",
-        help="lw, learned from pairs; or pca, which needs none.",
-        kind="method",
-        choices_from=f"{__name__}:METHODS",
+        "lw", help="lw, learned from pairs; or pca, which needs none.", kind="method", choices_from=METHODS
     )
     shrink: int | None = ask(
         None,
         help="Of pca: pull eigenvalues towards 1 by the K-th. 0: not even lw of too few pairs is shrunk.",
         metavar="K",
         minimum=0,
-        show_default=False,
         group=ADVANCED,
     )
-    dim: int | None = ask(
-        None, help="Keep only so many dimensions.", minimum=1, show_default=False, group=ADVANCED
-    )
+    dim: int | None = ask(None, help="Keep only so many dimensions.", minimum=1, group=ADVANCED)
     images: Path | None = ask(
-        None,
-        help="Folder that names in a list or database start from.",
-        metavar="DIR",
-        show_default=False,
-        group=DATA,
+        None, help="Folder that names in a list or database start from.", metavar="DIR", group=DATA
     )
     positives: int = ask(
         4,
@@ -112,17 +90,15 @@ class WhitenRequest(OnImages):
         None,
         help="Contrast equalisation before the network, or none (default: as recorded with the model).",
         metavar="CLIP[:GRID]",
-        show_default=False,
         group=ADVANCED,
     )
     keep: Path | None = ask(
         None,
         help="Keep the descriptors here; a stopped run goes on, a second one is quick.",
         metavar="FILE",
-        show_default=False,
         group=DATA,
     )
-    overwrite: bool = ask(False, help="Make FILE anew if it is there.", flags=("--overwrite",))
+    overwrite: bool = ask(False, help="Make FILE anew if it is there.")
 
     def check(self) -> None:
         """Raise UsageError for what contradicts itself, and where no file is named."""

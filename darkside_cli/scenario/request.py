@@ -27,20 +27,14 @@ class RunRequest(OnDevice):
         "mended",
         help="Of the steps: mended, or original (by name as text, as in gandtr).",
         kind="order",
-        choices_from=f"{__name__}:ORDERS",
+        choices_from=ORDERS,
         group=ADVANCED,
     )
     lenient: bool = ask(
-        False,
-        help="Go on without keys that cannot be translated; they are told.",
-        flags=("--lenient",),
-        group=ADVANCED,
+        False, help="Go on without keys that cannot be translated; they are told.", group=ADVANCED
     )
     download: bool = ask(
-        True,
-        help="Let steps fetch published weights and data that are missing.",
-        flags=("--download/--no-download",),
-        group=DATA,
+        True, help="Let steps fetch published weights and data that are missing.", group=DATA
     )
     workers: int | None = worker_threads()
 

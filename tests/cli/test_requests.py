@@ -23,15 +23,15 @@ class PaintRequest(Getting):
     images: tuple[Path, ...] = ask((), help="What is painted.", argument=True)
     colour: str = ask("red", help="Of the paint.", choices_from=f"{__name__}:COLOURS", kind="colour")
     coats: int = ask(1, help="How often.", minimum=1, maximum=9)
-    scales: tuple[float, ...] = ask((), help="Sizes.", flags=("--scale",))
-    output: Path | None = ask(None, help="Where to.", flags=("--output", "-o"))
-    dry: bool = ask(True, help="Wait.", flags=("--dry/--no-dry",))
+    scales: tuple[float, ...] = ask((), help="Sizes.", flag="--scale")
+    output: Path | None = ask(None, help="Where to.", short="-o")
+    dry: bool = ask(True, help="Wait.")
     hidden: int = ask(3, help="Python's alone.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepRequest(Request):
-    output: Path = ask(REQUIRED, help="Where to.", flags=("--output", "-o"))
+    output: Path = ask(REQUIRED, help="Where to.", short="-o")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ class PaintRequest(Getting):
     colour: str = ask("red", help="Of the paint.", choices_from=f"{__name__}:COLOURS", kind="colour")
     coats: int = ask(1, help="How often.", minimum=1, maximum=9)
     scales: tuple[float, ...] = ask((), help="Sizes.", minimum=0.1)
-    output: Path | None = ask(None, help="Where to.", flags=("--output", "-o"), group=DATA)
+    output: Path | None = ask(None, help="Where to.", short="-o", group=DATA)
     seed: int | None = ask(None, help="Seed.", setting="trainer.seed")
     force: bool = ask(False, help="Paint over.")
 
