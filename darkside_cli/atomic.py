@@ -24,7 +24,7 @@ def temporary_beside(path: str | os.PathLike[str], *, sync: bool = False) -> Ite
     A process that is killed outright leaves at most a hidden file, never a partial ``path``. Missing parent
     folders are made. The name is unique to the process and the call and ends in ``path``'s suffix, because
     some writers choose the format by it. ``sync`` has the data on the disk before the rename, which outlives
-    a power cut but costs milliseconds: for checkpoints, not for pictures.
+    a power cut but costs milliseconds: for checkpoints, not for images.
 
     Raises OSError as the system gives it: the caller knows what kind of file it is that could not be written.
     """

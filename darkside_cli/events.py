@@ -210,7 +210,7 @@ class EpochDone(Event):
 
 @dataclass(frozen=True)
 class EvalDone(Event):
-    """``epoch`` (from 1) was validated: scores by name, and pictures written."""
+    """``epoch`` (from 1) was validated: scores by name, and images written."""
 
     epoch: int
     scores: Mapping[str, float]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from cli_calls import RunCli
-from handmade_images import photo_pixels
+from handmade_images import image_pixels
 from in_process import run_in_process
 from PIL import Image
 
@@ -91,14 +91,14 @@ def run_inside(tmp_path: Path, environment: dict[str, str]) -> RunCli:
 
 
 @pytest.fixture
-def make_photo() -> Callable[..., Path]:
-    """Write a picture: ``make_photo(path, width, height, seed=0, mode="RGB")``."""
+def make_image() -> Callable[..., Path]:
+    """Write an image: ``make_image(path, width, height, seed=0, mode="RGB")``."""
 
     def make(
         path: Path, width: int = 40, height: int = 32, *, seed: int = 0, mode: str = "RGB", **save: object
     ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo_pixels(height, width, seed)).convert(mode).save(path, **save)  # type: ignore[arg-type]
+        Image.fromarray(image_pixels(height, width, seed)).convert(mode).save(path, **save)  # type: ignore[arg-type]
         return path
 
     return make

@@ -104,7 +104,7 @@ def test_the_test_command_is_the_one_in_use() -> None:
 
 def test_the_command_the_user_gave(
     shell: Callable[..., subprocess.CompletedProcess[str]],
-    make_photo: Callable[..., Path],
+    make_image: Callable[..., Path],
     scratch: Path,
     environment: dict[str, str],
     generator_file: Path,
@@ -116,7 +116,7 @@ def test_the_command_the_user_gave(
     weights.mkdir(parents=True)
     shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
     for name in ("a.jpg", "b c.jpg"):
-        make_photo(scratch / name)
+        make_image(scratch / name)
     done = shell(line, scratch)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["night/a.jpg", "night/b c.jpg"]
@@ -126,7 +126,7 @@ def test_the_command_the_user_gave(
 def test_the_python_example(
     path: str,
     shell: Callable[..., subprocess.CompletedProcess[str]],
-    make_photo: Callable[..., Path],
+    make_image: Callable[..., Path],
     scratch: Path,
     environment: dict[str, str],
     generator_file: Path,
@@ -134,7 +134,7 @@ def test_the_python_example(
     weights = Path(environment["DARKSIDE_HOME"]) / "weights"
     weights.mkdir(parents=True)
     shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
-    make_photo(scratch / "street.jpg")
+    make_image(scratch / "street.jpg")
     blocks = BLOCK.findall((ROOT / path).read_text(encoding="utf-8"))
     (scratch / "example.py").write_text(next(text for mark, _, text in blocks if mark == "python"))
     done = shell("python example.py", scratch)
@@ -144,11 +144,11 @@ def test_the_python_example(
 
 @pytest.fixture
 def furnished(
-    scratch: Path, make_photo: Callable[..., Path], environment: dict[str, str], generator_file: Path
+    scratch: Path, make_image: Callable[..., Path], environment: dict[str, str], generator_file: Path
 ) -> Path:
     """The scratch folder with the files that README's examples name."""
     for name in ("photos/a.jpg", "photos/b/c.jpg", "street.jpg", "nights/n.jpg"):
-        make_photo(scratch / name)
+        make_image(scratch / name)
     weights = Path(environment["DARKSIDE_HOME"]) / "weights"
     weights.mkdir(parents=True)
     shutil.copy(generator_file, weights / "hedngan_generator_X.pth")
@@ -262,7 +262,7 @@ def test_every_job_is_shown_in_at_most_three_lines() -> None:
 @pytest.fixture
 def run_blocks(
     tmp_path: Path,
-    make_photo: Callable[..., Path],
+    make_image: Callable[..., Path],
     environment: dict[str, str],
     generator_file: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -270,12 +270,12 @@ def run_blocks(
 ) -> Callable[[list[str]], list[str]]:
     """Run blocks of the page one after another in this process, on small images; what each of them prints."""
     for name in ("street.jpg", "square.jpg", "night.jpg", "photos/a.jpg", "photos/b.jpg"):
-        make_photo(tmp_path / name, 64, 48, seed=len(name))
+        make_image(tmp_path / name, 64, 48, seed=len(name))
     for number in range(12):
         place, light = f"{number // 3}", ("day", "night", "night")[number % 3]
-        make_photo(tmp_path / "places" / place / f"{number}.jpg", 40, 32, seed=number)
-        make_photo(tmp_path / "my-places" / place / light / f"{number}.jpg", seed=number)
-        holiday = make_photo(tmp_path / "holidays" / f"{number}.jpg", 72, 72, seed=number)
+        make_image(tmp_path / "places" / place / f"{number}.jpg", 40, 32, seed=number)
+        make_image(tmp_path / "my-places" / place / light / f"{number}.jpg", seed=number)
+        holiday = make_image(tmp_path / "holidays" / f"{number}.jpg", 72, 72, seed=number)
         level = 255 if number % 2 else 20  # by day, and at night
         Image.blend(Image.open(holiday), Image.new("RGB", (72, 72), (level,) * 3), 0.8).save(holiday)
     home = Path(environment["DARKSIDE_HOME"])

@@ -1,4 +1,4 @@
-"""Real photographs, where they are: night pictures asked against day pictures of the same places, and all others.
+"""Real photographs, where they are: night images asked against day images of the same places, and all others.
 
 They are not part of the project (``../shared/data/real`` beside it, or DARKSIDE_REAL_PHOTOS names another folder of
 that structure: ``places/<place>/{day,night,dusk}`` and ``day/``); without them these tests skip.
@@ -46,7 +46,7 @@ def test_night_queries_against_day_photographs(run_cli: RunCli, tmp_path: Path) 
     assert result["queries"] == count("places/*/night/*") - unanswered()
     assert result["database"] == count("places/*/day/*", "day/*")
     figures = result["protocols"]["ok"]
-    # Random features tell pictures apart by colour and texture alone, yet an answer at random would give some 0.02.
+    # Random features tell images apart by colour and texture alone, yet an answer at random would give some 0.02.
     assert 0.02 < figures["mAP"] <= 1
     assert figures["recall"]["10"] >= figures["recall"]["5"] >= figures["recall"]["1"]
     page = (tmp_path / "real.html").read_text()

@@ -25,14 +25,14 @@ pytestmark = [
 ]
 
 
-def photos(light: str) -> list[Path]:
+def images(light: str) -> list[Path]:
     folders = [PHOTOS / light, *sorted(PHOTOS.glob(f"places/*/{light}"))]
     return [image.path for image in expand_inputs(folders, recursive=False, exclude=None)]
 
 
 def test_sorting_is_as_good_as_it_says() -> None:
     """What the docstring of images/photometry.py says of these photographs."""
-    measures = {light: [measure_file(path) for path in photos(light)] for light in ("day", "night")}
+    measures = {light: [measure_file(path) for path in images(light)] for light in ("day", "night")}
     right = sum((m.score > 0.5) == (light == "night") for light, of in measures.items() for m in of)
     total = sum(map(len, measures.values()))
     assert right >= 0.96 * total
@@ -44,7 +44,7 @@ def test_sorting_is_as_good_as_it_says() -> None:
 
 def test_training_on_them(tmp_path: Path) -> None:
     for light in ("day", "night"):
-        (tmp_path / f"{light}.txt").write_text("".join(f"{path}\n" for path in photos(light)))
+        (tmp_path / f"{light}.txt").write_text("".join(f"{path}\n" for path in images(light)))
     config = UnpairedConfig(
         day=tmp_path / "day.txt", night=tmp_path / "night.txt", size=60, batch_size=8, crop_px=128
     )
@@ -54,9 +54,9 @@ def test_training_on_them(tmp_path: Path) -> None:
     assert np.mean([batch.night.mean().item() for batch in batches]) < -0.4
 
 
-def test_scores_of_real_pictures() -> None:
+def test_scores_of_real_images() -> None:
     days, nights = (
-        [np.asarray(read_rgb(path, max_size_px=384)) for path in photos(light)[:12]]
+        [np.asarray(read_rgb(path, max_size_px=384)) for path in images(light)[:12]]
         for light in ("day", "night")
     )
     for day in days:

@@ -96,7 +96,7 @@ def _import_file(store: AssetStore, source: Path, emit: Emit, stop: threading.Ev
 def _import_folder(
     store: AssetStore, source: Path, emit: Emit, stop: threading.Event, failures: Failures | None
 ) -> Iterator[Imported]:
-    """Everything in a folder that has a known name; and if its pictures are of a known set, those."""
+    """Everything in a folder that has a known name; and if its images are of a known set, those."""
     known = set(_known_names(store))
     images: Counter[str] = Counter()
     some = False

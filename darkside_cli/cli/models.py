@@ -94,13 +94,13 @@ def models(
 
 
 def _summary(training: dict[str, Any]) -> dict[str, Any]:
-    """What a person wants to know first of how a model was trained; --json has all, picture by picture."""
-    counts = Counter(picture["set"] for picture in training["pictures"])
-    research = sum(picture["research_only"] for picture in training["pictures"])
-    pictures = " and ".join(f"{count} {what}" for what, count in counts.items())
+    """What a person wants to know first of how a model was trained; --json has all, image by image."""
+    counts = Counter(image["set"] for image in training["pictures"])
+    research = sum(image["research_only"] for image in training["pictures"])
+    images = " and ".join(f"{count} {what}" for what, count in counts.items())
     return {
         "command": training["command"],
-        "pictures": f"{pictures}, {research} of them for research only",
+        "pictures": f"{images}, {research} of them for research only",
         "hours": round(training["seconds"] / 3600, 1),
         "machine": training["machine"],
         "date": training["date"],

@@ -1,4 +1,4 @@
-"""``darkside train-gan``: day and night pictures in, a generator out."""
+"""``darkside train-gan``: day and night images in, a generator out."""
 
 from __future__ import annotations
 

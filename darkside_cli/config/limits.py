@@ -6,13 +6,13 @@ A network stated in a file and one asked for by a setting have the same bounds.
 from __future__ import annotations
 
 MAX_CHANNELS = 256
-"""Channels of a network's input or output; pictures have three."""
+"""Channels of a network's input or output; images have three."""
 MAX_WIDTH = 1024
 """Channels of a network's first layer; published are 64."""
 MAX_BLOCKS = 200
 """Residual blocks of a generator; published are 9."""
 MAX_HALVINGS = 12
-"""Times that a network halves its input: a picture of 4,096 pixels is one pixel then."""
+"""Times that a network halves its input: an image of 4,096 pixels is one pixel then."""
 MAX_VECTOR = 65_536
 """Numbers in a vector of features."""
 MAX_LAYERS = 256
@@ -20,7 +20,7 @@ MAX_LAYERS = 256
 MAX_CROP_PX = 4096
 """Side of what a network is trained on."""
 MAX_IMAGE_PX = 30_000
-"""Longest side of a picture that is worked on as a whole; no camera makes larger ones."""
+"""Longest side of an image that is worked on as a whole; no camera makes larger ones."""
 MAX_RADIUS_PX = 1024
 """Radius of the windows of a filter."""
 MAX_GAIN, MAX_GUIDE_EPS = 100.0, 10.0
@@ -30,9 +30,9 @@ MAX_BATCH = 4096
 """Items of a batch in one process."""
 MAX_EPOCHS = 1_000_000
 MAX_COUNT = 10_000_000
-"""Pictures, pairs or tuples of an epoch, or to choose from: lists of so many numbers are made."""
+"""Images, pairs or tuples of an epoch, or to choose from: lists of so many numbers are made."""
 MAX_POOL = 100_000
-"""Generated pictures that are kept in memory."""
+"""Generated images that are kept in memory."""
 MAX_SEED = 2**31
 MAX_MINUTES = 1_000_000.0
 """Minutes or seconds between two things that happen again and again."""

@@ -47,7 +47,7 @@ def is_followed(image: bytes) -> bool:
     """Whether another image comes right after this JPEG or PNG, as ``cat *.jpg`` makes it."""
     if image.startswith(
         b"\xff\xd8"
-    ):  # the JPEGs of telephones that hold several pictures say so at the beginning
+    ):  # the JPEGs of telephones that hold several images say so at the beginning
         return b"\xff\xd9\xff\xd8\xff" in image and b"MPF\0" not in image[: 1 << 18]
     return b"IEND\xaeB`\x82\x89PNG" in image
 

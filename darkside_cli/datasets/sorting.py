@@ -40,7 +40,7 @@ class Sorted(Event):
 
 @dataclass
 class SortSummary:
-    """What sorting came to: the pictures, how many of each light, how many failed, and the lists that were written."""
+    """What sorting came to: the images, how many of each light, how many failed, and the lists that were written."""
 
     images: list[Sorted] = field(default_factory=list)
     counts: Counter[Light] = field(default_factory=Counter)
@@ -59,9 +59,9 @@ def sort_images(
 ) -> SortSummary:
     """Measure ``images`` and write ``day.txt``, ``dusk.txt`` and ``night.txt`` into ``folder`` (None: nothing).
 
-    ``placing`` also moves, copies or links (symbolically) each picture into ``folder``/day, dusk or night under its
+    ``placing`` also moves, copies or links (symbolically) each image into ``folder``/day, dusk or night under its
     ``relative`` name; the lists then name all that these folders hold, so that a run that was stopped can go on.
-    A picture of another content in its place stays unless ``overwrite`` is given, and the new one fails. Each picture
+    An image of another content in its place stays unless ``overwrite`` is given, and the new one fails. Each image
     is told of (:class:`Sorted`) in the order given, as soon as it is measured, and so are broken ones.
 
     Raises UsageError, before anything is measured, if lists are there already (without ``placing`` and ``overwrite``).
@@ -123,7 +123,7 @@ def _refuse_to_replace(lists: Iterable[Path]) -> None:
 
 
 def _place(image: InputImage, folder: Path, placing: Placing, *, overwrite: bool) -> Path:
-    """Bring a picture into ``folder`` under its relative name, and return its path there."""
+    """Bring an image into ``folder`` under its relative name, and return its path there."""
     source, target = image.path, folder / image.relative
     try:
         if target.exists() and target.samefile(source):
@@ -162,9 +162,9 @@ def _renamed(source: Path, target: Path) -> bool:
     return True
 
 
-def _write_list(folder: Path, light: Light, pictures: Sequence[Sorted], placing: Placing | None) -> Path:
+def _write_list(folder: Path, light: Light, images: Sequence[Sorted], placing: Placing | None) -> Path:
     if placing is None:
-        paths = [each.path for each in pictures if each.light == light]
+        paths = [each.path for each in images if each.light == light]
     elif (folder / light).is_dir():
         paths = [image.path for image in expand_inputs([folder / light], recursive=True, exclude=None)]
     else:
@@ -176,6 +176,6 @@ def _write_list(folder: Path, light: Light, pictures: Sequence[Sorted], placing:
 
 
 def _name_in_list(path: Path, folder: Path) -> PurePath:
-    """Name of a picture in a list that lies in ``folder``: from there if it is below it, else the whole path."""
+    """Name of an image in a list that lies in ``folder``: from there if it is below it, else the whole path."""
     whole, base = (Path(os.path.abspath(each)) for each in (path, folder))  # noqa: PTH100 - links stay as they are
     return whole.relative_to(base) if whole.is_relative_to(base) else whole

@@ -30,7 +30,7 @@ from torch import Tensor
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
 from darkside_cli.datasets.unpaired_order import EpochPlan, count_batches, generator_for, share_of
-from darkside_cli.datasets.unpaired_sets import PictureCache, UnpairedSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_sets import ImageCache, UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed, ignore
 from darkside_cli.images.augment import as_float, change_colours, cut_view, draw_view
@@ -95,7 +95,7 @@ class UnpairedImages:
         self.size = min(len(self.day), len(self.night)) if config.size is None else config.size
         if self.size < ranks:
             raise UsageError(f"{self.size} pairs an epoch are too few for {ranks} processes")
-        self._cache = PictureCache(config.cache_mb * 2**20)
+        self._cache = ImageCache(config.cache_mb * 2**20)
 
     def batches(self, epoch: int) -> int:  # noqa: ARG002 - all are alike
         """Count the batches of ``epoch``. The last one may be smaller."""

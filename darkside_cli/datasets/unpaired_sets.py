@@ -234,12 +234,12 @@ def _tell_sizes(images: UnpairedSet, config: UnpairedConfig, emit: Emit) -> None
             images.unusable[index] = f"smaller than the crop ({size[0]}x{size[1]})"
 
 
-class PictureCache:
+class ImageCache:
     """Decoded RGB images by key, up to ``capacity`` bytes: what came first stays.
 
     So a small set is decoded once and not in every epoch.
 
-    Pictures are asked for at random, so one is as good to keep as another, and replacing them would cost without
+    Images are asked for at random, so one is as good to keep as another, and replacing them would cost without
     finding more. Safe in several threads; two that ask for the same one at a time may both make it.
     """
 

@@ -1,4 +1,4 @@
-"""One page about a demonstration: what night augmentation was worth, the pictures, the searches, the curves.
+"""One page about a demonstration: what night augmentation was worth, the images, the searches, the curves.
 
 The page is one HTML file that needs nothing else and links to nothing but the reports of the single trainings.
 """
@@ -26,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Strip:
-    """Rows of pictures under a title, columns belonging together: (what the row is, its pictures)."""
+    """Rows of images under a title, columns belonging together: (what the row is, its images)."""
 
     title: str
     rows: tuple[tuple[str, Sequence[Path]], ...]
@@ -34,7 +34,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Found:
-    """A query and what was found for it: (descriptor, average precision, (picture, whether it is right))."""
+    """A query and what was found for it: (descriptor, average precision, (image, whether it is right))."""
 
     query: Path
     results: tuple[tuple[str, float, tuple[tuple[Path, bool], ...]], ...]
@@ -57,20 +57,20 @@ class DemoPage:
 
 
 def write_demo_page(path: Path, page: DemoPage) -> Path:
-    """Write ``page``, whole or not at all, to ``path``, which is given back. Pictures that are missing are left out."""
-    pictures: dict[Path, Embedded | None] = {}
+    """Write ``page``, whole or not at all, to ``path``, which is given back. Images that are missing are left out."""
+    images: dict[Path, Embedded | None] = {}
 
-    def picture(which: Path) -> Embedded | None:
-        if which not in pictures:
-            pictures[which] = embed(which, _MOST_BYTES)
-        return pictures[which]
+    def image(which: Path) -> Embedded | None:
+        if which not in images:
+            images[which] = embed(which, _MOST_BYTES)
+        return images[which]
 
     stages = list(dict.fromkeys(stage for _, seconds in page.seconds for stage in seconds))
     return write_page(
         path,
         PAGE,
         page=page,
-        picture=picture,
+        image=image,
         stages=stages,
         panels=drawn(page.panels),
         written=time.strftime("%Y-%m-%d %H:%M", time.localtime()),
@@ -129,7 +129,7 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .82rem; } a { color: 
 </head>
 <body>
 {% macro shown(path, class="") %}
-{% set made = picture(path) %}
+{% set made = image(path) %}
 {% if made %}
 <img src="{{ made.uri }}" alt="{{ made.name }}" title="{{ made.name }}"{% if class %} class="{{ class }}"{% endif %}>
 {% endif %}

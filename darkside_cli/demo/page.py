@@ -21,7 +21,7 @@ _CITY = 8
 def write_page(
     output: Path, seeds: Sequence[SeedScores], searches: Sequence[Mapping[str, Any]], root: DataRoot
 ) -> Path:
-    """Write the page about all ``seeds``, of which pictures and curves are the first one's; give its path."""
+    """Write the page about all ``seeds``, of which images and curves are the first one's; give its path."""
     first = output / f"seed-{seeds[0].seed}"
     result = DemoResult(tuple(seeds), None)
     page = DemoPage(

@@ -1,6 +1,6 @@
 """More variety out of few photographs: crops of changing shape, turned and tilted, and day colours that vary.
 
-Everything is drawn from the generator given, so that a picture depends on nothing but its seed, and taken from inside
+Everything is drawn from the generator given, so that an image depends on nothing but its seed, and taken from inside
 the photograph: no border is ever made up.
 """
 
@@ -30,15 +30,15 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def draw_view(
-    photo: Size, view: Size, scale: tuple[float, float], options: AugmentConfig, rng: random.Random
+    image: Size, view: Size, scale: tuple[float, float], options: AugmentConfig, rng: random.Random
 ) -> Corners:
-    """Draw what part of a photograph of size ``photo`` (width, height) becomes a picture of size ``view``.
+    """Draw what part of a photograph of size ``image`` (width, height) becomes an image of size ``view``.
 
     The scale is drawn evenly, as in :class:`darkside_cli.images.crops.ScaleCrop`, and never so low that the part would
     not fit; then the aspect, the angle, how far each corner moves inwards, and the place. A part that does not fit
     once it is turned shrinks until it does.
     """
-    lowest = max(view[0] / photo[0], view[1] / photo[1], scale[0])
+    lowest = max(view[0] / image[0], view[1] / image[1], scale[0])
     factor = lowest + rng.random() * (max(scale[1], lowest) - lowest)
     stretch = math.exp(_both_ways(rng, math.log1p(options.aspect)) / 2)
     angle = math.radians(_both_ways(rng, options.rotate_deg))
@@ -47,12 +47,12 @@ def draw_view(
     width, height = view[0] / factor * stretch, view[1] / factor / stretch
     cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
     outer_w, outer_h = width * cosine + height * sine, width * sine + height * cosine
-    fit = min(1.0, photo[0] / outer_w, photo[1] / outer_h)
+    fit = min(1.0, image[0] / outer_w, image[1] / outer_h)
     width, height, outer_w, outer_h = (side * fit for side in (width, height, outer_w, outer_h))
     centre = np.array(
         [
-            outer_w / 2 + rng.random() * max(0.0, photo[0] - outer_w),
-            outer_h / 2 + rng.random() * max(0.0, photo[1] - outer_h),
+            outer_w / 2 + rng.random() * max(0.0, image[0] - outer_w),
+            outer_h / 2 + rng.random() * max(0.0, image[1] - outer_h),
         ]
     )
     signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=np.float64)
@@ -60,7 +60,7 @@ def draw_view(
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     corners = flat @ turn + centre
     inside: Corners = np.clip(
-        corners, 0.0, np.array(photo, dtype=np.float64)
+        corners, 0.0, np.array(image, dtype=np.float64)
     )  # rounding puts some a hair outside
     return inside
 
@@ -76,7 +76,7 @@ def as_float(image: Image.Image) -> FloatImage:
 
 
 def cut_view(image: Image.Image, corners: Corners, view: Size) -> FloatImage:
-    """Give what lies between ``corners`` of an RGB image as a picture (h, w, 3) float32 in [0, 1].
+    """Give what lies between ``corners`` of an RGB image as an image (h, w, 3) float32 in [0, 1].
 
     Bilinear, after averaging where the view is clearly smaller than the part.
     """

@@ -9,9 +9,9 @@ from darkside_cli.config.schema import option
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Changes that make many pictures of few. All are off by default, as in the published trainings.
+    """Changes that make many images of few. All are off by default, as in the published trainings.
 
-    Geometric ones are drawn for each picture by itself. Colour is changed in day pictures alone: how night pictures
+    Geometric ones are drawn for each image by itself. Colour is changed in day images alone: how night images
     look is what is learnt.
     """
 
@@ -43,5 +43,5 @@ class AugmentConfig:
 
     @property
     def colours(self) -> bool:
-        """Whether day pictures change their colours."""
+        """Whether day images change their colours."""
         return bool(self.day_gamma or self.day_colour)

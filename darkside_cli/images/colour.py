@@ -40,7 +40,7 @@ def to_rgb(image: Image.Image) -> Colour:
     - F: values to 1 (with highlights up to 2, clipped) are taken as 0..1, to 255 and to 65535 as 8 and 16
       bits; negative ones are black. NaN, infinite and larger ones: ImageError.
 
-    Raises ImageError for modes and values that have no meaning as a picture.
+    Raises ImageError for modes and values that have no meaning as an image.
     """
     profile = image.info.get("icc_profile") or None
     image, alpha = _without_alpha(_eight_bits(image))

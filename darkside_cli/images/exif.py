@@ -1,7 +1,7 @@
 """What of a photograph's EXIF goes on to its translation: who, when, where and how it was taken.
 
 What would be wrong there stays behind: the orientation (pixels are upright by then), every embedded preview,
-which would show the day picture, and the tags that describe how the source file was stored.
+which would show the day image, and the tags that describe how the source file was stored.
 """
 
 from __future__ import annotations

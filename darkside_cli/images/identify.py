@@ -21,7 +21,7 @@ from darkside_cli.regular_file import NotRegularError, open_regular
 MAX_SECONDS = 120.0
 #: Images of more pixels than this are refused before they are decoded (at three bytes a pixel: 1.5 GB).
 MAX_PIXELS = 500_000_000
-#: A side counts as a thousandth of the other at least: networks widen lines to pictures.
+#: A side counts as a thousandth of the other at least: networks widen lines to images.
 MAX_ASPECT = 1000
 
 #: Formats looked for in a file, whatever its name says. Left out on purpose: EPS and WMF, which run other
@@ -114,7 +114,7 @@ def reason_of(error: OSError) -> str:
 def is_animated(image: Image.Image) -> bool:
     """Whether a loaded ``image`` moves, so that its first frame is not all of it.
 
-    Pages of a TIFF, layers, and the second pictures of telephones' JPEGs do not count.
+    Pages of a TIFF, layers, and the second images of telephones' JPEGs do not count.
     """
     try:
         return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))

@@ -37,7 +37,7 @@ from darkside_cli.images.identify import (
 Pixels = NDArray[np.uint8]
 
 # PNG by zlib's run-length strategy: what PNG's filters leave of a photograph has runs but hardly repeats, so
-# looking for repeats costs time and, by longer codes, space. Synthetic night pictures of 512 px with noise of
+# looking for repeats costs time and, by longer codes, space. Synthetic night images of 512 px with noise of
 # standard deviation 1 / 2 / 4, one core, Pillow 13 with zlib-ng 2.3:
 #   run-length        46 / 104 /  69 ms   286 / 355 / 441 KiB
 #   level 1           58 /  95 / 104 ms   354 / 424 / 500 KiB
@@ -63,7 +63,7 @@ _TRANSPOSITIONS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Photo:
+class DecodedImage:
     """A decoded photograph.
 
     ``pixels`` (H, W, 3) uint8 RGB, upright. ``alpha`` (H, W) uint8 where the file has transparency. ``exif``
@@ -82,14 +82,14 @@ class Photo:
     left_out: str | None = None
 
 
-def read_photo(
+def read_image(
     path: str | os.PathLike[str] | bytes,
     *,
     max_size_px: int | None = None,
     upright: bool = True,
     max_pixels: int | None = None,
     max_seconds: float = MAX_SECONDS,
-) -> Photo:
+) -> DecodedImage:
     """Decode an image file: its first frame, upright, as 8-bit RGB (:func:`darkside_cli.images.colour.to_rgb`).
 
     ``path`` may also be the file's contents themselves, as ``bytes``.
@@ -107,7 +107,7 @@ def read_photo(
     with _reading(path, max_size_px) as stream:
         image = identify(stream, max_pixels=max_pixels, max_seconds=max_seconds)
         layers, icc_profile = _decode(image, stream, max_size_px, upright)
-        return Photo(
+        return DecodedImage(
             pixels=np.array(layers[0]),
             alpha=np.array(layers[1]) if len(layers) == 2 else None,
             exif=carried_exif(image, layers[0].size),
@@ -121,10 +121,10 @@ def read_photo(
 def read_rgb(
     path: str | os.PathLike[str], *, max_size_px: int | None = None, fast: bool = False
 ) -> Image.Image:
-    """Decode an image file as :func:`read_photo` does, upright, and give the colours alone: an RGB Pillow image.
+    """Decode an image file as :func:`read_image` does, upright, and give the colours alone: an RGB Pillow image.
 
     For those who want a part of it: the whole is then never copied into an array. ``fast`` decodes large JPEGs at a
-    half, a quarter or an eighth of their size where that is still as large as wanted. Raises what read_photo does.
+    half, a quarter or an eighth of their size where that is still as large as wanted. Raises what read_image does.
     """
     with _reading(path, max_size_px) as stream:
         image = identify(stream)
@@ -180,22 +180,22 @@ def _layers(image: Image.Image, *, upright: bool) -> tuple[list[Image.Image], by
     return [layer if turn is None else layer.transpose(turn) for layer in layers], colour.icc_profile
 
 
-def photo_from_image(image: Image.Image) -> Photo:
-    """Give a picture in memory as :func:`read_photo` gives its file: upright, 8-bit RGB, alpha apart.
+def image_from_pillow(image: Image.Image) -> DecodedImage:
+    """Give an image in memory as :func:`read_image` gives its file: upright, 8-bit RGB, alpha apart.
 
-    Raises ImageError for modes and values that have no meaning as a picture.
+    Raises ImageError for modes and values that have no meaning as an image.
     """
     image.load()
     layers, icc_profile = _layers(image, upright=True)
     alpha = np.array(layers[1]) if len(layers) == 2 else None
-    return Photo(np.array(layers[0]), alpha, icc_profile=icc_profile, format=image.format)
+    return DecodedImage(np.array(layers[0]), alpha, icc_profile=icc_profile, format=image.format)
 
 
-def write_photo(
+def write_image(
     path: str | os.PathLike[str],
     pixels: Pixels,
     *,
-    like: Photo | None = None,
+    like: DecodedImage | None = None,
     format: str | None = None,
     quality: int = 95,
     compress_level: int | None = None,
@@ -219,7 +219,7 @@ def write_photo(
             f"cannot write {target}: no image format that can be written has the suffix '{target.suffix}'"
         )
     try:
-        data = encode_photo(pixels, name, like=like, quality=quality, compress_level=compress_level)
+        data = encode_image(pixels, name, like=like, quality=quality, compress_level=compress_level)
     except ImageError as error:
         raise ImageError(f"cannot write {target}: {error.message}", hint=error.hint) from error
     try:
@@ -229,15 +229,15 @@ def write_photo(
         raise kind(f"cannot write {target}: {reason_of(error)}") from error
 
 
-def encode_photo(
+def encode_image(
     pixels: Pixels,
     format: str,
     *,
-    like: Photo | None = None,
+    like: DecodedImage | None = None,
     quality: int = 95,
     compress_level: int | None = None,
 ) -> memoryview:
-    """Encode (H, W, 3) uint8 RGB ``pixels`` as :func:`write_photo` does, into memory.
+    """Encode (H, W, 3) uint8 RGB ``pixels`` as :func:`write_image` does, into memory.
 
     Raises ImageError when encoding fails, ValueError for arrays of another kind.
     """
@@ -269,7 +269,9 @@ def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
     return image
 
 
-def _save_options(name: str, like: Photo | None, quality: int, compress_level: int | None) -> dict[str, Any]:
+def _save_options(
+    name: str, like: DecodedImage | None, quality: int, compress_level: int | None
+) -> dict[str, Any]:
     """Pillow's options for writing format ``name``."""
     options: dict[str, Any] = {}
     if name in ("JPEG", "WEBP", "AVIF"):
@@ -279,7 +281,7 @@ def _save_options(name: str, like: Photo | None, quality: int, compress_level: i
     if name == "PNG":
         options |= _PNG_RUN_LENGTH if compress_level is None else {"compress_level": compress_level}
     # TIFF stays uncompressed: Pillow leaves compression to libtiff, which cannot write EXIF's directories for
-    # it, and on noisy night pictures LZW would save a quarter only.
+    # it, and on noisy night images LZW would save a quarter only.
     if like is not None and name != "BMP":
         if like.exif is not None and not (name == "JPEG" and len(like.exif) > LARGEST_JPEG_EXIF_BYTES):
             options["exif"] = like.exif

@@ -1,6 +1,6 @@
 """What a JPEG file's markers say before anything is decoded: how many scans it has, and how much metadata.
 
-Both can be made to cost minutes by files of a few hundred kilobytes: a progressive picture is gone through once for
+Both can be made to cost minutes by files of a few hundred kilobytes: a progressive image is gone through once for
 every scan, and libraries join EXIF segments one by one.
 """
 
@@ -23,7 +23,7 @@ MAX_EXIF_BYTES = 1 << 20
 MAX_PROFILE_BYTES = 16 << 20
 MAX_OTHER_BYTES = 64 << 20
 MAX_SEGMENTS = 4096
-#: From here on nobody reads on to where the picture begins.
+#: From here on nobody reads on to where the image begins.
 TOO_MANY_SEGMENTS = 65_536
 
 _START = b"\xff\xd8"
@@ -49,7 +49,7 @@ class _Segment:
 class Header:
     """What is in front of the first scan.
 
-    ``several_scans`` is whether the picture can have more than one. ``kept`` are the parts of the file to be read
+    ``several_scans`` is whether the image can have more than one. ``kept`` are the parts of the file to be read
     (from, to), up to the first scan at ``scan``; ``left_out`` is how many segments of metadata are not among them.
     """
 
@@ -150,7 +150,7 @@ def _next_marker(stream: IO[bytes], position: int) -> int:
 
 
 def check_scans(stream: IO[bytes], header: Header, pixels: int) -> None:
-    """Raise ImageError if a picture of ``pixels`` has so many scans that it is made to be slow, not to be seen."""
+    """Raise ImageError if an image of ``pixels`` has so many scans that it is made to be slow, not to be seen."""
     if not header.several_scans:
         return
     most = min(MAX_SCANS, max(10, MAX_SCANNED_PIXELS // max(1, pixels)))
@@ -159,7 +159,7 @@ def check_scans(stream: IO[bytes], header: Header, pixels: int) -> None:
 
 
 def count_scans(stream: IO[bytes], position: int, most: int) -> int:
-    """How many scans there are from ``position`` on, up to ``most``; what follows the picture's end is not counted."""
+    """How many scans there are from ``position`` on, up to ``most``; what follows the image's end is not counted."""
     count = at = 0
     stream.seek(position)
     block, more = stream.read(_CHUNK), True

@@ -2,13 +2,13 @@
 
 IEC 61966-2-1 (sRGB), ITU-R BT.709 (luminance), CIE 015:2018 (L*a*b*, white D65).
 
-The score of night is a logistic function of three means, of a picture shrunk to 256 pixels: the lightness (CIE L*, 0
+The score of night is a logistic function of three means, of an image shrunk to 256 pixels: the lightness (CIE L*, 0
 to 100) of the upper third, where outdoors there is sky, that of the whole, and how yellow it is (b*; lamps are, skies
 are not). The weights were fitted once, with an L2 penalty, to 94 photographs of streets and buildings (56 by day, 38 by
 night, from some twenty public collections) that a person had labelled by looking, and rounded. Leaving each of
 them out in turn while fitting, 91 of 94 fell on the right side of one half (by the upper third alone 91 as well, but
 with more doubt). What is between the limits is called dusk: 4 of these 94, and of the others 88 were named rightly
-and 2 wrongly. Of twilight itself there were two pictures only, far too few to fit anything to. Rooms, tunnels and
+and 2 wrongly. Of twilight itself there were two images only, far too few to fit anything to. Rooms, tunnels and
 deep shade by day look like night to it.
 """
 
@@ -44,11 +44,11 @@ _WHITE = _TO_XYZ.sum(axis=1)
 _LINEAR_BELOW = (6 / 29) ** 3
 
 
-def linear_light(picture: NDArray[Any]) -> FloatImage:
+def linear_light(image: NDArray[Any]) -> FloatImage:
     """Linear light in [0, 1] of sRGB values: uint8, or floats in [0, 1]; any shape."""
-    if picture.dtype == np.uint8:
-        return np.take(_linear_levels(), picture)
-    return _linear(picture.astype(np.float32))
+    if image.dtype == np.uint8:
+        return np.take(_linear_levels(), image)
+    return _linear(image.astype(np.float32))
 
 
 @cache
@@ -64,20 +64,20 @@ def _linear(values: FloatImage) -> FloatImage:
     return np.where(values <= np.float32(0.04045), low, high).astype(np.float32)
 
 
-def luminance(picture: NDArray[Any]) -> FloatImage:
-    """Relative luminance in [0, 1], (H, W), of an sRGB picture (H, W, 3)."""
-    result: FloatImage = linear_light(picture) @ np.array(LUMINANCE_WEIGHTS, dtype=np.float32)
+def luminance(image: NDArray[Any]) -> FloatImage:
+    """Relative luminance in [0, 1], (H, W), of an sRGB image (H, W, 3)."""
+    result: FloatImage = linear_light(image) @ np.array(LUMINANCE_WEIGHTS, dtype=np.float32)
     return result
 
 
-def lightness(picture: NDArray[Any]) -> FloatImage:
-    """CIE lightness L* in [0, 100], (H, W), of an sRGB picture (H, W, 3): how light it looks."""
-    return np.float32(116) * _compressed(luminance(picture)) - np.float32(16)
+def lightness(image: NDArray[Any]) -> FloatImage:
+    """CIE lightness L* in [0, 100], (H, W), of an sRGB image (H, W, 3): how light it looks."""
+    return np.float32(116) * _compressed(luminance(image)) - np.float32(16)
 
 
-def lab(picture: NDArray[Any]) -> FloatImage:
-    """CIE L*a*b*, (H, W, 3), of an sRGB picture (H, W, 3): L* in [0, 100], a* and b* about -100 to 100."""
-    x, y, z = np.moveaxis(_compressed(linear_light(picture) @ _TO_XYZ.T / _WHITE), -1, 0)
+def lab(image: NDArray[Any]) -> FloatImage:
+    """CIE L*a*b*, (H, W, 3), of an sRGB image (H, W, 3): L* in [0, 100], a* and b* about -100 to 100."""
+    x, y, z = np.moveaxis(_compressed(linear_light(image) @ _TO_XYZ.T / _WHITE), -1, 0)
     return np.stack(
         [np.float32(116) * y - np.float32(16), np.float32(500) * (x - y), np.float32(200) * (y - z)], axis=-1
     )
@@ -90,7 +90,7 @@ def _compressed(values: FloatImage) -> FloatImage:
 
 @dataclass(frozen=True)
 class LightMeasure:
-    """What a picture shows: mean L* (0 to 100) of its upper third and of all of it, and mean b*."""
+    """What an image shows: mean L* (0 to 100) of its upper third and of all of it, and mean b*."""
 
     sky_lightness: float
     lightness: float
@@ -110,7 +110,7 @@ class LightMeasure:
 
 
 def measure_light(pixels: NDArray[Any]) -> LightMeasure:
-    """Measure an sRGB picture (H, W, 3), uint8 or floats in [0, 1]."""
+    """Measure an sRGB image (H, W, 3), uint8 or floats in [0, 1]."""
     colours = lab(pixels).astype(np.float64)
     upper = colours[: max(1, round(colours.shape[0] / 3))]
     return LightMeasure(
@@ -119,5 +119,5 @@ def measure_light(pixels: NDArray[Any]) -> LightMeasure:
 
 
 def measure_file(path: str | os.PathLike[str]) -> LightMeasure:
-    """Measure an image file. Raises what :func:`darkside_cli.images.images.read_photo` does."""
+    """Measure an image file. Raises what :func:`darkside_cli.images.images.read_image` does."""
     return measure_light(np.asarray(read_rgb(path, max_size_px=_SIZE_PX, fast=True)))

@@ -1,4 +1,4 @@
-"""How many CPUs there are to use, and how many threads decode pictures where nobody says."""
+"""How many CPUs there are to use, and how many threads decode images where nobody says."""
 
 from __future__ import annotations
 

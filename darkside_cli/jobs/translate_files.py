@@ -22,7 +22,7 @@ from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.images.formats import can_write
 from darkside_cli.images.identify import MAX_SECONDS, identify, open_regular_file
-from darkside_cli.images.images import Photo, encode_photo, read_photo, write_photo
+from darkside_cli.images.images import DecodedImage, encode_image, read_image, write_image
 from darkside_cli.inference.pipeline import GRACE_S, Pending, Pipeline, Stages
 
 Pixels = NDArray[np.uint8]
@@ -79,7 +79,7 @@ class Summary:
     seconds: float
 
 
-class _Translation(Stages[TranslationJob, Photo, Pixels]):
+class _Translation(Stages[TranslationJob, DecodedImage, Pixels]):
     def __init__(self, load: Callable[[], BatchTranslator], options: FileOptions, emit: Emit) -> None:
         self._load = load
         self._options = options
@@ -99,41 +99,41 @@ class _Translation(Stages[TranslationJob, Photo, Pixels]):
     def skip(self, job: TranslationJob) -> ItemSkipped | None:
         return ItemSkipped(job.source, job.target) if _is_done(job, self._options) else None
 
-    def load(self, job: TranslationJob) -> Photo:
-        return read_photo(
+    def load(self, job: TranslationJob) -> DecodedImage:
+        return read_image(
             job.content if job.content is not None else job.source,
             max_size_px=self._options.max_size_px or None,
             max_pixels=self._options.max_pixels,
             max_seconds=self._options.max_seconds,
         )
 
-    def size(self, loaded: Photo) -> tuple[int, int]:
+    def size(self, loaded: DecodedImage) -> tuple[int, int]:
         height, width, _ = loaded.pixels.shape
         return height, width
 
     def batch_size(self, height: int, width: int) -> int:
         return self.translator.batch_size(height, width)
 
-    def submit(self, items: Sequence[Photo]) -> Pending[Pixels]:
-        return self.translator.submit(np.stack([photo.pixels for photo in items]))
+    def submit(self, items: Sequence[DecodedImage]) -> Pending[Pixels]:
+        return self.translator.submit(np.stack([image.pixels for image in items]))
 
-    def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:
+    def store(self, job: TranslationJob, loaded: DecodedImage, result: Pixels) -> None:
         if self._options.overwrite or not job.target.exists():
-            write_photo(job.target, result, like=loaded, quality=self._options.quality)
+            write_image(job.target, result, like=loaded, quality=self._options.quality)
         if self._options.compare:
             # Of the result as it lies in its file, also where this run has just written it: a sheet that an
             # interrupted run or another process left to be made is then the same.
             try:
-                written = read_photo(
+                written = read_image(
                     job.target, max_pixels=self._options.max_pixels, max_seconds=self._options.max_seconds
                 )
             except ImageError as error:
                 raise ImageError(f"no sheet of {job.target}: {error.message}", hint=error.hint) from error
             sheet = side_by_side(loaded.pixels, written.pixels)
             like = replace(loaded, alpha=None, exif=None)
-            write_photo(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
+            write_image(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
 
-    def finished(self, job: TranslationJob, loaded: Photo, seconds: float) -> Event:
+    def finished(self, job: TranslationJob, loaded: DecodedImage, seconds: float) -> Event:
         if loaded.left_out is not None:
             self._emit(Notice(f"{os.fsdecode(job.source)}: {loaded.left_out}", level="warning"))
         height, width = self.size(loaded)
@@ -169,9 +169,9 @@ class _ToMemory(_Translation):
     def skip(self, job: TranslationJob) -> ItemSkipped | None:  # noqa: ARG002
         return None
 
-    def store(self, job: TranslationJob, loaded: Photo, result: Pixels) -> None:  # noqa: ARG002
+    def store(self, job: TranslationJob, loaded: DecodedImage, result: Pixels) -> None:  # noqa: ARG002
         own = loaded.format if loaded.format is not None and can_write(loaded.format) else "PNG"
-        self.encoded = encode_photo(result, self._format or own, like=loaded, quality=self._options.quality)
+        self.encoded = encode_image(result, self._format or own, like=loaded, quality=self._options.quality)
 
 
 def translate_to_memory(

@@ -35,7 +35,7 @@ def adversarial_loss(
     """How far raw ``scores`` (any shape) are from the target "real" or "fake", as a scalar in float32 at least.
 
     "lsgan" is the mean squared difference, "vanilla" the cross entropy of the scores' sigmoid. Of several scales,
-    each a tensor, the losses are added up. The generator wants its pictures' scores to be real.
+    each a tensor, the losses are added up. The generator wants its images' scores to be real.
     """
     if not isinstance(scores, Tensor):
         return torch.stack([adversarial_loss(each, real=real, kind=kind) for each in scores]).sum()

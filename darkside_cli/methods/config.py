@@ -75,7 +75,7 @@ class ScheduleOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions:
-    """Pictures of the progress."""
+    """Images of the progress."""
 
     every: int = option(
         5, help="epochs between sample grids, 0: none", minimum=0, maximum=MAX_EPOCHS, unit="epochs"
@@ -213,7 +213,7 @@ class CutConfig(GanConfig):
 
     @property
     def flips(self) -> bool:
-        """Whether input pictures are mirrored at random."""
+        """Whether input images are mirrored at random."""
         given = self.flip_equivariance
         return self.variant == "fastcut" if given is None else given
 

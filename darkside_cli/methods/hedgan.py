@@ -102,10 +102,10 @@ class HedGanTask(GanTask):
         return Update(loss, ("generator_day2night",), logs)
 
     def change_of_night(self, night: Tensor) -> Tensor:
-        """Mean absolute difference between night pictures and what the generator makes of them.
+        """Mean absolute difference between night images and what the generator makes of them.
 
         Not in the paper. The generator works as it will for people: batch norm by its running statistics, which
-        should be those of day pictures and are left alone by this pass.
+        should be those of day images and are left alone by this pass.
         """
         self.generator_day2night.eval()
         changed = self.generator_day2night(night)

@@ -1,8 +1,8 @@
-"""Quality of a day-to-night generator on fixed pictures, measured while it trains.
+"""Quality of a day-to-night generator on fixed images, measured while it trains.
 
 The Frechet inception distance (Heusel et al., NeurIPS 2017) is measured through the optional library torch-fidelity,
-which fetches the Inception weights itself, once, into torch's own cache. With fewer than some thousand pictures it is
-biased upwards: compare figures of the same number of pictures only.
+which fetches the Inception weights itself, once, into torch's own cache. With fewer than some thousand images it is
+biased upwards: compare figures of the same number of images only.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from darkside_cli.events import Emit, ItemFailed, Notice, ignore
 from darkside_cli.images.images import read_rgb
 from darkside_cli.metrics.translation import NightReference, score_translations
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 STRETCHES = ("normalised", "none", "auto")
 
-#: Sides of validation pictures are cut to a multiple of this, so that every generator gives them back in their size.
+#: Sides of validation images are cut to a multiple of this, so that every generator gives them back in their size.
 _MULTIPLE = 4
 _SMALLEST_PX = 64
 
@@ -35,12 +35,12 @@ _SMALLEST_PX = 64
 class QualityValidator:
     """Scores a generator; calling it twice with the same generator gives the same scores.
 
-    ``day`` are pictures to translate, ``night`` real ones to compare with: of each, at most ``day_limit`` and
+    ``day`` are images to translate, ``night`` real ones to compare with: of each, at most ``day_limit`` and
     ``night_limit``, evenly out of the list, shrunk to the longest side ``size_px``. Broken ones are told of and left
     out. ``fid`` adds the Frechet inception distance where its library is installed (its absence is told at once).
     Scores are those of :func:`darkside_cli.metrics.translation.score_translations`, and ``fid``.
 
-    Draws nothing from global random generators. Raises UsageError if no usable picture is left of either kind.
+    Draws nothing from global random generators. Raises UsageError if no usable image is left of either kind.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class QualityValidator:
             fid_library()
         self._seed, self._fid, self._device, self._emit = seed, fid, torch.device(device), emit
         self._day = self._load("day", evenly(day, day_limit), size_px)
-        night_pictures = self._load("night", evenly(night, night_limit), size_px)
-        if fid and min(len(self._day), len(night_pictures)) < 2:
+        night_images = self._load("night", evenly(night, night_limit), size_px)
+        if fid and min(len(self._day), len(night_images)) < 2:
             raise UsageError("the Frechet inception distance takes at least two pictures of each kind")
-        self.night = NightReference.of(night_pictures)
+        self.night = NightReference.of(night_images)
         """What translations are compared with."""
-        self._night_pictures = night_pictures if fid else []
+        self._night_images = night_images if fid else []
 
     def __call__(
         self, translate: Callable[[Tensor], Tensor], epoch: int, folder: Path
@@ -75,33 +75,33 @@ class QualityValidator:
         ``epoch`` and ``folder`` are those of :meth:`darkside_cli.training.task.Task.validate`; nothing is written.
         """
         del epoch, folder
-        made = [self._translate(translate, picture) for picture in self._day]
+        made = [self._translate(translate, image) for image in self._day]
         pairs = zip(self._day, made, strict=True)
         scores = score_translations(pairs, self.night, seed=self._seed)
         if self._fid:
             try:
-                scores["fid"] = frechet_inception_distance(made, self._night_pictures, device=self._device)
+                scores["fid"] = frechet_inception_distance(made, self._night_images, device=self._device)
             except DarksideError as error:  # a training is worth more than one of its figures
                 self._fid = False
                 self._emit(Notice(f"{error.message}; fid is left out", level="warning"))
         return scores
 
     @torch.no_grad()
-    def _translate(self, translate: Callable[[Tensor], Tensor], picture: Picture) -> Picture:
-        image = torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
-        translated = translate(((image - 0.5) / 0.5).to(self._device))
+    def _translate(self, translate: Callable[[Tensor], Tensor], image: Pixels) -> Pixels:
+        x = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+        translated = translate(((x - 0.5) / 0.5).to(self._device))
         return truncated_pixels(translated[0].detach().float().cpu().numpy())
 
-    def _load(self, what: str, paths: Sequence[Path], size_px: int) -> list[Picture]:
-        pictures = list(self._read(paths, size_px))
-        if not pictures:
+    def _load(self, what: str, paths: Sequence[Path], size_px: int) -> list[Pixels]:
+        images = list(self._read(paths, size_px))
+        if not images:
             raise UsageError(
                 f"there is no {what} picture to measure quality with",
                 hint=f"it takes sound ones of at least {_SMALLEST_PX}x{_SMALLEST_PX} pixels",
             )
-        return pictures
+        return images
 
-    def _read(self, paths: Sequence[Path], size_px: int) -> Iterator[Picture]:
+    def _read(self, paths: Sequence[Path], size_px: int) -> Iterator[Pixels]:
         for path in paths:
             try:
                 image = read_rgb(path, max_size_px=size_px)
@@ -120,7 +120,7 @@ def truncated_pixels(image: NDArray[Any], *, stretch: str | float = "normalised"
     ``stretch`` says what range the values have: "normalised" is [-1, 1] (``x * 0.5 + 0.5``), "none" is [0, 1],
     "auto" stretches the smallest to 0 and the largest to 1 (all channels alike), and a number c maps
     ``(x * 0.5 + 1) / c``, for looking at values around a normalised range. Computed in float64, multiplied by 255,
-    clipped and truncated, not rounded, as the published generators' pictures were. A constant image under "auto"
+    clipped and truncated, not rounded, as the published generators' images were. A constant image under "auto"
     becomes black.
 
     Raises ConfigError for another ``stretch``.
@@ -147,17 +147,17 @@ def evenly(items: Sequence[T], limit: int) -> list[T]:
     return [items[position * len(items) // count] for position in range(count)]
 
 
-class _Pictures(Dataset[Tensor]):
-    """Pictures (H, W, 3) as the library wants them: (3, H, W) uint8."""
+class _Images(Dataset[Tensor]):
+    """Images (H, W, 3) as the library wants them: (3, H, W) uint8."""
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self._pictures = pictures
+    def __init__(self, images: Sequence[Pixels]) -> None:
+        self._images = images
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self._pictures[index].transpose(2, 0, 1).copy())
+        return torch.from_numpy(self._images[index].transpose(2, 0, 1).copy())
 
 
 def fid_library() -> Any:
@@ -173,9 +173,9 @@ def fid_library() -> Any:
 
 
 def frechet_inception_distance(
-    made: Sequence[Picture], real: Sequence[Picture], *, device: torch.device | str = "cpu"
+    made: Sequence[Pixels], real: Sequence[Pixels], *, device: torch.device | str = "cpu"
 ) -> float:
-    """Distance of ``made`` pictures (H, W, 3) uint8 RGB from ``real`` ones, of any sizes; at least two of each.
+    """Distance of ``made`` images (H, W, 3) uint8 RGB from ``real`` ones, of any sizes; at least two of each.
 
     Raises MissingAssetError if the library is not installed, or its weights cannot be had.
     """
@@ -183,11 +183,11 @@ def frechet_inception_distance(
     before = torch.get_rng_state()  # its loader draws a number
     try:
         found = library.calculate_metrics(
-            input1=_Pictures(made),
-            input2=_Pictures(real),
+            input1=_Images(made),
+            input2=_Images(real),
             fid=True,
             cuda=torch.device(device).type == "cuda",
-            batch_size=1,  # pictures need not be of one size
+            batch_size=1,  # images need not be of one size
             save_cpu_ram=True,  # in this process: forks and a device in use do not go together
             cache=False,
             verbose=False,

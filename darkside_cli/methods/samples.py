@@ -12,26 +12,26 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from darkside_cli.errors import ImageError
-from darkside_cli.images.images import read_photo, write_photo
+from darkside_cli.images.images import read_image, write_image
 from darkside_cli.training.global_state import random_state_kept
 
 Translate = Callable[[Tensor], Tensor]
 
 MULTIPLE_PX = 4
-"""Sides of sample pictures divide by this, so that every generator gives back the size it was given."""
+"""Sides of sample images divide by this, so that every generator gives back the size it was given."""
 GAP_PX = 6
 _QUALITY = 90
 
 
 def sample_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[str] = ()) -> Image.Image:
-    """Rows of pictures, (H, W, 3) or (H, W) uint8, on one sheet; the same input gives the same bytes.
+    """Rows of images, (H, W, 3) or (H, W) uint8, on one sheet; the same input gives the same bytes.
 
-    Every column is as wide as its widest picture, every row as high as its highest; no picture is scaled.
+    Every column is as wide as its widest image, every row as high as its highest; no image is scaled.
     ``captions`` stand above the columns, in letters that fit. Rows may be shorter than others.
     """
     columns = max([len(captions), *(len(row) for row in rows)], default=0)
     widths = [max((row[i].shape[1] for row in rows if i < len(row)), default=1) for i in range(columns)]
-    heights = [max((picture.shape[0] for picture in row), default=0) for row in rows]
+    heights = [max((image.shape[0] for image in row), default=0) for row in rows]
     font, head = _caption_font(captions, widths)
     width = sum(widths) + GAP_PX * (max(1, columns) + 1)
     sheet = Image.new("RGB", (width, head + sum(heights) + GAP_PX * (len(rows) + 1)), "white")
@@ -42,8 +42,8 @@ def sample_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[
             pen.text((left, GAP_PX // 2), caption, fill=(70, 70, 78), font=font)
     top = head + GAP_PX
     for row, height in zip(rows, heights, strict=True):
-        for left, picture in zip(lefts, row, strict=False):
-            sheet.paste(Image.fromarray(np.ascontiguousarray(picture)).convert("RGB"), (left, top))
+        for left, image in zip(lefts, row, strict=False):
+            sheet.paste(Image.fromarray(np.ascontiguousarray(image)).convert("RGB"), (left, top))
         top += height + GAP_PX
     return sheet
 
@@ -81,21 +81,21 @@ class SampleWriter:
             raise ValueError(f"every is {every}, size_px is {size_px}")
         self.every = every
         self.broken: list[tuple[Path, str]] = []
-        self._pictures: list[NDArray[np.uint8]] = []
+        self._images: list[NDArray[np.uint8]] = []
         for path in paths:
             try:
-                pixels = read_photo(path, max_size_px=size_px).pixels
+                pixels = read_image(path, max_size_px=size_px).pixels
             except ImageError as error:
                 self.broken.append((path, error.message))
             else:
-                self._pictures.append(_even_sides(pixels))
+                self._images.append(_even_sides(pixels))
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def due(self, epoch: int, epochs: int | None = None) -> bool:
         """Whether ``epoch`` (from 1) gets a sheet: the first, every ``every``-th, and the last of ``epochs``."""
-        return bool(self._pictures) and (epoch in (1, epochs) or epoch % self.every == 0)
+        return bool(self._images) and (epoch in (1, epochs) or epoch % self.every == 0)
 
     def write(
         self,
@@ -109,14 +109,14 @@ class SampleWriter:
         """Write ``folder/epoch_0005.jpg``, whole or not at all, and return its path.
 
         Columns: the photograph, its translation; if ``back`` is given what it makes of the translation. Both get one
-        picture at a time, (1, 3, H, W) float32 in [-1, 1] on ``device``. Networks have to be in eval mode; nothing is
+        image at a time, (1, 3, H, W) float32 in [-1, 1] on ``device``. Networks have to be in eval mode; nothing is
         recorded for gradients, and random generators are left as they were.
         """
         captions = ["day", "to night"]
         captions += ["back to day"] if back is not None else []
         rows = []
         with torch.no_grad(), random_state_kept(torch.device(device)):
-            for pixels in self._pictures:
+            for pixels in self._images:
                 day = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device, torch.float32) / 127.5 - 1
                 night = translate(day)
                 row = [pixels, to_pixels(night)[0]]
@@ -124,7 +124,7 @@ class SampleWriter:
                     row.append(to_pixels(back(night))[0])
                 rows.append(row)
         target = Path(folder) / f"epoch_{epoch:04d}.jpg"
-        write_photo(target, np.asarray(sample_grid(rows, captions)), quality=_QUALITY)
+        write_image(target, np.asarray(sample_grid(rows, captions)), quality=_QUALITY)
         return target
 
 

@@ -27,7 +27,7 @@ from darkside_cli.training.task import Task, Update
 
 Translate = Callable[[Tensor], Tensor]
 Validator = Callable[[Translate, int, Path], Mapping[str, float]]
-"""Gets what translates day images, the epoch (from 1) and a folder for pictures; returns scores by name."""
+"""Gets what translates day images, the epoch (from 1) and a folder for images; returns scores by name."""
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 _FUSED_ON = {"cpu", "cuda"}

@@ -1,4 +1,4 @@
-"""A training run from its configuration: pictures, networks, validation and trainer, put together."""
+"""A training run from its configuration: images, networks, validation and trainer, put together."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHANGEABLE = (
 
 
 class Validation:
-    """Measures a generator on fixed day pictures, and shows what it makes of them every few epochs."""
+    """Measures a generator on fixed day images, and shows what it makes of them every few epochs."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Validation:
         self.back: nn.Module | None = None
 
     def __call__(self, translate: Any, epoch: int, folder: Path) -> Mapping[str, float]:
-        """Scores by name; a sheet of pictures goes into ``folder`` when one is due."""
+        """Scores by name; a sheet of images goes into ``folder`` when one is due."""
         if self._samples.due(epoch, self._epochs):
             self._samples.write(folder, epoch, translate, back=self.back, device=self._device)
         return {} if self._quality is None else self._quality(translate, epoch, folder)
@@ -80,8 +80,8 @@ def make_trainer(
 ) -> Trainer[Any]:
     """Open the images, build the task of ``config.method`` and make its trainer, which writes to the folder ``run``.
 
-    ``resolved`` is the whole configuration as it is stored with checkpoints. Raises MissingAssetError where pictures
-    or an edge detector's weights are not on this machine, UsageError where the pictures cannot be trained on,
+    ``resolved`` is the whole configuration as it is stored with checkpoints. Raises MissingAssetError where images
+    or an edge detector's weights are not on this machine, UsageError where the images cannot be trained on,
     ConfigError for settings that are out of their bounds.
     """
     check_values(config)
@@ -119,7 +119,7 @@ def _validation(
     config: GanConfig, data: UnpairedImages, task: GanTask, device: torch.device, emit: Emit
 ) -> Validation:
     options = config.samples
-    days = _usable(data.day) if options.pictures is None else _pictures(options.pictures)
+    days = _usable(data.day) if options.pictures is None else _images(options.pictures)
     validation = Validation(
         days, _usable(data.night), options, epochs=config.trainer.epochs, device=device, emit=emit
     )
@@ -128,12 +128,12 @@ def _validation(
     return validation
 
 
-def _usable(pictures: UnpairedSet) -> list[Path]:
-    return [path for index, path in enumerate(pictures.paths) if index not in pictures.unusable]
+def _usable(images: UnpairedSet) -> list[Path]:
+    return [path for index, path in enumerate(images.paths) if index not in images.unusable]
 
 
-def _pictures(source: Path) -> list[Path]:
-    """Pictures of a folder, or those that a list names, relative to its own folder."""
+def _images(source: Path) -> list[Path]:
+    """Images of a folder, or those that a list names, relative to its own folder."""
     if source.is_dir():
         return [image.path for image in expand_inputs([source], recursive=False, exclude=None)]
     if not source.is_file():

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.errors import ConfigError, UsageError
-from darkside_cli.images.images import photo_from_image
+from darkside_cli.images.images import image_from_pillow
 from darkside_cli.inference.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.kernels import prepare
 from darkside_cli.methods.generators import open_generator, statistics
@@ -185,10 +185,10 @@ class Translator:
         UsageError for anything else.
         """
         if isinstance(image, Image.Image):
-            photo = photo_from_image(image)
-            translated = Image.fromarray(self.translate(photo.pixels[None])[0])
-            if photo.alpha is not None:
-                translated.putalpha(Image.fromarray(photo.alpha))
+            decoded = image_from_pillow(image)
+            translated = Image.fromarray(self.translate(decoded.pixels[None])[0])
+            if decoded.alpha is not None:
+                translated.putalpha(Image.fromarray(decoded.alpha))
             return translated
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:

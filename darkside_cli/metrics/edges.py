@@ -1,6 +1,6 @@
-"""How much of a picture's structure a translation keeps, however dark it makes it; NumPy only.
+"""How much of an image's structure a translation keeps, however dark it makes it; NumPy only.
 
-Pictures are (H, W, 3), uint8 or floats in [0, 1].
+Images are (H, W, 3), uint8 or floats in [0, 1].
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 def edge_agreement(before: NDArray[Any], after: NDArray[Any]) -> float:
     """Say to what share edges of ``after`` lie where ``before`` has them, in the same direction: 0 to 1.
 
-    Of both pictures, at three scales, every pixel's gradient g of luma becomes an orientation
-    ``|g|^2 / (|g|^2 + m^2) * (cos 2t, sin 2t)``, where t is its angle and m the mean of |g| over the picture, which
+    Of both images, at three scales, every pixel's gradient g of luma becomes an orientation
+    ``|g|^2 / (|g|^2 + m^2) * (cos 2t, sin 2t)``, where t is its angle and m the mean of |g| over the image, which
     makes what follows blind to contrast and brightness; twice the angle makes it blind to which side is the lighter
     one (windows are dark by day and lit at night). Returned is the correlation of both fields, averaged over scales,
-    0 where it is negative. A picture with itself gives 1, also if one is darkened; with one that has nothing to do with
-    it, about 0. A picture without any gradient agrees with nothing.
+    0 where it is negative. An image with itself gives 1, also if one is darkened; with one that has nothing to do with
+    it, about 0. An image without any gradient agrees with nothing.
 
-    After the normalised gradient fields of Haber and Modersitzki (MICCAI 2006). Raises ValueError for pictures of
+    After the normalised gradient fields of Haber and Modersitzki (MICCAI 2006). Raises ValueError for images of
     different sizes, or less than 12 pixels high or wide.
     """
     if before.shape != after.shape:
@@ -44,9 +44,9 @@ def edge_agreement(before: NDArray[Any], after: NDArray[Any]) -> float:
     return max(0.0, float(np.mean(scores)))
 
 
-def _luma(picture: NDArray[Any]) -> Field:
-    values: Field = picture.astype(np.float32)
-    if picture.dtype == np.uint8:
+def _luma(image: NDArray[Any]) -> Field:
+    values: Field = image.astype(np.float32)
+    if image.dtype == np.uint8:
         values /= np.float32(255)
     result: Field = values @ _LUMA
     return result

@@ -1,8 +1,8 @@
 """How good a translation to night is, in numbers that need no network and no download; NumPy only.
 
-Pictures are (H, W, 3) RGB, uint8 or floats in [0, 1]. Scores of a whole set are made by :func:`score_translations`:
+Images are (H, W, 3) RGB, uint8 or floats in [0, 1]. Scores of a whole set are made by :func:`score_translations`:
 structure is compared with the input (:func:`darkside_cli.metrics.edges.edge_agreement`), light and colour with real
-night pictures (:class:`NightReference`).
+night images (:class:`NightReference`).
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = [
     "sliced_wasserstein",
 ]
 
-Picture = NDArray[Any]
+Pixels = NDArray[Any]
 Points = NDArray[np.float64]
 
-#: Cells along each side of a picture that features are taken of.
+#: Cells along each side of an image that features are taken of.
 GRID = 8
 _TILE = 64
 # A window's own spectrum reaches one frequency to either side; so many away it is gone.
 _CLEAR_OF_PEAK = 3
-# Far below what rounding to 8 bits leaves, so that a picture of one colour has no pattern.
+# Far below what rounding to 8 bits leaves, so that an image of one colour has no pattern.
 _NO_POWER = 1e-9
 _LEVELS = np.linspace(0.0, 1.0, 257)
 
 
 @dataclass(frozen=True)
 class LuminanceStatistics:
-    """Light of one picture: relative luminance in [0, 1], and ``sky_darkness`` from 0 (white) to 1 (black).
+    """Light of one image: relative luminance in [0, 1], and ``sky_darkness`` from 0 (white) to 1 (black).
 
     ``p95`` and ``p99`` are percentiles. The sky is taken to be the upper third; its darkness is 1 - L* / 100 of its
     median, so that a lamp or a roof in it does not count for much.
@@ -58,27 +58,27 @@ class LuminanceStatistics:
     sky_darkness: float
 
 
-def luminance_statistics(picture: Picture) -> LuminanceStatistics:
-    """Measure the light of a picture."""
-    light = luminance(picture)
+def luminance_statistics(image: Pixels) -> LuminanceStatistics:
+    """Measure the light of an image."""
+    light = luminance(image)
     median, p95, p99 = np.percentile(light, (50, 95, 99))
-    sky = lab(picture[: max(1, picture.shape[0] // 3)])[..., 0]
+    sky = lab(image[: max(1, image.shape[0] // 3)])[..., 0]
     return LuminanceStatistics(
         float(light.mean()), float(median), float(p95), float(p99), 1 - float(np.median(sky)) / 100
     )
 
 
-def local_features(picture: Picture) -> Points:
-    """Describe a picture by the colours and the contrast of its GRID x GRID cells, (GRID * GRID, 6) float64.
+def local_features(image: Pixels) -> Points:
+    """Describe an image by the colours and the contrast of its GRID x GRID cells, (GRID * GRID, 6) float64.
 
     Mean L*, a*, b*, standard deviation of L*, mean difference of L* between neighbours (all / 100), and the height of
-    the cell in the picture (0 is the upper edge, 1 the lower) halved, so that skies are compared with skies.
-    Raises ValueError for pictures smaller than two pixels a cell.
+    the cell in the image (0 is the upper edge, 1 the lower) halved, so that skies are compared with skies.
+    Raises ValueError for images smaller than two pixels a cell.
     """
-    height, width = picture.shape[0] // GRID * GRID, picture.shape[1] // GRID * GRID
+    height, width = image.shape[0] // GRID * GRID, image.shape[1] // GRID * GRID
     if min(height, width) < 2 * GRID:
-        raise ValueError(f"a picture of {picture.shape} is too small for {GRID}x{GRID} cells")
-    colours = lab(picture[:height, :width]) / 100
+        raise ValueError(f"a picture of {image.shape} is too small for {GRID}x{GRID} cells")
+    colours = lab(image[:height, :width]) / 100
 
     def cells(values: NDArray[Any]) -> NDArray[Any]:
         shape = (GRID, height // GRID, GRID, width // GRID)
@@ -118,16 +118,16 @@ def _quantiles(points: Points, shares: Points) -> Points:
     return result
 
 
-def checkerboard_score(picture: Picture) -> float:
+def checkerboard_score(image: Pixels) -> float:
     """Say how much a pattern of 2 or 4 pixels' period stands out: about 1 where there is none.
 
     The power of luma at the frequencies 1/2 and 1/4 (across, down and both), averaged over overlapping windowed tiles
     of 64 pixels, in ratio to that of the frequencies around it; the largest of these ratios. Upsampling by transposed
-    convolutions leaves such patterns. Raises ValueError for pictures smaller than a tile.
+    convolutions leaves such patterns. Raises ValueError for images smaller than a tile.
     """
-    if min(picture.shape[:2]) < _TILE:
-        raise ValueError(f"a picture of {picture.shape} is smaller than {_TILE} pixels")
-    values = picture.astype(np.float32) / (255 if picture.dtype == np.uint8 else 1)
+    if min(image.shape[:2]) < _TILE:
+        raise ValueError(f"a picture of {image.shape} is smaller than {_TILE} pixels")
+    values = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
     power = _mean_power(values @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
     offsets = np.arange(-6, 7)
     distance = np.maximum(np.abs(offsets)[:, None], np.abs(offsets)[None])
@@ -165,9 +165,9 @@ def _mean_power(image: NDArray[Any]) -> Points:
     return total / count
 
 
-def _lightness_levels(picture: Picture) -> Points:
+def _lightness_levels(image: Pixels) -> Points:
     """Share of pixels of each of 256 levels of L*, lowest first."""
-    counts, _ = np.histogram(np.clip(lab(picture)[..., 0] / 100, 0, 1), _LEVELS)
+    counts, _ = np.histogram(np.clip(lab(image)[..., 0] / 100, 0, 1), _LEVELS)
     shares: Points = counts / counts.sum()
     return shares
 
@@ -179,9 +179,9 @@ def lightness_distance(first: Points, second: Points) -> float:
 
 @dataclass(frozen=True)
 class NightReference:
-    """What is kept of real night pictures to compare with: equal weight for each, whatever its size.
+    """What is kept of real night images to compare with: equal weight for each, whatever its size.
 
-    ``features`` (pictures * 64, 6) of :func:`local_features`; ``levels`` (256,) shares of L*; ``means`` (pictures,)
+    ``features`` (images * 64, 6) of :func:`local_features`; ``levels`` (256,) shares of L*; ``means`` (images,)
     are mean luminances.
     """
 
@@ -190,10 +190,10 @@ class NightReference:
     means: Points
 
     @classmethod
-    def of(cls, pictures: Iterable[Picture]) -> NightReference:
-        """Measure real night pictures. Raises ValueError if there are none."""
+    def of(cls, images: Iterable[Pixels]) -> NightReference:
+        """Measure real night images. Raises ValueError if there are none."""
         measured = [
-            (local_features(each), _lightness_levels(each), luminance(each).mean()) for each in pictures
+            (local_features(each), _lightness_levels(each), luminance(each).mean()) for each in images
         ]
         if not measured:
             raise ValueError("there is no night picture to compare with")
@@ -204,27 +204,27 @@ class NightReference:
         )
 
     def central_means(self, share: float = 0.8) -> tuple[float, float]:
-        """Range of mean luminance that the central ``share`` of the pictures has."""
+        """Range of mean luminance that the central ``share`` of the images has."""
         low, high = np.quantile(self.means, ((1 - share) / 2, (1 + share) / 2))
         return float(low), float(high)
 
 
 def score_translations(
-    pairs: Iterable[tuple[Picture, Picture]], night: NightReference, *, seed: int = 0
+    pairs: Iterable[tuple[Pixels, Pixels]], night: NightReference, *, seed: int = 0
 ) -> dict[str, float]:
-    """Score pictures and their translations to night, by name; all but the distances are means over the pictures
-    (``checkerboard`` a geometric one, because single pictures have patterns of their own).
+    """Score images and their translations to night, by name; all but the distances are means over the images
+    (``checkerboard`` a geometric one, because single images have patterns of their own).
 
     - ``edge_agreement``, 0 to 1: structure kept;
     - ``sliced_wasserstein``: distance of the colours and contrasts to the real night's, in units of 100 L*;
     - ``lightness_distance``, 0 to 1: of the distributions of L*;
-    - ``mean_luminance``, 0 to 1, and ``luminance_inside``: the share of pictures whose mean is inside of what the
+    - ``mean_luminance``, 0 to 1, and ``luminance_inside``: the share of images whose mean is inside of what the
       central 80 % of real ones have;
     - ``sky_darkness``, 0 to 1; ``checkerboard``, 1 where there is none.
 
-    Raises ValueError if there are no pairs, or what the parts raise for pictures that are too small.
+    Raises ValueError if there are no pairs, or what the parts raise for images that are too small.
     """
-    outputs: list[Picture] = []
+    outputs: list[Pixels] = []
     agreements: list[float] = []
     for before, after in pairs:
         agreements.append(edge_agreement(before, after))

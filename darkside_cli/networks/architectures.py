@@ -98,15 +98,15 @@ ARCHITECTURES: Registry[Architecture] = Registry(
 )
 
 SOURCE_FORMATS = (".dot", ".gv")
-PICTURE_FORMATS = (".svg", ".png", ".pdf")
+IMAGE_FORMATS = (".svg", ".png", ".pdf")
 
 
 def check_drawable(path: Path) -> str:
     """The suffix of ``path`` in lower case. Raises UsageError if it is none of those that can be drawn into."""
     suffix = path.suffix.lower()
-    if suffix not in SOURCE_FORMATS + PICTURE_FORMATS:
+    if suffix not in SOURCE_FORMATS + IMAGE_FORMATS:
         raise UsageError(
             f"cannot draw into a '{path.suffix}' file",
-            hint=f"known: {', '.join(PICTURE_FORMATS + SOURCE_FORMATS)}",
+            hint=f"known: {', '.join(IMAGE_FORMATS + SOURCE_FORMATS)}",
         )
     return suffix

@@ -75,7 +75,7 @@ class ModelEntry(Entry):
     ``std`` (in ``colour_order``, of channels in [0, 1]) are what the network's input is normalised with.
     ``direction`` is "day2night", "night2day" or None. ``scores`` maps a data set (or "avg") to the published
     mAP in percent. ``record`` is the path, in this package, of a JSON file that says how a model of ours was trained:
-    command, pictures with their sources and terms, time, machine, versions, scores. ``by_name_only`` models are in no
+    command, images with their sources and terms, time, machine, versions, scores. ``by_name_only`` models are in no
     group of what can be downloaded.
     """
 

@@ -59,11 +59,11 @@ class ResnetGeneratorConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GuideConfig:
-    """How a guided filter brings what a generator made of a small picture to the picture's own size.
+    """How a guided filter brings what a generator made of a small image to the image's own size.
 
-    ``output`` says what the network makes of the small picture: "picture" (night itself) or "gain" (how much light of
+    ``output`` says what the network makes of the small image: "image" (night itself) or "gain" (how much light of
     each colour there is, 0 to ``max_gain`` of the day's; see :func:`darkside_cli.networks.guided.relight`). Radii are
-    in pixels of the small picture. Narrow windows in training let the network learn where things end, wide ones
+    in pixels of the small image. Narrow windows in training let the network learn where things end, wide ones
     smooth over what it is unsure of.
     """
 

@@ -1,8 +1,8 @@
-"""A ResNet generator that looks at a small picture and changes the large one: night at any size, and cheap.
+"""A ResNet generator that looks at a small image and changes the large one: night at any size, and cheap.
 
-The whole picture is shrunk (or enlarged) until its longer side has ``working_px`` pixels, the generator makes night of
+The whole image is shrunk (or enlarged) until its longer side has ``working_px`` pixels, the generator makes night of
 that, and a guided filter (:mod:`darkside_cli.networks.layers`; Wu et al., CVPR 2018) brings the change to the
-picture itself. So the network sees all of a photograph, at the size it was trained at, whatever the size of the file;
+image itself. So the network sees all of a photograph, at the size it was trained at, whatever the size of the file;
 structure is the photograph's own, without the patterns that enlarging by a network leaves; and only the filter's time
 grows with the photograph (``tests/benchmarks/bench_guided.py``).
 """
@@ -19,7 +19,7 @@ from darkside_cli.networks.configs import GuidedGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.layers import without_autocast
 
-#: A picture is first brought to so many times the working size and then averaged, so that shrinking does not alias.
+#: An image is first brought to so many times the working size and then averaged, so that shrinking does not alias.
 OVERSAMPLING = 2
 
 #: Before that, sides of at least so many times that size are halved until they are shorter: at a third, bilinear
@@ -33,7 +33,7 @@ class GuidedGenerator(ResnetGenerator):
 
     config: GuidedGeneratorConfig
 
-    #: Measured on the CPU for 1 to 16 megapixels: the network's own share does not grow with the picture.
+    #: Measured on the CPU for 1 to 16 megapixels: the network's own share does not grow with the image.
     bytes_per_px = 64
 
     def __init__(self, config: GuidedGeneratorConfig | None = None) -> None:
@@ -48,7 +48,7 @@ class GuidedGenerator(ResnetGenerator):
         return guided(x, self.config, super().forward, training=self.training)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """As of :class:`ResnetGenerator`, of the picture at its working size."""
+        """As of :class:`ResnetGenerator`, of the image at its working size."""
         return super().features(shrink(x, self.config.working_px), layers)
 
     def forward_with_features(self, x: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -128,7 +128,7 @@ def _working_size(x: Tensor, working_px: int) -> tuple[int, int]:
 
 
 def working_size(height: int, width: int, working_px: int) -> tuple[int, int]:
-    """Height and width that the network sees a picture of ``height`` and ``width`` in."""
+    """Height and width that the network sees an image of ``height`` and ``width`` in."""
     longer, minimum = max(height, width), ResnetGenerator.input_minimum_px
     small_height, small_width = (
         max(minimum, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width)
@@ -142,7 +142,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> GuidedGeneratorConfig | 
     return None
 
 
-# Guided filter: what was found out about a small picture, brought to the large one it was made from.
+# Guided filter: what was found out about a small image, brought to the large one it was made from.
 
 Columns = tuple[Tensor, Tensor, Tensor]
 
@@ -150,7 +150,7 @@ Columns = tuple[Tensor, Tensor, Tensor]
 def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, eps: float) -> Tensor:
     """Filter ``target`` as ``small`` guides it, at the size of ``image``.
 
-    ``image`` ``(B, 3, H, W)`` is the guide, ``small`` ``(B, 3, h, w)`` the same picture smaller, ``target``
+    ``image`` ``(B, 3, H, W)`` is the guide, ``small`` ``(B, 3, h, w)`` the same image smaller, ``target``
     ``(B, C, h, w)`` what was made of that. Returns ``(B, C, H, W)``; values may go slightly beyond those of ``target``.
     ``radius`` is that of the square windows in pixels of ``small``, ``eps`` (in squares of the guide's unit) what is
     added to the guide's variances: where it varies less, the target is smoothed instead of followed. Computed in

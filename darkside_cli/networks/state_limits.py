@@ -100,7 +100,7 @@ _SMALLEST_STD = 1e-6
 
 
 def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """See that weights, read from ``path``, have no NaN and no infinity: what they make would be no picture.
+    """See that weights, read from ``path``, have no NaN and no infinity: what they make would be no image.
 
     Raises CheckpointError that names the tensors.
     """
@@ -125,7 +125,7 @@ def _is_finite(value: Tensor) -> bool:
 
 
 def require_normalisation(metadata: Mapping[str, Any], path: Path) -> None:
-    """See that ``mean`` and ``std``, where a file states them, are numbers that pictures can be normalised with.
+    """See that ``mean`` and ``std``, where a file states them, are numbers that images can be normalised with.
 
     Raises CheckpointError.
     """

@@ -22,7 +22,7 @@ from darkside_cli.nightfall.write import MAKING, write
 class City:
     """Where the city's parts are, once it is made.
 
-    ``day_list`` and ``night_list`` name unpaired pictures (relative to their folder) for a GAN. ``tuples`` and
+    ``day_list`` and ``night_list`` name unpaired images (relative to their folder) for a GAN. ``tuples`` and
     ``whitening`` are databases in the published form, whose images are in ``images`` by id. ``ground_truth`` asks by
     night, ``ground_truth_day`` by day from the same spots, and those of ``validation`` ask for other places.
     """
@@ -142,7 +142,7 @@ class Maker:
 
 
 def _images(folder: Path, marker: Marker) -> int:
-    """Count of pictures, by what else there is in a folder."""
+    """Count of images, by what else there is in a folder."""
     others = {"data/train": 5, "data/test": 1}["/".join(folder.parts[-3:-1])]
     return max(0, marker.files - others)
 

@@ -1,4 +1,4 @@
-"""All textures of a place in one picture, with smaller copies of it for what is far away."""
+"""All textures of a place in one image, with smaller copies of it for what is far away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cameras, and the sun as one: where points of the city fall in a picture."""
+"""Cameras, and the sun as one: where points of the city fall in an image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Camera:
     """A pinhole camera at ``position``. ``axes`` are its right, down and forward, unit vectors of the world.
 
     A point is seen in pixel ``(focal_px * X / Z + centre_px, focal_px * Y / Z + centre_px)``, counted from the
-    middle of the first pixel, of a square picture of ``size_px``.
+    middle of the first pixel, of a square image of ``size_px``.
     """
 
     position: Vector
@@ -33,7 +33,7 @@ class Camera:
         return (self.size_px - 1) / 2
 
     def resized(self, size_px: int) -> Camera:
-        """Give the camera with a picture of another size of the same view."""
+        """Give the camera with an image of another size of the same view."""
         return Camera(self.position, self.axes, self.focal_px * size_px / self.size_px, size_px)
 
     def view(self, points: Floats) -> Floats:
@@ -81,7 +81,7 @@ def look(
 
 @dataclass(frozen=True)
 class Planes:
-    """The faces of a mesh as a picture has them, F each.
+    """The faces of a mesh as an image has them, F each.
 
     ``columns`` (9, F): for the pixel (x, y) of face f, ``columns[0:3, f] . (x, y, 1)`` is tx / Z, ``columns[3:6]``
     ty / Z and ``columns[6:9]`` 1 / Z, with the atlas texel (tx, ty) and the distance Z ahead. ``facing`` says

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from darkside_cli.registry import Entry, Registry
 
-#: Goes up when pictures, names or the layout change: what an older version wrote is then made anew.
+#: Goes up when images, names or the layout change: what an older version wrote is then made anew.
 VERSION = 2
 NAME = "nightfall"
 
@@ -20,8 +20,8 @@ NAME = "nightfall"
 class NightfallConfig:
     """What is rendered, and how many of it. No place is in two of the parts.
 
-    ``gan`` places give unpaired day and night pictures, ``train`` places day pictures for tuples and whitening,
-    ``val`` and ``test`` places are benchmarks: a database of day pictures, and queries by night and, from the same
+    ``gan`` places give unpaired day and night images, ``train`` places day images for tuples and whitening,
+    ``val`` and ``test`` places are benchmarks: a database of day images, and queries by night and, from the same
     spots, by day. Besides there are ``distractor`` places, and to two test places one that looks much like them,
     which nobody asks for. ``samples`` squared rays make a pixel; ``quality`` is JPEG's.
     """
@@ -46,7 +46,7 @@ class NightfallConfig:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that are the same for the same pictures."""
+        """Sixteen hex digits that are the same for the same images."""
         text = json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

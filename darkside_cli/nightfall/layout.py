@@ -1,4 +1,4 @@
-"""Which pictures of the city go where: training images, databases, lists, ground truths, in published layouts.
+"""Which images of the city go where: training images, databases, lists, ground truths, in published layouts.
 
 Below the data root::
 
@@ -36,8 +36,8 @@ _ASKED = 2
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture to be taken: of a place, from a pose, by day or night; and its files below the data root."""
+class CityImage:
+    """One image to be taken: of a place, from a pose, by day or night; and its files below the data root."""
 
     part: str
     place: int
@@ -51,11 +51,11 @@ class Picture:
         return "night" if self.night else "day"
 
 
-def pictures(config: NightfallConfig) -> list[Picture]:
-    """All pictures of the city, those of one place one after the other."""
+def images(config: NightfallConfig) -> list[CityImage]:
+    """All images of the city, those of one place one after the other."""
     found = []
     for place in _places("gan", config.gan_places):
-        # From spots of their own: no night picture has a day picture that it could be laid upon.
+        # From spots of their own: no night image has a day image that it could be laid upon.
         found += [_training(config, "gan", place, pose, False) for pose in range(config.gan_day)]
         found += [_training(config, "gan", place, 50 + pose, True) for pose in range(config.gan_night)]
     for place in _places("train", config.train_places):
@@ -64,7 +64,7 @@ def pictures(config: NightfallConfig) -> list[Picture]:
         for pose in range(config.val_day):
             learned = _training(config, "val", place, pose, False)
             tested = _tested("nightfall-val", "val", place, pose, False)
-            found.append(Picture("val", place, pose, False, learned.paths + tested.paths))
+            found.append(CityImage("val", place, pose, False, learned.paths + tested.paths))
         found += list(_queries("nightfall-val", "val", place, config.val_queries))
     for place, asked in _test_places(config):
         found += [_tested(NAME, "test", place, pose, False) for pose in range(config.test_day)]
@@ -77,16 +77,16 @@ def pictures(config: NightfallConfig) -> list[Picture]:
 
 def documents(config: NightfallConfig) -> dict[str, bytes]:
     """Databases, lists and ground truths, by their path below the data root."""
-    every = pictures(config)
+    every = images(config)
     lists = {
         f"{TRAIN}/dataset/train_{time}.txt": "".join(
-            f"../{picture.paths[0].removeprefix(TRAIN + '/')}\n"
-            for picture in every
-            if picture.part == "gan" and picture.time == time
+            f"../{image.paths[0].removeprefix(TRAIN + '/')}\n"
+            for image in every
+            if image.part == "gan" and image.time == time
         ).encode()
         for time in ("day", "night")
     }
-    trained = [picture for picture in every if picture.part == "train"]
+    trained = [image for image in every if image.part == "train"]
     whitening = _tuples(trained, all_pairs=True)
     del whitening["bbxs"]
     return {
@@ -120,29 +120,29 @@ def _test_places(config: NightfallConfig) -> Iterator[tuple[int, bool]]:
         yield place, False
 
 
-def _training(config: NightfallConfig, part: str, place: int, pose: int, night: bool) -> Picture:
+def _training(config: NightfallConfig, part: str, place: int, pose: int, night: bool) -> CityImage:
     name = f"{NAME}/{VERSION}/{config.seed}/{config.image_px}/{place}/{'night' if night else 'day'}/{pose}"
     cid = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
-    return Picture(part, place, pose, night, (f"{TRAIN}/ims/{shard_path(cid)}",))
+    return CityImage(part, place, pose, night, (f"{TRAIN}/ims/{shard_path(cid)}",))
 
 
-def _tested(folder: str, part: str, place: int, pose: int, night: bool) -> Picture:
+def _tested(folder: str, part: str, place: int, pose: int, night: bool) -> CityImage:
     name = f"{part}_{place:06}_{'night' if night else 'day'}_{pose:03}.jpg"
-    return Picture(part, place, pose, night, (f"data/test/{folder}/jpg/{name}",))
+    return CityImage(part, place, pose, night, (f"data/test/{folder}/jpg/{name}",))
 
 
-def _queries(folder: str, part: str, place: int, count: int) -> Iterator[Picture]:
+def _queries(folder: str, part: str, place: int, count: int) -> Iterator[CityImage]:
     """Queries by night, and by day from the same spots."""
     for pose in range(_QUERY_POSE, _QUERY_POSE + count):
         for night in (True, False):
             yield _tested(folder, part, place, pose, night)
 
 
-def _tuples(chosen: list[Picture], *, all_pairs: bool = False) -> dict[str, list[object]]:
+def _tuples(chosen: list[CityImage], *, all_pairs: bool = False) -> dict[str, list[object]]:
     """Database in the published form: every image asks for the next one of its place, or for all others."""
     numbers: dict[int, list[int]] = {}
-    for index, picture in enumerate(chosen):
-        numbers.setdefault(picture.place, []).append(index)
+    for index, image in enumerate(chosen):
+        numbers.setdefault(image.place, []).append(index)
     queries: list[object] = []
     positives: list[object] = []
     for own in numbers.values():
@@ -153,44 +153,44 @@ def _tuples(chosen: list[Picture], *, all_pairs: bool = False) -> dict[str, list
                     queries.append(index)
                     positives.append(other)
     return {
-        "cids": [picture.paths[0].rpartition("/")[2] for picture in chosen],
-        "cluster": [picture.place for picture in chosen],
+        "cids": [image.paths[0].rpartition("/")[2] for image in chosen],
+        "cluster": [image.place for image in chosen],
         "qidxs": queries,
         "pidxs": positives,
         "bbxs": [None] * len(chosen),
     }
 
 
-def _ground_truths(every: list[Picture], name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _ground_truths(every: list[CityImage], name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     """Ground truths of one set of test images: asked by night, and asked by day."""
-    own = [picture for picture in every if picture.part in parts]
-    database = [picture for picture in own if picture.pose < _QUERY_POSE]
+    own = [image for image in every if image.part in parts]
+    database = [image for image in own if image.pose < _QUERY_POSE]
     answers: dict[int, list[int]] = {}
-    for index, picture in enumerate(database):
-        answers.setdefault(picture.place, []).append(index)
+    for index, image in enumerate(database):
+        answers.setdefault(image.place, []).append(index)
     for title, time in ((name, "night"), (f"{name}-day", "day")):
-        queries = [picture for picture in own if picture.pose >= _QUERY_POSE and picture.time == time]
+        queries = [image for image in own if image.pose >= _QUERY_POSE and image.time == time]
         truth = {
-            "imlist": [_title(picture) for picture in database],
-            "qimlist": [_title(picture) for picture in queries],
-            "gnd": [{"ok": answers[picture.place], "junk": [], "bbx": None} for picture in queries],
+            "imlist": [_title(image) for image in database],
+            "qimlist": [_title(image) for image in queries],
+            "gnd": [{"ok": answers[image.place], "junk": [], "bbx": None} for image in queries],
         }
         yield f"data/test/{title}/gnd_{title}.pkl", _pickled(truth)
 
 
-def _title(picture: Picture) -> str:
-    return picture.paths[-1].rpartition("/")[2].removesuffix(".jpg")
+def _title(image: CityImage) -> str:
+    return image.paths[-1].rpartition("/")[2].removesuffix(".jpg")
 
 
-def _places_csv(every: list[Picture]) -> bytes:
+def _places_csv(every: list[CityImage]) -> bytes:
     """What each training image shows, for people, and for whoever reads lists of images and places."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "place", "part", "time", "pose"))
-    for picture in every:
-        if picture.paths[0].startswith(TRAIN):
-            name = picture.paths[0].removeprefix(f"{TRAIN}/")
-            writer.writerow((name, picture.place, picture.part, picture.time, picture.pose))
+    for image in every:
+        if image.paths[0].startswith(TRAIN):
+            name = image.paths[0].removeprefix(f"{TRAIN}/")
+            writer.writerow((name, image.place, image.part, image.time, image.pose))
     return text.getvalue().encode()
 
 

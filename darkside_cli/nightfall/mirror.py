@@ -21,9 +21,9 @@ def reflect(
     smear: int,
     dice: Dice,
 ) -> None:
-    """Mirror the picture ``light`` (H, W, 3) in the pixels ``where`` (H, W), which show a plane at height ``level_m``.
+    """Mirror the image ``light`` (H, W, 3) in the pixels ``where`` (H, W), which show a plane at height ``level_m``.
 
-    Everything is taken to stand on the line y = 0, where landmarks have their fronts, so that one row of the picture
+    Everything is taken to stand on the line y = 0, where landmarks have their fronts, so that one row of the image
     is the mirror's edge. ``strength`` of the light comes from the mirror; ``smear`` rows run into one another.
     """
     rows, columns = np.nonzero(where)

@@ -173,7 +173,7 @@ def lamp_post(dice: Dice, kind: str) -> Canvas:
 
 
 def billboard(dice: Dice, width: float, height: float) -> Canvas:
-    """Paint a large board: a picture of blocks and lettering, or a sign alone."""
+    """Paint a large board: an image of blocks and lettering, or a sign alone."""
     canvas = Canvas.blank(width, height, 10.0, (0.9, 0.9, 0.88))
     sign(canvas, dice, 0, 0, width, height)
     if dice.chance(0.6):

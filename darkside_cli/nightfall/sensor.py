@@ -22,7 +22,7 @@ class Sensor:
     ``target`` is the mean brightness that exposure aims at, ``gain_limit`` how much it may amplify. ``balance`` are
     the gains of red, green and blue. ``shot`` and ``read`` are the noise that grows with light and the one that does
     not; ``blotch`` is coarse noise of colour. ``bloom`` is the share of light that spreads; ``motion`` (x, y) and
-    ``defocus`` blur, in pixels of a picture 256 wide.
+    ``defocus`` blur, in pixels of an image 256 wide.
     """
 
     target: float
@@ -40,7 +40,7 @@ class Sensor:
 
 
 def day_sensor(dice: Dice) -> Sensor:
-    """Draw the settings of a picture by day."""
+    """Draw the settings of an image by day."""
     warm = dice.uniform(-0.08, 0.08)
     return Sensor(
         target=0.5 * 2 ** dice.uniform(-0.45, 0.45),
@@ -54,7 +54,7 @@ def day_sensor(dice: Dice) -> Sensor:
 
 
 def night_sensor(dice: Dice) -> Sensor:
-    """Draw the settings of a picture at night."""
+    """Draw the settings of an image at night."""
     warm = dice.uniform(-0.28, 0.22)
     high = dice.uniform(0.0, 1.0)
     shaken = dice.chance(0.3)
@@ -71,7 +71,7 @@ def night_sensor(dice: Dice) -> Sensor:
 
 
 def develop(light: Image, sensor: Sensor, dice: Dice) -> Bytes:
-    """Make the picture (H, W, 3) uint8 of the light (H, W, 3) that fell through the lens; ``light`` is used up."""
+    """Make the image (H, W, 3) uint8 of the light (H, W, 3) that fell through the lens; ``light`` is used up."""
     size = light.shape[0]
     gain = _gain(light, sensor)
     light *= np.array([gain * part for part in sensor.balance], dtype=np.float32)
@@ -106,7 +106,7 @@ def _gain(light: Image, sensor: Sensor) -> float:
 
 
 def _spread(light: Image, size: int) -> Image:
-    """Light that the lens scatters: a narrow and a wide blur of the picture at a quarter of its size."""
+    """Light that the lens scatters: a narrow and a wide blur of the image at a quarter of its size."""
     step = 2 if size < 192 else 4
     small = np.minimum(light[::step, ::step], 30)
     for dy, dx in ((0, 1), (1, 0), (1, 1)):

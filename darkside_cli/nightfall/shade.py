@@ -1,7 +1,7 @@
 """From the faces seen in each pixel to light: textures, sun and shadows, lamps, windows, haze.
 
 Everything is computed for batches of points, which stay in the processor's cache. Only additions, products, quotients
-and square roots touch pixels, so that every machine gets the same picture.
+and square roots touch pixels, so that every machine gets the same image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROW = 256
 
 @dataclass(frozen=True)
 class Illumination:
-    """All light of one picture.
+    """All light of one image.
 
     ``upper`` and ``lower`` are the ambient light of the sky and the ground; ``mirrored`` is what panes reflect.
     ``glow`` (256, 3) is the light that texels of each ident give off, ``printed`` (256) whether that takes on the
@@ -50,7 +50,7 @@ class Illumination:
 
 @dataclass(frozen=True)
 class Shaded:
-    """A picture in linear RGB before the camera: ``light`` (H, W, 3) of what is there, ``cover`` (H, W) its share of
+    """An image in linear RGB before the camera: ``light`` (H, W, 3) of what is there, ``cover`` (H, W) its share of
     the pixel, the rest being sky.
     """
 
@@ -114,23 +114,23 @@ def _lit(
     y: NDArray[Any],
     width: int,
 ) -> Image:
-    """Light (N, 3) of N points of the picture, ``width`` of the buffer's pixels wide each."""
+    """Light (N, 3) of N points of the image, ``width`` of the buffer's pixels wide each."""
     result = np.empty((len(face), 3), dtype=np.float32)
     for start in range(0, len(face), _BATCH):
         part = slice(start, start + _BATCH)
         count = len(face[part])
-        # What looks textures up wants pictures, not lists.
+        # What looks textures up wants images, not lists.
         shape = (-(-count // _ROW), _ROW)
         fill = shape[0] * shape[1] - count
 
-        def as_picture(
+        def as_image(
             values: NDArray[np.generic], dtype: type, fill: int = fill, shape: tuple[int, int] = shape
         ) -> NDArray[Any]:
             return np.pad(values, (0, fill), mode="edge").astype(dtype).reshape(shape)
 
         shaded = _shade_batch(
-            table, atlas, as_picture(face[part], np.intp), as_picture(near[part], np.float32),
-            as_picture(x[part], np.float32), as_picture(y[part], np.float32), width,
+            table, atlas, as_image(face[part], np.intp), as_image(near[part], np.float32),
+            as_image(x[part], np.float32), as_image(y[part], np.float32), width,
         )  # fmt: skip
         for k in range(3):
             result[part, k] = shaded[k].reshape(-1)[:count]

@@ -16,7 +16,7 @@ _TREE_ROOM_M = 11.0
 
 @dataclass(frozen=True)
 class Shot:
-    """One photograph to be taken: ``camera`` for a picture of its size, light, settings, and its stream's name."""
+    """One photograph to be taken: ``camera`` for an image of its size, light, settings, and its stream's name."""
 
     camera: Camera
     weather: Day | Night
@@ -63,19 +63,19 @@ def draw_camera(scene: Scene, pose: int, size_px: int) -> Camera:
         x, y = room * aside * 0.9, -max(14.0, min(58.0, kept))
     z = dice.uniform(1.5, 2.4) if dice.chance(0.8) else dice.uniform(3, 6)
     middle = extent.height * dice.uniform(0.4, 0.5)
-    # Keep some of the ground in the picture unless the building is cut anyway.
+    # Keep some of the ground in the image unless the building is cut anyway.
     target = (extent.width * dice.uniform(-0.08, 0.08), extent.front + extent.depth * 0.15, middle)
     roll = dice.uniform(-2.5, 2.5)
     return look((x, y, z), target, fov_degrees=fov, roll_degrees=roll, size_px=size_px)
 
 
 def passers_by(scene: Scene, shot: Shot) -> Mesh:
-    """Give what is there in this shot only, and the trees, which turn to the camera: flat pictures, and cars."""
+    """Give what is there in this shot only, and the trees, which turn to the camera: flat images, and cars."""
     dice = scene.dice("crowd", *shot.stream)
     mesh = MeshBuilder()
     cx, cy, _ = shot.camera.position
     for x, y, size, patch in scene.around.trees:
-        if math.hypot(x - cx, y - cy) > _TREE_ROOM_M:  # nobody takes pictures out of a tree
+        if math.hypot(x - cx, y - cy) > _TREE_ROOM_M:  # nobody takes images out of a tree
             _card(mesh, x, y, size * 0.75, size, patch, cx, cy)
     left, right, near, far = scene.around.walk
     for _ in range(dice.integer(0, 9)):
@@ -105,7 +105,7 @@ def passers_by(scene: Scene, shot: Shot) -> Mesh:
 def _card(
     mesh: MeshBuilder, x: float, y: float, width: float, height: float, patch: Patch, cx: float, cy: float
 ) -> None:
-    """Put up a flat picture that faces the camera at (cx, cy)."""
+    """Put up a flat image that faces the camera at (cx, cy)."""
     dx, dy = cx - x, cy - y
     size = math.hypot(dx, dy) or 1.0
     rx, ry = -dy / size * width / 2, dx / size * width / 2

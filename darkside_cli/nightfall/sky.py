@@ -70,13 +70,13 @@ def _day(weather: Day, x: Image, z: Image, y: Image, height: Image, cloud: Image
     if weather.clouds >= 1:
         cover = np.full_like(cloud, 0.85)
     body = np.float32(0.75) + cloud * np.float32(0.45)
-    picture = np.empty((*height.shape, 3), dtype=np.float32)
+    image = np.empty((*height.shape, 3), dtype=np.float32)
     for k in range(3):
         clear = np.float32(weather.zenith[k]) + share * np.float32(weather.horizon[k] - weather.zenith[k])
         clear += glare * np.float32(0.35 * weather.sunlight[k])
         white = 0.3 * weather.sunlight[k] + 0.75 * weather.horizon[k]
-        picture[..., k] = clear + cover * (body * np.float32(white) - clear)
-    return picture
+        image[..., k] = clear + cover * (body * np.float32(white) - clear)
+    return image
 
 
 def _night(weather: Night, height: Image, cloud: Image, camera: Camera, dice: Dice) -> Image:
@@ -84,24 +84,24 @@ def _night(weather: Night, height: Image, cloud: Image, camera: Camera, dice: Di
     share = low * low
     share = share * share
     cover = np.clip((cloud - np.float32(1 - weather.clouds)) * 2 + np.float32(0.1), 0, 1)
-    picture = np.empty((*height.shape, 3), dtype=np.float32)
+    image = np.empty((*height.shape, 3), dtype=np.float32)
     for k in range(3):
         clear = np.float32(weather.zenith[k]) + share * np.float32(weather.glow[k] - weather.zenith[k])
-        picture[..., k] = clear + cover * cloud * np.float32(weather.glow[k] * 0.6)
+        image[..., k] = clear + cover * cloud * np.float32(weather.glow[k] * 0.6)
     size = camera.size_px
     if weather.clouds < 0.3:
         for _ in range(dice.integer(0, 40)):
             x, y = dice.integer(0, size - 1), dice.integer(0, size - 1)
-            picture[y, x] += np.float32(dice.uniform(0.01, 0.08) * height[y, x])
+            image[y, x] += np.float32(dice.uniform(0.01, 0.08) * height[y, x])
     if weather.moon:
-        _moon(picture, dice)
-    return picture
+        _moon(image, dice)
+    return image
 
 
-def _moon(picture: Image, dice: Dice) -> None:
-    size = picture.shape[0]
+def _moon(image: Image, dice: Dice) -> None:
+    size = image.shape[0]
     x, y, r = dice.uniform(0.1, 0.9) * size, dice.uniform(0.05, 0.35) * size, 0.016 * size
     grid = np.arange(size, dtype=np.float32)
     distance = ((grid - np.float32(x)) ** 2)[None, :] + ((grid - np.float32(y)) ** 2)[:, None]
     disc = np.clip((np.float32(r * r) - distance) / np.float32(2 * r), 0, 1)
-    picture += (disc * np.float32(0.8))[..., None] * np.array([1, 0.97, 0.9], dtype=np.float32)
+    image += (disc * np.float32(0.8))[..., None] * np.array([1, 0.97, 0.9], dtype=np.float32)

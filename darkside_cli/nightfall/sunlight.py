@@ -12,7 +12,7 @@ from darkside_cli.nightfall.camera import Camera, SunCamera, turned
 from darkside_cli.nightfall.canvas import Colour
 from darkside_cli.nightfall.mesh import Vector
 
-#: Side of the picture that the sun takes of a place, which says where shadows fall.
+#: Side of the image that the sun takes of a place, which says where shadows fall.
 _SUN_PX = 384
 _SUN_M = 105.0
 
@@ -72,5 +72,5 @@ def sunlit(sun: SunShine, camera: Camera, far: Image, x: Image, y: Image) -> Ima
     return lit * np.float32(1 / len(_TAPS))
 
 
-#: Where the sun's picture is asked around a point, in its pixels: shadows have soft edges.
+#: Where the sun's image is asked around a point, in its pixels: shadows have soft edges.
 _TAPS = ((-0.5, -0.25), (0.25, -0.5), (0.5, 0.25), (-0.25, 0.5))

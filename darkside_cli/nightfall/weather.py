@@ -49,7 +49,7 @@ def draw_day(dice: Dice) -> Day:
     """Draw a day: clear, with clouds, hazy, overcast, or late."""
     kind = dice.weighted({"clear": 3.5, "clouds": 3.5, "hazy": 1.2, "overcast": 1.6, "late": 1.5})
     high = math.radians(dice.uniform(10, 22) if kind == "late" else dice.uniform(25, 62))
-    # Anywhere but straight behind the buildings: most pictures are taken with the light.
+    # Anywhere but straight behind the buildings: most images are taken with the light.
     turn = math.radians(dice.uniform(-150, 150))
     sun = (math.sin(turn) * math.cos(high), -math.cos(turn) * math.cos(high), math.sin(high))
     warm = max(0.0, min(1.0, (math.radians(40) - high) / math.radians(32)))

@@ -1,6 +1,6 @@
-"""Takes pictures of places, here or in processes of their own.
+"""Takes images of places, here or in processes of their own.
 
-A worker process runs :func:`main`: it reads a JSON line for each place and answers with a line for each picture. It is
+A worker process runs :func:`main`: it reads a JSON line for each place and answers with a line for each image. It is
 no child of multiprocessing's, which would run the caller's script again; and when its
 caller is killed, its input ends, and so does it.
 """
@@ -20,30 +20,30 @@ from typing import Any
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import DarksideError
 from darkside_cli.nightfall.config import NightfallConfig
-from darkside_cli.nightfall.layout import Picture
+from darkside_cli.nightfall.layout import CityImage
 
-#: Files of one picture, below the data root, and where they are written instead.
+#: Files of one image, below the data root, and where they are written instead.
 Targets = Callable[[str], Path]
 
 
 def take(
-    place: int, wanted: Sequence[tuple[Picture, Sequence[Path]]], config: NightfallConfig
+    place: int, wanted: Sequence[tuple[CityImage, Sequence[Path]]], config: NightfallConfig
 ) -> Iterator[float]:
-    """Build a place, take the ``wanted`` pictures of it and write their files; yield the seconds each one took.
+    """Build a place, take the ``wanted`` images of it and write their files; yield the seconds each one took.
 
     A file is whole or not there. Raises ImageError when one cannot be written.
     """
-    from darkside_cli.images.images import write_photo
+    from darkside_cli.images.images import write_image
     from darkside_cli.nightfall.place import build_scene
     from darkside_cli.nightfall.render import render
     from darkside_cli.nightfall.shot import draw_shot
 
     started = time.monotonic()
     scene = build_scene(config.seed, place)
-    for picture, files in wanted:
-        shot = draw_shot(scene, picture.pose, night=picture.night, size_px=config.image_px)
+    for image, files in wanted:
+        shot = draw_shot(scene, image.pose, night=image.night, size_px=config.image_px)
         pixels = render(scene, shot, samples=config.samples)
-        write_photo(files[0], pixels, format="JPEG", quality=config.quality)
+        write_image(files[0], pixels, format="JPEG", quality=config.quality)
         for other in files[1:]:
             write_bytes_atomic(other, files[0].read_bytes())
         now = time.monotonic()
@@ -52,7 +52,7 @@ def take(
 
 
 class Worker:
-    """A process that takes pictures; use it as a context, which ends it."""
+    """A process that takes images; use it as a context, which ends it."""
 
     def __init__(self) -> None:
         package = str(Path(__file__).resolve().parents[2])
@@ -82,7 +82,7 @@ class Worker:
     def take(
         self,
         place: int,
-        wanted: Sequence[tuple[Picture, Sequence[Path]]],
+        wanted: Sequence[tuple[CityImage, Sequence[Path]]],
         config: NightfallConfig,
         stop: threading.Event,
     ) -> Iterator[float]:
@@ -93,8 +93,7 @@ class Worker:
             "place": place,
             "config": asdict(config),
             "pictures": [
-                [picture.pose, picture.night, [os.fspath(file) for file in files]]
-                for picture, files in wanted
+                [image.pose, image.night, [os.fspath(file) for file in files]] for image, files in wanted
             ],
         }
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -131,7 +130,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         job = json.loads(line)
         wanted = [
-            (Picture("", job["place"], pose, night, ()), [Path(file) for file in files])
+            (CityImage("", job["place"], pose, night, ()), [Path(file) for file in files])
             for pose, night, files in job["pictures"]
         ]
         try:

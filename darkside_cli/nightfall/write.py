@@ -1,6 +1,6 @@
 """Writes the city to disk: whole or not at all, going on where it was stopped.
 
-Pictures are collected in a hidden folder beside each of the final ones (``.nightfall.making-<fingerprint>``), each
+Images are collected in a hidden folder beside each of the final ones (``.nightfall.making-<fingerprint>``), each
 file whole or not there. When all of them and the lists are, the folders get their names one by one; a folder with a
 marker of the right fingerprint is complete, so a run that is killed anywhere is continued by the next one.
 """
@@ -25,18 +25,18 @@ from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, ImageReady, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.images.threads import usable_cpus
 from darkside_cli.nightfall.config import NAME, VERSION, NightfallConfig, size_of
-from darkside_cli.nightfall.layout import FOLDERS, Picture, documents, pictures
+from darkside_cli.nightfall.layout import FOLDERS, CityImage, documents, images
 from darkside_cli.nightfall.marker import MARKER, SUMS, Marker, read_marker, whole
 from darkside_cli.nightfall.worker import Worker, take
 
 MAKING = ".making-"
-#: From so many pictures on processes are worth starting.
+#: From so many images on processes are worth starting.
 _WORTH_PROCESSES = 48
 _MOST_WORKERS = 16
 #: Disk space of a pixel as JPEG, generously.
 _BYTES_PER_PIXEL = 1.0
 
-Task = tuple[int, list[tuple[Picture, list[Path]]]]
+Task = tuple[int, list[tuple[CityImage, list[Path]]]]
 
 
 def write(
@@ -77,7 +77,7 @@ def _write(root: Path, config: NightfallConfig, emit: Emit, workers: int, stop: 
         return
     for name in missing:
         _refuse_foreign(root / name)
-    every = pictures(config)
+    every = images(config)
     tasks = list(_tasks(root, every, missing, config))
     count, left = len(every), sum(len(wanted) for _, wanted in tasks)
     _tell(root, config, count, left, emit)
@@ -162,20 +162,20 @@ def _work(
 
 
 def _tasks(
-    root: Path, every: Sequence[Picture], missing: Sequence[str], config: NightfallConfig
+    root: Path, every: Sequence[CityImage], missing: Sequence[str], config: NightfallConfig
 ) -> Iterator[Task]:
     """What is still to be taken, place by place."""
-    place, wanted = -1, list[tuple[Picture, list[Path]]]()
-    for picture in every:
-        if picture.place != place and wanted:
+    place, wanted = -1, list[tuple[CityImage, list[Path]]]()
+    for image in every:
+        if image.place != place and wanted:
             yield place, wanted
             wanted = []
-        place = picture.place
+        place = image.place
         targets = [
-            target for path in picture.paths if (target := _staged(root, path, missing, config)) is not None
+            target for path in image.paths if (target := _staged(root, path, missing, config)) is not None
         ]
         if not all(target.is_file() for target in targets):
-            wanted.append((picture, targets))
+            wanted.append((image, targets))
     if wanted:
         yield place, wanted
 

@@ -1,6 +1,6 @@
 """A page of searches: each query with the images that were found for it, right and wrong ones marked.
 
-The page is one HTML file that needs nothing else: thumbnails are inside, each picture once however often it is shown,
+The page is one HTML file that needs nothing else: thumbnails are inside, each image once however often it is shown,
 and there are no scripts. It follows the reader's choice of light or dark colours and prints on paper.
 """
 
@@ -18,7 +18,7 @@ from typing import Literal
 from PIL import Image, ImageDraw
 
 from darkside_cli.errors import DarksideError
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.report.page import write_page
 
 Mark = Literal["right", "wrong", "junk"]
@@ -31,7 +31,7 @@ _BOX_COLOUR = (255, 196, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryImage:
-    """One picture of the page.
+    """One image of the page.
 
     ``path`` is its file (None: it is not on this machine), ``score`` its similarity to the query, ``mark`` whether it
     is a right answer (None: nobody knows), ``box`` (left, upper, right, lower, in pixels of the image as it is shown)
@@ -56,7 +56,7 @@ class GalleryRow:
 
 @dataclass(frozen=True)
 class _Thumbnail:
-    """A picture in the page's style sheet: its class name, and its data as a URI."""
+    """An image in the page's style sheet: its class name, and its data as a URI."""
 
     name: str
     uri: str
@@ -72,20 +72,20 @@ def write_gallery(
     workers: int = 2,
     upright: bool = True,
 ) -> int:
-    """Write the page, whole or not at all; returns how many pictures it shows no thumbnail of.
+    """Write the page, whole or not at all; returns how many images it shows no thumbnail of.
 
     ``facts`` are pairs (what, value) told under the title: model, data set, scores. ``thumbnail_px`` is the longest
-    side of a thumbnail; ``upright`` turns pictures as their EXIF says, before boxes are drawn. A picture that is not
+    side of a thumbnail; ``upright`` turns images as their EXIF says, before boxes are drawn. An image that is not
     there or cannot be read has its name in place of its thumbnail. Raises OSError as the system gives it.
     """
     shown = list(rows)
-    pictures = {_key(image): image for row in shown for image in (row.query, *row.results)}
+    images = {_key(image): image for row in shown for image in (row.query, *row.results)}
     with ThreadPoolExecutor(workers) as pool:
-        made = list(pool.map(lambda image: _thumbnail(image, thumbnail_px, upright), pictures.values()))
+        made = list(pool.map(lambda image: _thumbnail(image, thumbnail_px, upright), images.values()))
     thumbnails = {
-        key: _Thumbnail(f"t{number}", picture)
-        for number, (key, picture) in enumerate(zip(pictures, made, strict=True))
-        if picture is not None
+        key: _Thumbnail(f"t{number}", uri)
+        for number, (key, uri) in enumerate(zip(images, made, strict=True))
+        if uri is not None
     }
     marks = {image.mark for row in shown for image in row.results}
     write_page(
@@ -100,7 +100,7 @@ def write_gallery(
         every_label=_LABELS,
         side=thumbnail_px,
     )
-    return len(pictures) - len(thumbnails)
+    return len(images) - len(thumbnails)
 
 
 def _key(image: GalleryImage) -> tuple[str, Box | None]:
@@ -108,11 +108,11 @@ def _key(image: GalleryImage) -> tuple[str, Box | None]:
 
 
 def _thumbnail(image: GalleryImage, side_px: int, upright: bool) -> str | None:
-    """A small JPEG as a data URI; None if the picture cannot be had."""
+    """A small JPEG as a data URI; None if the image cannot be had."""
     if image.path is None:
         return None
     try:
-        small = Image.fromarray(read_photo(image.path, upright=upright).pixels)
+        small = Image.fromarray(read_image(image.path, upright=upright).pixels)
     except DarksideError:
         return None
     if image.box is not None:
@@ -181,7 +181,7 @@ figcaption { margin-top: .3rem; font-size: .8rem; line-height: 1.35; overflow-wr
 </style>
 </head>
 <body>
-{% macro picture(image, rank) %}
+{% macro shown(image, rank) %}
 {% set thumbnail = thumbnails.get(key(image)) %}
 {% if thumbnail %}
 <div class="picture {{ thumbnail.name }}" role="img" aria-label="{{ image.name }}" title="{{ image.name }}"></div>
@@ -220,7 +220,7 @@ figcaption { margin-top: .3rem; font-size: .8rem; line-height: 1.35; overflow-wr
 <div class="query">
 <h2>Query {{ loop.index }}</h2>
 <figure>
-{{ picture(row.query, none) }}
+{{ shown(row.query, none) }}
 </figure>
 {% if row.note %}
 <p class="note">{{ row.note }}</p>
@@ -229,7 +229,7 @@ figcaption { margin-top: .3rem; font-size: .8rem; line-height: 1.35; overflow-wr
 <ol>
 {% for image in row.results %}
 <li><figure class="framed{% if image.mark %} {{ image.mark }}{% endif %}">
-{{ picture(image, loop.index) }}
+{{ shown(image, loop.index) }}
 </figure></li>
 {% endfor %}
 </ol>

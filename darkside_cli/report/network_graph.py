@@ -1,4 +1,4 @@
-"""A network's architecture as a picture, drawn by Graphviz (extra ``graph``)."""
+"""A network's architecture as an image, drawn by Graphviz (extra ``graph``)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def draw(
     more than the module's structure is looked at; it is left as it is.
 
     Raises UsageError for another suffix or a size the network cannot take, MissingAssetError if the Python
-    package ``graphviz`` or, for pictures, Graphviz' program ``dot`` is not installed.
+    package ``graphviz`` or, for images, Graphviz' program ``dot`` is not installed.
     """
     path = Path(path)
     suffix = check_drawable(path)
@@ -54,8 +54,8 @@ def draw(
         ) from error
     module = on_meta(checkpoint_or_module)
     recorded = trace(module, size_px)
-    picture = _Picture(graphviz, module, recorded, lay_out(recorded, module, fold=fold))
-    graph = picture.make(title or architecture_of(module))
+    drawing = _Drawing(graphviz, module, recorded, lay_out(recorded, module, fold=fold))
+    graph = drawing.make(title or architecture_of(module))
     if suffix in SOURCE_FORMATS:
         data = graph.source.encode()
     else:
@@ -70,7 +70,7 @@ def draw(
     return path
 
 
-class _Picture:
+class _Drawing:
     """Turns a layout into Graphviz' terms."""
 
     def __init__(self, graphviz: Any, module: nn.Module, recorded: Trace, layout: Layout) -> None:

@@ -1,6 +1,6 @@
-"""Pages of one file that needs nothing else: a template filled, drawings and pictures put into it.
+"""Pages of one file that needs nothing else: a template filled, drawings and images put into it.
 
-Pictures are chosen, scaled and compressed so that all of them together stay small.
+Images are chosen, scaled and compressed so that all of them together stay small.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def drawn(panels: Sequence[Panel]) -> list[tuple[Panel, Markup]]:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture as a data URI, and its size as it is shown."""
+    """An image as a data URI, and its size as it is shown."""
 
     name: str
     uri: str
@@ -64,10 +64,10 @@ class Embedded:
 
 @dataclass(frozen=True)
 class SampleEpoch:
-    """The pictures of one epoch (None: their names do not tell it)."""
+    """The images of one epoch (None: their names do not tell it)."""
 
     epoch: int | None
-    pictures: tuple[Embedded, ...]
+    images: tuple[Embedded, ...]
 
 
 def embed_samples(
@@ -78,10 +78,10 @@ def embed_samples(
     budget_bytes: int = BUDGET_BYTES,
     workers: int = 2,
 ) -> tuple[list[SampleEpoch], int]:
-    """Pictures ``epoch_0005*.jpg`` (or .png) of ``folder``, newest first, and how many epochs were left out.
+    """Images ``epoch_0005*.jpg`` (or .png) of ``folder``, newest first, and how many epochs were left out.
 
     Of more than ``most_epochs`` the first, the last and an even choice between them is taken. Altogether they take at
-    most ``budget_bytes``. Epochs after ``up_to`` are not looked at, pictures that cannot be read are passed over.
+    most ``budget_bytes``. Epochs after ``up_to`` are not looked at, images that cannot be read are passed over.
     """
     by_epoch: dict[int | None, list[Path]] = {}
     if folder.is_dir():
@@ -98,10 +98,10 @@ def embed_samples(
     with ThreadPoolExecutor(workers) as pool:
         made = dict(zip(paths, pool.map(lambda path: embed(path, share), paths), strict=True))
     shown = [
-        SampleEpoch(epoch, tuple(picture for path in by_epoch[epoch] if (picture := made[path]) is not None))
+        SampleEpoch(epoch, tuple(image for path in by_epoch[epoch] if (image := made[path]) is not None))
         for epoch in reversed(chosen)
     ]
-    return [each for each in shown if each.pictures], len(epochs) - len(chosen)
+    return [each for each in shown if each.images], len(epochs) - len(chosen)
 
 
 def spread(items: Sequence[int | None], most: int) -> list[int | None]:
@@ -119,9 +119,9 @@ def spread(items: Sequence[int | None], most: int) -> list[int | None]:
 
 
 def embed(path: Path, most_bytes: int) -> Embedded | None:
-    """A picture as a JPEG of at most about ``most_bytes``; the file itself where it is one. None if it is broken.
+    """An image as a JPEG of at most about ``most_bytes``; the file itself where it is one. None if it is broken.
 
-    A process that asks for the same picture again and again gets it from its memory.
+    A process that asks for the same image again and again gets it from its memory.
     """
     try:
         state = path.stat()

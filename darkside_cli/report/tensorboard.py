@@ -16,8 +16,8 @@ from darkside_cli.report.scalars import JsonlScalars
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_PICTURES_PER_EVAL = 4
-_PICTURE_PX = 1600
+_IMAGES_PER_EVAL = 4
+_IMAGE_PX = 1600
 
 
 def tensorboard_installed() -> bool:
@@ -31,7 +31,7 @@ class TensorBoardScalars:
     Tags are ``loss/NAME`` and ``rate/NAME`` by batch, ``epoch/NAME`` for the means of epochs, ``score/NAME``,
     ``speed/images_per_s``, ``device/memory_bytes``, ``device/utilisation``; the step is the number of batches done
     since the beginning. A run that goes on has TensorBoard forget what lies behind the place where it goes on.
-    Pictures of a validation are shown too, scaled to at most 1600 px.
+    Images of a validation are shown too, scaled to at most 1600 px.
 
     Raises MissingAssetError where TensorBoard is not installed.
     """
@@ -60,7 +60,7 @@ class TensorBoardScalars:
             self._writer = None
 
     def emit(self, event: Event) -> None:
-        """Write ``event``, if it has numbers or pictures."""
+        """Write ``event``, if it has numbers or images."""
         if isinstance(event, TrainingStarted):
             self._start(event)
         elif self._writer is None:
@@ -76,7 +76,7 @@ class TensorBoardScalars:
             self._scalars("epoch", event.losses, event.epoch * self._steps)
         elif isinstance(event, EvalDone):
             self._scalars("score", event.scores, event.epoch * self._steps)
-            self._pictures(event)
+            self._images(event)
             self._writer.flush()
         elif isinstance(event, TrainingFinished):
             self._writer.flush()
@@ -94,15 +94,15 @@ class TensorBoardScalars:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", float(value), at)
 
-    def _pictures(self, event: EvalDone) -> None:
-        from darkside_cli.images.images import read_photo
+    def _images(self, event: EvalDone) -> None:
+        from darkside_cli.images.images import read_image
 
-        for path in event.pictures[:_PICTURES_PER_EVAL]:
+        for path in event.pictures[:_IMAGES_PER_EVAL]:
             try:
-                pixels = read_photo(path, max_size_px=_PICTURE_PX).pixels
+                pixels = read_image(path, max_size_px=_IMAGE_PX).pixels
             except DarksideError:
-                continue  # the picture's file is what matters; here is only a copy
-            # One tag for the pictures of all epochs, so that TensorBoard's slider goes through them.
+                continue  # the image's file is what matters; here is only a copy
+            # One tag for the images of all epochs, so that TensorBoard's slider goes through them.
             tag = path.stem if len(event.pictures) > 1 else "samples"
             if self._writer is not None:
                 self._writer.add_image(tag, pixels, event.epoch * self._steps, dataformats="HWC")

@@ -1,4 +1,4 @@
-"""One page about a training run: results, curves, pictures over time, configuration, timings, machine.
+"""One page about a training run: results, curves, images over time, configuration, timings, machine.
 
 The page is one HTML file that needs nothing else and links to nothing. It is made from what lies in the run folder
 (``scalars.jsonl``, ``samples/``, ``config.toml``, ``origins.json``, ``checkpoints/*/meta.json``, a fine-tuning's
@@ -84,7 +84,7 @@ def write_training_report(run: str | Path, *, title: str | None = None) -> Path:
         problems.append(f"scalars.jsonl: {scalars.damaged} damaged lines were passed over")
     config = read_toml(run / "config.toml", problems)
     origins = read_json(run / "origins.json", problems)
-    # Pictures of later epochs are from before this run began, or began again.
+    # Images of later epochs are from before this run began, or began again.
     newest = epochs_done(scalars) if scalars.records else None
     samples, left_out = embed_samples(run / "samples", up_to=newest)
     return write_page(

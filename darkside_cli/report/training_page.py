@@ -164,9 +164,9 @@ aria-label="epoch"><output></output><label class="faint"><input type="checkbox">
 {% set name = "samples" if sample.epoch is none else "epoch %d" % sample.epoch %}
 <figure{% if loop.first %} class="shown"{% endif %} data-name="{{ name }}">
 <figcaption>{{ name }}</figcaption>
-{% for picture in sample.pictures %}
-<div class="wide"><img style="--width: {{ picture.width }}px" src="{{ picture.uri }}" width="{{ picture.width }}" \
-height="{{ picture.height }}" alt="{{ picture.name }}" decoding="async"></div>
+{% for image in sample.images %}
+<div class="wide"><img style="--width: {{ image.width }}px" src="{{ image.uri }}" width="{{ image.width }}" \
+height="{{ image.height }}" alt="{{ image.name }}" decoding="async"></div>
 {% endfor %}
 </figure>
 {% endfor %}

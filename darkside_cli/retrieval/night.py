@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.images.photometry import linear_light
 
 Pixels = NDArray[np.uint8]
@@ -162,4 +162,4 @@ class ReadyNights:
         path = self.find(name)
         if path is None:
             return None
-        return as_float(read_photo(path, max_size_px=self._size_px).pixels)
+        return as_float(read_image(path, max_size_px=self._size_px).pixels)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: What our trainings leave in a run's folder.
 GENERATOR_FILE, DESCRIPTOR_FILE = "generator_day2night.safetensors", "descriptor.safetensors"
 Training: TypeAlias = "TrainGanStep | FinetuneStep"
-#: Pictures that the published trainings show their progress on; where they are not at hand, others do.
+#: Images that the published trainings show their progress on; where they are not at hand, others do.
 _EXAMPLES = PurePosixPath("data/val/day_night")
 _SAFE = re.compile(r"[A-Za-z0-9_./:@%+-]+")
 

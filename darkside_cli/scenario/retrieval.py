@@ -186,7 +186,7 @@ def _test_sets(validation: Any, result: Translated, step: ResolvedStep) -> list[
 
 
 def translate_inference(step: ResolvedStep) -> tuple[TranslateStep | ExtractStep | None, Translated]:
-    """Inference on the images that standard input names: translated pictures, or descriptors."""
+    """Inference on the images that standard input names: translated images, or descriptors."""
     inference: Any = step.plain().get("output")
     inference = inference.get("inference") if isinstance(inference, Mapping) else None
     name = inference.get("name") if isinstance(inference, Mapping) else None

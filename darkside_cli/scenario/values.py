@@ -179,7 +179,7 @@ def crops(transforms: Any) -> dict[str, Any]:
 
 
 def sample_size(transforms: Any) -> int:
-    """Side in pixels of pictures that are downscaled."""
+    """Side in pixels of images that are downscaled."""
     size = downscaled(transforms)
     if size is None:
         raise ValueError("darkside shows progress on pictures of one size: only with downscale:SIZE")

@@ -238,9 +238,9 @@ class Loop(Generic[Batch]):
             started = time.monotonic()
             folder = self._run / "samples"
             folder.mkdir(parents=True, exist_ok=True)
-            before = _pictures(folder)
+            before = _images(folder)
             scores = self._scores(epoch, folder)
-            pictures = tuple(path for path, stamp in _pictures(folder).items() if before.get(path) != stamp)
+            images = tuple(path for path, stamp in _images(folder).items() if before.get(path) != stamp)
             self.progress.scores = scores
             best = self._is_best(scores)
             if best and self._task.decisive is not None:
@@ -248,14 +248,14 @@ class Loop(Generic[Batch]):
                 self.progress.best_score = scores[self._task.decisive[0]]
             seconds = time.monotonic() - started
             self._reported_at += seconds
-            if scores or pictures:  # else there was nothing to validate with
-                self._emit(EvalDone(epoch, scores, seconds, pictures, best))
+            if scores or images:  # else there was nothing to validate with
+                self._emit(EvalDone(epoch, scores, seconds, images, best))
         return bool(self._ranks.broadcast(best))
 
     def _scores(self, epoch: int, folder: Path) -> dict[str, float]:
         networks = self._task.networks.values()
         averaged = self._average.applied() if self._average is not None else nullcontext()
-        # Validation has pictures of other sizes: compiling for each of them would take longer than it saves.
+        # Validation has images of other sizes: compiling for each of them would take longer than it saves.
         eager = torch.compiler.set_stance("force_eager") if self._config.compile else nullcontext()
         with modes_kept(networks), random_state_kept(self._device), averaged, eager, torch.no_grad():
             for module in networks:
@@ -278,7 +278,7 @@ class Loop(Generic[Batch]):
 _USED = object()
 
 
-def _pictures(folder: Path) -> dict[Path, int]:
+def _images(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in sorted(folder.iterdir()) if path.is_file()}
 
 

@@ -72,7 +72,7 @@ class Task(ABC, Generic[Batch]):
         return None
 
     def validate(self, epoch: int, folder: Path) -> Mapping[str, float]:  # noqa: ARG002
-        """Measure the networks after ``epoch`` (counted from 1), pictures going into ``folder``.
+        """Measure the networks after ``epoch`` (counted from 1), images going into ``folder``.
 
         Only the first process is asked. Must not draw from the global random generators (the trainer restores
         them all the same). Networks are in eval mode. Returns scores by name.

@@ -15,7 +15,7 @@ from darkside_cli.retrieval.night_cache import NightCache
 
 
 class Maker:
-    """Makes night of a picture by halving it."""
+    """Makes night of an image by halving it."""
 
     costly = True
 
@@ -105,11 +105,11 @@ def test_a_folder_that_leads_to_another_disk_is_cleared_there(tmp_path: Path, ke
 
 def test_a_run_goes_on_when_it_is_cleared(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "night"
-    cache, picture = NightCache(folder, 1 << 20), np.zeros((4, 4, 3), dtype=np.uint8)
-    before = cache(Maker("a"), picture, "x")
+    cache, image = NightCache(folder, 1 << 20), np.zeros((4, 4, 3), dtype=np.uint8)
+    before = cache(Maker("a"), image, "x")
     clear_cache(tmp_path, NIGHT_CACHE)
     assert before is not None
-    again = cache(Maker("a"), picture, "x")
+    again = cache(Maker("a"), image, "x")
     assert again is not None
     np.testing.assert_array_equal(again, before)
     assert cache_state(tmp_path, NIGHT_CACHE).files == 1

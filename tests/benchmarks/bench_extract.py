@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_extract.py [--photos 24] [--size 1024] [--backbones vgg16,resnet101] [--device cpu]
 
 The obvious loop takes one image at a time: decode, shrink, CLAHE, normalise, run the plain network eagerly in fp32 at
-three scales, average, whiten. Both make the same descriptors of the same pictures with the same (full-size, random)
-weights; that they are the same is shown. Rounds alternate, each over an equal part of the photos; the figures are the
+three scales, average, whiten. Both make the same descriptors of the same images with the same (full-size, random)
+weights; that they are the same is shown. Rounds alternate, each over an equal part of the images; the figures are the
 medians over the rounds. What the processor could do at most is measured in the same run: the best matrix-product rate
 in each precision, beside the rate that the network's multiply-adds were done at.
 """
@@ -39,22 +39,20 @@ from darkside_cli.retrieval.describe.scales import PAPER_SCALES
 from darkside_cli.retrieval.describe.store import open_descriptors
 
 
-def make_photos(folder: Path, count: int, size: int) -> list[Path]:
+def make_images(folder: Path, count: int, size: int) -> list[Path]:
     """Photograph-like JPEGs, a quarter larger than they are described at: soft shapes, edges and sensor noise."""
     rng = np.random.default_rng(0)
     width, height = round(size * 1.25), round(size * 0.9375)
     y, x = np.mgrid[0:height, 0:width] / size
     paths = []
     for i in range(count):
-        picture = np.zeros((height, width, 3))
+        image = np.zeros((height, width, 3))
         for _ in range(8):
             fx, fy, phase = rng.uniform(1, 30), rng.uniform(1, 30), rng.uniform(0, 6)
-            picture += rng.uniform(0, 1, 3) * (
-                np.sin(fx * x + fy * y + phase)[..., None] > rng.uniform(-1, 1)
-            )
-        picture = picture / picture.max() * 220 + rng.normal(0, 4, picture.shape)
+            image += rng.uniform(0, 1, 3) * (np.sin(fx * x + fy * y + phase)[..., None] > rng.uniform(-1, 1))
+        image = image / image.max() * 220 + rng.normal(0, 4, image.shape)
         path = folder / f"{i:05}.jpg"
-        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(path, quality=92)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(path, quality=92)
         paths.append(path)
     return paths
 
@@ -133,7 +131,7 @@ def new_model(backbone: str) -> tuple[RetrievalNet, Whitening]:
     return network, Whitening(rng.normal(size=dim) / dim, rng.normal(size=(dim, dim)))
 
 
-def run(backbone: str, photos: list[Path], folder: Path, arguments: argparse.Namespace) -> None:
+def run(backbone: str, images: list[Path], folder: Path, arguments: argparse.Namespace) -> None:
     """Measure one backbone and print what came out."""
     device = torch.device(arguments.device)
     network, whitening = new_model(backbone)
@@ -164,9 +162,9 @@ def run(backbone: str, photos: list[Path], folder: Path, arguments: argparse.Nam
     contestants |= {f"darkside {precision}": ours(precision) for precision in precisions}
     seconds: dict[str, list[float]] = {label: [] for label in contestants}
     for contestant in contestants.values():  # warm up: threads, packed weights, code
-        contestant(photos[:1])
+        contestant(images[:1])
     found.clear()
-    for part in (photos[i :: arguments.rounds] for i in range(arguments.rounds)):
+    for part in (images[i :: arguments.rounds] for i in range(arguments.rounds)):
         for label, contestant in contestants.items():
             started = time.perf_counter()
             contestant(part)
@@ -192,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photos", type=int, default=24)
+    parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=4)
@@ -205,13 +203,13 @@ def main() -> None:
         name: best_matmul_rate(device, dtype, side)
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
     }
-    print(f"{arguments.photos} photos at {arguments.size} px, {torch.get_num_threads()} threads")
+    print(f"{arguments.images} photos at {arguments.size} px, {torch.get_num_threads()} threads")
     print(f"best matrix product here: fp32 {rates['fp32']:.0f} GFLOP/s, bf16 {rates['bf16']:.0f} GFLOP/s")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        photos = make_photos(folder, arguments.photos, arguments.size)
+        images = make_images(folder, arguments.images, arguments.size)
         for backbone in arguments.backbones.split(","):
-            run(backbone, photos, folder, arguments)
+            run(backbone, images, folder, arguments)
     print(
         f"\npeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
     )

@@ -4,7 +4,7 @@
 
 Every round runs all contestants once, in turn, so that what else the machine does hits all alike; ratios are the
 medians over the rounds. The best matrix products seen in the same rounds are what the processor has to give: "direct"
-GFLOP/s count the multiply-adds of the convolutions by definition, so Winograd's may exceed them. Pictures are compared
+GFLOP/s count the multiply-adds of the convolutions by definition, so Winograd's may exceed them. Images are compared
 as uint8, truncated as in the files that ``translate`` writes. The generator has the published shape and random weights.
 """
 
@@ -28,7 +28,7 @@ from darkside_cli.networks.inspect import describe
 MATRIX_SIDE = 2048
 
 
-def picture(height: int, width: int) -> Tensor:
+def image(height: int, width: int) -> Tensor:
     """Photograph-like (1, 3, H, W) in [-1, 1]: soft shapes, edges and noise."""
     generator = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
@@ -65,8 +65,8 @@ def main() -> None:
     network = ResnetGenerator().eval().requires_grad_(False)
     last = network.model[-2]
     if isinstance(last, nn.Conv2d):
-        last.weight.mul_(4)  # random weights alone give nearly grey pictures
-    x = picture(height, width)
+        last.weight.mul_(4)  # random weights alone give nearly grey images
+    x = image(height, width)
     gflop = 2 * describe(network, size_px=256).macs / 1e9 * height * width / 256**2
 
     def autocast() -> Tensor:
@@ -87,7 +87,7 @@ def main() -> None:
     }
 
     with torch.inference_mode():
-        pictures = {name: levels(run()) for name, run in contestants.items()}  # and warm up
+        images = {name: levels(run()) for name, run in contestants.items()}  # and warm up
         times: dict[str, list[float]] = {name: [] for name in contestants}
         products: dict[str, list[float]] = {name: [] for name in matrices}
         for _ in range(arguments.rounds):
@@ -106,7 +106,7 @@ def main() -> None:
     for name, values in times.items():
         ratio = statistics.median(a / b for a, b in zip(times[plain], values, strict=True))
         median = statistics.median(values)
-        difference = (pictures[name] - pictures[plain]).abs()
+        difference = (images[name] - images[plain]).abs()
         print(
             f"{name:<27} {median:7.3f} s (best {min(values):.3f})  {ratio:5.2f}x  "
             f"direct {gflop / median:4.0f} GFLOP/s = {gflop / median / best['fp32']:4.0%} of fp32's best; "

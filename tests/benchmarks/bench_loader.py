@@ -1,4 +1,4 @@
-"""How many pictures a second training gets: threads against processes, decoded anew and out of memory.
+"""How many images a second training gets: threads against processes, decoded anew and out of memory.
 
     python tests/benchmarks/bench_loader.py [--photos 40] [--size 1024x768] [--pairs 200]
 
@@ -26,7 +26,7 @@ from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
 _LOADER: list[UnpairedImages] = []
 
 
-def make_photos(folder: Path, count: int, size: tuple[int, int]) -> None:
+def make_images(folder: Path, count: int, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(count):
@@ -65,7 +65,7 @@ def rate(pairs: int, batches: Iterable[Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=40)
+    parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--size", default="1024x768")
     parser.add_argument("--pairs", type=int, default=200)
     options = parser.parse_args()
@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kind in ("day", "night"):
-            make_photos(folder / kind, options.photos, (width, height))
+            make_images(folder / kind, options.images, (width, height))
         for workers in (0, 1, 2, 4):
             data = loader(folder, options.pairs, workers, 0)
             print(f"{workers} threads               {rate(options.pairs, data.epoch(0))}", flush=True)

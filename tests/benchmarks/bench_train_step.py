@@ -43,7 +43,7 @@ def build(method: str, arguments: argparse.Namespace, device: torch.device) -> G
         generator=replace(config.generator, ngf=arguments.ngf, n_blocks=arguments.blocks),
         trainer=replace(config.trainer, channels_last=arguments.channels_last),
     )
-    if isinstance(config, CycleGanConfig):  # the pool shows discriminators other pictures, at random
+    if isinstance(config, CycleGanConfig):  # the pool shows discriminators other images, at random
         config = replace(config, pool_size=0)
     torch.manual_seed(0)
     detector = None

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_translate.py [--photos 64] [--size 512] [--device cpu] [--rounds 4]
 
 The obvious loop takes one image at a time: decode, run the plain network eagerly in fp32, encode. Both write the same
-files from the same pictures with the same (full-size, random) generator. Rounds alternate, each over an equal part of
-the photos; the figures are the medians over the rounds. What the processor could do at most is measured in the same
+files from the same images with the same (full-size, random) generator. Rounds alternate, each over an equal part of
+the images; the figures are the medians over the rounds. What the processor could do at most is measured in the same
 run: the best matrix-product rate in each precision, beside the rate that the network's multiply-adds were done at.
 """
 
@@ -29,21 +29,19 @@ from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.inspect import describe
 
 
-def make_photos(folder: Path, count: int, size: int) -> list[Path]:
+def make_images(folder: Path, count: int, size: int) -> list[Path]:
     """Photograph-like JPEGs: soft shapes, edges and sensor noise."""
     rng = np.random.default_rng(0)
     paths = []
     y, x = np.mgrid[0:size, 0:size] / size
     for i in range(count):
-        picture = np.zeros((size, size, 3))
+        image = np.zeros((size, size, 3))
         for _ in range(12):
             fx, fy, phase = rng.uniform(1, 30), rng.uniform(1, 30), rng.uniform(0, 6)
-            picture += rng.uniform(0, 1, 3) * (
-                np.sin(fx * x + fy * y + phase)[..., None] > rng.uniform(-1, 1)
-            )
-        picture = picture / picture.max() * 220 + rng.normal(0, 4, picture.shape)
+            image += rng.uniform(0, 1, 3) * (np.sin(fx * x + fy * y + phase)[..., None] > rng.uniform(-1, 1))
+        image = image / image.max() * 220 + rng.normal(0, 4, image.shape)
         path = folder / f"{i:05}.jpg"
-        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(path, quality=92)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(path, quality=92)
         paths.append(path)
     return paths
 
@@ -76,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photos", type=int, default=64)
+    parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=4)
@@ -85,7 +83,7 @@ def main() -> None:
     device = torch.device(arguments.device)
     torch.manual_seed(0)
     network = ResnetGenerator().eval()
-    # Random weights of the published kind of size give nearly constant pictures: amplify, so that levels are used.
+    # Random weights of the published kind of size give nearly constant images: amplify, so that levels are used.
     with torch.no_grad():
         network.model[-2].weight.mul_(4)
     gmacs = describe(network, size_px=arguments.size).macs / 1e9
@@ -103,14 +101,14 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        photos = make_photos(folder, arguments.photos, arguments.size)
-        parts = [photos[i :: arguments.rounds] for i in range(arguments.rounds)]
+        images = make_images(folder, arguments.images, arguments.size)
+        parts = [images[i :: arguments.rounds] for i in range(arguments.rounds)]
         seconds: dict[str, list[float]] = {label: [] for label in contestants}
         for label, run in contestants.items():  # warm up: threads, packed weights, code
-            run([TranslationJob(photos[0], folder / "warm" / label / "0.jpg")])
+            run([TranslationJob(images[0], folder / "warm" / label / "0.jpg")])
         for part in parts:
             for label, run in contestants.items():
-                jobs = [TranslationJob(photo, folder / label / photo.name) for photo in part]
+                jobs = [TranslationJob(image, folder / label / image.name) for image in part]
                 started = time.perf_counter()
                 run(jobs)
                 seconds[label].append((time.perf_counter() - started) / len(part))
@@ -120,7 +118,7 @@ def main() -> None:
             "bf16": best_matmul_rate(device, torch.bfloat16, side),
         }
         print(
-            f"{arguments.photos} photos of {arguments.size} px, {gmacs:.1f} GMAC each, "
+            f"{arguments.images} photos of {arguments.size} px, {gmacs:.1f} GMAC each, "
             f"{torch.get_num_threads()} threads"
         )
         print(f"best matrix product here: fp32 {rates['fp32']:.0f} GFLOP/s, bf16 {rates['bf16']:.0f} GFLOP/s")
@@ -136,8 +134,8 @@ def main() -> None:
             translator = Translator(network, device=device, precision=precision)
             reference = Translator(network, device=device, precision="fp32") if precision != "fp32" else None
             differences = []
-            for photo in photos[:4]:
-                pixels = np.asarray(Image.open(photo))[None]
+            for image in images[:4]:
+                pixels = np.asarray(Image.open(image))[None]
                 ours = translator.translate(pixels).astype(int)
                 if reference is not None:
                     theirs = reference.translate(pixels)

@@ -101,12 +101,12 @@ def test_quiet_is_quiet(run: RunCli) -> None:
 
 
 def test_the_file_that_was_fetched_is_used(run: RunCli, tmp_path: Path) -> None:
-    photo = ROOT / "tests/parity/data/files/translate/one.png"
-    lacking = run("translate", photo, "--model", "hedngan", "-o", tmp_path / "out")
+    image = ROOT / "tests/parity/data/files/translate/one.png"
+    lacking = run("translate", image, "--model", "hedngan", "-o", tmp_path / "out")
     assert lacking.returncode == 3
     assert "hedngan" in lacking.stderr.decode()
     assert run("download", "hedngan", "-q").returncode == 0
-    done = run("translate", photo, "-o", tmp_path / "out")
+    done = run("translate", image, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "one.png").is_file()
 
@@ -282,9 +282,9 @@ def test_translations_that_finetune_keeps_are_listed_and_deleted_by_name_alone(
     run: RunCli, home: Path
 ) -> None:
     assert json.loads(run("cache", "--json").stdout)["caches"] == []
-    picture = home / "cache" / "night" / ("ab" * 12) / "cd" / f"{'cd' * 20}.npy"
-    picture.parent.mkdir(parents=True)
-    picture.write_bytes(bytes(2000))
+    image = home / "cache" / "night" / ("ab" * 12) / "cd" / f"{'cd' * 20}.npy"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(bytes(2000))
     listed = json.loads(run("cache", "--json").stdout)
     (kept,) = listed["caches"]
     assert kept.pop("last_used") > "2026"
@@ -301,7 +301,7 @@ def test_translations_that_finetune_keeps_are_listed_and_deleted_by_name_alone(
     assert run("cache", "prune", "--yes").returncode == 0
     assert run("cache", "rm", "night-cache", stdin=b"").returncode == 2
     assert b"2.0 kB could be freed" in run("cache", "rm", "night-cache", "--dry-run").stderr
-    assert picture.exists()
+    assert image.exists()
     gone = json.loads(run("cache", "rm", "night-cache", "--yes", "--json").stdout)
     assert gone == {"deleted": True, "items": ["night-cache"], "bytes": 2000}
     assert not (home / "cache").exists()
@@ -420,8 +420,8 @@ def test_a_terminal_is_asked_before_anything_is_deleted(
 def test_a_job_that_lacks_a_model_offers_it(
     run: RunCli, tmp_path: Path, home: Path, server: FaultyServer
 ) -> None:
-    photo = ROOT / "tests/parity/data/files/translate/one.png"
-    lacking = run("translate", photo, "--model", "hedngan", "-o", tmp_path / "out")
+    image = ROOT / "tests/parity/data/files/translate/one.png"
+    lacking = run("translate", image, "--model", "hedngan", "-o", tmp_path / "out")
     assert (lacking.returncode, lacking.stdout) == (3, b"")
     told = lacking.stderr.decode()
     assert f"not in {home}: hedngan (hedngan_generator_X.pth; size unknown)" in told
@@ -429,11 +429,11 @@ def test_a_job_that_lacks_a_model_offers_it(
     assert server.seen == []
     assert (
         run(
-            "translate", photo, "--model", "hedngan", "-o", tmp_path / "out", "--download", "--offline"
+            "translate", image, "--model", "hedngan", "-o", tmp_path / "out", "--download", "--offline"
         ).returncode
         == 3
     )
-    done = run("translate", photo, "--model", "hedngan", "-o", tmp_path / "out", "--download")
+    done = run("translate", image, "--model", "hedngan", "-o", tmp_path / "out", "--download")
     assert done.returncode == 0, done.stderr
     assert lines(done.stdout) == [str(tmp_path / "out" / "one.png")]
     used = json.loads(run("cache", "--json").stdout)
@@ -443,16 +443,16 @@ def test_a_job_that_lacks_a_model_offers_it(
 def test_on_a_terminal_a_yes_gets_it(
     terminal: Callable[..., tuple[int, str]], tmp_path: Path, home: Path
 ) -> None:
-    photo = str(ROOT / "tests/parity/data/files/translate/one.png")
+    image = str(ROOT / "tests/parity/data/files/translate/one.png")
     code, shown = terminal(
-        "translate", photo, "--model", "hedngan", "-o", str(tmp_path / "out"), answer=b"n\n"
+        "translate", image, "--model", "hedngan", "-o", str(tmp_path / "out"), answer=b"n\n"
     )
     assert code == 3
     assert "missing: hedngan" in shown
     assert "licence: not stated" in shown
     assert not (home / GENERATOR).exists()
     code, shown = terminal(
-        "translate", photo, "--model", "hedngan", "-o", str(tmp_path / "out"), answer=b"y\n"
+        "translate", image, "--model", "hedngan", "-o", str(tmp_path / "out"), answer=b"y\n"
     )
     assert code == 0, shown
     assert list((tmp_path / "out").rglob("one.png"))

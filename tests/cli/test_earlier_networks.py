@@ -56,11 +56,11 @@ def network(environment: dict[str, str]) -> Path:
     ids=lambda arguments: arguments[0],
 )
 def test_what_is_not_there_is_named_with_the_command_that_gets_it(
-    arguments: tuple[str, ...], run_here: RunHere, make_photo: Callable[..., Path], tmp_path: Path
+    arguments: tuple[str, ...], run_here: RunHere, make_image: Callable[..., Path], tmp_path: Path
 ) -> None:
-    make_photo(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     for number in range(2):
-        make_photo(tmp_path / "places" / "one" / f"{number}.jpg", seed=number)
+        make_image(tmp_path / "places" / "one" / f"{number}.jpg", seed=number)
     np.savez(tmp_path / "x.npz", names=np.array(["a.jpg"]), descriptors=np.zeros((1, 4), np.float32))
     done = run_here(*arguments)
     assert done.returncode == 3, done.stderr
@@ -70,9 +70,9 @@ def test_what_is_not_there_is_named_with_the_command_that_gets_it(
 
 
 def test_what_is_there_is_used(
-    run_here: RunHere, make_photo: Callable[..., Path], tmp_path: Path, network: Path
+    run_here: RunHere, make_image: Callable[..., Path], tmp_path: Path, network: Path
 ) -> None:
-    make_photo(tmp_path / "a.jpg", 96, 80)
+    make_image(tmp_path / "a.jpg", 96, 80)
     done = run_here("models", NAME, "--json")
     facts = json.loads(done.stdout)
     assert (done.returncode, facts["format"], facts["dimensions"]) == (0, "cirtorch", 512)

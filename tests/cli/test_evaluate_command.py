@@ -20,7 +20,7 @@ from darkside_cli.retrieval.describe.store import write_descriptors
 
 CASE = golden.load_case("evaluation")
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 def place_model(root: Path, backbone: str, dim: int) -> None:
@@ -97,16 +97,16 @@ def test_the_command_the_user_gave(run_inside: RunCli, root: Path) -> None:
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
-    """Three places; each night picture is its place's day picture, darker."""
+def places(tmp_path: Path, make_image: MakeImage) -> Path:
+    """Three places; each night image is its place's day image, darker."""
     from PIL import Image
 
     for number in range(3):
-        day = make_photo(tmp_path / "places" / f"p{number}" / "day" / "d.png", 96, 80, seed=number)
+        day = make_image(tmp_path / "places" / f"p{number}" / "day" / "d.png", 96, 80, seed=number)
         night = tmp_path / "places" / f"p{number}" / "night" / "n.png"
         night.parent.mkdir()
         Image.open(day).point(lambda v: v // 2).save(night)
-    make_photo(tmp_path / "more" / "x.png", 96, 80, seed=9)
+    make_image(tmp_path / "more" / "x.png", 96, 80, seed=9)
     return tmp_path / "places"
 
 
@@ -137,7 +137,7 @@ def test_own_places_distractors_and_the_gallery(run_inside: RunCli, places: Path
     assert "data:image/jpeg;base64" in page
 
     far = np.eye(3, dtype=np.float32)[[2, 2]]
-    np.save(tmp_path / "far.npy", far)  # two distractors exactly like p2's day picture: they come after it
+    np.save(tmp_path / "far.npy", far)  # two distractors exactly like p2's day image: they come after it
     more = run_inside("evaluate", "--descriptors", file, "--dataset", places, "--distractors", "far.npy")
     assert more.returncode == 0, more.stderr
     row = more.stdout.decode().splitlines()[1].split("\t")

@@ -19,7 +19,7 @@ from small_descriptor import DIM, WHITENED, write_small_descriptor
 
 from darkside_cli.retrieval.describe.store import open_descriptors
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def names_by_hloc(path: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_a_folder_into_a_file_that_hloc_reads(extract: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_a_folder_into_a_file_that_hloc_reads(extract: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
     for i, name in enumerate(("b/x.jpg", "a/x.jpg", "10.png", "9.png")):
-        make_photo(tmp_path / "in" / name, 120, 90 + 6 * (i // 2), seed=i)
+        make_image(tmp_path / "in" / name, 120, 90 + 6 * (i // 2), seed=i)
     (tmp_path / "in" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     done = extract("in", "-r", "-o", "out/x.h5", "--image-size", "96")
     assert done.returncode == 1
@@ -71,7 +71,7 @@ def test_a_folder_into_a_file_that_hloc_reads(extract: RunCli, make_photo: MakeP
     assert stored.metadata["image_size"] == 96
     assert [each.name for each in path.parent.iterdir()] == ["x.h5"]
     # The broken image is mended: only that is described. Then there is nothing to do, and the same is answered.
-    make_photo(tmp_path / "in" / "broken.jpg", 64, 64)
+    make_image(tmp_path / "in" / "broken.jpg", 64, 64)
     again = extract("in", "-r", "-o", "out/x.h5", "--image-size", "96", "--json")
     assert again.returncode == 0
     answer = json.loads(again.stdout)
@@ -95,10 +95,10 @@ def test_a_folder_into_a_file_that_hloc_reads(extract: RunCli, make_photo: MakeP
     assert refused.stderr.count(b"\n") == 1
 
 
-def test_a_pipe_boxes_and_nan(extract: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
-    make_photo(tmp_path / "a.png", 120, 90)
-    make_photo(tmp_path / "sub" / "b.png", 90, 120, seed=1)
-    make_photo(tmp_path / "tiny.png", 10, 10)
+def test_a_pipe_boxes_and_nan(extract: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png", 120, 90)
+    make_image(tmp_path / "sub" / "b.png", 90, 120, seed=1)
+    make_image(tmp_path / "tiny.png", 10, 10)
     (tmp_path / "boxes.csv").write_text("name,x1,y1,x2,y2\na.png,20,10,100,80\n")
     names = b"sub/b.png\0tiny.png\0a.png\0"
     common = ("-0", "--boxes", "boxes.csv", "--on-error", "nan", "--jsonl")
@@ -121,9 +121,9 @@ def test_a_pipe_boxes_and_nan(extract: RunCli, make_photo: MakePhoto, tmp_path: 
 
 @pytest.mark.slow
 def test_mistakes_are_told_in_one_line(
-    extract: RunCli, run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path
+    extract: RunCli, run_inside: RunCli, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    make_photo(tmp_path / "a.png", 64, 64)
+    make_image(tmp_path / "a.png", 64, 64)
     (tmp_path / "none").mkdir()
     (tmp_path / "boxes.json").write_text('{"b.png": [0, 0, 9, 9]}')
 
@@ -156,10 +156,10 @@ def test_mistakes_are_told_in_one_line(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_goes_on(
-    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], model: Path, number: signal.Signals
+    make_image: MakeImage, tmp_path: Path, environment: dict[str, str], model: Path, number: signal.Signals
 ) -> None:
     for i in range(12):
-        make_photo(tmp_path / "in" / f"{i:02}.png", 320, 240, seed=i)
+        make_image(tmp_path / "in" / f"{i:02}.png", 320, 240, seed=i)
     command = [
         sys.executable,
         "-m",
@@ -195,11 +195,11 @@ def test_a_stopped_run_goes_on(
 
 @pytest.mark.slow
 def test_a_file_size_limit_and_kill_9_change_nothing(
-    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], model: Path
+    make_image: MakeImage, tmp_path: Path, environment: dict[str, str], model: Path
 ) -> None:
     """A file too large for ``ulimit -f`` ended in a segmentation fault, and every run's file had other bytes."""
     for i in range(8):
-        make_photo(tmp_path / "in" / f"place {i % 3}" / f"{i}.png", 96, 80 + 8 * (i % 2), seed=i)
+        make_image(tmp_path / "in" / f"place {i % 3}" / f"{i}.png", 96, 80 + 8 * (i % 2), seed=i)
 
     def command(target: str) -> list[str]:
         words = [sys.executable, "-m", "darkside_cli", "extract", "--no-whiten", "in", "-r", "--jsonl"]
@@ -242,11 +242,11 @@ def test_a_file_size_limit_and_kill_9_change_nothing(
 
 @pytest.mark.slow
 def test_torchrun_writes_one_ordered_file(
-    extract: RunCli, make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], model: Path
+    extract: RunCli, make_image: MakeImage, tmp_path: Path, environment: dict[str, str], model: Path
 ) -> None:
     """The names come through a pipe, which one process reads for all; one image is broken."""
     for i in range(7):
-        make_photo(tmp_path / "in" / f"{i}.png", 96, 80 + 8 * (i % 2), seed=i)
+        make_image(tmp_path / "in" / f"{i}.png", 96, 80 + 8 * (i % 2), seed=i)
     (tmp_path / "in" / "3.png").write_bytes(b"broken")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "darkside_cli", "extract", "--model", str(model), "-o", "x.h5"]
@@ -293,13 +293,13 @@ def test_json_of_nothing(
 def test_names_from_a_root_and_a_list(
     run_here: RunHere,
     model: Path,
-    make_photo: MakePhoto,
+    make_image: MakeImage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As hloc calls images: by their paths from one folder, whatever else is given."""
     for i, name in enumerate(("db/a.jpg", "query/a.jpg", "query/b.jpg")):
-        make_photo(tmp_path / "images" / name, 96, 80, seed=i)
+        make_image(tmp_path / "images" / name, 96, 80, seed=i)
     (tmp_path / "list.txt").write_text("# queries\nquery/b.jpg PINHOLE 96 80 90 90 48 40\nquery/a.jpg\n")
     root = ("--image-root", "images")
     common = ("extract", "-m", model, "--no-whiten", "--scales", "ss", "--jsonl", "--overwrite", "-o", "x.h5")
@@ -337,10 +337,10 @@ def test_names_from_a_root_and_a_list(
 
 
 def test_a_file_that_is_complete_answers_for_every_image(
-    run_here: RunHere, model: Path, make_photo: MakePhoto, tmp_path: Path
+    run_here: RunHere, model: Path, make_image: MakeImage, tmp_path: Path
 ) -> None:
     for i in range(2):
-        make_photo(tmp_path / "in" / f"{i}.png", 96, 80, seed=i)
+        make_image(tmp_path / "in" / f"{i}.png", 96, 80, seed=i)
     arguments = ("extract", "-m", model, "in", "-o", "x.npz", "--jsonl")
     assert run_here(*arguments).returncode == 0
     again = [json.loads(line) for line in run_here(*arguments).stdout.splitlines()]

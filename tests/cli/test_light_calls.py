@@ -138,11 +138,11 @@ CALLS: list[tuple[str, int, str, str]] = [
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """How each command line ended, on a machine that has nothing but a few photographs."""
     home = tmp_path_factory.mktemp("light")
-    picture = Image.fromarray(np.full((24, 32, 3), 120, np.uint8))
+    image = Image.fromarray(np.full((24, 32, 3), 120, np.uint8))
     for folder in ("photos", "done", "places/one"):
         (home / folder).mkdir(parents=True)
         for name in ("a.png", "b.png"):
-            picture.save(home / folder / name)
+            image.save(home / folder / name)
     (home / "empty").mkdir()
     (home / "junk.pth").write_bytes(b"junk")
     (home / "G_A").mkdir()

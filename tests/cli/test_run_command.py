@@ -26,8 +26,8 @@ from darkside_cli.scenario.plan import PlannedStep
 FILES = golden.DATA / "files"
 
 
-def a_picture() -> Path:
-    """Any picture of the golden set, which may be another one with other names."""
+def an_image() -> Path:
+    """Any image of the golden set, which may be another one with other names."""
     return FILES / "translate" / golden.load_case("translate").params["names"][0]
 
 
@@ -278,10 +278,10 @@ def test_output_finds_names_and_never_overwrites_inputs(
     run_here: RunHere, root: Path, tmp_path: Path, say_names: object, generator_file: Path
 ) -> None:
     """Ids of retrieval-SfM images, paths from the working directory, absolute ones; an empty pipe is nothing to do."""
-    shutil.copy(a_picture(), tmp_path / "here.png")
+    shutil.copy(an_image(), tmp_path / "here.png")
     absolute = tmp_path / "elsewhere" / "two.png"
     absolute.parent.mkdir()
-    shutil.copy(a_picture(), absolute)
+    shutil.copy(an_image(), absolute)
     before = absolute.read_bytes()
     identity = next(path.name for path in (root / SFM / "ims").rglob("*") if path.is_file())
     model = f"output.1_output.network.path={generator_file}"
@@ -467,7 +467,7 @@ def test_shrunken_trainings_run_and_are_used_at_once(
     output = run_here("run", "output", *scenario)
     assert output.returncode == 0, output.stderr
     assert Path(output.stdout.strip()) == root / "outputs" / "small" / f"{name}.png"
-    direct = run_here("translate", "--model", run, a_picture(), "-o", tmp_path / "night")
+    direct = run_here("translate", "--model", run, an_image(), "-o", tmp_path / "night")
     assert direct.returncode == 0, direct.stderr
 
     tuned = run_here("run", "finetune", *scenario, "--no-download")
@@ -484,7 +484,7 @@ def test_shrunken_trainings_run_and_are_used_at_once(
         "--image-size", "160",
     )  # fmt: skip
     assert evaluated.stdout.splitlines()[-1] == table[-1]
-    extracted = run_here("extract", "--model", folder, "--no-whiten", a_picture(), "-o", tmp_path / "d.h5")
+    extracted = run_here("extract", "--model", folder, "--no-whiten", an_image(), "-o", tmp_path / "d.h5")
     assert extracted.returncode == 0, extracted.stderr
 
 

@@ -19,22 +19,22 @@ from small_descriptor import write_small_descriptor
 
 from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
-def index(run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path) -> Path:
+def index(run_inside: RunCli, make_image: MakeImage, tmp_path: Path) -> Path:
     """Six photographs in a folder, two of them alike, and their descriptors."""
     model = write_small_descriptor(tmp_path / "net.safetensors")
     for i in range(5):
-        make_photo(tmp_path / "photos" / "day" / f"{i}.png", 128, 96, seed=i)
+        make_image(tmp_path / "photos" / "day" / f"{i}.png", 128, 96, seed=i)
     shutil.copy(tmp_path / "photos" / "day" / "2.png", tmp_path / "photos" / "copy.png")
     done = run_inside("extract", "photos", "-r", "-o", "x.h5", "--model", model, "--image-size", "96")
     assert done.returncode == 0, done.stderr
     return tmp_path / "x.h5"
 
 
-def test_search(run_inside: RunCli, index: Path, tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_search(run_inside: RunCli, index: Path, tmp_path: Path, make_image: MakeImage) -> None:
     query = shutil.copy(tmp_path / "photos" / "day" / "2.png", tmp_path / "query.png")
     done = run_inside(
         "search", "--index", index, query, "missing.png", "--top", "3", "--gallery", "page.html"
@@ -82,7 +82,7 @@ def test_queries_that_fail_are_in_the_answers(run_inside: RunCli, index: Path, t
     assert model.endswith("net.safetensors")
 
 
-def test_names_through_a_pipe_and_pictures_elsewhere(run_inside: RunCli, index: Path, tmp_path: Path) -> None:
+def test_names_through_a_pipe_and_images_elsewhere(run_inside: RunCli, index: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").rename(tmp_path / "moved")
     done = run_inside(
         "search",
@@ -121,33 +121,33 @@ def test_refusals(run_inside: RunCli, index: Path, tmp_path: Path) -> None:
         assert message.count("\n") == 1, message
         return message
 
-    photo = "photos/copy.png"
-    assert "Missing option '--index'" in told(2, photo)
-    assert "there is no file" in told(3, "-i", "none.h5", photo)
+    image = "photos/copy.png"
+    assert "Missing option '--index'" in told(2, image)
+    assert "there is no file" in told(3, "-i", "none.h5", image)
     assert "other weights than another.safetensors" in told(
-        2, "-i", index, "-m", "another.safetensors", photo
+        2, "-i", index, "-m", "another.safetensors", image
     )
-    assert "does not say which model" in told(2, "-i", "foreign.npz", photo)
-    assert "9 dimensions" in told(2, "-i", "foreign.npz", "-m", "net.safetensors", photo)
+    assert "does not say which model" in told(2, "-i", "foreign.npz", image)
+    assert "9 dimensions" in told(2, "-i", "foreign.npz", "-m", "net.safetensors", image)
     assert "no images in empty" in told(2, "-i", index, "empty")
     assert "nothing to do" in told(0, "-i", index)
     (tmp_path / "net.safetensors").unlink()
-    assert "was made with" in told(3, "-i", index, photo)
+    assert "was made with" in told(3, "-i", index, image)
 
 
 def test_doubtful_indexes_and_empty_pipes(
-    run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_here: RunHere, make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_small_descriptor(tmp_path / "net.safetensors")
-    photo = make_photo(tmp_path / "photo.png", 96, 80)
+    image = make_image(tmp_path / "photo.png", 96, 80)
     rows = 3 * np.eye(24, dtype=np.float32)[:2]
     np.savez(tmp_path / "long.npz", descriptors=rows, names=np.array(["a", "b"]))
     np.savez(tmp_path / "none.npz", descriptors=rows * np.nan, names=np.array(["a", "b"]))
-    long = run_here("search", "-i", "long.npz", "-m", "net.safetensors", photo, "--json")
+    long = run_here("search", "-i", "long.npz", "-m", "net.safetensors", image, "--json")
     assert long.returncode == 0, long.stderr
     assert len(json.loads(long.stdout)["queries"][0]["results"]) == 2
     assert "warning: long.npz: 2 descriptors are not of unit length" in long.stderr
-    none = run_here("search", "-i", "none.npz", "-m", "net.safetensors", photo)
+    none = run_here("search", "-i", "none.npz", "-m", "net.safetensors", image)
     assert (none.returncode, none.stdout) == (0, "")
     assert "warning: none.npz has no descriptors: there is nothing to find" in none.stderr
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
@@ -160,7 +160,7 @@ def test_doubtful_indexes_and_empty_pipes(
         "failed": [],
     }
     (tmp_path / "pages").mkdir()
-    page = run_here("search", "-i", "long.npz", "-m", "net.safetensors", photo, "--gallery", "pages")
+    page = run_here("search", "-i", "long.npz", "-m", "net.safetensors", image, "--gallery", "pages")
     assert (page.returncode, page.stdout) == (2, "")
     assert page.stderr == "darkside: pages is a folder; name a file, such as gallery.html\n"
 
@@ -190,11 +190,11 @@ def written_by_hloc(path: Path, rows: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def test_an_index_that_hloc_wrote(run_here: RunHere, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_an_index_that_hloc_wrote(run_here: RunHere, make_image: MakeImage, tmp_path: Path) -> None:
     """It says nothing of a model or a whitening, and search had no --no-whiten, which its own hint named."""
     model = write_small_descriptor(tmp_path / "net.safetensors", whitened=False)
     for i in range(3):
-        make_photo(tmp_path / "images" / "db" / f"{i}.png", 128, 96, seed=i)
+        make_image(tmp_path / "images" / "db" / f"{i}.png", 128, 96, seed=i)
     made = run_here("extract", "images", "-r", "-m", model, "-o", "ours.h5", "--no-whiten", "--scales", "ss")
     assert made.returncode == 0, made.stderr
     ours = open_descriptors(tmp_path / "ours.h5")
@@ -229,10 +229,10 @@ def test_an_index_that_hloc_wrote(run_here: RunHere, make_photo: MakePhoto, tmp_
     )
 
 
-def test_the_query_itself_is_not_found(run_here: RunHere, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_the_query_itself_is_not_found(run_here: RunHere, make_image: MakeImage, tmp_path: Path) -> None:
     model = write_small_descriptor(tmp_path / "net.safetensors")
     for i in range(4):
-        make_photo(tmp_path / "photos" / "day" / f"{i}.png", 128, 96, seed=i)
+        make_image(tmp_path / "photos" / "day" / f"{i}.png", 128, 96, seed=i)
     made = run_here("extract", "photos", "-r", "-m", model, "-o", "x.npz", "--json")
     assert made.returncode == 0, made.stderr
     shutil.copy(tmp_path / "photos" / "day" / "2.png", tmp_path / "outside.png")

@@ -18,20 +18,20 @@ from PIL import Image
 LEVELS = {"day": 200, "dusk": 84, "night": 10}
 
 
-def picture(path: Path, light: str) -> Path:
+def image(path: Path, light: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((20, 30, 3), LEVELS[light], dtype=np.uint8)).save(path)
     return path
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     for name, light in {"a.png": "day", "b.png": "night", "sub/c.png": "dusk"}.items():
-        picture(tmp_path / "photos" / name, light)
+        image(tmp_path / "photos" / name, light)
     return tmp_path / "photos"
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_folder(run_here: RunHere, tmp_path: Path) -> None:
     done = run_here("sort", "-r", "photos")
     assert done.returncode == 0, done.stderr
@@ -50,7 +50,7 @@ def test_folder(run_here: RunHere, tmp_path: Path) -> None:
     assert run_here("sort", "-r", "photos", "--overwrite").returncode == 0
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_json(run_here: RunHere) -> None:
     done = run_here("sort", "photos", "--json", "-o", "lists")
     told = json.loads(done.stdout)
@@ -65,18 +65,18 @@ def test_json(run_here: RunHere) -> None:
     assert night["score"] > 0.9
 
 
-def test_broken_pictures(run_here: RunHere, photos: Path) -> None:
-    (photos / "broken.png").write_bytes(b"nothing")
+def test_broken_images(run_here: RunHere, images: Path) -> None:
+    (images / "broken.png").write_bytes(b"nothing")
     done = run_here("sort", "photos", "--jsonl", "--dry-run")
     assert done.returncode == 1
     told = {each["input"]: each for each in map(json.loads, done.stdout.splitlines())}
     assert told["photos/a.png"]["light"] == "day"
     assert set(told["photos/broken.png"]) == {"input", "error"}
     assert "photos/broken.png: " in done.stderr
-    assert [path.name for path in photos.parent.iterdir() if path.name == "sorted"] == []
+    assert [path.name for path in images.parent.iterdir() if path.name == "sorted"] == []
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_placing(run_here: RunHere, tmp_path: Path) -> None:
     assert run_here("sort", "-r", "photos", "--link", "-o", "out").returncode == 0
     assert (tmp_path / "out" / "day" / "a.png").is_symlink()
@@ -85,7 +85,7 @@ def test_placing(run_here: RunHere, tmp_path: Path) -> None:
     assert not list((tmp_path / "photos").rglob("*.png"))
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_results_are_not_sorted_again(run_here: RunHere) -> None:
     """The folder of the results lies in the one that is sorted."""
     for _ in range(2):
@@ -94,7 +94,7 @@ def test_results_are_not_sorted_again(run_here: RunHere) -> None:
         assert json.loads(done.stdout)["counts"] == {"day": 1, "dusk": 1, "night": 1}
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -115,15 +115,15 @@ def test_mistakes(run_here: RunHere, tmp_path: Path, arguments: tuple[str, ...],
     assert not (tmp_path / "sorted").exists()
 
 
-def test_names_from_a_pipe(run_inside: RunCli, photos: Path, tmp_path: Path) -> None:
+def test_names_from_a_pipe(run_inside: RunCli, images: Path, tmp_path: Path) -> None:
     """As a real process, with a name that is no UTF-8 and lines of either kind."""
-    odd = os.fsencode(photos) + b"/\xff.png"
-    os.rename(photos / "b.png", odd)  # noqa: PTH104 - bytes
+    odd = os.fsencode(images) + b"/\xff.png"
+    os.rename(images / "b.png", odd)  # noqa: PTH104 - bytes
     done = run_inside("sort", stdin=b"photos/a.png\r\n\n" + odd + b"\nphotos/none.png\n")
     assert done.returncode == 1
     assert b"photos/none.png: no such file" in done.stderr
     assert (tmp_path / "sorted" / "night.txt").read_bytes() == odd + b"\n"
-    assert (tmp_path / "sorted" / "day.txt").read_text() == f"{photos / 'a.png'}\n"
+    assert (tmp_path / "sorted" / "day.txt").read_text() == f"{images / 'a.png'}\n"
     nul = run_inside("sort", "-0", "-", "-n", "--quiet", stdin=b"photos/a.png\0" + odd + b"\0")
     assert nul.returncode == 0
     assert nul.stderr == b""
@@ -134,9 +134,9 @@ def test_names_from_a_pipe(run_inside: RunCli, photos: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_interruption(photos: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_interruption(images: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Ctrl-C ends it in one line, with nothing half-written; without threads that go on."""
-    names = [os.fspath(picture(photos / f"{number}.png", "day")) for number in range(300)]
+    names = [os.fspath(image(images / f"{number}.png", "day")) for number in range(300)]
     with subprocess.Popen(
         [sys.executable, "-m", "darkside_cli", "sort", "--jsonl", "--workers", "1", *names],
         env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -155,11 +155,11 @@ def test_interruption(photos: Path, tmp_path: Path, environment: dict[str, str])
     assert not (tmp_path / "sorted").exists()
 
 
-def test_torch_is_not_needed(photos: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    """It would take longer to load than a hundred pictures to sort."""
+def test_torch_is_not_needed(images: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    """It would take longer to load than a hundred images to sort."""
     code = (
         "import sys; from darkside_cli.cli.app import main\n"
-        f"sys.argv = ['darkside', 'sort', {os.fspath(photos)!r}]\n"
+        f"sys.argv = ['darkside', 'sort', {os.fspath(images)!r}]\n"
         "try: main()\n"
         "finally: print('torch' in sys.modules, file=sys.stderr)"
     )

@@ -1,4 +1,4 @@
-"""``darkside train-gan``: from pictures to a generator that translates, interrupted, killed, shared by processes."""
+"""``darkside train-gan``: from images to a generator that translates, interrupted, killed, shared by processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, StepDone
 from darkside_cli.nightfall.config import NightfallConfig, size_of
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 SMALL = (
     "--set generator.ngf=4",
@@ -48,11 +48,11 @@ ARGUMENTS += ["--device", "cpu", "-o", "run"]
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, make_photo: MakePhoto) -> Path:
-    """Folders ``day`` and ``night`` with a few pictures each, in ``tmp_path``."""
+def images(tmp_path: Path, make_image: MakeImage) -> Path:
+    """Folders ``day`` and ``night`` with a few images each, in ``tmp_path``."""
     for number in range(5):
-        make_photo(tmp_path / "day" / f"day {number}.png", 72 + 8 * number, 72, seed=number)
-        make_photo(tmp_path / "night" / f"nïght{number}.jpg", 80, 64, seed=50 + number)
+        make_image(tmp_path / "day" / f"day {number}.png", 72 + 8 * number, 72, seed=number)
+        make_image(tmp_path / "night" / f"nïght{number}.jpg", 80, 64, seed=50 + number)
     return tmp_path
 
 
@@ -111,11 +111,11 @@ def assert_same(first: Path, second: Path) -> None:
         ),
     ],
 )
-def test_from_pictures_to_a_generator(method: str, pictures: Path, run_here: RunHere) -> None:
+def test_from_images_to_a_generator(method: str, images: Path, run_here: RunHere) -> None:
     """Every method trains, leaves what it promises, and what it made translates."""
     done = run_here("train-gan", *method_options(method), *ARGUMENTS)
     assert done.returncode == 0, done.stderr
-    run = pictures / "run"
+    run = images / "run"
     made = done.stdout.split()
     assert made[0] == str(Path("run") / "generator_day2night.safetensors")
     assert len(made) == (2 if method == "cyclegan" else 1)
@@ -137,7 +137,7 @@ def test_from_pictures_to_a_generator(method: str, pictures: Path, run_here: Run
     assert back.returncode == (0 if method == "cyclegan" else 3), back.stderr
 
 
-def test_it_goes_on_where_it_was(pictures: Path, run_here: RunHere) -> None:
+def test_it_goes_on_where_it_was(images: Path, run_here: RunHere) -> None:
     command = ["train-gan", *method_options("hedgan"), *ARGUMENTS]
     assert run_here(*command, "--epochs", "1").returncode == 0
     assert run_here(*command).returncode == 0
@@ -145,7 +145,7 @@ def test_it_goes_on_where_it_was(pictures: Path, run_here: RunHere) -> None:
     assert (again.returncode, json.loads(again.stdout)["complete"]) == (0, True)
     assert run_here(*command, "-o", "whole", "--json").returncode == 0
     # The learning rate falls over other epochs in the first part of the first run: only the shape is the same.
-    assert weights(pictures / "run").keys() == weights(pictures / "whole").keys()
+    assert weights(images / "run").keys() == weights(images / "whole").keys()
     other = run_here(*command, "--set", "generator.ngf=8")
     assert other.returncode == 2
     assert "generator.ngf" in other.stderr
@@ -156,7 +156,7 @@ def test_it_goes_on_where_it_was(pictures: Path, run_here: RunHere) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["hedgan", "cyclegan", "hedngan"])
 def test_killed_at_any_moment_it_ends_with_the_same_weights(
-    method: str, pictures: Path, environment: dict[str, str]
+    method: str, images: Path, environment: dict[str, str]
 ) -> None:
     """kill -9 at random moments, and the same command again: bit for bit what an undisturbed run gives."""
     command = [sys.executable, "-m", "darkside_cli", "train-gan", *method_options(method), *ARGUMENTS]
@@ -168,7 +168,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     def start(run: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*command, "-o", run],
-            cwd=pictures,
+            cwd=images,
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -180,7 +180,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     kills = 0
     for _ in range(30):
         process = start("run")
-        records = pictures / "run" / "scalars.jsonl"
+        records = images / "run" / "scalars.jsonl"
         size = (records.stat().st_size if records.exists() else 0) + rng.randrange(200)
         wait_until(partial(_longer, records, size), process=process)
         if process.poll() is None and kills < 5:
@@ -194,16 +194,14 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     else:
         pytest.fail("it never came to an end")
     assert kills > 1
-    assert_same(pictures / "whole", pictures / "run")
+    assert_same(images / "whole", images / "run")
 
 
 def _longer(file: Path, size: int) -> bool:
     return file.exists() and file.stat().st_size > size
 
 
-def test_ctrl_c_saves_and_exits_130(
-    pictures: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_saves_and_exits_130(images: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
     emit, steps = Screen.emit, []
 
     def interrupted(screen: Screen, event: Event) -> None:
@@ -215,19 +213,19 @@ def test_ctrl_c_saves_and_exits_130(
     monkeypatch.setattr(Screen, "emit", interrupted)
     told = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--epochs", "10000")
     assert told.returncode == 130, told.stderr
-    assert list((pictures / "run" / "checkpoints").glob("epoch_*/meta.json"))
+    assert list((images / "run" / "checkpoints").glob("epoch_*/meta.json"))
     assert "Traceback" not in told.stderr
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does_with_the_double_batch(pictures: Path, run_cli: RunCli) -> None:
+def test_two_processes_do_what_one_does_with_the_double_batch(images: Path, run_cli: RunCli) -> None:
     common = ["train-gan", *method_options("hedgan"), *ARGUMENTS, "--set", "data.size=8", "--epochs", "2"]
     one = run_cli(*common, "--batch-size", "4", "-o", "one", timeout_s=250)
     assert one.returncode == 0, one.stderr.decode()
     two = run_cli(*common, "--batch-size", "2", "--nproc", "2", "-o", "two", timeout_s=250)
     assert two.returncode == 0, two.stderr.decode()
     assert two.stdout.decode().split() == ["two/generator_day2night.safetensors"]
-    first, second = (weights(pictures / name)["generator_day2night.safetensors"] for name in ("one", "two"))
+    first, second = (weights(images / name)["generator_day2night.safetensors"] for name in ("one", "two"))
     for key, value in first.items():
         # Adam turns the rounding of tiny gradients into steps of up to its rate; four steps were taken.
         assert (value.double() - second[key].double()).abs().max() < 8 * 2e-4 + 1e-3 * value.abs().max(), key
@@ -235,11 +233,11 @@ def test_two_processes_do_what_one_does_with_the_double_batch(pictures: Path, ru
 
 
 class TestMistakes:
-    def test_no_method(self, pictures: Path, run_here: RunHere) -> None:
+    def test_no_method(self, images: Path, run_here: RunHere) -> None:
         told = run_here("train-gan", *ARGUMENTS)
         assert (told.returncode, "hedngan" in told.stderr) == (2, True)
 
-    def test_misspelt(self, pictures: Path, run_here: RunHere) -> None:
+    def test_misspelt(self, images: Path, run_here: RunHere) -> None:
         told = run_here("train-gan", "--model", "hedgn")
         assert (told.returncode, "did you mean hedgan" in told.stderr) == (2, True)
         told = run_here("train-gan", "--model", "cut", "--set", "optim.lrr=1")
@@ -247,40 +245,40 @@ class TestMistakes:
         told = run_here("train-gan", "--model", "cut", "--edge-detector", "sobel")
         assert (told.returncode, "no edge detector" in told.stderr) == (2, True)
 
-    def test_published_pictures_that_are_not_here(self, run_here: RunHere) -> None:
+    def test_published_images_that_are_not_here(self, run_here: RunHere) -> None:
         told = run_here("train-gan", "--model", "hedngan")
         assert told.returncode == 3
         assert "darkside download" in told.stderr
         assert "--day" in told.stderr
 
-    def test_an_edge_detector_that_is_not_here(self, pictures: Path, run_here: RunHere) -> None:
+    def test_an_edge_detector_that_is_not_here(self, images: Path, run_here: RunHere) -> None:
         told = run_here("train-gan", "--model", "hedngan", "--day", "day", "--night", "night")
         assert told.returncode == 3
         assert "darkside download hed" in told.stderr
         assert "GPL-3" in told.stderr
         assert "sobel" in told.stderr
 
-    def test_pictures_that_cannot_be_trained_on(self, pictures: Path, run_here: RunHere) -> None:
-        shutil.rmtree(pictures / "night")
+    def test_images_that_cannot_be_trained_on(self, images: Path, run_here: RunHere) -> None:
+        shutil.rmtree(images / "night")
         command = ["train-gan", *method_options("hedgan"), *ARGUMENTS]
         assert run_here(*command).returncode in (2, 3)
-        (pictures / "night").mkdir()
+        (images / "night").mkdir()
         assert "no night pictures" in run_here(*command).stderr
-        (pictures / "night" / "broken.jpg").write_bytes(b"no picture")
+        (images / "night" / "broken.jpg").write_bytes(b"no picture")
         assert run_here(*command).returncode == 2
 
-    def test_a_broken_picture_is_named_and_passed_over(self, pictures: Path, run_here: RunHere) -> None:
-        (pictures / "day" / "broken.jpg").write_bytes(b"no picture")
+    def test_a_broken_image_is_named_and_passed_over(self, images: Path, run_here: RunHere) -> None:
+        (images / "day" / "broken.jpg").write_bytes(b"no picture")
         done = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--epochs", "1")
         assert done.returncode == 0
         assert done.stderr.count("broken.jpg") == 1
 
 
-def test_settings_from_everywhere(pictures: Path, run_here: RunHere) -> None:
+def test_settings_from_everywhere(images: Path, run_here: RunHere) -> None:
     """A run's config.toml is a configuration; the method may come from it or from a preset."""
     mini = run_here("train-gan", "--preset", "mini", "--print-config")
     assert tomllib.loads(mini.stdout)["method"] == "hedgan"
-    (pictures / "mine.toml").write_text(mini.stdout)
+    (images / "mine.toml").write_text(mini.stdout)
     told = run_here(
         "train-gan", "--config", "mine.toml", "--set", "optim.lr=2e-3", "--print-config", "--json"
     )
@@ -291,24 +289,24 @@ def test_settings_from_everywhere(pictures: Path, run_here: RunHere) -> None:
     assert run_here("train-gan", "--preset", "paper", "--print-config", "--model", "cut").returncode == 0
 
 
-def test_pictures_too_small_to_measure_train_all_the_same(pictures: Path, run_here: RunHere) -> None:
+def test_images_too_small_to_measure_train_all_the_same(images: Path, run_here: RunHere) -> None:
     done = run_here(
         "train-gan", *method_options("hedgan"), *ARGUMENTS, "--epochs", "1", "--set", "samples.size_px=48"
     )
     assert (done.returncode, "goes without" in done.stderr) == (0, True)
 
 
-def test_environment_of_torchrun(pictures: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_torchrun(images: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is one of several does not start more of them."""
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     told = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS, "--nproc", "2")
     assert (told.returncode, "one of several" in told.stderr) == (2, True)
-    assert pictures.is_dir()
+    assert images.is_dir()
 
 
 def test_what_is_needed_is_looked_up_once(
-    pictures: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+    images: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from darkside_cli.jobs import train_gan as job
 
@@ -327,10 +325,10 @@ def test_what_is_needed_is_looked_up_once(
     done = run_here("train-gan", *method_options("hedgan"), *ARGUMENTS)
     assert (done.returncode, "far enough" in done.stderr) == (2, True)
     assert asked == ["check", "prepare"]
-    assert pictures.is_dir()
+    assert images.is_dir()
 
 
-def test_pictures_by_name_and_own_ones_before_them(run_here: RunHere) -> None:
+def test_images_by_name_and_own_ones_before_them(run_here: RunHere) -> None:
     for more, night in (([], "nightfall"), (["--night", "mine"], "mine")):
         shown = run_here("train-gan", "--model", "cyclegan", "--data", "nightfall", *more, "--print-config")
         assert shown.returncode == 0, shown.stderr

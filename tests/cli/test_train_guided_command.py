@@ -11,7 +11,7 @@ from cli_calls import RunHere
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.configs import GuidedGeneratorConfig
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 SETTINGS = {
     "generator.ngf": 2,
@@ -34,18 +34,18 @@ def words(**changed: object) -> list[str]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, make_photo: MakePhoto) -> Path:
+def images(tmp_path: Path, make_image: MakeImage) -> Path:
     for number in range(2):
-        make_photo(tmp_path / "day" / f"{number}.png", 48, 40, seed=number)
-        make_photo(tmp_path / "night" / f"{number}.png", 40, 48, seed=50 + number)
+        make_image(tmp_path / "day" / f"{number}.png", 48, 40, seed=number)
+        make_image(tmp_path / "night" / f"{number}.png", 40, 48, seed=50 + number)
     return tmp_path
 
 
-def test_what_was_trained_translates(pictures: Path, run_here: RunHere) -> None:
+def test_what_was_trained_translates(images: Path, run_here: RunHere) -> None:
     done = run_here(*words(generator_output="gain", generator_max_gain=1.5))
     assert done.returncode == 0, done.stderr
     assert "nothing is made of that" not in done.stderr
-    config = open_checkpoint(pictures / "run").config
+    config = open_checkpoint(images / "run").config
     assert config == GuidedGeneratorConfig(
         ngf=2, n_blocks=1, norm="batch", working_px=24, output="gain", max_gain=1.5
     )
@@ -53,7 +53,7 @@ def test_what_was_trained_translates(pictures: Path, run_here: RunHere) -> None:
     assert night.returncode == 0, night.stderr
 
 
-def test_options_without_effect_are_told(pictures: Path, run_here: RunHere) -> None:
+def test_options_without_effect_are_told(images: Path, run_here: RunHere) -> None:
     done = run_here(*words(generator_working_px="none", generator_guide_radius_px=2))
     assert done.returncode == 0, done.stderr
     told = "generator.guide_radius_px: nothing is made of that without generator.working_px"
@@ -64,15 +64,15 @@ def test_options_without_effect_are_told(pictures: Path, run_here: RunHere) -> N
     assert told in " ".join(done.stderr.split())
 
 
-def test_a_gain_needs_a_working_size(pictures: Path, run_here: RunHere) -> None:
+def test_a_gain_needs_a_working_size(images: Path, run_here: RunHere) -> None:
     done = run_here(*words(generator_working_px="none", generator_output="gain"))
     assert done.returncode == 2
     assert "output = gain needs a working_px" in done.stderr
-    assert not (pictures / "run").exists()
+    assert not (images / "run").exists()
 
 
-def test_gandtrs_layout_is_refused_before_the_training(pictures: Path, run_here: RunHere) -> None:
+def test_gandtrs_layout_is_refused_before_the_training(images: Path, run_here: RunHere) -> None:
     done = run_here(*words(), "--layout", "gandtr")
     assert done.returncode == 2
     assert "gandtr has no guided generators" in done.stderr
-    assert not (pictures / "run").exists()
+    assert not (images / "run").exists()

@@ -21,7 +21,7 @@ from darkside_cli.cli.output import Output
 from darkside_cli.cli.translate import check_stdout
 from darkside_cli.errors import UsageError
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 RunPiped = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -41,11 +41,11 @@ def lines(done: subprocess.CompletedProcess[bytes]) -> list[bytes]:
     return done.stdout.splitlines()
 
 
-def test_names_from_a_pipe_become_night_pictures(
-    translate: RunCli, make_photo: MakePhoto, tmp_path: Path
+def test_names_from_a_pipe_become_night_images(
+    translate: RunCli, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    make_photo(tmp_path / "b.jpg")
-    make_photo(tmp_path / "a.jpg", 51, 38)
+    make_image(tmp_path / "b.jpg")
+    make_image(tmp_path / "a.jpg", 51, 38)
     done = translate("--to", "night", stdin=b"b.jpg\n\na.jpg\r\n")
     assert done.returncode == 0, done.stderr
     assert lines(done) == [b"night/b.jpg", b"night/a.jpg"]
@@ -62,7 +62,7 @@ def test_names_from_a_pipe_become_night_pictures(
     assert (tmp_path / "night" / "a.jpg").stat().st_mtime_ns == before
 
 
-def test_any_file_name(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_any_file_name(translate: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
     names = [
         b"with space.png",
         b'it\'s "quoted".png',
@@ -71,7 +71,7 @@ def test_any_file_name(translate: RunCli, make_photo: MakePhoto, tmp_path: Path)
         b"bytes-\xff.png",
         b"-dash.png",
     ]
-    template = make_photo(tmp_path / "template.bin.png").read_bytes()
+    template = make_image(tmp_path / "template.bin.png").read_bytes()
     (tmp_path / "template.bin.png").unlink()
     for name in names:
         (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_bytes(template)
@@ -82,21 +82,21 @@ def test_any_file_name(translate: RunCli, make_photo: MakePhoto, tmp_path: Path)
     assert written == set(names)
 
 
-def test_odd_images(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
-    """Every mode comes out as a picture of the same (upright) size, and pictures the network is too large for too."""
+def test_odd_images(translate: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
+    """Every mode comes out as an image of the same (upright) size, and images the network is too large for too."""
     folder = tmp_path / "in"
-    make_photo(folder / "grey.png", 33, 21, mode="L")
-    make_photo(folder / "palette.png", 33, 21, mode="P")
-    make_photo(folder / "bilevel.png", 33, 21, mode="1")
-    make_photo(folder / "cmyk.jpg", 33, 21, mode="CMYK")
-    make_photo(folder / "alpha.png", 33, 21, mode="RGBA")
-    make_photo(folder / "frame.gif", 33, 21)
+    make_image(folder / "grey.png", 33, 21, mode="L")
+    make_image(folder / "palette.png", 33, 21, mode="P")
+    make_image(folder / "bilevel.png", 33, 21, mode="1")
+    make_image(folder / "cmyk.jpg", 33, 21, mode="CMYK")
+    make_image(folder / "alpha.png", 33, 21, mode="RGBA")
+    make_image(folder / "frame.gif", 33, 21)
     Image.fromarray(np.arange(33 * 21, dtype=np.uint16).reshape(21, 33) * 90).save(folder / "deep.png")
-    make_photo(folder / "one.png", 1, 1)
-    make_photo(folder / "strip.png", 40, 2)
+    make_image(folder / "one.png", 1, 1)
+    make_image(folder / "strip.png", 40, 2)
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees: stored 33x21, shown 21x33
-    make_photo(folder / "turned.jpg", 33, 21, exif=exif)
+    make_image(folder / "turned.jpg", 33, 21, exif=exif)
     done = translate("in", "--jsonl")
     assert done.returncode == 0, done.stderr
     items = {Path(item["input"]).name: item for item in map(json.loads, lines(done))}
@@ -118,9 +118,9 @@ def test_odd_images(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) ->
 
 
 def test_failures_are_named_and_the_rest_is_done(
-    translate: RunCli, make_photo: MakePhoto, tmp_path: Path
+    translate: RunCli, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    whole = make_photo(tmp_path / "whole.jpg", 64, 48)
+    whole = make_image(tmp_path / "whole.jpg", 64, 48)
     (tmp_path / "truncated.jpg").write_bytes(whole.read_bytes()[:-300])
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("not a picture\n")
@@ -141,7 +141,7 @@ def test_failures_are_named_and_the_rest_is_done(
 
 
 @pytest.mark.slow
-def test_trees_and_equal_names(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_trees_and_equal_names(translate: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
     """The structure is kept, the output folder inside the input folder is not an input, hidden files are none."""
     for name in (
         "photos/a/x.png",
@@ -150,7 +150,7 @@ def test_trees_and_equal_names(translate: RunCli, make_photo: MakePhoto, tmp_pat
         "photos/.hidden.png",
         "photos/night/old.png",
     ):
-        make_photo(tmp_path / name)
+        make_image(tmp_path / name)
     done = translate("-r", "photos", "-o", "photos/night")
     assert done.returncode == 0, done.stderr
     assert sorted(lines(done)) == [b"photos/night/a/x.png", b"photos/night/b/x.png", b"photos/night/x.png"]
@@ -162,8 +162,8 @@ def test_trees_and_equal_names(translate: RunCli, make_photo: MakePhoto, tmp_pat
     assert sorted(lines(both)) == [b"both/photos/a/x.png", b"both/photos/b/x.png"]
 
 
-def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
-    make_photo(tmp_path / "day.jpg", 80, 60)
+def test_sheets_suffix_format_and_size(translate: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
+    make_image(tmp_path / "day.jpg", 80, 60)
     done = translate("day.jpg", "--suffix", "_night", "--format", "png", "--max-size", "40", "--compare")
     assert done.returncode == 0, done.stderr
     assert lines(done) == [b"day_night.png"]
@@ -175,9 +175,9 @@ def test_sheets_suffix_format_and_size(translate: RunCli, make_photo: MakePhoto,
 
 @pytest.mark.slow
 def test_mistakes_are_told_in_one_line(
-    translate: RunCli, run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path
+    translate: RunCli, run_inside: RunCli, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    make_photo(tmp_path / "a.png")
+    make_image(tmp_path / "a.png")
     (tmp_path / "none").mkdir()
 
     def told(done: subprocess.CompletedProcess[bytes], code: int) -> str:
@@ -206,13 +206,13 @@ def test_mistakes_are_told_in_one_line(
 
 def test_quiet_verbose_and_closed_pipes(
     translate: RunCli,
-    make_photo: MakePhoto,
+    make_image: MakeImage,
     tmp_path: Path,
     environment: dict[str, str],
     generator_file: Path,
 ) -> None:
     for i in range(4):
-        make_photo(tmp_path / f"{i}.png", seed=i)
+        make_image(tmp_path / f"{i}.png", seed=i)
     assert translate("0.png", "--quiet").stderr == b""
     assert b"1.png -> night/1.png" in translate("1.png", "--verbose").stderr
     command = [
@@ -238,14 +238,14 @@ def test_quiet_verbose_and_closed_pipes(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_whole_files_and_goes_on(
-    make_photo: MakePhoto,
+    make_image: MakeImage,
     tmp_path: Path,
     environment: dict[str, str],
     generator_file: Path,
     number: signal.Signals,
 ) -> None:
     for i in range(24):
-        make_photo(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
+        make_image(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
     command = [
         sys.executable,
         "-m",
@@ -280,11 +280,11 @@ def test_an_interrupted_run_leaves_whole_files_and_goes_on(
     assert f"{len(written)} skipped".encode() in done.stderr
 
 
-def test_kill_9_leaves_no_partial_picture(
-    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+def test_kill_9_leaves_no_partial_image(
+    make_image: MakeImage, tmp_path: Path, environment: dict[str, str], generator_file: Path
 ) -> None:
     for i in range(24):
-        make_photo(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
+        make_image(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
     command = [
         sys.executable,
         "-m",
@@ -313,10 +313,10 @@ def test_kill_9_leaves_no_partial_picture(
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_files(
-    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+    make_image: MakeImage, tmp_path: Path, environment: dict[str, str], generator_file: Path
 ) -> None:
-    """Peak memory of 2,000 pictures stays within a few per cent of that of 100."""
-    one = make_photo(tmp_path / "one.png", 96, 96)
+    """Peak memory of 2,000 images stays within a few per cent of that of 100."""
+    one = make_image(tmp_path / "one.png", 96, 96)
     names = []
     for i in range(2000):
         path = tmp_path / "in" / f"{i:04}.png"
@@ -346,7 +346,7 @@ def test_memory_does_not_grow_with_the_number_of_files(
 
 
 def test_generators_of_cyclegan_and_both_directions(
-    run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+    run_inside: RunCli, make_image: MakeImage, tmp_path: Path, generator_file: Path
 ) -> None:
     """Bare state dicts as CycleGAN writes them: with ``module.`` and InstanceNorm's old statistics."""
     import torch
@@ -362,19 +362,19 @@ def test_generators_of_cyclegan_and_both_directions(
     run.mkdir(parents=True)
     torch.save(old, run / "latest_net_G_A.pth")
     torch.save({f"module.{key}": value for key, value in state.items()}, run / "latest_net_G_B.pth")
-    make_photo(tmp_path / "a.png")
+    make_image(tmp_path / "a.png")
     to_night = run_inside("translate", "a.png", "--model", "checkpoints/day2night", "--batch-size", "2")
     assert (to_night.returncode, to_night.stdout) == (0, b"night/a.png\n"), to_night.stderr
     to_day = run_inside("translate", "a.png", "--model", run / "latest_net_G_B.pth", "--to", "day")
     assert (to_day.returncode, to_day.stdout) == (0, b"day/a.png\n"), to_day.stderr
-    # the same weights: the same picture
+    # the same weights: the same image
     assert (tmp_path / "day" / "a.png").read_bytes() == (tmp_path / "night" / "a.png").read_bytes()
     wrong = run_inside("translate", "a.png", "--model", run / "latest_net_G_A.pth", "--to", "day")
     assert wrong.returncode == 2
     assert b"translates day to night, not to day" in wrong.stderr
 
 
-def test_a_hostile_checkpoint_runs_nothing(run_inside: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_a_hostile_checkpoint_runs_nothing(run_inside: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
     import pickle
 
     class Payload:
@@ -382,7 +382,7 @@ def test_a_hostile_checkpoint_runs_nothing(run_inside: RunCli, make_photo: MakeP
             return os.system, (f"touch {tmp_path}/ran",)
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"model.1.weight": Payload()}))
-    make_photo(tmp_path / "a.png")
+    make_image(tmp_path / "a.png")
     done = run_inside("translate", "a.png", "--model", "evil.pth")
     assert done.returncode == 2
     assert b"evil.pth" in done.stderr
@@ -393,10 +393,10 @@ def test_a_hostile_checkpoint_runs_nothing(run_inside: RunCli, make_photo: MakeP
 
 
 @pytest.mark.slow
-def test_runs_again(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_runs_again(translate: RunCli, make_image: MakeImage, tmp_path: Path) -> None:
     """Suffixes, sheets and clashes: a second run makes nothing new, --overwrite makes the same anew."""
     for name in ("in/a.jpg", "in/IMG.jpg", "in/IMG.JPG", "a.jpg"):
-        make_photo(tmp_path / name)
+        make_image(tmp_path / name)
     arguments = ("in", "a.jpg", "-o", "out", "--compare")
     first = translate(*arguments)
     assert first.returncode == 0, first.stderr
@@ -416,9 +416,9 @@ def test_runs_again(translate: RunCli, make_photo: MakePhoto, tmp_path: Path) ->
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited by Linux's RLIMIT_AS")
 def test_an_image_that_memory_has_no_room_for_is_named(
-    make_photo: MakePhoto, tmp_path: Path, environment: dict[str, str], generator_file: Path
+    make_image: MakeImage, tmp_path: Path, environment: dict[str, str], generator_file: Path
 ) -> None:
-    make_photo(tmp_path / "small.png")
+    make_image(tmp_path / "small.png")
     Image.new("RGB", (9000, 9000)).save(tmp_path / "huge.png")
     code = (
         "import resource, torch, darkside_cli.methods.translate\n"
@@ -441,10 +441,10 @@ def test_an_image_that_memory_has_no_room_for_is_named(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_unreadable_files_and_folders_are_named(
-    translate: RunCli, make_photo: MakePhoto, tmp_path: Path
+    translate: RunCli, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    make_photo(tmp_path / "ok.png")
-    make_photo(tmp_path / "secret.png").chmod(0)
+    make_image(tmp_path / "ok.png")
+    make_image(tmp_path / "secret.png").chmod(0)
     (tmp_path / "closed").mkdir(mode=0)
     done = translate("secret.png", "closed", "ok.png")
     assert done.returncode == 1
@@ -453,10 +453,10 @@ def test_unreadable_files_and_folders_are_named(
 
 
 def test_an_image_goes_in_and_out_by_pipes(
-    translate: RunCli, run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+    translate: RunCli, run_here: RunHere, make_image: MakeImage, tmp_path: Path, generator_file: Path
 ) -> None:
     """``cat street.jpg | darkside translate - -o - > night.jpg`` gives what a file would hold."""
-    street = make_photo(tmp_path / "street.jpg", 51, 38)
+    street = make_image(tmp_path / "street.jpg", 51, 38)
     done = translate("-", "-o", "-", stdin=street.read_bytes())
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "night").exists()
@@ -477,10 +477,10 @@ def piped_in(run_here: RunHere, generator_file: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_piped_image_gets_a_name_of_its_own(
-    piped_in: RunPiped, make_photo: MakePhoto, tmp_path: Path
+    piped_in: RunPiped, make_image: MakeImage, tmp_path: Path
 ) -> None:
     """Another image is never taken for it, and the same one is not made anew."""
-    one, two = (make_photo(tmp_path / f"{i}.png", seed=i).read_bytes() for i in range(2))
+    one, two = (make_image(tmp_path / f"{i}.png", seed=i).read_bytes() for i in range(2))
     done = piped_in(one, "-", "--jsonl")
     assert done.returncode == 0, done.stderr
     item = json.loads(done.stdout)
@@ -505,12 +505,12 @@ def test_a_piped_image_gets_a_name_of_its_own(
 def test_what_cannot_go_through_pipes_is_told_before_anything_is_loaded(
     piped_in: RunPiped,
     run_here: RunHere,
-    make_photo: MakePhoto,
+    make_image: MakeImage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    photo = make_photo(tmp_path / "a.jpg").read_bytes()
-    make_photo(tmp_path / "b.jpg")
+    content = make_image(tmp_path / "a.jpg").read_bytes()
+    make_image(tmp_path / "b.jpg")
     monkeypatch.setattr("darkside_cli.jobs.translate.obtain_model", None)  # nothing comes so far
 
     def refused(data: bytes, *arguments: str) -> str:
@@ -521,10 +521,10 @@ def test_what_cannot_go_through_pipes_is_told_before_anything_is_loaded(
 
     assert "2 came in" in refused(b"", "a.jpg", "b.jpg", "-o", "-")
     assert "none came in" in refused(b"", "-o", "-")
-    assert "others are named beside it" in refused(photo, "-", "b.jpg")
+    assert "others are named beside it" in refused(content, "-", "b.jpg")
     for option in ("--compare", "--json", "--jsonl", "--suffix=_n"):
-        assert "does not go with -o -" in refused(photo, "-o", "-", option)
-    assert "did you mean png" in refused(photo, "-o", "-", "--format", "pgn")
+        assert "does not go with -o -" in refused(content, "-o", "-", option)
+    assert "did you mean png" in refused(content, "-o", "-", "--format", "pgn")
     assert "--json and --jsonl" in refused(b"a.jpg\n", "--json", "--jsonl")
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.MOV").touch()
@@ -535,7 +535,7 @@ def test_what_cannot_go_through_pipes_is_told_before_anything_is_loaded(
     assert "curl -L URL | darkside translate -" in told
     assert "is a URL" in refused(b"a.jpg\nhttp://example.org/b.jpg\n")
     assert "separated by NUL" in refused(b"a.jpg\0b.jpg\0")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     sort = run_here("sort", "-", "-o", "sorted")
     assert sort.returncode == 2
     assert "an image came in on standard input, where names of images belong" in sort.stderr
@@ -552,9 +552,9 @@ def test_an_image_is_not_written_to_a_terminal() -> None:
 
 
 def test_json_is_one_object_that_names_the_model(
-    run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+    run_here: RunHere, make_image: MakeImage, tmp_path: Path, generator_file: Path
 ) -> None:
-    make_photo(tmp_path / "a.jpg", 20, 16)
+    make_image(tmp_path / "a.jpg", 20, 16)
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     done = run_here("translate", "a.jpg", "broken.jpg", "--json")
     assert done.returncode == 1
@@ -576,7 +576,7 @@ def test_json_is_one_object_that_names_the_model(
 
 
 def test_animations_and_changed_names_are_told(
-    run_here: RunHere, make_photo: MakePhoto, tmp_path: Path, generator_file: Path
+    run_here: RunHere, make_image: MakeImage, tmp_path: Path, generator_file: Path
 ) -> None:
     frames = [Image.new("RGB", (20, 16), (50 * i, 0, 0)) for i in range(3)]
     for name in ("moves.gif", "moves.webp"):
@@ -590,25 +590,25 @@ def test_animations_and_changed_names_are_told(
         f"darkside: warning: {name} is animated: only its first frame was taken" for name in names[:2]
     ]
     assert [json.loads(line).get("animated") for line in done.stdout.splitlines()] == [True, True, None, None]
-    make_photo(tmp_path / "a.jpg")
-    make_photo(tmp_path / "p" / "a.jpg")
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "p" / "a.jpg")
     both = run_here("translate", "-m", generator_file, "a.jpg", "p", "-o", "both")
     assert both.stdout.split() == ["both/a.jpg", "both/p/a.jpg"]
     assert "p/a.jpg is written to both/p/a.jpg: both/a.jpg would be another image's too" in both.stderr
 
 
 def test_one_image_may_be_written_to_a_file(
-    piped_in: RunPiped, make_photo: MakePhoto, tmp_path: Path
+    piped_in: RunPiped, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    photo = make_photo(tmp_path / "a.jpg", 20, 16).read_bytes()
-    make_photo(tmp_path / "b.jpg", seed=1)
+    content = make_image(tmp_path / "a.jpg", 20, 16).read_bytes()
+    make_image(tmp_path / "b.jpg", seed=1)
     done = piped_in(b"", "a.jpg", "-o", "out/night.png", "--compare")
     assert (done.returncode, done.stdout) == (0, "out/night.png\n"), done.stderr
     with Image.open(tmp_path / "out" / "night.png") as image:
         assert (image.format, image.size) == ("PNG", (20, 16))
     assert (tmp_path / "out" / "compare" / "night.png").is_file()
     assert "1 skipped" in piped_in(b"", "a.jpg", "-o", "out/night.png").stderr
-    assert piped_in(photo, "-", "-o", "piped.webp").stdout == "piped.webp\n"
+    assert piped_in(content, "-", "-o", "piped.webp").stdout == "piped.webp\n"
 
     def refused(*arguments: str) -> str:
         done = piped_in(b"", *arguments)
@@ -616,7 +616,7 @@ def test_one_image_may_be_written_to_a_file(
         return done.stderr
 
     assert "would overwrite it" in refused("a.jpg", "-o", "a.jpg", "--overwrite")
-    assert (tmp_path / "a.jpg").read_bytes() == photo
+    assert (tmp_path / "a.jpg").read_bytes() == content
     assert "night.jpg is one file, and 2 images came in" in refused("a.jpg", "b.jpg", "-o", "night.jpg")
     assert "--suffix does not go" in refused("a.jpg", "-o", "night.jpg", "--suffix", "_n")
     assert "--format does not go" in refused("a.jpg", "-o", "night.jpg", "--format", "png")
@@ -625,13 +625,13 @@ def test_one_image_may_be_written_to_a_file(
 
 
 def test_results_come_in_the_order_of_the_names(
-    piped_in: RunPiped, make_photo: MakePhoto, tmp_path: Path
+    piped_in: RunPiped, make_image: MakeImage, tmp_path: Path
 ) -> None:
     """Of whatever size, format and fate: done before, missing, broken or new."""
     names = ["9.png", "10.jpg", "missing.jpg", "1.webp", "a/0.png", "broken.png", "2.jpg", "0.png"]
     for i, name in enumerate(names):
         if name != "missing.jpg":
-            make_photo(tmp_path / name, 16 + 8 * (i % 3), 16, seed=i)
+            make_image(tmp_path / name, 16 + 8 * (i % 3), 16, seed=i)
     (tmp_path / "broken.png").write_bytes(b"no picture")
     piped_in(b"2.jpg\n10.jpg\n")
     done = piped_in("\n".join(names).encode(), "--jsonl")
@@ -639,10 +639,10 @@ def test_results_come_in_the_order_of_the_names(
     assert [json.loads(line).get("skipped") for line in done.stdout.splitlines()].count(True) == 2
 
 
-def test_limits_of_one_image(run_here: RunHere, make_photo: Callable[..., Path], tmp_path: Path) -> None:
+def test_limits_of_one_image(run_here: RunHere, make_image: Callable[..., Path], tmp_path: Path) -> None:
     """An image that would take too much is named as failed, and the others are done."""
-    make_photo(tmp_path / "a.png", 40, 30)
-    make_photo(tmp_path / "large.png", 60, 50)
+    make_image(tmp_path / "a.png", 40, 30)
+    make_image(tmp_path / "large.png", 60, 50)
     Image.new("L", (900_000, 1)).save(tmp_path / "line.png")
     arguments = ("translate", "a.png", "large.png", "line.png", "--model", "darkside-mini")
     done = run_here(*arguments, "--max-pixels", "1200")
@@ -658,7 +658,7 @@ def test_limits_of_one_image(run_here: RunHere, make_photo: Callable[..., Path],
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="signals of POSIX")
 def test_a_signal_does_not_wait_for_a_decoder(tmp_path: Path, environment: dict[str, str]) -> None:
-    """A picture that decodes for a minute: whoever ends the run has it ended long before."""
+    """An image that decodes for a minute: whoever ends the run has it ended long before."""
     buffer = io.BytesIO()
     Image.new("RGB", (8000, 6000), (90, 120, 160)).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()

@@ -15,7 +15,7 @@ from small_descriptor import DIM, write_small_descriptor
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+def places(tmp_path: Path, make_image: MakeImage) -> Path:
     for number in range(8):
-        make_photo(tmp_path / "places" / f"p{number // 2}" / f"{number}.png", 64, 48, seed=number)
+        make_image(tmp_path / "places" / f"p{number // 2}" / f"{number}.png", 64, 48, seed=number)
     return tmp_path / "places"
 
 

@@ -1,4 +1,4 @@
-"""darkside-mini: what the package says of it, and what it does to pictures it never saw."""
+"""darkside-mini: what the package says of it, and what it does to images it never saw."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def test_it_is_small_and_its_record_says_everything(tmp_path: Path) -> None:
     assert record["command"].startswith("darkside train-gan --preset mini")
     assert record["seconds"] > 0
     assert record["machine"]
-    for picture in record["pictures"]:
-        assert picture["name"]
-        assert picture["set"] in ("day", "night")
-        assert picture["source"]
-        assert picture["terms"]
-    if any(picture["research_only"] for picture in record["pictures"]):
+    for image in record["pictures"]:
+        assert image["name"]
+        assert image["set"] in ("day", "night")
+        assert image["source"]
+        assert image["terms"]
+    if any(image["research_only"] for image in record["pictures"]):
         assert ENTRY.licence == "research use"
 
 
 @pytest.mark.parametrize("size_px", [512, 1024])
-def test_night_falls_on_pictures_it_never_saw(size_px: int) -> None:
+def test_night_falls_on_images_it_never_saw(size_px: int) -> None:
     """On the sample photographs: the sky goes dark, structure stays, nothing glows, no checkerboard, no blotches."""
-    trained_on = {picture["source"] for picture in ENTRY.training()["pictures"]}
+    trained_on = {image["source"] for image in ENTRY.training()["pictures"]}
     sources = SOURCES.read_text()
     assert not any(source in sources for source in trained_on)
     night = load_generator(EMBEDDED_GENERATOR, device="cpu")
@@ -60,7 +60,7 @@ def test_night_falls_on_pictures_it_never_saw(size_px: int) -> None:
         assert np.hypot(sky[..., 1], sky[..., 2]).max() < 25, "chroma in the sky"
 
 
-def test_its_record_has_the_scores_of_pictures_it_never_saw() -> None:
+def test_its_record_has_the_scores_of_images_it_never_saw() -> None:
     scores = ENTRY.training()["scores"]
     assert scores["edge_agreement"] >= 0.6
     assert scores["luminance_inside"] >= 0.7

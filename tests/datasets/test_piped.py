@@ -70,7 +70,7 @@ def test_images_are_told_by_their_first_bytes_and_come_through_whole(form: str, 
 
 @pytest.mark.parametrize("data", VIDEOS.values(), ids=VIDEOS)
 def test_videos_are_told_as_such(data: bytes, tmp_path: Path) -> None:
-    from darkside_cli.images.images import read_photo
+    from darkside_cli.images.images import read_image
 
     assert is_video(data)
     assert image_suffix(data) is None
@@ -79,7 +79,7 @@ def test_videos_are_told_as_such(data: bytes, tmp_path: Path) -> None:
     assert "ffmpeg" in (caught.value.hint or "")
     (tmp_path / "clip.jpg").write_bytes(data)
     with pytest.raises(ImageError, match="it is a video") as told:
-        read_photo(tmp_path / "clip.jpg")
+        read_image(tmp_path / "clip.jpg")
     assert "ffmpeg" in (told.value.hint or "")
 
 

@@ -25,24 +25,24 @@ LEVELS = {"day": 200, "dusk": 84, "night": 10}
 Sort = Callable[..., SortSummary]
 
 
-def picture(path: Path, light: str, shade: int = 0) -> Path:
+def image(path: Path, light: str, shade: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((20, 30, 3), LEVELS[light] + shade, dtype=np.uint8)).save(path)
     return path
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def image_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     for name, light in {"a.png": "day", "b.jpg": "night", "sub/a.png": "night", "sub/c.png": "dusk"}.items():
-        picture(folder / name, light)
+        image(folder / name, light)
     return folder
 
 
 @pytest.fixture
-def sort(photos: Path, tmp_path: Path) -> Sort:
+def sort(image_folder: Path, tmp_path: Path) -> Sort:
     def run(*paths: Path, folder: Path | None = tmp_path / "out", **options: Any) -> SortSummary:
-        images = expand_inputs(paths or [photos], recursive=True, exclude=folder)
+        images = expand_inputs(paths or [image_folder], recursive=True, exclude=folder)
         return sort_images(images, folder, **options)
 
     return run
@@ -52,7 +52,7 @@ def listed(folder: Path, light: str) -> list[str]:
     return (folder / f"{light}.txt").read_text().splitlines()
 
 
-def test_lists(sort: Sort, photos: Path, tmp_path: Path) -> None:
+def test_lists(sort: Sort, image_folder: Path, tmp_path: Path) -> None:
     heard: list[Event] = []
     summary = sort(emit=heard.append)
     found = [event for event in heard if isinstance(event, Sorted)]
@@ -61,8 +61,8 @@ def test_lists(sort: Sort, photos: Path, tmp_path: Path) -> None:
     assert summary.failed == 0
     out = tmp_path / "out"
     assert summary.lists == tuple(out / f"{light}.txt" for light in ("day", "dusk", "night"))
-    assert listed(out, "day") == [str(photos / "a.png")]
-    assert listed(out, "night") == [str(photos / "b.jpg"), str(photos / "sub" / "a.png")]
+    assert listed(out, "day") == [str(image_folder / "a.png")]
+    assert listed(out, "night") == [str(image_folder / "b.jpg"), str(image_folder / "sub" / "a.png")]
     assert [each.source.name for each in found] == ["a.png", "b.jpg", "a.png", "c.png"]
     assert [each.light for each in found] == ["day", "night", "night", "dusk"]
     (end,) = [event for event in heard if isinstance(event, RunFinished)]
@@ -70,18 +70,18 @@ def test_lists(sort: Sort, photos: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["day.txt", "dusk.txt", "night.txt"]
 
 
-def test_lists_are_what_training_takes(sort: Sort, photos: Path, tmp_path: Path) -> None:
-    """Also where they lie above the pictures: then names are relative, and all can be moved together."""
-    sort(folder=photos)
-    assert listed(photos, "night") == ["b.jpg", str(Path("sub", "a.png"))]
-    photos.rename(tmp_path / "moved")
+def test_lists_are_what_training_takes(sort: Sort, image_folder: Path, tmp_path: Path) -> None:
+    """Also where they lie above the images: then names are relative, and all can be moved together."""
+    sort(folder=image_folder)
+    assert listed(image_folder, "night") == ["b.jpg", str(Path("sub", "a.png"))]
+    image_folder.rename(tmp_path / "moved")
     config = UnpairedConfig(night=tmp_path / "moved" / "night.txt", crop_px=16)
-    pictures = open_set("night", config, DataRoot(tmp_path, "test"), lambda _: None)
-    assert len(pictures) == 2
-    assert not pictures.unusable
+    images = open_set("night", config, DataRoot(tmp_path, "test"), lambda _: None)
+    assert len(images) == 2
+    assert not images.unusable
 
 
-def test_lists_are_not_replaced_unasked(sort: Sort, photos: Path, tmp_path: Path) -> None:
+def test_lists_are_not_replaced_unasked(sort: Sort, image_folder: Path, tmp_path: Path) -> None:
     sort()
     (tmp_path / "out" / "day.txt").write_text("by hand\n")
     with pytest.raises(UsageError, match=r"day\.txt.* are there already") as caught:
@@ -89,7 +89,7 @@ def test_lists_are_not_replaced_unasked(sort: Sort, photos: Path, tmp_path: Path
     assert "--overwrite" in str(caught.value.hint)
     assert listed(tmp_path / "out", "day") == ["by hand"]
     sort(overwrite=True)
-    assert listed(tmp_path / "out", "day") == [str(photos / "a.png")]
+    assert listed(tmp_path / "out", "day") == [str(image_folder / "a.png")]
 
 
 def test_nothing_is_written(sort: Sort, tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_nothing_is_written(sort: Sort, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("placing", ["move", "copy", "link"])
-def test_placing(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None:
-    contents = {path.name + path.parent.name: path.read_bytes() for path in photos.rglob("*.*g")}
+def test_placing(sort: Sort, image_folder: Path, tmp_path: Path, placing: str) -> None:
+    contents = {path.name + path.parent.name: path.read_bytes() for path in image_folder.rglob("*.*g")}
     sort(placing=placing)
     out = tmp_path / "out"
     placed = {path.relative_to(out).as_posix() for path in out.rglob("*.*g")}
@@ -107,40 +107,40 @@ def test_placing(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None
     assert (out / "night" / "sub" / "a.png").read_bytes() == contents["a.pngsub"]
     assert listed(out, "night") == [str(Path("night", "b.jpg")), str(Path("night", "sub", "a.png"))]
     assert (out / "night" / "b.jpg").is_symlink() == (placing == "link")
-    assert len(list(photos.rglob("*.*g"))) == (0 if placing == "move" else 4)
+    assert len(list(image_folder.rglob("*.*g"))) == (0 if placing == "move" else 4)
     assert not list(tmp_path.rglob(".darkside-*"))
 
 
 @pytest.mark.parametrize("placing", ["move", "copy", "link"])
-def test_going_on(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None:
+def test_going_on(sort: Sort, image_folder: Path, tmp_path: Path, placing: str) -> None:
     """What is in its folder already stays and is listed with what comes."""
-    sort(photos / "a.png", photos / "b.jpg", placing=placing)
+    sort(image_folder / "a.png", image_folder / "b.jpg", placing=placing)
     sort(placing=placing)
     assert len(listed(tmp_path / "out", "night")) == 2
     assert len(listed(tmp_path / "out", "day")) == 1
-    assert len(list(photos.rglob("*.*g"))) == (0 if placing == "move" else 4)
+    assert len(list(image_folder.rglob("*.*g"))) == (0 if placing == "move" else 4)
 
 
 @pytest.mark.parametrize("placing", ["move", "copy", "link"])
-def test_another_picture_in_its_place(sort: Sort, photos: Path, tmp_path: Path, placing: str) -> None:
-    other = picture(tmp_path / "out" / "night" / "b.jpg", "night", shade=5).read_bytes()
-    ours = (photos / "b.jpg").read_bytes()
+def test_another_image_in_its_place(sort: Sort, image_folder: Path, tmp_path: Path, placing: str) -> None:
+    other = image(tmp_path / "out" / "night" / "b.jpg", "night", shade=5).read_bytes()
+    ours = (image_folder / "b.jpg").read_bytes()
     heard: list[Event] = []
     assert sort(placing=placing, emit=heard.append).failed == 1
     (failed,) = [event for event in heard if isinstance(event, ItemFailed)]
     assert "another picture is at" in failed.reason
     assert (tmp_path / "out" / "night" / "b.jpg").read_bytes() == other
-    assert (photos / "b.jpg").read_bytes() == ours
-    assert sort(photos, placing=placing, overwrite=True).failed == 0
+    assert (image_folder / "b.jpg").read_bytes() == ours
+    assert sort(image_folder, placing=placing, overwrite=True).failed == 0
     assert (tmp_path / "out" / "night" / "b.jpg").read_bytes() == ours
-    assert (photos / "b.jpg").exists() == (placing != "move")
+    assert (image_folder / "b.jpg").exists() == (placing != "move")
 
 
 @pytest.mark.parametrize("placing", ["move", "copy", "link"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_pictures_that_are_in_place(tmp_path: Path, placing: str, overwrite: bool) -> None:
-    """The folder that is sorted is the one that is sorted into: a picture must not be replaced by itself."""
-    path = picture(tmp_path / "night" / "a.png", "night")
+def test_images_that_are_in_place(tmp_path: Path, placing: str, overwrite: bool) -> None:
+    """The folder that is sorted is the one that is sorted into: an image must not be replaced by itself."""
+    path = image(tmp_path / "night" / "a.png", "night")
     before = path.read_bytes()
     images = expand_inputs([tmp_path / "night"], recursive=True, exclude=None)
     summary = sort_images(images, tmp_path, placing=placing, overwrite=overwrite)  # type: ignore[arg-type]
@@ -151,54 +151,56 @@ def test_pictures_that_are_in_place(tmp_path: Path, placing: str, overwrite: boo
 
 
 def test_moving_to_another_disk(
-    sort: Sort, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sort: Sort, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = Path.replace
 
     def across(self: Path, target: Path) -> Path:
-        if self.parent.is_relative_to(photos):
+        if self.parent.is_relative_to(image_folder):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", across)
-    before = (photos / "b.jpg").read_bytes()
+    before = (image_folder / "b.jpg").read_bytes()
     assert sort(placing="move").failed == 0
     assert (tmp_path / "out" / "night" / "b.jpg").read_bytes() == before
-    assert not list(photos.rglob("*.*g"))
+    assert not list(image_folder.rglob("*.*g"))
 
 
-def test_a_disk_that_is_full_loses_nothing(sort: Sort, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_loses_nothing(
+    sort: Sort, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(sorting.shutil, "copy2", full)
     monkeypatch.setattr(Path, "replace", full)
-    before = {path: path.read_bytes() for path in photos.rglob("*.*g")}
+    before = {path: path.read_bytes() for path in image_folder.rglob("*.*g")}
     heard: list[Event] = []
-    images = expand_inputs([photos], recursive=True, exclude=None)
+    images = expand_inputs([image_folder], recursive=True, exclude=None)
     with pytest.raises(OSError, match="No space"):  # that of the lists, in the end
-        sort_images(images, photos.parent / "out", placing="move", emit=heard.append)
+        sort_images(images, image_folder.parent / "out", placing="move", emit=heard.append)
     assert {event.reason for event in heard if isinstance(event, ItemFailed)} == {
-        f"it cannot be put at {photos.parent / 'out' / name}: no space left on the disk"
+        f"it cannot be put at {image_folder.parent / 'out' / name}: no space left on the disk"
         for name in ("day/a.png", "night/b.jpg", "night/sub/a.png", "dusk/sub/c.png")
     }
-    assert {path: path.read_bytes() for path in photos.rglob("*.*g")} == before
+    assert {path: path.read_bytes() for path in image_folder.rglob("*.*g")} == before
 
 
-def test_moving_a_link_moves_what_it_shows(sort: Sort, photos: Path, tmp_path: Path) -> None:
-    real = picture(tmp_path / "real.png", "night")
-    (photos / "link.png").symlink_to("../real.png")
+def test_moving_a_link_moves_what_it_shows(sort: Sort, image_folder: Path, tmp_path: Path) -> None:
+    real = image(tmp_path / "real.png", "night")
+    (image_folder / "link.png").symlink_to("../real.png")
     sort(placing="move")
     moved = tmp_path / "out" / "night" / "link.png"
     assert not moved.is_symlink()
     assert moved.read_bytes() == real.read_bytes()
-    assert not (photos / "link.png").is_symlink()
+    assert not (image_folder / "link.png").is_symlink()
 
 
-def test_broken_pictures(sort: Sort, photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.png").write_bytes(b"nothing of the kind")
+def test_broken_images(sort: Sort, image_folder: Path, tmp_path: Path) -> None:
+    (image_folder / "broken.png").write_bytes(b"nothing of the kind")
     heard: list[Event] = []
-    summary = sort(photos, photos / "missing.png", emit=heard.append)
+    summary = sort(image_folder, image_folder / "missing.png", emit=heard.append)
     assert summary.failed == 2
     assert summary.counts.total() == 4
     assert {event.source.name for event in heard if isinstance(event, ItemFailed)} == {
@@ -211,9 +213,11 @@ def test_broken_pictures(sort: Sort, photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such names there")
-def test_odd_names(sort: Sort, photos: Path, tmp_path: Path) -> None:
-    picture(photos / "one\ntwo.png", "night")
-    odd = picture(photos / "x.png", "day").rename(os.fsdecode(os.fsencode(photos) + b"/\xff \xc3\xa9.png"))
+def test_odd_names(sort: Sort, image_folder: Path, tmp_path: Path) -> None:
+    image(image_folder / "one\ntwo.png", "night")
+    odd = image(image_folder / "x.png", "day").rename(
+        os.fsdecode(os.fsencode(image_folder) + b"/\xff \xc3\xa9.png")
+    )
     heard: list[Event] = []
     assert sort(emit=heard.append).failed == 1
     (failed,) = [event for event in heard if isinstance(event, ItemFailed)]

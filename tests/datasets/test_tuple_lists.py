@@ -14,7 +14,7 @@ from darkside_cli.datasets.tuple_lists import tuples_of_list
 from darkside_cli.datasets.tuples import TupleSet, tuples_of_folder
 from darkside_cli.errors import MissingAssetError, UsageError
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 def write(path: Path, text: str) -> Path:
@@ -184,7 +184,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         tuples_of_list(tmp_path / "y.csv")
 
 
-def test_a_folder_for_each_place(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_a_folder_for_each_place(tmp_path: Path, make_image: MakeImage) -> None:
     for name in (
         "tower/10.jpg",
         "tower/9.jpg",
@@ -193,7 +193,7 @@ def test_a_folder_for_each_place(tmp_path: Path, make_photo: MakePhoto) -> None:
         "loose.jpg",
         ".hidden/h.jpg",
     ):
-        make_photo(tmp_path / "city" / name)
+        make_image(tmp_path / "city" / name)
     (tmp_path / "city" / "tower" / "notes.txt").write_text("no image")
     tuples = tuples_of_folder(tmp_path / "city", positives=1)
     assert tuples.name == "city"
@@ -209,10 +209,10 @@ def test_a_folder_for_each_place(tmp_path: Path, make_photo: MakePhoto) -> None:
     assert tuples_of_folder(tmp_path / "city", positives=9).pairs == 6
 
 
-def test_folders_that_are_no_places(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_folders_that_are_no_places(tmp_path: Path, make_image: MakeImage) -> None:
     with pytest.raises(MissingAssetError, match="no folder"):
         tuples_of_folder(tmp_path / "nowhere")
-    make_photo(tmp_path / "a" / "1.jpg")
-    make_photo(tmp_path / "b" / "1.jpg")
+    make_image(tmp_path / "a" / "1.jpg")
+    make_image(tmp_path / "b" / "1.jpg")
     with pytest.raises(UsageError, match="2 images of 2 places"):
         tuples_of_folder(tmp_path)

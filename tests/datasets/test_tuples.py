@@ -14,7 +14,7 @@ from darkside_cli.datasets.tuples import TupleSet, chosen_by_name, split_off, sp
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 def make(
@@ -73,10 +73,10 @@ def test_facts_change_with_the_set() -> None:
     assert make([0, 0, 1], [(0, 1)]).describe() == facts
 
 
-def test_broken_images_are_named(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_broken_images_are_named(tmp_path: Path, make_image: MakeImage) -> None:
     tuples = make([0, 0, 0, 1, 1], [(0, 1), (1, 2), (0, 2), (3, 4)], tmp_path)
     for path in tuples.paths[:3]:
-        make_photo(path)
+        make_image(path)
     tuples.paths[1].write_bytes(b"nothing of the kind")
     (tmp_path / "4.jpg").mkdir()
     told: list[Event] = []
@@ -94,10 +94,10 @@ def test_broken_images_are_named(tmp_path: Path, make_photo: MakePhoto) -> None:
         without_broken(tuples)
 
 
-def test_sound_sets_stay_as_they_are(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_sound_sets_stay_as_they_are(tmp_path: Path, make_image: MakeImage) -> None:
     tuples = make([0, 0], [(0, 1)], tmp_path)
     for path in tuples.paths:
-        make_photo(path)
+        make_image(path)
     told: list[Event] = []
     assert without_broken(tuples, emit=told.append).names == tuples.names
     assert told == []

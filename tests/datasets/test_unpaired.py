@@ -1,4 +1,4 @@
-"""Unpaired pictures: what an epoch is made of depends on the seed alone, whoever makes it and from wherever."""
+"""Unpaired images: what an epoch is made of depends on the seed alone, whoever makes it and from wherever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from handmade_images import photo_pixels
+from handmade_images import image_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -35,14 +35,14 @@ MakeSet = Callable[..., Path]
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
-    """Five day and three night pictures of different sizes, larger than 24 pixels."""
+    """Five day and three night images of different sizes, larger than 24 pixels."""
     for name, sizes in {
         "day": [(48, 40), (40, 48), (64, 30), (33, 35), (50, 50)],
         "night": [(45, 37), (37, 45), (60, 60)],
     }.items():
         (tmp_path / name).mkdir()
         for number, (width, height) in enumerate(sizes):
-            pixels = photo_pixels(height, width, seed=number + (name == "night") * 100)
+            pixels = image_pixels(height, width, seed=number + (name == "night") * 100)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     return tmp_path
 
@@ -151,7 +151,7 @@ def test_batches(sets: Path) -> None:
 
 
 def test_what_is_in_a_batch(tmp_path: Path) -> None:
-    """A picture of the crop's size is taken as it is: x / 255 is (x - 0.5) / 0.5 of [0, 1], channels first."""
+    """An image of the crop's size is taken as it is: x / 255 is (x - 0.5) / 0.5 of [0, 1], channels first."""
     for name, colour in {"day": (255, 0, 51), "night": (0, 102, 255)}.items():
         (tmp_path / name).mkdir()
         Image.new("RGB", (24, 16), colour).save(tmp_path / name / "a.png")
@@ -181,7 +181,7 @@ def test_wherever_it_starts_and_whoever_makes_it(
         (folder / name).mkdir()
         for number in range(3):
             path = folder / name / f"{number}.png"
-            Image.fromarray(photo_pixels(30 + number, 40 - number, seed=number)).save(path)
+            Image.fromarray(image_pixels(30 + number, 40 - number, seed=number)).save(path)
     augmented = AugmentConfig(flip=True, aspect=0.2, rotate_deg=8, day_gamma=0.3)
     for config in ({}, {"share_crop": False}, {"augment": augmented}):
         whole = list(images(folder, workers=0, **config).epoch(2))  # type: ignore[arg-type]
@@ -214,7 +214,7 @@ def test_start_decodes_nothing_before_it(sets: Path, monkeypatch: pytest.MonkeyP
     assert len(decoded) == 2
 
 
-def test_pictures_are_decoded_once(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = images(sets, cache_mb=1, workers=0)
     decoded = []
     make = UnpairedImages._decode
@@ -244,7 +244,7 @@ def test_only_so_much_is_made_ahead(sets: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_shared_crops_come_from_one_place(tmp_path: Path) -> None:
-    """Both pictures show their own row and column: in a pair of one size they are cut at one place."""
+    """Both images show their own row and column: in a pair of one size they are cut at one place."""
     y, x = np.mgrid[0:60, 0:80].astype(np.uint8)
     for name in ("day", "night"):
         (tmp_path / name).mkdir()
@@ -270,7 +270,7 @@ def test_any_size_gives_crops(
     folder = tmp_path_factory.mktemp("sets")
     for name, (width, height) in zip(("day", "night"), sizes, strict=True):
         (folder / name).mkdir()
-        Image.fromarray(photo_pixels(height, width)).save(folder / name / "a.png")
+        Image.fromarray(image_pixels(height, width)).save(folder / name / "a.png")
     data = images(folder, crop_px=crop, scale=scale, augment=augment, share_crop=share, size=2, workers=0)
     (batch,) = data.epoch(0)
     assert batch.day.shape == batch.night.shape == (2, 3, crop[1], crop[0])
@@ -278,8 +278,8 @@ def test_any_size_gives_crops(
     assert batch.day.abs().max() <= 1
 
 
-def test_small_pictures_enlarge_themselves_alone(tmp_path: Path) -> None:
-    """Beside a tiny day picture, of a night picture whose red grows by one a pixel, crops still do so."""
+def test_small_images_enlarge_themselves_alone(tmp_path: Path) -> None:
+    """Beside a tiny day image, of a night image whose red grows by one a pixel, crops still do so."""
     for name in ("day", "night"):
         (tmp_path / name).mkdir()
     Image.new("RGB", (10, 10)).save(tmp_path / "day" / "a.png")
@@ -312,10 +312,10 @@ def test_one_stream_of_crops(sets: Path) -> None:
         UnpairedImages(augmented, seed=0, crop_stream=stream)
 
 
-# Broken pictures
+# Broken images
 
 
-def test_broken_pictures_are_named_once_and_replaced(sets: Path) -> None:
+def test_broken_images_are_named_once_and_replaced(sets: Path) -> None:
     whole = (sets / "day" / "1.png").read_bytes()
     (sets / "day" / "1.png").write_bytes(whole[: len(whole) // 2])  # its header is sound
     heard: list[Event] = []

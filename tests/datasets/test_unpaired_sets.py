@@ -1,4 +1,4 @@
-"""The pictures of a training: found by folder and by list, and told about before it begins."""
+"""The images of a training: found by folder and by list, and told about before it begins."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from PIL import Image
 from darkside_cli.config.load import resolve
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
-from darkside_cli.datasets.unpaired_sets import PictureCache, UnpairedSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_sets import ImageCache, UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.images.augment_config import AugmentConfig
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 def opened(
@@ -36,23 +36,23 @@ def notices(heard: list[Event], level: str) -> list[str]:
     return [event.message for event in heard if isinstance(event, Notice) and event.level == level]
 
 
-def test_folder(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_folder(tmp_path: Path, make_image: MakeImage) -> None:
     for name in ("b10.png", "b9.jpg", "sub/c.png", "notes.txt"):
         if name.endswith("txt"):
             (tmp_path / "f" / name).write_text("x")
         else:
-            make_photo(tmp_path / "f" / name, 40, 36)
+            make_image(tmp_path / "f" / name, 40, 36)
     heard: list[Event] = []
-    pictures = opened(tmp_path, tmp_path / "f", heard)
-    assert [path.name for path in pictures.paths] == ["b9.jpg", "b10.png"]
-    assert pictures.sizes == ((40, 36), (40, 36))
+    images = opened(tmp_path, tmp_path / "f", heard)
+    assert [path.name for path in images.paths] == ["b9.jpg", "b10.png"]
+    assert images.sizes == ((40, 36), (40, 36))
     assert notices(heard, "info") == ["2 day pictures, sides of 36 to 40 px"]
     assert notices(heard, "warning") == []
     assert len(opened(tmp_path, tmp_path / "f", recursive=True)) == 3
 
 
-def test_names_in_lists(tmp_path: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole names, names from the list's folder, from the working directory, and of published pictures."""
+def test_names_in_lists(tmp_path: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole names, names from the list's folder, from the working directory, and of published images."""
     cid = "0123456789abcdef0123456789abcdef"
     published = tmp_path / "root" / "data" / "train" / "retrieval-SfM-120k" / "ims"
     places = [
@@ -62,14 +62,14 @@ def test_names_in_lists(tmp_path: Path, make_photo: MakePhoto, monkeypatch: pyte
         published / "ef" / "cd" / "ab" / cid,
     ]
     for number, path in enumerate(places):
-        make_photo(path.with_name(path.name + ".png"), 40, 40, seed=number).rename(path)
+        make_image(path.with_name(path.name + ".png"), 40, 40, seed=number).rename(path)
     (tmp_path / "cwd").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "cwd")
     names = [places[0], "sub/b.png", "c.png", f"ef/cd/ab/{cid}", cid]
     (tmp_path / "lists" / "day.txt").write_text("\r\n".join(map(str, names)) + "\n\n")
-    pictures = opened(tmp_path, tmp_path / "lists" / "day.txt")
-    assert [path.resolve() for path in pictures.paths] == [*places, places[3]]
-    assert not pictures.unusable
+    images = opened(tmp_path, tmp_path / "lists" / "day.txt")
+    assert [path.resolve() for path in images.paths] == [*places, places[3]]
+    assert not images.unusable
 
     (tmp_path / "lists" / "other.txt").write_text("b.png\n")
     assert opened(tmp_path, tmp_path / "lists" / "other.txt", images=tmp_path / "lists" / "sub").paths == (
@@ -91,15 +91,15 @@ def test_published_lists(tmp_path: Path) -> None:
     assert [len(batch) for batch in data.epoch(0)] == [1, 1, 1]
 
 
-def put_city(root: Path, make_photo: Callable[..., Path]) -> Path:
-    """Lists and pictures where the embedded city has them."""
+def put_city(root: Path, make_image: Callable[..., Path]) -> Path:
+    """Lists and images where the embedded city has them."""
     folder = root / "data" / "train" / "nightfall"
     (folder / "dataset").mkdir(parents=True)
     for what in ("day", "night"):
         cids = [f"{what[0].encode().hex()}{number:030x}" for number in range(3)]
         for number, cid in enumerate(cids):
             path = folder / "ims" / cid[-2:] / cid[-4:-2] / cid[-6:-4] / cid
-            made = make_photo(path.with_name(f"{cid}.png"), 40, 40, seed=number)
+            made = make_image(path.with_name(f"{cid}.png"), 40, 40, seed=number)
             made.rename(path)
         names = [f"../ims/{cid[-2:]}/{cid[-4:-2]}/{cid[-6:-4]}/{cid}" for cid in cids[:2]]
         (folder / "dataset" / f"train_{what}.txt").write_text("\n".join([*names, cids[2]]))
@@ -107,8 +107,8 @@ def put_city(root: Path, make_photo: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["nightfall", "Nightfall"])
-def test_the_embedded_city_by_name(tmp_path: Path, make_photo: Callable[..., Path], name: str) -> None:
-    folder = put_city(tmp_path / "root", make_photo)
+def test_the_embedded_city_by_name(tmp_path: Path, make_image: Callable[..., Path], name: str) -> None:
+    folder = put_city(tmp_path / "root", make_image)
     config = UnpairedConfig(day=Path(name), night=Path(name), crop_px=32, size=3)
     data = UnpairedImages(config, seed=0, root=DataRoot(tmp_path / "root", "test"))
     assert (len(data.day), len(data.night)) == (3, 3)
@@ -122,11 +122,11 @@ def test_the_published_lists_by_name(tmp_path: Path) -> None:
         opened(tmp_path, Path("retrieval-SfM-120k"))
 
 
-def test_a_city_that_is_not_there(tmp_path: Path, make_photo: Callable[..., Path]) -> None:
+def test_a_city_that_is_not_there(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     with pytest.raises(MissingAssetError, match="list of nightfall of day pictures is not at") as caught:
         opened(tmp_path, Path("nightfall"))
     assert "darkside download nightfall brings it" in str(caught.value.hint)
-    folder = put_city(tmp_path / "root", make_photo)
+    folder = put_city(tmp_path / "root", make_image)
     shutil.rmtree(folder / "ims")
     with pytest.raises(MissingAssetError, match="3 of 3 day pictures are not there") as caught:
         opened(tmp_path, Path("nightfall"))
@@ -134,10 +134,10 @@ def test_a_city_that_is_not_there(tmp_path: Path, make_photo: Callable[..., Path
 
 
 def test_a_folder_comes_before_a_name(
-    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_city(tmp_path / "root", make_photo)
-    make_photo(tmp_path / "cwd" / "nightfall" / "own.png", 40, 40)
+    put_city(tmp_path / "root", make_image)
+    make_image(tmp_path / "cwd" / "nightfall" / "own.png", 40, 40)
     monkeypatch.chdir(tmp_path / "cwd")
     assert [path.name for path in opened(tmp_path, Path("nightfall")).paths] == ["own.png"]
 
@@ -172,39 +172,39 @@ def test_what_is_no_set(tmp_path: Path, name: str, content: str | None, message:
     assert caught.value.hint
 
 
-def test_folder_without_pictures(tmp_path: Path) -> None:
+def test_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are no day pictures") as caught:
         opened(tmp_path, tmp_path)
     assert "recursive" in str(caught.value.hint)
 
 
-def test_missing_pictures(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_missing_images(tmp_path: Path, make_image: MakeImage) -> None:
     for number in range(5):
-        make_photo(tmp_path / f"{number}.png", 40, 40)
+        make_image(tmp_path / f"{number}.png", 40, 40)
     (tmp_path / "day.txt").write_text("".join(f"{number}.png\n" for number in range(9)))
     heard: list[Event] = []
-    pictures = opened(tmp_path, tmp_path / "day.txt", heard)
+    images = opened(tmp_path, tmp_path / "day.txt", heard)
     (warning,) = notices(heard, "warning")
     assert warning.startswith("4 of 9 day pictures are not there: ")
     assert warning.endswith(f"{tmp_path / '7.png'} and 1 more")
-    assert set(pictures.unusable) == {5, 6, 7, 8}
+    assert set(images.unusable) == {5, 6, 7, 8}
     (tmp_path / "0.png").unlink()
     with pytest.raises(MissingAssetError, match="5 of 9") as caught:
         opened(tmp_path, tmp_path / "day.txt")
     assert "data.images" in str(caught.value.hint)
 
 
-def test_broken_headers(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_broken_headers(tmp_path: Path, make_image: MakeImage) -> None:
     for number in range(5):
-        make_photo(tmp_path / f"{number}.png", 40, 40)
+        make_image(tmp_path / f"{number}.png", 40, 40)
     (tmp_path / "1.png").write_bytes(b"")
     (tmp_path / "2.png").write_bytes(b"no picture at all, but long enough")
     heard: list[Event] = []
-    pictures = opened(tmp_path, tmp_path, heard)
+    images = opened(tmp_path, tmp_path, heard)
     failed = {event.source.name: event.reason for event in heard if isinstance(event, ItemFailed)}
     assert set(failed) == {"1.png", "2.png"}
     assert failed["1.png"] == "the file is empty"
-    assert pictures.broken == 2
+    assert images.broken == 2
     (tmp_path / "3.png").write_bytes(b"")
     with pytest.raises(UsageError, match="3 of 5 day pictures cannot be read"):
         opened(tmp_path, tmp_path)
@@ -219,9 +219,9 @@ def test_sizes_are_upright_and_shrunk(tmp_path: Path) -> None:
     assert opened(tmp_path, tmp_path, max_size_px=None).sizes == ((100, 200),)
 
 
-def test_too_small_pictures(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_too_small_images(tmp_path: Path, make_image: MakeImage) -> None:
     for number, (width, height) in enumerate([(64, 48), (64, 31), (20, 20), (48, 32)]):
-        make_photo(tmp_path / f"{number}.png", width, height)
+        make_image(tmp_path / f"{number}.png", width, height)
     crop = {"crop_px": (48, 32)}
     heard: list[Event] = []
     assert not opened(tmp_path, tmp_path, heard, **crop).unusable
@@ -239,7 +239,7 @@ def test_too_small_pictures(tmp_path: Path, make_photo: MakePhoto) -> None:
         opened(tmp_path, tmp_path, too_small="skip", crop_px=100)
 
 
-def test_skipped_pictures_are_never_seen(tmp_path: Path) -> None:
+def test_skipped_images_are_never_seen(tmp_path: Path) -> None:
     for name in ("day", "night"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (40, 40), (255, 255, 255)).save(tmp_path / name / "large.png")
@@ -253,15 +253,15 @@ def test_skipped_pictures_are_never_seen(tmp_path: Path) -> None:
     assert {batch.day.min().item() for batch in UnpairedImages(kept, seed=0, root=root).epoch(0)} == {-1, 1}
 
 
-def test_few_pictures_are_told_of(tmp_path: Path, make_photo: MakePhoto) -> None:
-    make_photo(tmp_path / "a.png", 40, 40)
+def test_few_images_are_told_of(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "a.png", 40, 40)
     heard: list[Event] = []
     opened(tmp_path, tmp_path, heard, augment=AugmentConfig())
     assert notices(heard, "warning")[0].startswith("1 day pictures are few: data.augment")
 
 
 def test_uneven_sizes_are_told_of() -> None:
-    """Half of a 10 x 20 picture is in 10 x 10, and the whole of that in it: (1/2 + 1) / 2 and 1 on average."""
+    """Half of a 10 x 20 image is in 10 x 10, and the whole of that in it: (1/2 + 1) / 2 and 1 on average."""
     heard: list[Event] = []
 
     def of(*sizes: tuple[int, int]) -> UnpairedSet:
@@ -274,9 +274,9 @@ def test_uneven_sizes_are_told_of() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_unreadable_pictures(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_unreadable_images(tmp_path: Path, make_image: MakeImage) -> None:
     for number in range(3):
-        make_photo(tmp_path / f"{number}.png", 40, 40)
+        make_image(tmp_path / f"{number}.png", 40, 40)
     (tmp_path / "1.png").chmod(0)
     heard: list[Event] = []
     opened(tmp_path, tmp_path, heard)
@@ -299,7 +299,7 @@ def test_configuration() -> None:
 
 
 def test_cache_keeps_to_its_capacity() -> None:
-    cache = PictureCache(1000)
+    cache = ImageCache(1000)
     made = []
 
     def make(size: tuple[int, int]) -> Callable[[], Image.Image]:

@@ -71,16 +71,16 @@ def test_without_options_it_is_the_usual_crop() -> None:
 
 
 @given(
-    photo=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    image=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     view=st.tuples(st.integers(4, 300), st.integers(4, 300)),
     low=st.floats(0.05, 2),
     seed=st.integers(0, 10**6),
 )
-@example(photo=(1, 1), view=(4, 96), low=1.0, seed=145)
-def test_views_are_inside(photo: tuple[int, int], view: tuple[int, int], low: float, seed: int) -> None:
-    corners = draw_view(photo, view, (low, low + 1), ALL, random.Random(seed))
+@example(image=(1, 1), view=(4, 96), low=1.0, seed=145)
+def test_views_are_inside(image: tuple[int, int], view: tuple[int, int], low: float, seed: int) -> None:
+    corners = draw_view(image, view, (low, low + 1), ALL, random.Random(seed))
     assert (corners >= 0).all()
-    assert (corners <= photo).all()
+    assert (corners <= image).all()
     # Still a convex quadrangle, upper left corner first and clockwise, turned by less than a quarter.
     edges = [np.subtract(b, a) for a, b in pairwise([*corners, corners[0]])]
     assert all(a[0] * b[1] - a[1] * b[0] > 0 for a, b in pairwise([*edges, edges[0]]))

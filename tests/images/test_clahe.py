@@ -12,8 +12,8 @@ from darkside_cli.errors import ConfigError
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe, lightness
 
 
-def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A dark picture with a bright corner, float32."""
+def dark_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A dark image with a bright corner, float32."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     base = np.stack([x / (width + 1), y / (height + 1), (x * y) / (height * width)], axis=-1)
@@ -29,7 +29,7 @@ def test_lightness_of_grey() -> None:
 
 def test_levels_are_truncated() -> None:
     """Only the lightness changes, and it comes out of OpenCV's CLAHE of the truncated levels."""
-    image = photo(40, 56)
+    image = dark_image(40, 56)
     levels = np.floor(lightness(image) * np.float32(255)).astype(np.uint8)
     equalised = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(4, 4)).apply(levels)
     result = apply_clahe(image, ClaheSettings(3.0, 4))
@@ -39,25 +39,25 @@ def test_levels_are_truncated() -> None:
 
 
 def test_dark_images_gain_contrast() -> None:
-    image = photo(64, 64)
+    image = dark_image(64, 64)
     assert lightness(apply_clahe(image)).std() > 1.5 * lightness(image).std()
 
 
 def test_the_image_itself_is_left_alone() -> None:
-    image = photo(16, 24)
+    image = dark_image(16, 24)
     before = image.copy()
     apply_clahe(image)
     np.testing.assert_array_equal(image, before)
 
 
 def test_not_contiguous() -> None:
-    image = photo(16, 24)
+    image = dark_image(16, 24)
     turned = np.ascontiguousarray(image.transpose(1, 0, 2)).transpose(1, 0, 2)
     np.testing.assert_array_equal(apply_clahe(turned), apply_clahe(image))
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    images = [photo(50 + i, 60, i) for i in range(8)]
+    images = [dark_image(50 + i, 60, i) for i in range(8)]
     with ThreadPoolExecutor(4) as pool:
         for image, result in zip(images, pool.map(apply_clahe, images), strict=True):
             np.testing.assert_array_equal(result, apply_clahe(image))
@@ -66,7 +66,7 @@ def test_threads_do_not_disturb_each_other() -> None:
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 9), st.floats(0.01, 40))
 @settings(deadline=None)
 def test_any_size(height: int, width: int, grid: int, clip_limit: float) -> None:
-    result = apply_clahe(photo(height, width), ClaheSettings(clip_limit, grid))
+    result = apply_clahe(dark_image(height, width), ClaheSettings(clip_limit, grid))
     assert result.shape == (height, width, 3)
     assert result.dtype == np.float32
     assert np.isfinite(result).all()

@@ -61,7 +61,7 @@ def test_orientation_is_reset_and_size_is_the_new_one():
     assert exif.get_ifd(ExifTags.IFD.Exif)[0xA003] == 40
 
 
-def test_no_picture_of_the_day_is_left():
+def test_no_image_of_the_day_is_left():
     block = carried_exif(camera_jpeg(), (30, 40))
     assert block is not None
     assert b"day picture" not in block

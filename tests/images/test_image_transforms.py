@@ -25,7 +25,7 @@ from darkside_cli.images.transforms import (
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -51,7 +51,7 @@ def test_a_pixel_by_hand() -> None:
 
 
 def test_with_clahe() -> None:
-    image = photo(20, 16)
+    image = noise_image(20, 16)
     equalised = apply_clahe(np.asarray(image, np.float32) / 255, ClaheSettings(2.0, 4))
     expected = (torch.from_numpy(equalised).permute(2, 0, 1) - 0.5) / 0.25
     tensor = descriptor_transform([0.5] * 3, [0.25] * 3, ClaheSettings(2.0, 4))(image)
@@ -68,7 +68,7 @@ def test_any_mode_becomes_rgb() -> None:
 
 
 def test_arrays_of_bytes_are_taken_too() -> None:
-    image = photo(5, 4)
+    image = noise_image(5, 4)
     np.testing.assert_array_equal(Pil2Numpy()(np.asarray(image)), Pil2Numpy()(image))
 
 
@@ -84,7 +84,7 @@ def test_steps_refuse_what_is_not_theirs() -> None:
     with pytest.raises(ConfigError, match="same channels"):
         Normalize(MEAN, (0.2, 0.2, 0.0))
     with pytest.raises(NotImplementedError):
-        Transform()(photo(2, 2))
+        Transform()(noise_image(2, 2))
 
 
 def test_one_channel_is_broadcast_where_shapes_are_not_strict() -> None:
@@ -92,7 +92,7 @@ def test_one_channel_is_broadcast_where_shapes_are_not_strict() -> None:
 
 
 def test_composed_steps_take_several_images_in_step() -> None:
-    images = [photo(6, 4, 1), photo(8, 2, 2)]
+    images = [noise_image(6, 4, 1), noise_image(8, 2, 2)]
     steps = Compose([Pil2Numpy(), ApplyClahe(1, 2), ToTensor()])
     for alone, together in zip(images, steps.apply(images), strict=True):
         assert torch.equal(steps(alone), together)
@@ -101,7 +101,7 @@ def test_composed_steps_take_several_images_in_step() -> None:
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 70))
 @settings(deadline=None)
 def test_shrinking_never_enlarges(width: int, height: int, limit: int) -> None:
-    image = photo(width, height)
+    image = noise_image(width, height)
     small = shrink(image, limit)
     assert max(small.size) == min(limit, max(image.size))
     assert image.size == (width, height)
@@ -110,21 +110,21 @@ def test_shrinking_never_enlarges(width: int, height: int, limit: int) -> None:
 
 
 def test_a_fraction_of_a_pixel_counts_down() -> None:
-    assert shrink(photo(40, 20), 20.9).size == (20, 10)
+    assert shrink(noise_image(40, 20), 20.9).size == (20, 10)
     with pytest.raises(ImageError, match=r"shrunk to 0\.5 pixels"):
-        shrink(photo(40, 20), 0.5)
+        shrink(noise_image(40, 20), 0.5)
 
 
 def test_a_box_keeps_the_scale_it_has_in_the_whole() -> None:
     """The whole, 100 wide, would be halved: so is the box, 40 x 20."""
-    image = photo(100, 60)
+    image = noise_image(100, 60)
     assert crop_and_shrink(image, 50, (10, 5, 50, 25)).size == (20, 10)
     assert crop_and_shrink(image, 50).size == (50, 30)
     assert crop_and_shrink(image, 500, (10, 5, 50, 25)).size == (40, 20)
 
 
 def test_edges_of_a_box_are_rounded() -> None:
-    image = photo(30, 30)
+    image = noise_image(30, 30)
     part = crop_and_shrink(image, None, (1.4, 2.6, 10.6, 9.4))
     assert np.array_equal(np.asarray(part), np.asarray(image)[3:9, 1:11])
     assert np.array_equal(np.asarray(crop_and_shrink(image, None)), np.asarray(image))
@@ -141,7 +141,7 @@ def test_a_box_over_the_edge_is_filled_with_black() -> None:
 )
 def test_a_box_with_nothing_in_it(box: tuple[float, float, float, float]) -> None:
     with pytest.raises(ImageError, match="holds nothing"):
-        crop_and_shrink(photo(30, 30), 20, box)
+        crop_and_shrink(noise_image(30, 30), 20, box)
 
 
 def test_downscaled_floats_lose_what_eight_bits_cannot_hold() -> None:
@@ -153,8 +153,8 @@ def test_downscaled_floats_lose_what_eight_bits_cannot_hold() -> None:
         np.testing.assert_allclose(result, 254 / 255, rtol=1e-6)
 
 
-def test_downscaled_pictures_stay_pictures() -> None:
-    small = Downscale(10)(photo(20, 30))
+def test_downscaled_images_stay_images() -> None:
+    small = Downscale(10)(noise_image(20, 30))
     assert isinstance(small, Image.Image)
     assert small.size == (7, 10)
     assert repr(Downscale(10)) == "Downscale(size=10)"

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 from darkside_cli.errors import ImageError
 from darkside_cli.images import identify, images
 from darkside_cli.images.formats import can_write
-from darkside_cli.images.images import Photo, read_photo, write_photo
+from darkside_cli.images.images import DecodedImage, read_image, write_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 THUMBNAIL = b"\xff\xd8 the day picture \xff\xd9"
@@ -50,7 +50,7 @@ def encoded(pixels: images.Pixels, format: str, **options: object) -> bytes:
 
 def reason(path: Path | str) -> str:
     with pytest.raises(ImageError) as caught:
-        read_photo(path)
+        read_image(path)
     assert os.fspath(path) not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
@@ -68,22 +68,22 @@ def only(folder: Path) -> list[str]:
 def test_any_size(tmp_path: Path, size: tuple[int, int]):
     pixels = pixels_of(*size)
     (tmp_path / "a").write_bytes(encoded(pixels, "PNG"))
-    photo = read_photo(tmp_path / "a")
-    assert photo.pixels.dtype == np.uint8
-    assert photo.pixels.flags.writeable
-    assert np.array_equal(photo.pixels, pixels)
-    assert (photo.alpha, photo.exif, photo.icc_profile, photo.format) == (None, None, None, "PNG")
+    image = read_image(tmp_path / "a")
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels.flags.writeable
+    assert np.array_equal(image.pixels, pixels)
+    assert (image.alpha, image.exif, image.icc_profile, image.format) == (None, None, None, "PNG")
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "PPM", "JPEG2000", "SGI"])
 def test_the_name_does_not_matter(tmp_path: Path, format: str):
     (tmp_path / "picture.jpg").write_bytes(encoded(pixels_of(), format))
-    photo = read_photo(os.fspath(tmp_path / "picture.jpg"))
-    assert np.array_equal(photo.pixels, pixels_of())
-    assert photo.format == format
+    image = read_image(os.fspath(tmp_path / "picture.jpg"))
+    assert np.array_equal(image.pixels, pixels_of())
+    assert image.format == format
 
 
-# Pillow's numbers for "how the stored picture has to be turned", applied the other way round.
+# Pillow's numbers for "how the stored image has to be turned", applied the other way round.
 STORED = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -107,12 +107,12 @@ def test_orientation(tmp_path: Path, format: str, orientation: int):
     exif[0x010F] = "Maker"
     lossless = {"lossless": True, "exact": True} if format == "WEBP" else {}
     Image.fromarray(stored).save(tmp_path / "a", format=format, exif=exif, **lossless)
-    photo = read_photo(tmp_path / "a")
-    assert np.array_equal(photo.pixels, upright)
-    assert photo.alpha is not None
-    assert np.array_equal(photo.alpha, alpha[..., 0])
+    image = read_image(tmp_path / "a")
+    assert np.array_equal(image.pixels, upright)
+    assert image.alpha is not None
+    assert np.array_equal(image.alpha, alpha[..., 0])
     kept = Image.Exif()
-    kept.load(photo.exif or b"")
+    kept.load(image.exif or b"")
     assert (kept[0x0112], kept[0x010F]) == (1, "Maker")
 
 
@@ -123,20 +123,20 @@ def test_first_frame_of_several(tmp_path: Path):
         frames[0].save(tmp_path / format, format=format, save_all=True, append_images=frames[1:], **options)
         with Image.open(tmp_path / format) as check:
             assert getattr(check, "n_frames", 1) == 2, format
-        photo = read_photo(tmp_path / format)
-        assert (photo.pixels == 10).all(), format
-        assert photo.format == ("JPEG" if format == "MPO" else format)
+        image = read_image(tmp_path / format)
+        assert (image.pixels == 10).all(), format
+        assert image.format == ("JPEG" if format == "MPO" else format)
 
 
 def test_profiles(tmp_path: Path):
     (tmp_path / "rgb").write_bytes(encoded(pixels_of(), "PNG", icc_profile=SRGB))
-    assert read_photo(tmp_path / "rgb").icc_profile == SRGB
+    assert read_image(tmp_path / "rgb").icc_profile == SRGB
     Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(
         tmp_path / "cmyk", format="JPEG", icc_profile=cmyk_profile(50)
     )
-    photo = read_photo(tmp_path / "cmyk")
-    assert photo.icc_profile is None
-    assert np.abs(photo.pixels.astype(int) - 119).max() <= 1
+    image = read_image(tmp_path / "cmyk")
+    assert image.icc_profile is None
+    assert np.abs(image.pixels.astype(int) - 119).max() <= 1
 
 
 def test_max_size_shrinks_with_lanczos_from_all_pixels(tmp_path: Path):
@@ -144,7 +144,7 @@ def test_max_size_shrinks_with_lanczos_from_all_pixels(tmp_path: Path):
     (tmp_path / "a").write_bytes(encoded(pixels, "JPEG", quality=95))
     expected = Image.open(tmp_path / "a").convert("RGB")
     expected.thumbnail((40, 40), Image.Resampling.LANCZOS, reducing_gap=None)
-    small = read_photo(tmp_path / "a", max_size_px=40).pixels
+    small = read_image(tmp_path / "a", max_size_px=40).pixels
     assert small.shape == (30, 40, 3)
     assert np.array_equal(small, np.asarray(expected))
     drafted = Image.open(tmp_path / "a")
@@ -155,27 +155,27 @@ def test_max_size_shrinks_with_lanczos_from_all_pixels(tmp_path: Path):
 def test_max_size_never_enlarges_and_takes_alpha_along(tmp_path: Path):
     rgba = np.concatenate([pixels_of(), pixels_of(seed=1)[..., :1]], axis=-1)
     Image.fromarray(rgba).save(tmp_path / "a", format="PNG")
-    assert read_photo(tmp_path / "a", max_size_px=30).pixels.shape == (20, 30, 3)
-    assert read_photo(tmp_path / "a", max_size_px=1000).pixels.shape == (20, 30, 3)
-    photo = read_photo(tmp_path / "a", max_size_px=15)
-    assert photo.pixels.shape == (10, 15, 3)
-    assert photo.alpha is not None
-    assert photo.alpha.shape == (10, 15)
-    assert read_photo(tmp_path / "a", max_size_px=1).pixels.shape == (1, 1, 3)
+    assert read_image(tmp_path / "a", max_size_px=30).pixels.shape == (20, 30, 3)
+    assert read_image(tmp_path / "a", max_size_px=1000).pixels.shape == (20, 30, 3)
+    image = read_image(tmp_path / "a", max_size_px=15)
+    assert image.pixels.shape == (10, 15, 3)
+    assert image.alpha is not None
+    assert image.alpha.shape == (10, 15)
+    assert read_image(tmp_path / "a", max_size_px=1).pixels.shape == (1, 1, 3)
     with pytest.raises(ValueError, match="at least 1"):
-        read_photo(tmp_path / "a", max_size_px=0)
+        read_image(tmp_path / "a", max_size_px=0)
 
 
-def test_max_size_is_of_the_upright_picture(tmp_path: Path):
+def test_max_size_is_of_the_upright_image(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels_of(20, 40)).save(tmp_path / "a", format="PNG", exif=exif)
-    assert read_photo(tmp_path / "a", max_size_px=20).pixels.shape == (20, 10, 3)
+    assert read_image(tmp_path / "a", max_size_px=20).pixels.shape == (20, 10, 3)
 
 
 def test_sixteen_bits_survive_max_size(tmp_path: Path):
     Image.fromarray(np.full((8, 8), 0x8080, np.uint16)).save(tmp_path / "a", format="PNG")
-    assert (read_photo(tmp_path / "a", max_size_px=4).pixels == 128).all()
+    assert (read_image(tmp_path / "a", max_size_px=4).pixels == 128).all()
 
 
 # What is no image
@@ -207,7 +207,7 @@ def test_pipes_sockets_devices_and_links(tmp_path: Path, monkeypatch: pytest.Mon
     assert reason(tmp_path / "circle.jpg") == "its symbolic links go round in a circle"
     (tmp_path / "a").write_bytes(encoded(pixels_of(), "PNG"))
     (tmp_path / "good.jpg").symlink_to("a")
-    assert np.array_equal(read_photo(tmp_path / "good.jpg").pixels, pixels_of())
+    assert np.array_equal(read_image(tmp_path / "good.jpg").pixels, pixels_of())
 
 
 def test_unreadable_file(tmp_path: Path):
@@ -300,23 +300,23 @@ def test_a_file_cut_anywhere_is_refused_or_lost_no_pixel(
 ):
     data = encoded(smooth_pixels(), format, **options)
     (tmp_path / "a").write_bytes(data)
-    whole = read_photo(tmp_path / "a").pixels
+    whole = read_image(tmp_path / "a").pixels
     refused = 0
     for length in range(0, len(data), 1 if len(data) < 1500 else 3):
         (tmp_path / "a").write_bytes(data[:length])
         try:
-            photo = read_photo(tmp_path / "a")
+            image = read_image(tmp_path / "a")
         except ImageError:
             refused += 1
         else:
-            assert np.array_equal(photo.pixels, whole)  # only what follows the pixels is missing
+            assert np.array_equal(image.pixels, whole)  # only what follows the pixels is missing
             assert length > len(data) - 24
     assert refused > 0
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 @pytest.mark.parametrize(("format", "options"), CUT)
-def test_damaged_bytes_are_an_image_error_or_a_picture(
+def test_damaged_bytes_are_an_image_error_or_an_image(
     tmp_path: Path, format: str, options: dict[str, object]
 ):
     data = encoded(smooth_pixels(), format, **options)
@@ -327,10 +327,10 @@ def test_damaged_bytes_are_an_image_error_or_a_picture(
             damaged[at] = rng.integers(256)
         (tmp_path / "a").write_bytes(damaged)
         try:
-            photo = read_photo(tmp_path / "a")
+            image = read_image(tmp_path / "a")
         except ImageError:
             continue
-        assert photo.pixels.ndim == 3
+        assert image.pixels.ndim == 3
 
 
 def test_cut_files_say_so(tmp_path: Path):
@@ -351,9 +351,9 @@ def test_truncated_files_stay_refused():
 @pytest.mark.filterwarnings("error")
 def test_pillows_own_limit_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str):
     (tmp_path / "a").write_bytes(encoded(smooth_pixels(), format))
-    expected = read_photo(tmp_path / "a").pixels
+    expected = read_image(tmp_path / "a").pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert np.array_equal(read_photo(tmp_path / "a").pixels, expected)
+    assert np.array_equal(read_image(tmp_path / "a").pixels, expected)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
@@ -366,9 +366,9 @@ def test_large_tiffs_of_any_mode(
     image = Image.fromarray(smooth_pixels())
     image = image.convert("L").convert(mode) if mode in ("I;16", "F") else image.convert(mode)
     image.save(tmp_path / "a", format="TIFF", compression=compression)
-    expected = read_photo(tmp_path / "a").pixels
+    expected = read_image(tmp_path / "a").pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert np.array_equal(read_photo(tmp_path / "a").pixels, expected)
+    assert np.array_equal(read_image(tmp_path / "a").pixels, expected)
 
 
 def test_our_limit_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -377,7 +377,7 @@ def test_our_limit_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytes
     assert reason(tmp_path / "a") == "its 30000x30000 pixels are more than the limit of 500,000,000"
     (tmp_path / "b").write_bytes(encoded(pixels_of(20, 30), "PNG"))
     monkeypatch.setattr(identify, "MAX_PIXELS", 600)
-    assert read_photo(tmp_path / "b").pixels.shape == (20, 30, 3)
+    assert read_image(tmp_path / "b").pixels.shape == (20, 30, 3)
     monkeypatch.setattr(identify, "MAX_PIXELS", 599)
     assert "limit" in reason(tmp_path / "b")
 
@@ -402,8 +402,10 @@ def test_many_threads_decode_the_same(tmp_path: Path):
     for n in range(16):
         (tmp_path / f"{n}").write_bytes(encoded(pixels_of(40, 50, seed=n), "PNG"))
     with ThreadPoolExecutor(8) as pool:
-        photos = list(pool.map(lambda n: read_photo(tmp_path / f"{n % 16}"), range(64)))
-    assert all(np.array_equal(photo.pixels, pixels_of(40, 50, seed=n % 16)) for n, photo in enumerate(photos))
+        decoded = list(pool.map(lambda n: read_image(tmp_path / f"{n % 16}"), range(64)))
+    assert all(
+        np.array_equal(image.pixels, pixels_of(40, 50, seed=n % 16)) for n, image in enumerate(decoded)
+    )
 
 
 # Writing
@@ -412,26 +414,26 @@ def test_many_threads_decode_the_same(tmp_path: Path):
 @written_formats
 def test_written_files_are_read_back(tmp_path: Path, format: str):
     pixels = pixels_of() if format in LOSSLESS else smooth_pixels()
-    write_photo(tmp_path / "new" / f"a.{format.lower()}", pixels)
-    photo = read_photo(tmp_path / "new" / f"a.{format.lower()}")
-    assert photo.format == format
+    write_image(tmp_path / "new" / f"a.{format.lower()}", pixels)
+    image = read_image(tmp_path / "new" / f"a.{format.lower()}")
+    assert image.format == format
     if format in LOSSLESS:
-        assert np.array_equal(photo.pixels, pixels)
+        assert np.array_equal(image.pixels, pixels)
     else:
-        assert np.abs(photo.pixels.astype(int) - pixels).mean() < 4
+        assert np.abs(image.pixels.astype(int) - pixels).mean() < 4
     assert only(tmp_path / "new") == [f"a.{format.lower()}"]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.Jpg", "a.tif", "a.TIFF", "a.PNG"])
 def test_format_is_that_of_the_suffix(tmp_path: Path, name: str):
-    write_photo(tmp_path / name, pixels_of())
+    write_image(tmp_path / name, pixels_of())
     suffix = name.split(".")[1].lower()
-    assert read_photo(tmp_path / name).format == {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
+    assert read_image(tmp_path / name).format == {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
 
 
 def test_format_can_be_given(tmp_path: Path):
-    write_photo(tmp_path / "a.data", pixels_of(), format="PNG")
-    assert read_photo(tmp_path / "a.data").format == "PNG"
+    write_image(tmp_path / "a.data", pixels_of(), format="PNG")
+    assert read_image(tmp_path / "a.data").format == "PNG"
 
 
 @written_formats
@@ -440,10 +442,10 @@ def test_alpha_exif_and_profile_go_where_the_format_has_them(tmp_path: Path, for
     alpha = pixels_of(*pixels.shape[:2], seed=3)[..., 0]
     block = exif_block(1, size_px=(48, 32), thumbnail=THUMBNAIL, maker_note=b"note")
     Image.fromarray(pixels).save(tmp_path / "day.jpg", exif=block, icc_profile=SRGB)
-    day = read_photo(tmp_path / "day.jpg")
-    like = Photo(day.pixels, alpha, day.exif, day.icc_profile, day.format)
-    write_photo(tmp_path / "night", 255 - pixels, like=like, format=format)
-    night = read_photo(tmp_path / "night")
+    day = read_image(tmp_path / "day.jpg")
+    like = DecodedImage(day.pixels, alpha, day.exif, day.icc_profile, day.format)
+    write_image(tmp_path / "night", 255 - pixels, like=like, format=format)
+    night = read_image(tmp_path / "night")
     if format in ("JPEG", "BMP"):
         assert night.alpha is None
     else:
@@ -468,31 +470,31 @@ def test_a_translation_is_upright_and_has_no_day_thumbnail(tmp_path: Path, forma
     block = exif_block(6, size_px=(30, 20), thumbnail=THUMBNAIL, maker_note=THUMBNAIL)
     Image.fromarray(pixels_of(20, 30)).save(tmp_path / "day.jpg", exif=block)
     assert b"day picture" in (tmp_path / "day.jpg").read_bytes()
-    day = read_photo(tmp_path / "day.jpg")
+    day = read_image(tmp_path / "day.jpg")
     assert day.pixels.shape == (30, 20, 3)
-    write_photo(tmp_path / "night", day.pixels, like=day, format=format)
+    write_image(tmp_path / "night", day.pixels, like=day, format=format)
     assert b"day picture" not in (tmp_path / "night").read_bytes()
     with Image.open(tmp_path / "night") as night:
         assert night.size == (20, 30)
         assert night.getexif().get(0x0112, 1) == 1
-    again = read_photo(tmp_path / "night")
+    again = read_image(tmp_path / "night")
     assert again.pixels.shape == (30, 20, 3)
 
 
 def test_exif_too_large_for_jpeg_is_left_out(tmp_path: Path):
     exif = Image.Exif()
     exif[0x010E] = "x" * 70_000
-    like = Photo(pixels_of(), exif=exif.tobytes())
-    write_photo(tmp_path / "a.jpg", pixels_of(), like=like)
-    assert read_photo(tmp_path / "a.jpg").exif is None
-    write_photo(tmp_path / "a.png", pixels_of(), like=like)
-    assert read_photo(tmp_path / "a.png").exif is not None
+    like = DecodedImage(pixels_of(), exif=exif.tobytes())
+    write_image(tmp_path / "a.jpg", pixels_of(), like=like)
+    assert read_image(tmp_path / "a.jpg").exif is None
+    write_image(tmp_path / "a.png", pixels_of(), like=like)
+    assert read_image(tmp_path / "a.png").exif is not None
 
 
 def test_profile_larger_than_a_jpeg_segment(tmp_path: Path):
     profile = SRGB.ljust(200_000, b"\0")
-    write_photo(tmp_path / "a.jpg", pixels_of(), like=Photo(pixels_of(), icc_profile=profile))
-    assert read_photo(tmp_path / "a.jpg").icc_profile == profile
+    write_image(tmp_path / "a.jpg", pixels_of(), like=DecodedImage(pixels_of(), icc_profile=profile))
+    assert read_image(tmp_path / "a.jpg").icc_profile == profile
 
 
 def jpeg_sampling(path: Path) -> list[tuple[int, int]]:
@@ -508,7 +510,7 @@ def jpeg_sampling(path: Path) -> list[tuple[int, int]]:
     ("quality", "luma"), [(100, (1, 1)), (95, (1, 1)), (90, (1, 1)), (89, (2, 2)), (1, (2, 2))]
 )
 def test_jpeg_keeps_full_colour_from_quality_90(tmp_path: Path, quality: int, luma: tuple[int, int]):
-    write_photo(tmp_path / "a.jpg", pixels_of(), quality=quality)
+    write_image(tmp_path / "a.jpg", pixels_of(), quality=quality)
     assert jpeg_sampling(tmp_path / "a.jpg") == [luma, (1, 1), (1, 1)]
 
 
@@ -516,7 +518,7 @@ def test_jpeg_keeps_full_colour_from_quality_90(tmp_path: Path, quality: int, lu
 def test_quality_is_a_matter_of_size(tmp_path: Path, format: str):
     sizes = []
     for quality in (1, 50, 95, 100):
-        write_photo(tmp_path / "a", pixels_of(60, 60), format=format, quality=quality)
+        write_image(tmp_path / "a", pixels_of(60, 60), format=format, quality=quality)
         sizes.append((tmp_path / "a").stat().st_size)
     assert sizes == sorted(set(sizes))
 
@@ -525,30 +527,32 @@ def test_png_compression(tmp_path: Path):
     noise = np.random.default_rng(0).normal(40, 3, (200, 200, 3)).clip(0, 255).astype(np.uint8)
     sizes = {}
     for level in (None, 0, 1, 6):
-        write_photo(tmp_path / "a.png", noise, compress_level=level)
-        assert np.array_equal(read_photo(tmp_path / "a.png").pixels, noise)
+        write_image(tmp_path / "a.png", noise, compress_level=level)
+        assert np.array_equal(read_image(tmp_path / "a.png").pixels, noise)
         sizes[level] = (tmp_path / "a.png").stat().st_size
     assert sizes[0] > noise.size
     assert sizes[None] < sizes[1]
     assert sizes[None] < 1.03 * sizes[6]
 
 
-def test_arrays_that_are_no_pictures(tmp_path: Path):
+def test_arrays_that_are_no_images(tmp_path: Path):
     for pixels in (pixels_of()[..., 0], pixels_of().astype(float), pixels_of()[:0], pixels_of()[..., :2]):
         with pytest.raises(ValueError, match="pixels must be"):
-            write_photo(tmp_path / "a.png", pixels)  # type: ignore[arg-type]
+            write_image(tmp_path / "a.png", pixels)  # type: ignore[arg-type]
     for quality in (0, 101):
         with pytest.raises(ValueError, match="quality"):
-            write_photo(tmp_path / "a.png", pixels_of(), quality=quality)
+            write_image(tmp_path / "a.png", pixels_of(), quality=quality)
     with pytest.raises(ValueError, match="alpha"):
-        write_photo(tmp_path / "a.png", pixels_of(), like=Photo(pixels_of(), np.zeros((2, 2), np.uint8)))
+        write_image(
+            tmp_path / "a.png", pixels_of(), like=DecodedImage(pixels_of(), np.zeros((2, 2), np.uint8))
+        )
     assert only(tmp_path) == []
 
 
 def test_views_are_written_as_they_look(tmp_path: Path):
     pixels = pixels_of()[::-2, ::3]
-    write_photo(tmp_path / "a.png", pixels)
-    assert np.array_equal(read_photo(tmp_path / "a.png").pixels, pixels)
+    write_image(tmp_path / "a.png", pixels)
+    assert np.array_equal(read_image(tmp_path / "a.png").pixels, pixels)
 
 
 # What cannot be written
@@ -556,7 +560,7 @@ def test_views_are_written_as_they_look(tmp_path: Path):
 
 def refusal(path: Path, pixels: images.Pixels | None = None, **options: object) -> str:
     with pytest.raises(ImageError) as caught:
-        write_photo(path, pixels_of() if pixels is None else pixels, **options)  # type: ignore[arg-type]
+        write_image(path, pixels_of() if pixels is None else pixels, **options)  # type: ignore[arg-type]
     assert caught.value.message.count(os.fspath(path)) == 1
     return caught.value.message.split(os.fspath(path))[1]
 
@@ -569,7 +573,7 @@ def test_formats_that_cannot_be_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "width"), [("a.webp", 16_384), ("a.jpg", 65_536)])
-def test_pictures_too_wide_for_their_format(tmp_path: Path, name: str, width: int):
+def test_images_too_wide_for_their_format(tmp_path: Path, name: str, width: int):
     assert f"does not take this image of {width}x1" in refusal(
         tmp_path / name, np.zeros((1, width, 3), np.uint8)
     )
@@ -581,7 +585,7 @@ def test_things_in_the_way(tmp_path: Path):
     assert refusal(tmp_path / "a.png") == ": a folder of that name is in the way"
     (tmp_path / "file").write_bytes(b"mine")
     with pytest.raises(ImageError, match="cannot write"):
-        write_photo(tmp_path / "file" / "a.png", pixels_of())
+        write_image(tmp_path / "file" / "a.png", pixels_of())
     assert refusal(tmp_path / ("x" * 300 + ".png")) == ": the file name is too long"
     assert (tmp_path / "file").read_bytes() == b"mine"
     assert only(tmp_path) == ["a.png", "file"]
@@ -620,14 +624,14 @@ def test_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numb
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np
-from darkside_cli.images.images import write_photo
+from darkside_cli.images.images import write_image
 from darkside_cli.errors import ImageError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
 for suffix in sys.argv[2:]:
     try:
-        write_photo(f"{sys.argv[1]}/a.{suffix}", pixels)
+        write_image(f"{sys.argv[1]}/a.{suffix}", pixels)
     except ImageError as error:
         print(suffix, error)
 """
@@ -652,19 +656,19 @@ STOPPED = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from darkside_cli.images.images import write_photo
+from darkside_cli.images.images import write_image
 def half(self, data):
     with self.open("wb") as file:
         file.write(bytes(data)[: len(data) // 2])
     print("half", flush=True)
     sys.stdin.read()
 Path.write_bytes = half
-write_photo(sys.argv[1], np.zeros((50, 50, 3), np.uint8))
+write_image(sys.argv[1], np.zeros((50, 50, 3), np.uint8))
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_kill_in_the_middle_of_a_write_leaves_no_partial_picture(tmp_path: Path):
+def test_a_kill_in_the_middle_of_a_write_leaves_no_partial_image(tmp_path: Path):
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED, os.fspath(tmp_path / "a.png")],
         stdin=subprocess.PIPE,
@@ -692,7 +696,7 @@ def test_an_interrupt_while_encoding_goes_through(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Image.Image, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_photo(tmp_path / "a.png", pixels_of())
+        write_image(tmp_path / "a.png", pixels_of())
     assert only(tmp_path) == []
 
 
@@ -700,5 +704,5 @@ def test_pixels_as_they_are_stored(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (4, 2)).save(tmp_path / "turned.png", exif=exif)
-    assert read_photo(tmp_path / "turned.png").pixels.shape == (4, 2, 3)
-    assert read_photo(tmp_path / "turned.png", upright=False).pixels.shape == (2, 4, 3)
+    assert read_image(tmp_path / "turned.png").pixels.shape == (4, 2, 3)
+    assert read_image(tmp_path / "turned.png", upright=False).pixels.shape == (2, 4, 3)

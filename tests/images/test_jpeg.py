@@ -12,7 +12,7 @@ from PIL import Image, JpegImagePlugin
 from darkside_cli.errors import ImageError
 from darkside_cli.images import jpeg
 from darkside_cli.images.identify import GuardedStream
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.images.jpeg import count_scans, read_header
 
 
@@ -23,7 +23,7 @@ def encoded(**options: object) -> bytes:
 
 
 def many_scans(extra: int) -> bytes:
-    """A progressive picture whose last scan is there ``extra`` times more."""
+    """A progressive image whose last scan is there ``extra`` times more."""
     data = encoded(progressive=True)
     end = data.rindex(b"\xff\xd9")
     return data[:end] + data[data.rindex(b"\xff\xda") : end] * extra + data[end:]
@@ -69,18 +69,18 @@ def test_scans_are_counted_across_blocks(chunk: int, monkeypatch: pytest.MonkeyP
     assert scans(many_scans(5)) == expected
 
 
-def test_a_picture_of_thousands_of_scans_is_refused_before_it_is_decoded(
+def test_an_image_of_thousands_of_scans_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def decoded(self: Image.Image) -> None:
         raise AssertionError("it was decoded")
 
     (tmp_path / "fair.jpg").write_bytes(many_scans(20))
-    assert read_photo(tmp_path / "fair.jpg").pixels.shape == (48, 64, 3)
+    assert read_image(tmp_path / "fair.jpg").pixels.shape == (48, 64, 3)
     (tmp_path / "slow.jpg").write_bytes(many_scans(2000))
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", decoded)
     with pytest.raises(ImageError, match="more than 500 scans"):
-        read_photo(tmp_path / "slow.jpg")
+        read_image(tmp_path / "slow.jpg")
 
 
 def test_scans_count_by_the_pixels_that_they_go_through(
@@ -89,7 +89,7 @@ def test_scans_count_by_the_pixels_that_they_go_through(
     (tmp_path / "a.jpg").write_bytes(many_scans(40))
     monkeypatch.setattr(jpeg, "MAX_SCANNED_PIXELS", 64 * 48 * 20)
     with pytest.raises(ImageError, match="more than 20 scans"):
-        read_photo(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 def test_metadata_beyond_measure_is_left_out_with_a_word(
@@ -98,13 +98,13 @@ def test_metadata_beyond_measure_is_left_out_with_a_word(
     monkeypatch.setattr(jpeg, "MAX_EXIF_BYTES", 20_000)
     more = segment(0xE1, b"Exif\0\0" + bytes(5000)) * 40
     (tmp_path / "a.jpg").write_bytes(with_segments(more))
-    photo = read_photo(tmp_path / "a.jpg")
-    assert photo.left_out == "37 segments of metadata were left out: it has too many"
+    image = read_image(tmp_path / "a.jpg")
+    assert image.left_out == "37 segments of metadata were left out: it has too many"
     (tmp_path / "plain.jpg").write_bytes(with_segments(b""))
-    plain = read_photo(tmp_path / "plain.jpg")
+    plain = read_image(tmp_path / "plain.jpg")
     assert plain.left_out is None
-    assert (photo.pixels == plain.pixels).all()
-    assert photo.exif == plain.exif is not None
+    assert (image.pixels == plain.pixels).all()
+    assert image.exif == plain.exif is not None
 
 
 @pytest.mark.parametrize("marker", [0xE1, 0xE5, 0xED, 0xFE])
@@ -114,10 +114,10 @@ def test_segments_of_any_kind_have_a_measure(
     """Libraries' readers see no more of them, however many there are."""
     monkeypatch.setattr(jpeg, "MAX_SEGMENTS", 50)
     (tmp_path / "a.jpg").write_bytes(with_segments(segment(marker, b"nothing") * 3000))
-    photo = read_photo(tmp_path / "a.jpg")
-    assert photo.left_out is not None
-    assert photo.left_out.startswith("2,9")
-    assert photo.exif is not None
+    image = read_image(tmp_path / "a.jpg")
+    assert image.left_out is not None
+    assert image.left_out.startswith("2,9")
+    assert image.exif is not None
 
 
 def test_a_file_of_nothing_but_segments_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_a_file_of_nothing_but_segments_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(jpeg, "TOO_MANY_SEGMENTS", 500)
     (tmp_path / "a.jpg").write_bytes(with_segments(segment(0xFE, b"") * 501))
     with pytest.raises(ImageError, match="more than 500 segments of metadata"):
-        read_photo(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 def test_profiles_of_photographs_are_kept(tmp_path: Path) -> None:
@@ -133,29 +133,29 @@ def test_profiles_of_photographs_are_kept(tmp_path: Path) -> None:
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     (tmp_path / "a.jpg").write_bytes(encoded(icc_profile=profile, exif=exif_bytes(), comment=b"x"))
-    photo = read_photo(tmp_path / "a.jpg")
-    assert photo.left_out is None
-    assert photo.icc_profile is not None
+    image = read_image(tmp_path / "a.jpg")
+    assert image.left_out is None
+    assert image.icc_profile is not None
 
 
 @pytest.mark.parametrize("cut", [3, 5, 21, 40, 300])
 def test_cut_headers_are_told(cut: int, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(exif=exif_bytes())[:cut])
     with pytest.raises(ImageError, match="JPEG"):
-        read_photo(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 def test_junk_without_end_is_not_searched(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff" + bytes(3 << 20))
     with pytest.raises(ImageError, match="no marker found"):
-        read_photo(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 def test_a_decoder_that_asks_for_more_past_the_deadline_gets_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(progressive=True))
-    assert read_photo(tmp_path / "a.jpg", max_seconds=60).pixels.shape == (48, 64, 3)
+    assert read_image(tmp_path / "a.jpg", max_seconds=60).pixels.shape == (48, 64, 3)
     with pytest.raises(ImageError, match="reading it takes longer than 0 s"):
-        read_photo(tmp_path / "a.jpg", max_seconds=0)
+        read_image(tmp_path / "a.jpg", max_seconds=0)
 
 
 def test_a_stream_with_parts_left_out_reads_as_a_file_without_them() -> None:

@@ -69,9 +69,9 @@ def test_lightness_is_of_luminance(colour: list[int]) -> None:
 
 def test_measures_by_hand() -> None:
     """White above black: L* 100 of the upper third, a third of that of all; white and black are not yellow."""
-    picture = np.zeros((30, 12, 3), dtype=np.uint8)
-    picture[:10] = 255
-    measure = measure_light(picture)
+    image = np.zeros((30, 12, 3), dtype=np.uint8)
+    image[:10] = 255
+    measure = measure_light(image)
     assert measure.sky_lightness == pytest.approx(100, abs=1e-3)
     assert measure.lightness == pytest.approx(100 / 3, abs=1e-3)
     assert measure.warmth == pytest.approx(0, abs=0.02)

@@ -24,7 +24,7 @@ from darkside_cli.jobs.request import make
 from darkside_cli.jobs.search import SearchRequest
 from darkside_cli.retrieval.describe.store import open_descriptors
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +39,15 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def images(tmp_path: Path, make_photo: MakePhoto) -> Path:
+def images(tmp_path: Path, make_image: MakeImage) -> Path:
     """Five images by day and, outside of ``day``, a copy of one of them."""
     for i in range(5):
-        make_photo(tmp_path / "images" / "day" / f"{i}.png", 128, 96, seed=i)
+        make_image(tmp_path / "images" / "day" / f"{i}.png", 128, 96, seed=i)
     shutil.copy(tmp_path / "images" / "day" / "2.png", tmp_path / "images" / "copy.png")
     return tmp_path / "images"
 
 
-def test_a_folder_becomes_one_file(images: Path, model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_a_folder_becomes_one_file(images: Path, model: Path, make_image: MakeImage, tmp_path: Path) -> None:
     (images / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     events: list[Event] = []
     options: dict[str, Any] = {"model": model, "output": "out/x.h5", "image_size": 96, "recursive": True}
@@ -66,7 +66,7 @@ def test_a_folder_becomes_one_file(images: Path, model: Path, make_photo: MakePh
     np.testing.assert_allclose(np.linalg.norm(stored.read(), axis=1), 1, rtol=1e-5)
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["x.h5"]
     # The broken image is mended: only that is described. Then there is nothing to do, and the same is answered.
-    make_photo(images / "broken.jpg", 64, 64)
+    make_image(images / "broken.jpg", 64, 64)
     again = darkside_cli.extract("images", **options)
     assert (again.images, again.done, again.skipped, again.failed) == (7, 1, 6, ())
     rows = dict(
@@ -154,10 +154,10 @@ def test_images_are_looked_up(images: Path, model: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+def places(tmp_path: Path, make_image: MakeImage) -> Path:
     """Three places; each night image is its place's day image, darker."""
     for number in range(3):
-        day = make_photo(tmp_path / "places" / f"p{number}" / "day" / "d.png", 96, 80, seed=number)
+        day = make_image(tmp_path / "places" / f"p{number}" / "day" / "d.png", 96, 80, seed=number)
         night = tmp_path / "places" / f"p{number}" / "night" / "n.png"
         night.parent.mkdir()
         Image.open(day).point(lambda v: v // 2).save(night)

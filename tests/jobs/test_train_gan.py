@@ -17,7 +17,7 @@ from darkside_cli.events import CheckpointSaved, Event, StepDone, TrainingFinish
 from darkside_cli.jobs.request import make
 from darkside_cli.jobs.train_gan import TrainGanRequest, check, prepare, run
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 OVERRIDES = (
     "generator.ngf=4",
     "generator.n_blocks=1",
@@ -31,11 +31,11 @@ OVERRIDES = (
 
 
 @pytest.fixture
-def small(tmp_path: Path, make_photo: MakePhoto) -> dict[str, Any]:
+def small(tmp_path: Path, make_image: MakeImage) -> dict[str, Any]:
     """What a request is made of: a few images of each kind, and the smallest networks."""
     for number in range(3):
-        make_photo(tmp_path / "day" / f"{number}.png", 72, 72, seed=number)
-        make_photo(tmp_path / "night" / f"{number}.png", 72, 72, seed=50 + number)
+        make_image(tmp_path / "day" / f"{number}.png", 72, 72, seed=number)
+        make_image(tmp_path / "night" / f"{number}.png", 72, 72, seed=50 + number)
     return {
         "day": tmp_path / "day",
         "night": str(tmp_path / "night"),

@@ -15,7 +15,7 @@ from darkside_cli.events import Event, ImageReady, ItemFailed, Notice, RunStarte
 from darkside_cli.jobs.request import make
 from darkside_cli.jobs.translate import TranslateRequest, run, translate
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +24,8 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ
     monkeypatch.setenv("DARKSIDE_HOME", environment["DARKSIDE_HOME"])
 
 
-def test_a_list_of_images_becomes_night(make_photo: MakePhoto, generator_file: Path, tmp_path: Path) -> None:
-    names = [make_photo(tmp_path / f"{i}.jpg", 24, 16, seed=i).name for i in range(2)]
+def test_a_list_of_images_becomes_night(make_image: MakeImage, generator_file: Path, tmp_path: Path) -> None:
+    names = [make_image(tmp_path / f"{i}.jpg", 24, 16, seed=i).name for i in range(2)]
     (tmp_path / "broken.png").write_bytes(b"no picture")
     events: list[Event] = []
     result = darkside_cli.translate([*names, "broken.png"], model=generator_file, emit=events.append)
@@ -50,8 +50,8 @@ def test_a_list_of_images_becomes_night(make_photo: MakePhoto, generator_file: P
     }
 
 
-def test_the_embedded_generator_is_the_default_and_says_so(make_photo: MakePhoto, tmp_path: Path) -> None:
-    make_photo(tmp_path / "a.png")
+def test_the_embedded_generator_is_the_default_and_says_so(make_image: MakeImage, tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
     events: list[Event] = []
     result = translate("a.png", output="out.webp", emit=events.append)
     assert result.model == "darkside-mini"
@@ -61,15 +61,15 @@ def test_the_embedded_generator_is_the_default_and_says_so(make_photo: MakePhoto
     )
 
 
-def test_contents_come_and_go_in_memory(make_photo: MakePhoto, generator_file: Path, tmp_path: Path) -> None:
-    photo = make_photo(tmp_path / "a.jpg", 24, 16)
-    request = TranslateRequest(model=str(generator_file), content=photo.read_bytes(), in_memory=True)
+def test_contents_come_and_go_in_memory(make_image: MakeImage, generator_file: Path, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "a.jpg", 24, 16)
+    request = TranslateRequest(model=str(generator_file), content=image.read_bytes(), in_memory=True)
     encoded = run(request).encoded
     assert encoded is not None
     assert not (tmp_path / "night").exists()
-    translate(photo, model=generator_file)
+    translate(image, model=generator_file)
     assert bytes(encoded) == (tmp_path / "night" / "a.jpg").read_bytes()
-    named = run(TranslateRequest(model=str(generator_file), content=photo.read_bytes()))
+    named = run(TranslateRequest(model=str(generator_file), content=image.read_bytes()))
     assert str(named.images[0].target).startswith("night/stdin-")
 
 
@@ -94,8 +94,8 @@ def test_what_cannot_be_meant_is_refused_when_the_request_is_made(
         make(TranslateRequest, "a.png", **options)
 
 
-def test_missing_things_are_told_after_wrong_usage(make_photo: MakePhoto, tmp_path: Path) -> None:
-    make_photo(tmp_path / "a.png")
+def test_missing_things_are_told_after_wrong_usage(make_image: MakeImage, tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
     (tmp_path / "none").mkdir()
     with pytest.raises(UsageError, match="no images in none"):
         translate("none", model="nowhere.pth")
@@ -120,9 +120,9 @@ def test_missing_things_are_told_after_wrong_usage(make_photo: MakePhoto, tmp_pa
 
 
 def test_a_full_disk_says_what_was_done(
-    make_photo: MakePhoto, generator_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_image: MakeImage, generator_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = [make_photo(tmp_path / f"{i}.png", seed=i) for i in range(3)]
+    names = [make_image(tmp_path / f"{i}.png", seed=i) for i in range(3)]
 
     def write_one(path: Path, data: bytes, **kwargs: object) -> None:
         if path.name != "0.png":
@@ -138,17 +138,17 @@ def test_a_full_disk_says_what_was_done(
 
 
 def test_a_folder_that_cannot_be_made_is_told_once(
-    make_photo: MakePhoto, generator_file: Path, tmp_path: Path
+    make_image: MakeImage, generator_file: Path, tmp_path: Path
 ) -> None:
-    names = [make_photo(tmp_path / f"{i}.jpg", 24, 16, seed=i).name for i in range(3)]
+    names = [make_image(tmp_path / f"{i}.jpg", 24, 16, seed=i).name for i in range(3)]
     events: list[Event] = []
     with pytest.raises(UsageError, match=r"folder 0\.jpg/night cannot be made: not a directory"):
         translate(names, model=generator_file, output="0.jpg/night", emit=events.append)
     assert not any(isinstance(event, (RunStarted, ItemFailed)) for event in events)
 
 
-def test_no_folder_is_left_where_nothing_could_be_done(make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_no_folder_is_left_where_nothing_could_be_done(make_image: MakeImage, tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(b"no weights")
     with pytest.raises(DarksideError):
-        translate(make_photo(tmp_path / "a.jpg", 24, 16), model="net.pth", output="some/where")
+        translate(make_image(tmp_path / "a.jpg", 24, 16), model="net.pth", output="some/where")
     assert not (tmp_path / "some").exists()

@@ -21,7 +21,7 @@ from darkside_cli.images import images
 from darkside_cli.jobs import translate_files as module
 from darkside_cli.jobs.translate_files import GAP_PX, FileOptions, Summary, is_sheet, sheet_path, side_by_side
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 class Done:
@@ -81,12 +81,12 @@ def translate_files(jobs: list[TranslationJob], translator: Inverter, **options:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path, make_photo: MakePhoto) -> list[TranslationJob]:
-    """Ten pictures of two sizes in turn, as PNG, so that pixels can be compared."""
+def jobs(tmp_path: Path, make_image: MakeImage) -> list[TranslationJob]:
+    """Ten images of two sizes in turn, as PNG, so that pixels can be compared."""
     result = []
     for i in range(10):
         width = 20 if i % 2 else 12
-        source = make_photo(tmp_path / "in" / f"{i}.png", width, 16, seed=i)
+        source = make_image(tmp_path / "in" / f"{i}.png", width, 16, seed=i)
         result.append(TranslationJob(source, tmp_path / "out" / f"{i}.png"))
     return result
 
@@ -193,12 +193,12 @@ def test_a_missing_sheet_leaves_the_result_as_it_is(jobs: list[TranslationJob]) 
     translate_files(jobs[:1], Inverter(), options=FileOptions(compare=True))
     assert jobs[0].target.read_bytes() == before
     with Image.open(sheet_path(jobs[0].target)) as sheet:
-        assert np.asarray(sheet)[:, -10:].max() <= 8  # the black picture that is there, through JPEG
+        assert np.asarray(sheet)[:, -10:].max() <= 8  # the black image that is there, through JPEG
 
 
 @pytest.mark.parametrize("name", ["0.jpg", "0.png", "0.webp"])
-def test_a_sheet_is_the_same_whoever_wrote_the_picture_before(jobs: list[TranslationJob], name: str) -> None:
-    """Made in one go, or of a picture that a killed run or another process has written: equal byte for byte."""
+def test_a_sheet_is_the_same_whoever_wrote_the_image_before(jobs: list[TranslationJob], name: str) -> None:
+    """Made in one go, or of an image that a killed run or another process has written: equal byte for byte."""
     job = replace(jobs[0], target=jobs[0].target.with_name(name))
     translate_files([job], Inverter(), options=FileOptions(compare=True))
     whole = sheet_path(job.target).read_bytes()
@@ -208,7 +208,7 @@ def test_a_sheet_is_the_same_whoever_wrote_the_picture_before(jobs: list[Transla
 
 
 def test_sheets_lie_under_the_names_of_their_results_and_are_known_by_their_size(
-    jobs: list[TranslationJob], make_photo: MakePhoto
+    jobs: list[TranslationJob], make_image: MakeImage
 ) -> None:
     job = replace(jobs[0], target=jobs[0].target.with_name("street_night.jpg"))
     translate_files([job], Inverter(), options=FileOptions(compare=True))
@@ -217,7 +217,7 @@ def test_sheets_lie_under_the_names_of_their_results_and_are_known_by_their_size
     assert is_sheet(sheet)
     assert not is_sheet(job.target)
     # Somebody's own photograph of the same name, in a folder of that name.
-    make_photo(sheet, 30, 20)
+    make_image(sheet, 30, 20)
     assert not is_sheet(sheet)
     sheet.write_bytes(b"no picture")
     assert not is_sheet(sheet)
@@ -261,7 +261,7 @@ def test_no_more_images_are_in_flight_than_the_threads_and_batches_need(
     workers, batch = 2, 3
     alive = peak = 0
     lock = threading.Lock()
-    read, write = module.read_photo, module.write_photo
+    read, write = module.read_image, module.write_image
 
     def counting_read(*args: object, **kwargs: object) -> object:
         nonlocal alive, peak
@@ -276,8 +276,8 @@ def test_no_more_images_are_in_flight_than_the_threads_and_batches_need(
             alive -= 1
         return write(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "read_photo", counting_read)
-    monkeypatch.setattr(module, "write_photo", counting_write)
+    monkeypatch.setattr(module, "read_image", counting_read)
+    monkeypatch.setattr(module, "write_image", counting_write)
     many = [replace(jobs[i % 10], target=jobs[0].target.parent / f"many{i}.png") for i in range(200)]
     summary = translate_files(many, Inverter(wanted=batch), options=FileOptions(workers=workers))
     assert summary.done == 200
@@ -315,10 +315,10 @@ def test_an_unwritable_target_is_a_failure_of_that_image(jobs: list[TranslationJ
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_ends_the_run_after_the_first_picture_without_room(
+def test_a_full_disk_ends_the_run_after_the_first_image_without_room(
     jobs: list[TranslationJob], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Forty pictures and room for three: nobody computes the other ones only to see them fail one by one."""
+    """Forty images and room for three: nobody computes the other ones only to see them fail one by one."""
     many = [replace(jobs[i % 10], target=jobs[0].target.parent / f"many{i}.png") for i in range(40)]
     tried: list[Path] = []
     write = images.write_bytes_atomic
@@ -344,7 +344,7 @@ def test_a_full_disk_ends_the_run_after_the_first_picture_without_room(
     assert len(translator.batches) <= 4 + 4  # and those on their way
 
 
-def test_other_errors_of_the_disk_concern_one_picture(
+def test_other_errors_of_the_disk_concern_one_image(
     jobs: list[TranslationJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = images.write_bytes_atomic

@@ -15,13 +15,13 @@ from darkside_cli.events import Event, ImageReady, ItemFailed, Notice
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.jobs.whiten import WhitenRequest
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+def places(tmp_path: Path, make_image: MakeImage) -> Path:
     for number in range(4):
-        make_photo(tmp_path / "places" / f"p{number // 2}" / f"{number}.png", 40, 32, seed=number)
+        make_image(tmp_path / "places" / f"p{number // 2}" / f"{number}.png", 40, 32, seed=number)
     (tmp_path / "places" / "p0" / "bad.jpg").write_bytes(b"broken")
     return tmp_path / "places"
 

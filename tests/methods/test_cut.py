@@ -148,7 +148,7 @@ def test_random_stream_goes_on() -> None:
         assert torch.equal(one.loss, other.loss)
 
 
-def test_negatives_of_the_picture_alone() -> None:
+def test_negatives_of_the_image_alone() -> None:
     """With them two images in a batch are as two batches of one; with the whole batch's they are not."""
     given = batch(2)
     halves = [UnpairedBatch(given.day[i : i + 1], given.night[i : i + 1]) for i in range(2)]

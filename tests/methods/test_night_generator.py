@@ -1,4 +1,4 @@
-"""A generator as what makes night: the numbers of published trainings, one picture at a time."""
+"""A generator as what makes night: the numbers of published trainings, one image at a time."""
 
 from __future__ import annotations
 

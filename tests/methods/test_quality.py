@@ -1,4 +1,4 @@
-"""Quality while training: fixed pictures, scores by name, and FID where there is a library for it."""
+"""Quality while training: fixed images, scores by name, and FID where there is a library for it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from darkside_cli.methods.quality import (
     truncated_pixels,
 )
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, make_photo: MakePhoto) -> tuple[list[Path], list[Path]]:
-    days = [make_photo(tmp_path / f"day{n}.png", 90 + n, 70, seed=n) for n in range(3)]
+def image_paths(tmp_path: Path, make_image: MakeImage) -> tuple[list[Path], list[Path]]:
+    days = [make_image(tmp_path / f"day{n}.png", 90 + n, 70, seed=n) for n in range(3)]
     nights = []
     for n in range(4):
-        path = make_photo(tmp_path / f"night{n}.png", 80, 80, seed=10 + n)
+        path = make_image(tmp_path / f"night{n}.png", 80, 80, seed=10 + n)
         Image.open(path).point(lambda value: value * 0.15).save(path)
         nights.append(path)
     return days, nights
@@ -45,7 +45,7 @@ def darker(images: Tensor) -> Tensor:
     return (images + 1) * 0.15 - 1
 
 
-def test_scores(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_scores(image_paths: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     sizes = []
 
     def watched(images: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def test_scores(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None
         assert not torch.is_grad_enabled()
         return images
 
-    validate = QualityValidator(*pictures)
+    validate = QualityValidator(*image_paths)
     same = validate(watched, 1, tmp_path / "folder")
     # Sides are multiples of four, for generators that halve them twice.
     assert sizes == [(1, 3, 68, 88), (1, 3, 68, 88), (1, 3, 68, 92)]
@@ -72,24 +72,24 @@ def test_scores(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None
     assert not (tmp_path / "folder").exists()
 
 
-def test_pictures_enter_as_they_are(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_images_enter_as_they_are(image_paths: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     seen = []
-    validate = QualityValidator(*pictures)
+    validate = QualityValidator(*image_paths)
     validate(lambda images: seen.append(images.clone()) or images, 1, tmp_path)  # type: ignore[func-returns-value]
-    with Image.open(pictures[0][0]) as image:
+    with Image.open(image_paths[0][0]) as image:
         expected = np.asarray(image.crop((0, 0, 88, 68)))
     np.testing.assert_allclose((seen[0][0].numpy().transpose(1, 2, 0) * 0.5 + 0.5) * 255, expected, atol=1e-4)
 
 
-def test_pictures_are_shrunk_and_limited(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_images_are_shrunk_and_limited(image_paths: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     shapes = []
-    validate = QualityValidator(*pictures, size_px=84, day_limit=2)
+    validate = QualityValidator(*image_paths, size_px=84, day_limit=2)
     validate(lambda images: shapes.append(tuple(images.shape[2:])) or images, 1, tmp_path)  # type: ignore[func-returns-value]
     assert shapes == [(64, 84), (64, 84)]
 
 
-def test_broken_pictures_are_left_out(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    days, nights = pictures
+def test_broken_images_are_left_out(image_paths: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+    days, nights = image_paths
     days[1].write_bytes(b"")
     Image.new("RGB", (100, 63)).save(nights[2])
     heard: list[Event] = []
@@ -138,19 +138,19 @@ def library(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.usefixtures("library")
-def test_fid(pictures: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_fid(image_paths: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     one, other = np.full((2, 5, 6, 3), 7, dtype=np.uint8), np.full((3, 4, 4, 3), 17, dtype=np.uint8)
     before = torch.get_rng_state()
     assert frechet_inception_distance(list(one), list(other)) == pytest.approx(10)
     assert torch.equal(torch.get_rng_state(), before)
-    validate = QualityValidator(*pictures, fid=True)
+    validate = QualityValidator(*image_paths, fid=True)
     assert validate(darker, 1, tmp_path)["fid"] < validate(identity, 1, tmp_path)["fid"]
     with pytest.raises(UsageError, match="at least two pictures"):
-        QualityValidator(pictures[0][:1], pictures[1], fid=True)
+        QualityValidator(image_paths[0][:1], image_paths[1], fid=True)
 
 
 def test_fid_without_its_weights(
-    pictures: tuple[list[Path], list[Path]], tmp_path: Path, library: ModuleType
+    image_paths: tuple[list[Path], list[Path]], tmp_path: Path, library: ModuleType
 ) -> None:
     """Training goes on without the figure, and says so once."""
 
@@ -159,20 +159,20 @@ def test_fid_without_its_weights(
 
     library.calculate_metrics = no_network  # type: ignore[attr-defined]
     heard: list[Event] = []
-    validate = QualityValidator(*pictures, fid=True, emit=heard.append)
+    validate = QualityValidator(*image_paths, fid=True, emit=heard.append)
     for epoch in range(2):
         assert "fid" not in validate(identity, epoch, tmp_path)
     assert [event.level for event in heard if isinstance(event, Notice)] == ["warning"]
 
 
 def test_fid_without_its_library(
-    pictures: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
+    image_paths: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(MissingAssetError, match="torch-fidelity") as caught:
-        QualityValidator(*pictures, fid=True)
+        QualityValidator(*image_paths, fid=True)
     assert caught.value.hint == "pip install 'darkside-cli[fid]'"
-    QualityValidator(*pictures)
+    QualityValidator(*image_paths)
 
 
 def one_row(*values: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sheets of samples: where every picture comes to stand, what is left alone, what a sheet looks like on the disk."""
+"""Sheets of samples: where every image comes to stand, what is left alone, what a sheet looks like on the disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def flat(height: int, width: int, colour: tuple[int, int, int]) -> np.ndarray:
     return np.full((height, width, 3), colour, np.uint8)
 
 
-def test_every_picture_stands_in_its_place() -> None:
+def test_every_image_stands_in_its_place() -> None:
     red, green, blue = flat(4, 6, (255, 0, 0)), flat(4, 6, (0, 255, 0)), flat(8, 5, (0, 0, 255))
     grey = np.full((8, 3), 100, np.uint8)
     sheet = np.asarray(sample_grid([(red, green), (blue, grey)]))
@@ -35,7 +35,7 @@ def test_every_picture_stands_in_its_place() -> None:
     np.testing.assert_array_equal(sheet, expected)
 
 
-def test_captions_stand_above_the_pictures() -> None:
+def test_captions_stand_above_the_images() -> None:
     rows = [(flat(20, 120, (0, 0, 255)), flat(20, 120, (0, 0, 255)))]
     plain, captioned = np.asarray(sample_grid(rows)), np.asarray(sample_grid(rows, ("day", "to night")))
     head = captioned.shape[0] - plain.shape[0]
@@ -76,19 +76,19 @@ def test_pixels_of_tensors() -> None:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_photo: Callable[..., Path]) -> list[Path]:
-    wide = make_photo(tmp_path / "in" / "wäit.png", 200, 101)
-    small = make_photo(tmp_path / "in" / "small.png", 30, 41, seed=1)
+def images(tmp_path: Path, make_image: Callable[..., Path]) -> list[Path]:
+    wide = make_image(tmp_path / "in" / "wäit.png", 200, 101)
+    small = make_image(tmp_path / "in" / "small.png", 30, 41, seed=1)
     broken = tmp_path / "in" / "broken.jpg"
     broken.write_bytes(b"no picture")
     return [wide, broken, small]
 
 
-def test_photos_keep_their_aspect_and_size_divides_by_four(photos: list[Path], tmp_path: Path) -> None:
-    writer = SampleWriter(photos, size_px=100, every=3)
+def test_images_keep_their_aspect_and_size_divides_by_four(images: list[Path], tmp_path: Path) -> None:
+    writer = SampleWriter(images, size_px=100, every=3)
     assert len(writer) == 2
     ((path, reason),) = writer.broken
-    assert path == photos[1]
+    assert path == images[1]
     assert reason
     seen: list[Tensor] = []
 
@@ -119,8 +119,8 @@ def test_the_photograph_arrives_as_it_is(tmp_path: Path) -> None:
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=0)
 
 
-def test_a_column_for_the_way_back(photos: list[Path], tmp_path: Path) -> None:
-    writer = SampleWriter(photos[:1], size_px=100)
+def test_a_column_for_the_way_back(images: list[Path], tmp_path: Path) -> None:
+    writer = SampleWriter(images[:1], size_px=100)
     nights: list[Tensor] = []
 
     def translate(day: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def test_a_column_for_the_way_back(photos: list[Path], tmp_path: Path) -> None:
         assert sheet.width == 3 * 100 + 4 * GAP_PX
 
 
-def test_training_is_not_disturbed(photos: list[Path], tmp_path: Path) -> None:
+def test_training_is_not_disturbed(images: list[Path], tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.5), nn.BatchNorm2d(3))
     network.train()
     network[2].eval()
@@ -152,7 +152,7 @@ def test_training_is_not_disturbed(photos: list[Path], tmp_path: Path) -> None:
     torch.manual_seed(3)
     random.seed(3)
     np.random.seed(3)
-    SampleWriter(photos[:1], size_px=40).write(tmp_path, 1, translate)
+    SampleWriter(images[:1], size_px=40).write(tmp_path, 1, translate)
     assert torch.equal(torch.rand(2), expected[0])
     assert (random.random(), np.random.rand()) == expected[1:]
     assert network.training
@@ -160,8 +160,8 @@ def test_training_is_not_disturbed(photos: list[Path], tmp_path: Path) -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_a_translation_that_fails_leaves_the_old_sheet(photos: list[Path], tmp_path: Path) -> None:
-    writer = SampleWriter(photos[:1], size_px=40)
+def test_a_translation_that_fails_leaves_the_old_sheet(images: list[Path], tmp_path: Path) -> None:
+    writer = SampleWriter(images[:1], size_px=40)
     before = writer.write(tmp_path, 1, lambda day: day).read_bytes()
     state = torch.get_rng_state()
 
@@ -176,9 +176,9 @@ def test_a_translation_that_fails_leaves_the_old_sheet(photos: list[Path], tmp_p
     assert writer.write(tmp_path, 1, lambda day: day).read_bytes() == before  # deterministic
 
 
-def test_when_a_sheet_is_due(photos: list[Path]) -> None:
-    writer = SampleWriter(photos, every=5)
+def test_when_a_sheet_is_due(images: list[Path]) -> None:
+    writer = SampleWriter(images, every=5)
     assert [epoch for epoch in range(1, 13) if writer.due(epoch, 12)] == [1, 5, 10, 12]
-    assert not SampleWriter([photos[1]]).due(1)
+    assert not SampleWriter([images[1]]).due(1)
     with pytest.raises(ValueError, match="every is 0"):
-        SampleWriter(photos, every=0)
+        SampleWriter(images, every=0)

@@ -63,22 +63,22 @@ def test_cyclegan_identity_adds_its_term() -> None:
 
 
 def test_the_edge_methods_may_leave_night_alone() -> None:
-    """Its term is the weighted change of night pictures by the generator as people will use it; statistics stay."""
+    """Its term is the weighted change of night images by the generator as people will use it; statistics stay."""
     base = HedGanConfig(generator=replace(SMALL, norm="batch"), discriminator=JUDGE, edge_detector="sobel")
     config = replace(base, weights=EdgeWeights(identity=3.0))
     task = HedGanTask.build(config, device="cpu", edge_detector=Sobel())
-    pictures = batch()
+    images = batch()
     generator = task.generator_day2night
-    updates = task.train_step(pictures)
+    updates = task.train_step(images)
     next(updates)
     before = {key: value.clone() for key, value in generator.state_dict().items() if "running" in key}
     update = next(updates)
     assert all(torch.equal(value, generator.state_dict()[key]) for key, value in before.items())
     generator.eval()
-    change = (generator(pictures.night) - pictures.night).abs().mean()
+    change = (generator(images.night) - images.night).abs().mean()
     torch.testing.assert_close(update.logs["identity"], 3 * change)
     without = HedGanTask.build(base, device="cpu", edge_detector=Sobel())
-    *_, last = without.train_step(pictures)
+    *_, last = without.train_step(images)
     assert "identity" not in last.logs
 
 

@@ -28,7 +28,7 @@ TINY = ResnetGeneratorConfig(ngf=4, n_blocks=1)
 
 
 class Negative(nn.Module):
-    """x -> -x: what comes out is the negative picture."""
+    """x -> -x: what comes out is the negative image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def test_tensors_are_not_rounded_to_8_bits(dtype: torch.dtype) -> None:
     assert weight.grad is not None
 
 
-def test_tensors_and_pictures_of_any_size_agree(resnet: Translator) -> None:
+def test_tensors_and_images_of_any_size_agree(resnet: Translator) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (1, 21, 31, 3)).astype(np.uint8)
     floats = resnet(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
     assert floats.shape == (1, 3, 21, 31)
@@ -105,7 +105,7 @@ def test_tensors_and_pictures_of_any_size_agree(resnet: Translator) -> None:
     assert (whole != resnet(pixels)).mean() < 0.001
 
 
-def test_pictures_are_read_as_files_are() -> None:
+def test_images_are_read_as_files_are() -> None:
     """Turned upright, 16 bits scaled, alpha kept."""
     translator = Translator(Negative())
     exif = Image.Exif()

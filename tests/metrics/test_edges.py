@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from handmade_images import photo_pixels
+from handmade_images import image_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,30 +31,30 @@ def ramp(angle_degrees: float, size: int = 48) -> np.ndarray:
     return grey(0.5 + 0.3 * (x * np.cos(angle) + y * np.sin(angle)))
 
 
-def test_same_picture() -> None:
-    for picture in (textured(0), photo_pixels(30, 50), ramp(20)):
-        assert edge_agreement(picture, picture) == pytest.approx(1, abs=1e-6)
+def test_same_image() -> None:
+    for image in (textured(0), image_pixels(30, 50), ramp(20)):
+        assert edge_agreement(image, image) == pytest.approx(1, abs=1e-6)
 
 
 @settings(max_examples=20, deadline=None)
 @given(factor=st.floats(0.05, 1), offset=st.floats(0, 0.3))
 def test_blind_to_brightness_and_contrast(factor: float, offset: float) -> None:
-    picture = textured(1) / 255.0
-    assert edge_agreement(picture, picture * factor * 0.7 + offset) == pytest.approx(1, abs=1e-3)
+    image = textured(1) / 255.0
+    assert edge_agreement(image, image * factor * 0.7 + offset) == pytest.approx(1, abs=1e-3)
 
 
 def test_blind_to_which_side_is_lighter() -> None:
-    picture = textured(2)
-    assert edge_agreement(picture, 255 - picture) == pytest.approx(1, abs=1e-4)
+    image = textured(2)
+    assert edge_agreement(image, 255 - image) == pytest.approx(1, abs=1e-4)
 
 
 def test_darkened_and_rounded() -> None:
-    picture = textured(3)
-    assert edge_agreement(picture, (picture * 0.1).astype(np.uint8)) > 0.97
-    assert edge_agreement(picture, (np.power(picture / 255, 2.2) * 120).astype(np.uint8)) > 0.8
+    image = textured(3)
+    assert edge_agreement(image, (image * 0.1).astype(np.uint8)) > 0.97
+    assert edge_agreement(image, (np.power(image / 255, 2.2) * 120).astype(np.uint8)) > 0.8
 
 
-def test_unrelated_pictures() -> None:
+def test_unrelated_images() -> None:
     pairs = [(textured(n), textured(n + 50)) for n in range(10)]
     assert np.mean([edge_agreement(*pair) for pair in pairs]) < 0.06
     assert edge_agreement(textured(0), np.roll(textured(0), 30, axis=1)) < 0.1
@@ -72,9 +72,9 @@ def test_half_of_it_lost() -> None:
 
     So the product is 1/2 * 1/2 * 4/5, by the roots of 1/4 and of 1/2 * 16/25: that is the root of 1/2.
     """
-    picture = ramp(0, 240)
-    half = np.minimum(picture, picture[:, 120:121])
-    assert edge_agreement(picture, half) == pytest.approx(np.sqrt(0.5), abs=0.01)
+    image = ramp(0, 240)
+    half = np.minimum(image, image[:, 120:121])
+    assert edge_agreement(image, half) == pytest.approx(np.sqrt(0.5), abs=0.01)
 
 
 def test_nothing_to_agree_with() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from handmade_images import photo_pixels
+from handmade_images import image_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,13 +34,13 @@ def noisy(seed: int, height: int = 96, width: int = 128, brightness: float = 1.0
 
 def test_luminance_statistics_by_hand() -> None:
     """A white third above a black ground: a third of the light; nine of ten percentiles are where they are."""
-    picture = np.zeros((30, 10, 3), dtype=np.uint8)
-    picture[:10] = 255
-    measured = luminance_statistics(picture)
+    image = np.zeros((30, 10, 3), dtype=np.uint8)
+    image[:10] = 255
+    measured = luminance_statistics(image)
     assert measured.mean == pytest.approx(1 / 3)
     assert (measured.median, measured.p95, measured.p99) == (0, 1, 1)
     assert measured.sky_darkness == pytest.approx(0, abs=1e-3)
-    assert luminance_statistics(picture[::-1]).sky_darkness == pytest.approx(1, abs=1e-6)
+    assert luminance_statistics(image[::-1]).sky_darkness == pytest.approx(1, abs=1e-6)
 
 
 def test_lightness_distance() -> None:
@@ -99,30 +99,30 @@ def test_directions_are_decided_by_the_seed() -> None:
 
 def test_features_by_hand() -> None:
     """Cells of one colour have no contrast; a white one in black has L* 1, and both know their height."""
-    picture = np.zeros((16, 24, 3), dtype=np.uint8)
-    picture[2:4, 6:9] = 255
-    features = local_features(picture)
+    image = np.zeros((16, 24, 3), dtype=np.uint8)
+    image[2:4, 6:9] = 255
+    features = local_features(image)
     assert features.shape == (64, 6)
     white = 1 * 8 + 2
     np.testing.assert_allclose(features[white, :5], [1, 0, 0, 0, 0], atol=1e-3)
     np.testing.assert_allclose(np.delete(features, white, axis=0)[:, :5], 0, atol=1e-6)
     np.testing.assert_allclose(features[::8, 5], (np.arange(8) + 0.5) / 16)
-    picture[0, 0] = 255  # one of the six pixels of the first cell
-    first = local_features(picture)[0]
+    image[0, 0] = 255  # one of the six pixels of the first cell
+    first = local_features(image)[0]
     # Of 2 x 3 pixels, 3 steps down (one of them 1) and 4 across (one of them 1).
     np.testing.assert_allclose(first[[0, 3, 4]], [1 / 6, np.sqrt(5) / 6, (1 / 3 + 1 / 4) / 2], atol=1e-3)
     with pytest.raises(ValueError, match="too small"):
-        local_features(picture[:15])
+        local_features(image[:15])
 
 
 # Patterns
 
 
-def pattern(picture: np.ndarray, period: int, amplitude: float, axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
+def pattern(image: np.ndarray, period: int, amplitude: float, axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
     """Blocks of half a period that are lighter and darker by turns along ``axes``."""
-    grid = np.indices(picture.shape[:2]) // (period // 2)
+    grid = np.indices(image.shape[:2]) // (period // 2)
     sign = sum(grid[axis] for axis in axes) % 2 * 2 - 1
-    return np.clip(picture + amplitude * sign[..., None], 0, 255).round().astype(np.uint8)
+    return np.clip(image + amplitude * sign[..., None], 0, 255).round().astype(np.uint8)
 
 
 def test_no_pattern() -> None:
@@ -136,16 +136,16 @@ def test_no_pattern() -> None:
 @pytest.mark.parametrize("period", [2, 4])
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
 def test_patterns_are_found(period: int, axes: tuple[int, ...]) -> None:
-    picture = noisy(3)
-    plain = checkerboard_score(picture)
-    assert checkerboard_score(pattern(picture, period, 3.0, axes)) > 4 * plain
+    image = noisy(3)
+    plain = checkerboard_score(image)
+    assert checkerboard_score(pattern(image, period, 3.0, axes)) > 4 * plain
 
 
 def test_other_patterns_are_not_meant() -> None:
     """Waves of 16 pixels lie far from what upsampling by two leaves."""
-    picture = noisy(3)
-    waves = picture + 20 * np.sin(np.arange(128) * 2 * np.pi / 16)[None, :, None]
-    assert checkerboard_score(np.clip(waves, 0, 255).astype(np.uint8)) < 2 * checkerboard_score(picture)
+    image = noisy(3)
+    waves = image + 20 * np.sin(np.arange(128) * 2 * np.pi / 16)[None, :, None]
+    assert checkerboard_score(np.clip(waves, 0, 255).astype(np.uint8)) < 2 * checkerboard_score(image)
 
 
 def test_too_small_for_patterns() -> None:
@@ -173,7 +173,7 @@ def test_scores() -> None:
     assert patterned["checkerboard"] > 3 * same["checkerboard"]
 
 
-def test_night_pictures_score_as_night() -> None:
+def test_night_images_score_as_night() -> None:
     nights = [noisy(seed, brightness=0.1 + 0.01 * seed) for seed in range(10)]
     scores = score_translations([(each, each) for each in nights], NightReference.of(nights))
     assert scores["sliced_wasserstein"] == pytest.approx(0, abs=1e-9)
@@ -191,4 +191,4 @@ def test_nothing_to_score() -> None:
     with pytest.raises(ValueError, match="no night picture"):
         NightReference.of([])
     with pytest.raises(ValueError, match="no translation"):
-        score_translations([], NightReference.of([photo_pixels(64, 64)]))
+        score_translations([], NightReference.of([image_pixels(64, 64)]))

@@ -69,7 +69,7 @@ def test_shrinking_averages() -> None:
 
 
 @pytest.mark.parametrize("times", [6, 7, 13, 40])
-def test_large_pictures_are_averaged_as_well(times: int) -> None:
+def test_large_images_are_averaged_as_well(times: int) -> None:
     """Stripes of 3 pixels are finer than what the network sees: nearly nothing may be left of them."""
     stripes = torch.ones(1, 1, 24 * times, 16 * times)
     stripes[..., torch.arange(16 * times) % 3 == 0] = -1
@@ -182,7 +182,7 @@ def test_onnx_takes_the_sizes_that_it_takes(size_px: tuple[int, int] | None, tmp
 
 
 @pytest.mark.parametrize("size", [(301, 450), (9, 700), (1200, 40)])
-def test_onnx_halves_large_pictures_too(size: tuple[int, int], tmp_path: Path) -> None:
+def test_onnx_halves_large_images_too(size: tuple[int, int], tmp_path: Path) -> None:
     exported = export_generator(saved(tmp_path), tmp_path / "g.onnx", check=False)
     session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
     x = noise(1, 3, *size)

@@ -113,7 +113,7 @@ def test_gradients_reach_the_target() -> None:
 @settings(max_examples=50, deadline=None)
 def test_systems_of_three_are_solved(seed: int, ridge: float) -> None:
     random = np.random.default_rng(seed)
-    factors = random.normal(size=(5, 3, 1 if seed % 2 else 3))  # of rank 1: as in grey pictures
+    factors = random.normal(size=(5, 3, 1 if seed % 2 else 3))  # of rank 1: as in grey images
     matrices = factors @ factors.transpose(0, 2, 1) + ridge * np.eye(3)
     right = random.normal(size=(5, 3))
     upper = tuple(torch.from_numpy(matrices[:, i, j]) for i in range(3) for j in range(i, 3))

@@ -215,7 +215,7 @@ def test_defaults_and_lists_of_json_are_accepted() -> None:
 )
 @pytest.mark.parametrize("half", [False, True])
 def test_weights_that_are_no_numbers(value: float, what: str, half: bool, tmp_path: Path) -> None:
-    """They made a picture, and the command exited 0."""
+    """They made an image, and the command exited 0."""
     state = {key: each.half() if half else each for key, each in ResnetGenerator(TINY).state_dict().items()}
     state["model.4.weight"][0, 0, :2, 0] = value
     path = save_checkpoint(tmp_path / "x", state, architecture="resnet_generator", config=TINY)

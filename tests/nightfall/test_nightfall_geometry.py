@@ -184,9 +184,9 @@ def test_a_lamp_lights_what_faces_it_by_the_square_of_the_distance() -> None:
     middle = np.abs(grid.points[:first] - (0, 0, 1)).sum(axis=1).argmin()
     assert lit[middle] == pytest.approx(50 / 100.4, rel=0.1)
     assert not lit[first:].any()  # it turns its back to the lamp
-    picture, places = light_map(grid, [lit], [(1, 0, 0.25)])
+    image, places = light_map(grid, [lit], [(1, 0, 0.25)])
     column, row = places[0, :2].astype(int)
-    shown = picture[row, column].astype(float) ** 2 / 255**2 * BRIGHTEST
+    shown = image[row, column].astype(float) ** 2 / 255**2 * BRIGHTEST
     assert shown[:3].tolist() == pytest.approx([lit[0], 0, lit[0] / 4], rel=0.05)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the synthetic city: the same from the same seed, right in their geometry, by day and at night."""
+"""Images of the synthetic city: the same from the same seed, right in their geometry, by day and at night."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_the_same_seed_gives_the_same_bytes_whatever_was_done_before(scene: Scen
     assert digest(shoot(build_scene(SEED + 1, 16), 0)) != first[False]
 
 
-def test_a_picture_is_a_picture(scene: Scene) -> None:
-    picture = shoot(scene, 1)
-    assert picture.shape == (48, 48, 3)
-    assert picture.dtype == np.uint8
-    assert picture.std() > 20
+def test_an_image_is_an_image(scene: Scene) -> None:
+    image = shoot(scene, 1)
+    assert image.shape == (48, 48, 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 20
 
 
-def test_pose_place_and_moment_each_change_the_picture(scene: Scene) -> None:
-    pictures = [shoot(scene, 0), shoot(scene, 1), shoot(scene, 0, moment=1), shoot(build_scene(SEED, 17), 0)]
-    assert len({digest(picture) for picture in pictures}) == len(pictures)
+def test_pose_place_and_moment_each_change_the_image(scene: Scene) -> None:
+    images = [shoot(scene, 0), shoot(scene, 1), shoot(scene, 0, moment=1), shoot(build_scene(SEED, 17), 0)]
+    assert len({digest(image) for image in images}) == len(images)
 
 
 def test_day_and_night_share_the_pose(scene: Scene) -> None:
@@ -63,7 +63,7 @@ def test_day_and_night_share_the_pose(scene: Scene) -> None:
 
 
 def test_a_landmark_is_the_same_seen_from_two_poses(scene: Scene) -> None:
-    """Points of its faces, found in one picture by face and distance, are where the other camera projects them."""
+    """Points of its faces, found in one image by face and distance, are where the other camera projects them."""
     cameras = [draw_shot(scene, pose, night=False, size_px=161).camera for pose in (0, 1)]
     buffers = [
         draw(scene.mesh, camera, planes_of(scene.mesh, camera), scene.atlas.ident) for camera in cameras
@@ -128,15 +128,15 @@ def test_families_are_alike_in_kind_and_style_not_in_shape() -> None:
     assert len({member.extent for member in members}) == FAMILY
 
 
-def coarse(picture: np.ndarray) -> list[int]:
+def coarse(image: np.ndarray) -> list[int]:
     """Means of the squares of a 4 x 4 grid, over all colours."""
-    side = len(picture) // 4
-    means = picture.reshape(4, side, 4, side, 3).mean(axis=(1, 3, 4))
+    side = len(image) // 4
+    means = image.reshape(4, side, 4, side, 3).mean(axis=(1, 3, 4))
     return np.rint(means).astype(int).reshape(-1).tolist()
 
 
-def test_pictures_are_those_of_this_version(scene: Scene) -> None:
-    """When this fails because pictures were changed on purpose: raise VERSION in config.py, record the figures anew.
+def test_images_are_those_of_this_version(scene: Scene) -> None:
+    """When this fails because images were changed on purpose: raise VERSION in config.py, record the figures anew.
 
     Two levels leave room for another OpenCV, whose interpolation rounds differently.
     """

@@ -28,7 +28,7 @@ from darkside_cli.interop.ground_truth import read_ground_truth
 from darkside_cli.jobs.catalog import ASSETS, open_store
 from darkside_cli.nightfall import asset, marker
 from darkside_cli.nightfall.config import VERSION, NightfallConfig
-from darkside_cli.nightfall.layout import FOLDERS, pictures
+from darkside_cli.nightfall.layout import FOLDERS, images
 from darkside_cli.retrieval.training_sets import open_tuples
 
 LEAST = NightfallConfig(
@@ -70,9 +70,9 @@ def told(root: Path, config: NightfallConfig = LEAST) -> list[Event]:
     return events
 
 
-def test_every_picture_is_there_whole(city: Path) -> None:
-    for picture in pictures(LEAST):
-        for path in picture.paths:
+def test_every_image_is_there_whole(city: Path) -> None:
+    for each in images(LEAST):
+        for path in each.paths:
             with Image.open(city / path) as image:
                 assert (image.format, image.size) == ("JPEG", (24, 24))
                 image.load()
@@ -103,7 +103,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(city: Path, tmp_path: Path) -> 
     assert asset.MAKER.state(tmp_path).status == "partial"
     rest = told(tmp_path)
     made = [event for event in rest if isinstance(event, ImageReady)]
-    total = len(pictures(LEAST))
+    total = len(images(LEAST))
     assert 0 < len(made) <= total - 4
     assert any(isinstance(event, Notice) and "going on" in event.message for event in rest)
     assert [event.total for event in rest if isinstance(event, RunStarted)] == [len(made)]
@@ -123,7 +123,7 @@ write(sys.argv[1], NightfallConfig(**eval(sys.argv[2])), told, workers=1)
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(city: Path, tmp_path: Path) -> None:
-    for pictures_before in (1, 5, 9):
+    for images_before in (1, 5, 9):
         process = subprocess.Popen(
             [sys.executable, "-c", _MAKE, str(tmp_path), repr(asdict(LEAST))],
             stdout=subprocess.PIPE,
@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(city: Path, tmp_path: Path) -> N
         ready = 0
         for line in process.stdout:
             ready += line.strip() == "ImageReady"
-            if ready == pictures_before:
+            if ready == images_before:
                 break
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -149,7 +149,7 @@ def test_processes_write_what_one_does_and_end_with_it(tmp_path: Path) -> None:
     events: list[Event] = []
     nightfall.write(tmp_path / "two", more, events.append, workers=2)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    assert sum(isinstance(event, ImageReady) for event in events) == len(pictures(more))
+    assert sum(isinstance(event, ImageReady) for event in events) == len(images(more))
 
 
 _RENDER = """
@@ -260,7 +260,7 @@ def test_a_folder_that_lacks_a_file_is_made_again(root: Path, city: Path) -> Non
     (root / FOLDERS[1] / "jpg").rename(root / "moved")
     assert asset.MAKER.state(root).status == "partial"
     made = {event.target.name for event in told(root) if isinstance(event, ImageReady)}
-    tested = {p.paths[-1].rpartition("/")[2] for p in pictures(LEAST) if p.part in ("test", "distractor")}
+    tested = {p.paths[-1].rpartition("/")[2] for p in images(LEAST) if p.part in ("test", "distractor")}
     assert made == tested  # and nothing of the other folders
     assert (
         digests(root)["data/test/nightfall/nightfall.json"]
@@ -293,8 +293,8 @@ def test_the_store_makes_what_is_missing_and_counts_what_is_there(root: Path) ->
     state = store.state(entry)
     assert (state.status, state.images) == (
         "complete",
-        len(pictures(LEAST)) + 2,
-    )  # two pictures are in two folders
+        len(images(LEAST)) + 2,
+    )  # two images are in two folders
 
 
 def test_ensure_keeps_what_is_there_and_knows_its_sizes(root: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.training_db import read_training_db
 from darkside_cli.interop.transforms import parse_transforms
@@ -56,8 +56,8 @@ def network_input(case: Case, tuples: TupleSet) -> Callable[[int, Role], Tensor]
     def make(index: int, role: Role) -> Tensor:
         from PIL import Image
 
-        photo = read_photo(tuples.paths[index], max_size_px=size, upright=False)
-        x = transform(Image.fromarray(photo.pixels))[None]
+        decoded = read_image(tuples.paths[index], max_size_px=size, upright=False)
+        x = transform(Image.fromarray(decoded.pixels))[None]
         if role == "anchor" and chosen_by_name(tuples.names[index], night["augment.share"]):
             with torch.no_grad():
                 x = generator(x)

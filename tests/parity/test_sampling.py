@@ -1,4 +1,4 @@
-"""Which pictures an epoch is made of, their order and their crops, against the golden cases."""
+"""Which images an epoch is made of, their order and their crops, against the golden cases."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from darkside_cli.datasets.outputs import TranslationJob
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.jobs.translate_files import translate_files
 from darkside_cli.methods.quality import truncated_pixels
 from darkside_cli.methods.translate import Translator, load_generator
@@ -22,7 +22,7 @@ NETWORKS = sorted(CASE.params["networks"])
 MAX_SHARE = 0.001
 
 
-def assert_same_picture(ours: np.ndarray, theirs: np.ndarray) -> None:
+def assert_same_image(ours: np.ndarray, theirs: np.ndarray) -> None:
     """At most one level on at most 0.1 % of the values.
 
     The reference wrote sides rounded up to the network's multiple; ours are cropped to the input's.
@@ -41,7 +41,7 @@ def network(request: pytest.FixtureRequest) -> tuple[str, Translator]:
 
 
 def test_files(network: tuple[str, Translator], tmp_path: Path) -> None:
-    """The stored pictures, by file, come out under their relative names."""
+    """The stored images, by file, come out under their relative names."""
     name, translator = network
     sources = [golden.DATA / "files" / "translate" / each for each in CASE.params["names"]]
     targets = [tmp_path / each for each in CASE.params["written_files"]]
@@ -49,10 +49,10 @@ def test_files(network: tuple[str, Translator], tmp_path: Path) -> None:
     summary = translate_files(jobs, lambda: translator)
     assert (summary.done, summary.failed) == (len(jobs), 0)
     for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
-        np.testing.assert_array_equal(read_photo(source).pixels, CASE.arrays[f"input{i}"])
+        np.testing.assert_array_equal(read_image(source).pixels, CASE.arrays[f"input{i}"])
         theirs = CASE.arrays[f"{name}_output{i}"]
         assert theirs.shape[:2] == tuple(-(-side // 4) * 4 for side in CASE.arrays[f"input{i}"].shape[:2])
-        assert_same_picture(np.asarray(Image.open(target)), theirs)
+        assert_same_image(np.asarray(Image.open(target)), theirs)
 
 
 def test_batches_give_what_single_images_give(network: tuple[str, Translator]) -> None:
@@ -60,7 +60,7 @@ def test_batches_give_what_single_images_give(network: tuple[str, Translator]) -
     for i in CASE.numbers("input"):
         image = CASE.arrays[f"input{i}"]
         for each in translator.translate(np.stack([image, image[::-1], image]))[::2]:
-            assert_same_picture(each, CASE.arrays[f"{name}_output{i}"])
+            assert_same_image(each, CASE.arrays[f"{name}_output{i}"])
 
 
 def test_float_to_uint8() -> None:

@@ -1,4 +1,4 @@
-"""The gallery page: one file with all pictures in it, each once, and what is right told by more than a colour."""
+"""The gallery page: one file with all images in it, each once, and what is right told by more than a colour."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def rows(tmp_path: Path, make_photo: Callable[..., Path]) -> list[GalleryRow]:
-    day = make_photo(tmp_path / "day <1>.png", 300, 150)
-    night = make_photo(tmp_path / "night.jpg", 100, 200, seed=1)
+def rows(tmp_path: Path, make_image: Callable[..., Path]) -> list[GalleryRow]:
+    day = make_image(tmp_path / "day <1>.png", 300, 150)
+    night = make_image(tmp_path / "night.jpg", 100, 200, seed=1)
     (tmp_path / "broken.jpg").write_bytes(night.read_bytes()[:200])
     found = [
         GalleryImage(name="day <1>.png", path=day, score=0.91239, mark="right"),
@@ -67,7 +67,7 @@ def rows(tmp_path: Path, make_photo: Callable[..., Path]) -> list[GalleryRow]:
     ]
 
 
-def pictures(text: str) -> dict[str, Image.Image]:
+def images(text: str) -> dict[str, Image.Image]:
     return {name: Image.open(io.BytesIO(base64.b64decode(data))) for name, data in URI.findall(text)}
 
 
@@ -106,15 +106,15 @@ def test_the_page(tmp_path: Path, rows: list[GalleryRow]) -> None:
     assert list((tmp_path / "new").iterdir()) == [path]
 
 
-def test_each_picture_is_there_once(tmp_path: Path, rows: list[GalleryRow]) -> None:
+def test_each_image_is_there_once(tmp_path: Path, rows: list[GalleryRow]) -> None:
     write_gallery(tmp_path / "page.html", rows * 3, title="", thumbnail_px=60)
     text = (tmp_path / "page.html").read_text()
-    shown = pictures(text)
+    shown = images(text)
     assert sorted(image.size for image in shown.values()) == [(30, 60), (30, 60), (60, 30)]
     used = [name for c in Page(text).classes("div") for name in c.split() if name in shown]
     assert len(used) == 12
     assert set(used) == set(shown)
-    # The night picture comes with its box drawn and without.
+    # The night image comes with its box drawn and without.
     with_box, without = (np.asarray(image) for image in shown.values() if image.size == (30, 60))
     assert np.abs(with_box.astype(int) - without).max() > 60
 

@@ -159,7 +159,7 @@ def test_module_is_left_as_it_is() -> None:
 
 
 def texts(source: str) -> str:
-    """What is to be read in a picture, without its mark-up."""
+    """What is to be read in an image, without its mark-up."""
     return re.sub(r"<[^<>]*>", " ", source)
 
 
@@ -206,7 +206,7 @@ def test_checkpoint_can_be_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "start"), [(".svg", b"<?xml"), (".png", b"\x89PNG\r\n"), (".pdf", b"%PDF"), (".SVG", b"<?xml")]
 )
-def test_pictures(suffix: str, start: bytes, tmp_path: Path) -> None:
+def test_images(suffix: str, start: bytes, tmp_path: Path) -> None:
     path = draw(Stub(), tmp_path / f"g{suffix}", size_px=8)
     assert path.read_bytes().startswith(start)
 

@@ -1,4 +1,4 @@
-"""Pictures in a page: which epochs are shown, how small they become, what is left out."""
+"""Images in a page: which epochs are shown, how small they become, what is left out."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ def noisy_file(path: Path, width: int, height: int, seed: int = 0, **save: objec
     return path
 
 
-def decoded(picture: Embedded) -> tuple[bytes, Image.Image]:
-    head, _, data = picture.uri.partition(",")
+def decoded(embedded: Embedded) -> tuple[bytes, Image.Image]:
+    head, _, data = embedded.uri.partition(",")
     assert head == "data:image/jpeg;base64"
     jpeg = base64.b64decode(data)
     image = Image.open(io.BytesIO(jpeg))
     image.load()
-    assert image.size == (picture.width, picture.height)
+    assert image.size == (embedded.width, embedded.height)
     return jpeg, image
 
 
 def test_a_small_jpeg_goes_in_as_it_is(tmp_path: Path) -> None:
     path = noisy_file(tmp_path / "a.jpg", 60, 40)
-    picture = embed(path, 100_000)
-    assert picture is not None
-    assert decoded(picture)[0] == path.read_bytes()
+    embedded = embed(path, 100_000)
+    assert embedded is not None
+    assert decoded(embedded)[0] == path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 @pytest.mark.parametrize("size", [(900, 700), (3000, 200), (200, 5000)])
-def test_large_pictures_become_small(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
-    picture = embed(noisy_file(tmp_path / name, *size), 60_000)
-    assert picture is not None
-    jpeg, image = decoded(picture)
+def test_large_images_become_small(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
+    embedded = embed(noisy_file(tmp_path / name, *size), 60_000)
+    assert embedded is not None
+    jpeg, image = decoded(embedded)
     assert len(jpeg) <= 60_000
     assert image.width <= 1600
     assert image.width / image.height == pytest.approx(size[0] / size[1], rel=0.06)
     assert image.width * image.height > 20_000  # not smaller than need be
 
 
-def test_what_is_no_picture_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
     whole = noisy_file(tmp_path / "whole.jpg", 64, 64)
     for name, data in (("empty.jpg", b""), ("text.png", b"text"), ("cut.jpg", whole.read_bytes()[:-600])):
         (tmp_path / name).write_bytes(data)
@@ -61,7 +61,7 @@ def test_what_is_no_picture_is_passed_over(tmp_path: Path) -> None:
     assert embed(tmp_path / "none.jpg", 100_000) is None
 
 
-def test_a_picture_that_is_written_again_is_read_again(tmp_path: Path) -> None:
+def test_an_image_that_is_written_again_is_read_again(tmp_path: Path) -> None:
     path = noisy_file(tmp_path / "a.jpg", 64, 64)
     first = embed(path, 100_000)
     assert embed(path, 100_000) is first
@@ -87,7 +87,7 @@ def test_newest_first_and_by_epoch(tmp_path: Path) -> None:
     (folder / "epoch_0004.jpg").write_bytes(b"broken")
     (folder / "epoch_0005.jpg").mkdir()
     found, left_out = embed_samples(folder)
-    assert [(each.epoch, [picture.name for picture in each.pictures]) for each in found] == [
+    assert [(each.epoch, [embedded.name for embedded in each.images]) for each in found] == [
         (10, ["epoch_0010.jpg", "epoch_0010_back.png"]),
         (2, ["epoch_0002.jpg"]),
         (None, ["start.JPG"]),
@@ -104,7 +104,7 @@ def test_all_of_them_stay_within_the_budget(tmp_path: Path) -> None:
     assert found[-1].epoch == 1
     assert len(found) + left_out == 40
     assert 5 <= len(found) <= 8
-    assert sum(len(decoded(picture)[0]) for each in found for picture in each.pictures) <= 80_000
+    assert sum(len(decoded(embedded)[0]) for each in found for embedded in each.images) <= 80_000
 
 
 @given(st.integers(0, 300), st.integers(1, 20))

@@ -55,8 +55,8 @@ def start(run: Path, epoch: int = 0, step: int = 0) -> TrainingStarted:
     return TrainingStarted(run, 3, epoch, step, 4, 2, "cpu")
 
 
-def test_tags_and_steps(tmp_path: Path, writers: list[Writer], make_photo: Callable[..., Path]) -> None:
-    sample = make_photo(tmp_path / "epoch_0002.jpg", 40, 32)
+def test_tags_and_steps(tmp_path: Path, writers: list[Writer], make_image: Callable[..., Path]) -> None:
+    sample = make_image(tmp_path / "epoch_0002.jpg", 40, 32)
     with TensorBoardScalars(tmp_path / "tb") as sink:
         sink.emit(Notice("not yet"))
         sink.emit(StepDone(1, 1, 4, {"a": 1.0}, {}, 1.0))  # nothing has started

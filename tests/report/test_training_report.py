@@ -91,7 +91,7 @@ def epoch_events(epoch: int, epochs: int = 2, loss: float = 0.5) -> list[Event]:
 
 
 def test_a_complete_run(
-    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "mein läuf <b>"
     clock = iter(range(1_700_000_000, 1_700_010_000, 60))
@@ -109,7 +109,7 @@ def test_a_complete_run(
     )
     monkeypatch.undo()
     for epoch in (1, 2):
-        make_photo(run / "samples" / f"epoch_{epoch:04}.jpg", 64, 48)
+        make_image(run / "samples" / f"epoch_{epoch:04}.jpg", 64, 48)
     (run / "config.toml").write_text(
         'method = "hedgan"\nday = "<script>x</script> \\"ä\\""\n[optim]\nlr = 2e-4\n'
     )
@@ -190,11 +190,11 @@ def test_files_that_make_no_sense_are_named(tmp_path: Path) -> None:
     assert stages == ["after 1 epoch", "after 2 epochs and 120 batches", "after 3 epochs"]
 
 
-def test_pictures_of_an_older_run_in_the_same_folder_are_not_shown(
-    tmp_path: Path, make_photo: Callable[..., Path]
+def test_images_of_an_older_run_in_the_same_folder_are_not_shown(
+    tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     for epoch in (1, 2):
-        make_photo(tmp_path / "samples" / f"epoch_{epoch:04}.jpg", 64, 48)
+        make_image(tmp_path / "samples" / f"epoch_{epoch:04}.jpg", 64, 48)
     assert page_of(tmp_path).count("img") == 2
     record(tmp_path, start(tmp_path), *epoch_events(1))
     assert page_of(tmp_path).count("img") == 1

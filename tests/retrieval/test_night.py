@@ -1,4 +1,4 @@
-"""What makes night: curves worked out by hand, mixing by name, ready pictures found by name."""
+"""What makes night: curves worked out by hand, mixing by name, ready images found by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darkside_cli.retrieval.night import (
     plain_name,
 )
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 GREY = np.full((2, 3, 3), 128, dtype=np.uint8)
 
 
@@ -57,7 +57,7 @@ def test_exposure_by_hand() -> None:
 
 
 @given(st.text(min_size=1), st.floats(1, 10), st.floats(0, 10))
-def test_nights_are_darker_pictures_and_always_the_same(name: str, gamma: float, stops: float) -> None:
+def test_nights_are_darker_images_and_always_the_same(name: str, gamma: float, stops: float) -> None:
     day = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     for maker in (GammaNight(gamma, gamma + 1), ExposureNight(stops, stops + 1)):
         night = maker(day, name)
@@ -95,11 +95,11 @@ def test_of_several_the_name_picks_one() -> None:
 
 class TestReadyNights:
     def test_they_are_found_by_their_place_then_by_their_name(
-        self, tmp_path: Path, make_photo: MakePhoto
+        self, tmp_path: Path, make_image: MakeImage
     ) -> None:
-        make_photo(tmp_path / "a" / "1.png", 40, 32, seed=1)
-        make_photo(tmp_path / "b" / "1.jpg", 40, 32, seed=2)
-        make_photo(tmp_path / "only.png", 40, 32, seed=3)
+        make_image(tmp_path / "a" / "1.png", 40, 32, seed=1)
+        make_image(tmp_path / "b" / "1.jpg", 40, 32, seed=2)
+        make_image(tmp_path / "only.png", 40, 32, seed=3)
         nights = ReadyNights(tmp_path, size_px=100)
         assert nights.find("a/1.jpg") == tmp_path / "a" / "1.png"
         assert nights.find("b/1.jpg") == tmp_path / "b" / "1.jpg"
@@ -110,17 +110,17 @@ class TestReadyNights:
         assert night is not None
         assert night.shape == (32, 40, 3)
 
-    def test_they_are_shrunk_as_the_day_is(self, tmp_path: Path, make_photo: MakePhoto) -> None:
-        make_photo(tmp_path / "1.png", 40, 32)
+    def test_they_are_shrunk_as_the_day_is(self, tmp_path: Path, make_image: MakeImage) -> None:
+        make_image(tmp_path / "1.png", 40, 32)
         night = ReadyNights(tmp_path, size_px=20)(GREY, "1")
         assert night is not None
         assert night.shape == (16, 20, 3)
 
-    def test_the_fingerprint_tells_changes(self, tmp_path: Path, make_photo: MakePhoto) -> None:
-        make_photo(tmp_path / "1.png", 40, 32)
+    def test_the_fingerprint_tells_changes(self, tmp_path: Path, make_image: MakeImage) -> None:
+        make_image(tmp_path / "1.png", 40, 32)
         before = ReadyNights(tmp_path, size_px=20).fingerprint
         assert ReadyNights(tmp_path, size_px=20).fingerprint == before
-        make_photo(tmp_path / "1.png", 44, 32)
+        make_image(tmp_path / "1.png", 44, 32)
         assert ReadyNights(tmp_path, size_px=20).fingerprint != before
 
     def test_nothing_there(self, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from darkside_cli.retrieval import night_cache
 from darkside_cli.retrieval.night import FloatImage, Pixels
 from darkside_cli.retrieval.night_cache import CachedNight, NightCache
 
-ONE = 4 * 3 * 3 * 4  # bytes of one picture
+ONE = 4 * 3 * 3 * 4  # bytes of one image
 
 
 class Counting:
@@ -42,18 +42,18 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_each_picture_is_made_once(tmp_path: Path) -> None:
+def test_each_image_is_made_once(tmp_path: Path) -> None:
     maker = Counting()
     first = NightCache(tmp_path, 1 << 20)
     made = [first(maker, day(seed), f"{seed}") for seed in range(3)]
     again = NightCache(tmp_path, 1 << 20)
-    for seed, picture in enumerate(made):
-        np.testing.assert_array_equal(again(maker, day(seed), f"{seed}"), picture)
+    for seed, image in enumerate(made):
+        np.testing.assert_array_equal(again(maker, day(seed), f"{seed}"), image)
     assert (maker.calls, first.made, again.made) == (3, 3, 0)
     assert first.size == again.size == sum(path.stat().st_size for path in files(tmp_path))
 
 
-def test_another_generator_or_image_is_another_picture(tmp_path: Path) -> None:
+def test_another_generator_or_image_is_another_image(tmp_path: Path) -> None:
     cache = NightCache(tmp_path, 1 << 20)
     makers = [Counting("a" * 64), Counting("b" * 64)]
     for maker in makers:
@@ -64,7 +64,7 @@ def test_another_generator_or_image_is_another_picture(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 6
 
 
-def test_it_makes_no_difference_whether_a_picture_is_kept(tmp_path: Path) -> None:
+def test_it_makes_no_difference_whether_an_image_is_kept(tmp_path: Path) -> None:
     with_room, without = NightCache(tmp_path / "a", 1 << 20), NightCache(tmp_path / "b", 0)
     for _ in range(2):
         np.testing.assert_array_equal(with_room(Counting(), day(0), "x"), without(Counting(), day(0), "x"))
@@ -91,7 +91,7 @@ def files_size(folder: Path) -> int:
     return files(folder)[0].stat().st_size
 
 
-def test_pictures_of_other_generators_give_way_the_oldest_first(tmp_path: Path) -> None:
+def test_images_of_other_generators_give_way_the_oldest_first(tmp_path: Path) -> None:
     size = files_size(tmp_path / "probe")
     old, newer, own = (Counting(letter * 64) for letter in "abc")
     NightCache(tmp_path / "x", 1 << 20)(old, day(0), "x")
@@ -105,7 +105,7 @@ def test_pictures_of_other_generators_give_way_the_oldest_first(tmp_path: Path) 
     assert (old.calls, newer.calls) == (2, 1)
 
 
-def test_pictures_that_are_read_are_not_the_oldest(tmp_path: Path) -> None:
+def test_images_that_are_read_are_not_the_oldest(tmp_path: Path) -> None:
     size = files_size(tmp_path / "probe")
     read, unread, own = (Counting(letter * 64) for letter in "abc")
     for maker in (read, unread):

@@ -88,10 +88,10 @@ def published(root: Path, name: str) -> Path:
     return path
 
 
-def test_sets_by_what_they_are_called(tmp_path: Path, make_photo: Callable[..., Path]) -> None:
+def test_sets_by_what_they_are_called(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     places = tmp_path / "places"
     for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/3.png")):
-        make_photo(places / name, 20 + 5 * number, 24, seed=number)
+        make_image(places / name, 20 + 5 * number, 24, seed=number)
     root = DataRoot(tmp_path / "root", "test")
     assert open_tuples(places, root, positives=1).pairs == 5
     (tmp_path / "x.csv").write_text("query,positive\na,b\n")

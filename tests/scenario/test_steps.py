@@ -56,7 +56,7 @@ def made(function: str, parameters: dict[str, Any]) -> TranslatedStep:
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_published_trainings_are_our_defaults(method: str) -> None:
-    """What the scenario says beyond our defaults is nothing but where the progress pictures are."""
+    """What the scenario says beyond our defaults is nothing but where the progress images are."""
     step = training(method).step
     assert isinstance(step, TrainGanStep)
     assert (step.method, step.run) == (method, PurePosixPath(f"experiments/gan/{method}"))

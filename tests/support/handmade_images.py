@@ -12,7 +12,7 @@ _TIFF_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 7: "s", 8: "h", 9: "i", 
 _STRIP = 0xDEADBEEF  # stands for the offset of the pixels until it is known
 
 
-def photo_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+def image_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smooth coloured image with some texture, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -162,8 +162,8 @@ def exif_block(
     )
     thumbnail_at = gps_at + len(gps)
     # Two entries of one value each: the thumbnail itself follows right behind the directory.
-    picture_at = thumbnail_at + 2 + 12 * 2 + 4
-    small = ifd([(0x0201, 4, [picture_at]), (0x0202, 4, [len(thumbnail)])], thumbnail_at, order)
+    image_at = thumbnail_at + 2 + 12 * 2 + 4
+    small = ifd([(0x0201, 4, [image_at]), (0x0202, 4, [len(thumbnail)])], thumbnail_at, order)
     mark = b"II*\0" if order == "<" else b"MM\0*"
     return (
         b"Exif\0\0" + mark + struct.pack(order + "I", 8) + main(details_at, gps_at, thumbnail_at)

@@ -20,14 +20,14 @@ MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 def write_places(
     folder: Path, places: int = 6, each: int = 3, *, sides: Sequence[tuple[int, int]] = ((24, 20),)
 ) -> None:
-    """Write ``folder/p<place>/<number>.png``: pictures of a place have a pattern of its own, and some noise."""
+    """Write ``folder/p<place>/<number>.png``: images of a place have a pattern of its own, and some noise."""
     rng = np.random.default_rng(places)
     for place in range(places):
         pattern = rng.integers(0, 256, (4, 5, 3)).astype(np.uint8)
         for number in range(each):
             width, height = sides[number % len(sides)]
-            picture = np.asarray(Image.fromarray(pattern).resize((width, height), Image.Resampling.BICUBIC))
-            noisy = np.clip(picture.astype(int) + rng.integers(-12, 13, picture.shape), 0, 255)
+            image = np.asarray(Image.fromarray(pattern).resize((width, height), Image.Resampling.BICUBIC))
+            noisy = np.clip(image.astype(int) + rng.integers(-12, 13, image.shape), 0, 255)
             path = folder / f"p{place:02d}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(noisy.astype(np.uint8)).save(path)

@@ -172,7 +172,7 @@ class TestBest:
             line_trainer(tmp_path, task, Rows([1.0]), epochs=1, validate_every=1).fit()
 
 
-def test_validation_disturbs_nothing_and_tells_of_pictures(tmp_path: Path) -> None:
+def test_validation_disturbs_nothing_and_tells_of_images(tmp_path: Path) -> None:
     final, events = [], []
     for every in (0, 1):
         task = ToyGan()

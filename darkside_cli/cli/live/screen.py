@@ -38,7 +38,7 @@ _ITEMS = (RunStarted, RunFinished, ImageReady, ItemSkipped, ItemFailed)
 class Screen:
     """A context manager whose :meth:`emit` takes the events of one job.
 
-    One kind of picture is on the screen at a time: it changes with the kind of the events. Notices belong to whatever
+    One kind of image is on the screen at a time: it changes with the kind of the events. Notices belong to whatever
     is shown. ``title`` names a training in its heading.
     """
 

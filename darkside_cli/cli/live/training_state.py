@@ -64,7 +64,7 @@ class LossTrack:
 
 @dataclass
 class SubJob:
-    """A job inside the training (descriptors are extracted, pictures translated): ``done`` of ``total``."""
+    """A job inside the training (descriptors are extracted, images translated): ``done`` of ``total``."""
 
     job: str
     total: int | None

@@ -15,7 +15,7 @@ from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Event, ImageReady, ItemSkipped
 from darkside_cli.images.boxes import Box
 from darkside_cli.images.identify import MAX_SECONDS
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.inference.pipeline import Pending, Stages
 
 if TYPE_CHECKING:
@@ -153,13 +153,13 @@ class Description(Stages[ImageJob, LoadedImage, Row]):
 
         stamp = stamp_of(job)
         options = self._options
-        photo = read_photo(
+        decoded = read_image(
             job.path,
             upright=options.upright,
             max_pixels=options.max_pixels,
             max_seconds=options.max_seconds,
         )
-        image = Image.fromarray(photo.pixels)
+        image = Image.fromarray(decoded.pixels)
         x = self._describer.transform(crop_and_shrink(image, self._options.image_size_px, job.box))
         self._describer.check_size(x.shape[1], x.shape[2])
         return LoadedImage(x, stamp)

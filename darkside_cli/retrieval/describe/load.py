@@ -35,7 +35,7 @@ class LoadedDescriptor:
 
     ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is
     JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records
-    of the pictures (:mod:`darkside_cli.retrieval.describe.seen`) that it was "trained" and "whitened" on, as far as
+    of the images (:mod:`darkside_cli.retrieval.describe.seen`) that it was "trained" and "whitened" on, as far as
     known.
     """
 

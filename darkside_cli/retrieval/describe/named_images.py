@@ -12,7 +12,7 @@ from darkside_cli.datasets.rooted import rooted_images
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed
 from darkside_cli.images.boxes import read_boxes
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.retrieval.describe.image_jobs import ImageJob
 
 
@@ -67,7 +67,7 @@ def any_there(jobs: Sequence[ImageJob], emit: Emit) -> bool:
         return True
     for job in jobs:
         try:
-            read_photo(job.path)
+            read_image(job.path)
         except ImageError as error:
             emit(ItemFailed(job.path, str(error)))
     return False

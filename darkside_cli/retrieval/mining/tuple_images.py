@@ -21,7 +21,7 @@ from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe
-from darkside_cli.images.images import read_photo
+from darkside_cli.images.images import read_image
 from darkside_cli.images.transforms import Normalize, ToTensor, crop_and_shrink
 from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD
@@ -114,9 +114,9 @@ class TupleImages:
         return x
 
     def _read(self, number: int) -> Pixels:
-        photo = read_photo(self.tuples.paths[number], upright=self._upright)
+        image = read_image(self.tuples.paths[number], upright=self._upright)
         box = None if self.tuples.boxes is None else self.tuples.boxes[number]
-        return np.asarray(crop_and_shrink(Image.fromarray(photo.pixels), self._size_px, box))
+        return np.asarray(crop_and_shrink(Image.fromarray(image.pixels), self._size_px, box))
 
     def network_input(self, image: FloatImage) -> Tensor:
         """Equalise and normalise an image (H, W, 3) in [0, 1]; gives (3, H, W).

@@ -95,7 +95,7 @@ def of_result(result: EvaluationResult) -> Iterator[Notice]:
 def of_images(
     truth: GroundTruth, learned_from: Mapping[str, Any], name: str = "the model"
 ) -> Iterator[Notice]:
-    """A warning where the benchmark's pictures are among those that the model was trained or whitened on."""
+    """A warning where the benchmark's images are among those that the model was trained or whitened on."""
     paths = [truth.image_path(each) for each in (*truth.database, *(query.name for query in truth.queries))]
     for what, known in learned_from.items():
         found, asked = seen.seen(known, dict.fromkeys(paths)) if known else (0, 0)

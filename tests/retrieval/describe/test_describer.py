@@ -44,12 +44,12 @@ def test_gives_what_the_model_gives() -> None:
 def test_photographs() -> None:
     describer = Describer(model())
     rng = np.random.default_rng(0)
-    photos = [
+    images = [
         Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((64, 80), (90, 64))
     ]
-    rows = describer(photos)
+    rows = describer(images)
     assert rows.shape == (2, 24)
-    np.testing.assert_array_equal(describer(photos[1]), rows[1])
+    np.testing.assert_array_equal(describer(images[1]), rows[1])
     assert describer([]).shape == (0, 24)
 
 

@@ -126,9 +126,9 @@ def test_as_the_seed_document_uses_it() -> None:
     model = DescriptorModel(
         small_network(), transform=descriptor_transform([0.5] * 3, [0.5] * 3, ClaheSettings())
     )
-    photo = Image.new("RGB", (70, 64), (90, 60, 30))
+    image = Image.new("RGB", (70, 64), (90, 60, 30))
     with torch.no_grad():
-        descriptor = model(model.transform(photo).unsqueeze(0))
+        descriptor = model(model.transform(image).unsqueeze(0))
     assert descriptor.shape == (1, DIM)
     assert "ApplyClahe(clip_limit=1.0, grid_size=8, colorspace=lab)" in str(model.transform)
 

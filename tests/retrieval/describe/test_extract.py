@@ -23,16 +23,16 @@ from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.journal import Journal, journal_folder
 from darkside_cli.retrieval.describe.store import open_descriptors
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_photo: MakePhoto) -> list[ImageJob]:
+def images(tmp_path: Path, make_image: MakeImage) -> list[ImageJob]:
     """Nine photographs of three sizes, by turns."""
     sizes = [(40, 32), (32, 40), (36, 36)]
     return [
-        ImageJob(make_photo(tmp_path / "in" / f"{i}.png", *sizes[i % 3], seed=i), f"dir/{8 - i}.png")
+        ImageJob(make_image(tmp_path / "in" / f"{i}.png", *sizes[i % 3], seed=i), f"dir/{8 - i}.png")
         for i in range(9)
     ]
 
@@ -64,16 +64,16 @@ def assert_holds(target: Path, jobs: Sequence[ImageJob], factor: float = 1.0) ->
 
 
 @pytest.mark.parametrize("kind", ["h5", "npz", "npy"])
-def test_rows_come_in_the_order_of_the_images(tmp_path: Path, photos: list[ImageJob], kind: str) -> None:
+def test_rows_come_in_the_order_of_the_images(tmp_path: Path, images: list[ImageJob], kind: str) -> None:
     target = tmp_path / f"x.{kind}"
     describer = StubDescriber(batch=3)
-    summary, events = extract(photos, target, describer, workers=3)
-    assert_holds(target, photos)
+    summary, events = extract(images, target, describer, workers=3)
+    assert_holds(target, images)
     assert summary.path == target
     assert (summary.done, summary.skipped, summary.failed) == (9, 0, ())
     assert isinstance(events[0], RunStarted)
     assert events[0].total == 9
-    assert [event.source for event in events if isinstance(event, ImageReady)] == [job.path for job in photos]
+    assert [event.source for event in events if isinstance(event, ImageReady)] == [job.path for job in images]
     assert isinstance(events[-1], RunFinished)
     # Images of one size share batches, whatever their order; they are decoded in threads.
     assert sorted(describer.batches) == [(3, 3, 32, 40), (3, 3, 36, 36), (3, 3, 40, 32)]
@@ -83,8 +83,8 @@ def test_rows_come_in_the_order_of_the_images(tmp_path: Path, photos: list[Image
     assert not journal_folder(target).exists()
 
 
-def test_sizes_and_boxes(tmp_path: Path, make_photo: MakePhoto) -> None:
-    path = make_photo(tmp_path / "a.png", 80, 40)
+def test_sizes_and_boxes(tmp_path: Path, make_image: MakeImage) -> None:
+    path = make_image(tmp_path / "a.png", 80, 40)
     jobs = [
         ImageJob(path, "whole"),
         ImageJob(path, "part", (10, 5, 50, 25)),
@@ -105,20 +105,20 @@ def test_sizes_and_boxes(tmp_path: Path, make_photo: MakePhoto) -> None:
     assert open_descriptors(full.path).read()[:, 3:].tolist() == [[80, 40], [40, 20]]
 
 
-def broken(tmp_path: Path, photos: list[ImageJob]) -> list[ImageJob]:
+def broken(tmp_path: Path, images: list[ImageJob]) -> list[ImageJob]:
     """Three of the images are made unusable: cut short, missing, too small."""
-    data = photos[1].path.read_bytes()
-    photos[1].path.write_bytes(data[: len(data) // 2])
-    photos[4].path.unlink()
-    Image.new("RGB", (3, 30)).save(photos[7].path)
-    return [photos[1], photos[4], photos[7]]
+    data = images[1].path.read_bytes()
+    images[1].path.write_bytes(data[: len(data) // 2])
+    images[4].path.unlink()
+    Image.new("RGB", (3, 30)).save(images[7].path)
+    return [images[1], images[4], images[7]]
 
 
-def test_broken_images_are_left_out(tmp_path: Path, photos: list[ImageJob]) -> None:
-    bad = broken(tmp_path, photos)
-    good = [job for job in photos if job not in bad]
+def test_broken_images_are_left_out(tmp_path: Path, images: list[ImageJob]) -> None:
+    bad = broken(tmp_path, images)
+    good = [job for job in images if job not in bad]
     target = tmp_path / "x.h5"
-    summary, events = extract(photos, target)
+    summary, events = extract(images, target)
     assert summary.failed == tuple(job.name for job in bad)
     assert kinds(events) == "rfrrfrrfr"
     assert [event.source for event in events if isinstance(event, ItemFailed)] == [job.path for job in bad]
@@ -126,13 +126,13 @@ def test_broken_images_are_left_out(tmp_path: Path, photos: list[ImageJob]) -> N
     assert open_descriptors(target).metadata["failed"] == list(summary.failed)
 
 
-def test_broken_images_as_nan(tmp_path: Path, photos: list[ImageJob]) -> None:
-    bad = broken(tmp_path, photos)
+def test_broken_images_as_nan(tmp_path: Path, images: list[ImageJob]) -> None:
+    bad = broken(tmp_path, images)
     target = tmp_path / "x.npy"
-    extract(photos, target, on_error="nan")
+    extract(images, target, on_error="nan")
     stored = open_descriptors(target)
-    assert stored.names == tuple(job.name for job in photos)
-    missing = [job in bad for job in photos]
+    assert stored.names == tuple(job.name for job in images)
+    missing = [job in bad for job in images]
     assert np.isnan(stored.read()).all(axis=1).tolist() == missing
     assert np.isnan(stored.read()).any(axis=1).tolist() == missing
 
@@ -147,21 +147,21 @@ def test_nothing_usable_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_complete_file_is_left_alone_and_an_incomplete_one_completed(
-    tmp_path: Path, photos: list[ImageJob], make_photo: MakePhoto
+    tmp_path: Path, images: list[ImageJob], make_image: MakeImage
 ) -> None:
     target = tmp_path / "x.h5"
-    bad = broken(tmp_path, photos)
-    extract(photos, target)
+    bad = broken(tmp_path, images)
+    extract(images, target)
     for i, job in enumerate(bad[:2]):
-        make_photo(job.path, 40, 32, seed=20 + i)
-    more = [*photos, ImageJob(make_photo(tmp_path / "in" / "new.png", seed=30), "new")]
+        make_image(job.path, 40, 32, seed=20 + i)
+    more = [*images, ImageJob(make_image(tmp_path / "in" / "new.png", seed=30), "new")]
     describer = StubDescriber()
     summary, _ = extract(more, target, describer)
     assert summary.failed == (bad[2].name,)
     assert (summary.done, summary.skipped) == (3, 6)
     assert sum(shape[0] for shape in describer.batches) == 3
     assert_holds(target, [job for job in more if job is not bad[2]])
-    make_photo(bad[2].path, 40, 32)
+    make_image(bad[2].path, 40, 32)
     extract(more, target)
     before = target.stat().st_mtime_ns
     describer = StubDescriber()
@@ -175,60 +175,60 @@ def test_a_complete_file_is_left_alone_and_an_incomplete_one_completed(
     assert_holds(target, more[::-1])
 
 
-def test_rows_of_nan_are_tried_again(tmp_path: Path, photos: list[ImageJob], make_photo: MakePhoto) -> None:
+def test_rows_of_nan_are_tried_again(tmp_path: Path, images: list[ImageJob], make_image: MakeImage) -> None:
     target = tmp_path / "x.npz"
-    bad = broken(tmp_path, photos)
-    extract(photos, target, on_error="nan")
+    bad = broken(tmp_path, images)
+    extract(images, target, on_error="nan")
     for job in bad:
-        make_photo(job.path, 40, 32)
-    summary, _ = extract(photos, target, on_error="nan")
+        make_image(job.path, 40, 32)
+    summary, _ = extract(images, target, on_error="nan")
     assert (summary.done, summary.skipped, summary.failed) == (3, 6, ())
-    assert_holds(target, photos)
+    assert_holds(target, images)
 
 
-def test_a_file_of_something_else_is_not_touched(tmp_path: Path, photos: list[ImageJob]) -> None:
+def test_a_file_of_something_else_is_not_touched(tmp_path: Path, images: list[ImageJob]) -> None:
     target = tmp_path / "x.npz"
-    extract(photos, target)
+    extract(images, target)
     with pytest.raises(UsageError, match="made with another fingerprint") as caught:
-        extract(photos, target, StubDescriber(factor=2))
+        extract(images, target, StubDescriber(factor=2))
     assert "--overwrite" in str(caught.value.hint)
     with pytest.raises(UsageError, match=r"another image_size \(\w+, not 16\)"):
-        extract(photos, target, image_size_px=16)
+        extract(images, target, image_size_px=16)
     with pytest.raises(UsageError, match=r"4 images that were not asked for now, such as dir/0\.png"):
-        extract(photos[:5], target)
+        extract(images[:5], target)
     np.savez(tmp_path / "y.npz", np.zeros((1, 5), dtype=np.float32))
     with pytest.raises(UsageError, match="not made by darkside"):
-        extract(photos, tmp_path / "y.npz")
-    assert_holds(target, photos)
-    extract(photos[:5], target, StubDescriber(factor=2), overwrite=True)
-    assert_holds(target, photos[:5], factor=2)
+        extract(images, tmp_path / "y.npz")
+    assert_holds(target, images)
+    extract(images[:5], target, StubDescriber(factor=2), overwrite=True)
+    assert_holds(target, images[:5], factor=2)
 
 
-def test_images_of_one_name(tmp_path: Path, photos: list[ImageJob]) -> None:
-    twice = [*photos, ImageJob(photos[0].path, photos[1].name)]
+def test_images_of_one_name(tmp_path: Path, images: list[ImageJob]) -> None:
+    twice = [*images, ImageJob(images[0].path, images[1].name)]
     with pytest.raises(UsageError, match="two images are called"):
         extract(twice, tmp_path / "x.h5")
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_interrupted_run_goes_on(tmp_path: Path, photos: list[ImageJob]) -> None:
+def test_an_interrupted_run_goes_on(tmp_path: Path, images: list[ImageJob]) -> None:
     target = tmp_path / "x.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract(photos, target, StubDescriber(batch=1, stop_after=4))
+        extract(images, target, StubDescriber(batch=1, stop_after=4))
     assert not target.exists()
     assert journal_folder(target).is_dir()
     # One of those that are done is changed meanwhile: it is described anew.
-    Image.new("RGB", (50, 20), (1, 2, 3)).save(photos[1].path)
+    Image.new("RGB", (50, 20), (1, 2, 3)).save(images[1].path)
     describer = StubDescriber(batch=1)
-    summary, events = extract(photos, target, describer)
+    summary, events = extract(images, target, describer)
     assert kinds(events) == "srssrrrrr"
     assert (summary.done, summary.skipped) == (6, 3)
-    assert_holds(target, photos)
+    assert_holds(target, images)
     assert not journal_folder(target).exists()
 
 
 def test_an_interruption_keeps_what_was_computed(
-    tmp_path: Path, photos: list[ImageJob], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: list[ImageJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also rows that wait for a slow disk."""
     append = Journal.append
@@ -240,32 +240,32 @@ def test_an_interruption_keeps_what_was_computed(
     monkeypatch.setattr(Journal, "append", slow)
     target = tmp_path / "x.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract(photos, target, StubDescriber(batch=1, stop_after=4), workers=1)
+        extract(images, target, StubDescriber(batch=1, stop_after=4), workers=1)
     monkeypatch.undo()
-    summary, _ = extract(photos, target, StubDescriber(batch=1))
+    summary, _ = extract(images, target, StubDescriber(batch=1))
     assert (summary.done, summary.skipped) == (5, 4)
 
 
-def test_another_model_starts_afresh_and_says_so(tmp_path: Path, photos: list[ImageJob]) -> None:
+def test_another_model_starts_afresh_and_says_so(tmp_path: Path, images: list[ImageJob]) -> None:
     target = tmp_path / "x.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract(photos, target, StubDescriber(batch=1, stop_after=4))
-    summary, events = extract(photos, target, StubDescriber(factor=3))
+        extract(images, target, StubDescriber(batch=1, stop_after=4))
+    summary, events = extract(images, target, StubDescriber(factor=3))
     notices = [event.message for event in events if isinstance(event, Notice)]
     assert len(notices) == 1
     assert "4 descriptors of an interrupted run" in notices[0]
     assert "afresh" in notices[0]
     assert (summary.done, summary.skipped) == (9, 0)
-    assert_holds(target, photos, factor=3)
+    assert_holds(target, images, factor=3)
 
 
-def test_without_resume_everything_is_done_again(tmp_path: Path, photos: list[ImageJob]) -> None:
+def test_without_resume_everything_is_done_again(tmp_path: Path, images: list[ImageJob]) -> None:
     target = tmp_path / "x.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract(photos, target, StubDescriber(batch=1, stop_after=4))
-    summary, _ = extract(photos, target, resume=False)
+        extract(images, target, StubDescriber(batch=1, stop_after=4))
+    summary, _ = extract(images, target, resume=False)
     assert (summary.done, summary.skipped) == (9, 0)
-    assert_holds(target, photos)
+    assert_holds(target, images)
 
 
 class NotFinite(StubDescriber):
@@ -277,16 +277,16 @@ class NotFinite(StubDescriber):
         return done
 
 
-def test_numbers_that_are_not_finite_are_a_failure(tmp_path: Path, photos: list[ImageJob]) -> None:
-    summary, events = extract(photos, tmp_path / "x.h5", NotFinite(batch=1))
-    assert summary.failed == tuple(job.name for job in photos[2::3])
+def test_numbers_that_are_not_finite_are_a_failure(tmp_path: Path, images: list[ImageJob]) -> None:
+    summary, events = extract(images, tmp_path / "x.h5", NotFinite(batch=1))
+    assert summary.failed == tuple(job.name for job in images[2::3])
     assert "not finite" in next(event.reason for event in events if isinstance(event, ItemFailed))
 
 
-def test_into_memory(tmp_path: Path, photos: list[ImageJob]) -> None:
-    bad = broken(tmp_path, photos)
+def test_into_memory(tmp_path: Path, images: list[ImageJob]) -> None:
+    bad = broken(tmp_path, images)
     events: list[Event] = []
-    jobs = [*photos, photos[0]]  # names need not differ here
+    jobs = [*images, images[0]]  # names need not differ here
     rows = extract_array(jobs, StubDescriber(), emit=events.append)
     assert kinds(events) == "rfrrfrrfrr"
     assert {event.target for event in events if isinstance(event, ImageReady)} == {None}  # nothing is written
@@ -365,8 +365,8 @@ def wait_for(process: subprocess.Popen[str], word: str, times: int) -> None:
         times -= line.strip() == word
 
 
-def test_kill_9_loses_nothing_that_was_told_of(tmp_path: Path, photos: list[ImageJob]) -> None:
-    folder, target = photos[0].path.parent, tmp_path / "x.h5"
+def test_kill_9_loses_nothing_that_was_told_of(tmp_path: Path, images: list[ImageJob]) -> None:
+    folder, target = images[0].path.parent, tmp_path / "x.h5"
     process = start(folder, target, delay_s=0.1)
     with process:
         wait_for(process, "ImageReady", 3)
@@ -390,10 +390,10 @@ def free_port() -> int:
     return port
 
 
-def test_two_processes_make_one_ordered_file(tmp_path: Path, photos: list[ImageJob]) -> None:
+def test_two_processes_make_one_ordered_file(tmp_path: Path, images: list[ImageJob]) -> None:
     """Both are killed once; then one process alone is interrupted with other rows; then both finish together."""
-    folder, target = photos[0].path.parent, tmp_path / "x.h5"
-    photos[3].path.write_bytes(b"broken")
+    folder, target = images[0].path.parent, tmp_path / "x.h5"
+    images[3].path.write_bytes(b"broken")
     port = free_port()
     both = [start(folder, target, delay_s=0.15, rank=rank, port=port) for rank in (0, 1)]
     wait_for(both[0], "ImageReady", 1)
@@ -409,14 +409,14 @@ def test_two_processes_make_one_ordered_file(tmp_path: Path, photos: list[ImageJ
     assert sum(int(result[2]) + int(result[3]) for result in results) == 8
     assert all(int(result[3]) >= 1 for result in results)
     assert [result[4] for result in results] == ["1", "1"]  # each knows of all failures
-    good = [ImageJob(path, path.name) for path in sorted(folder.iterdir()) if path != photos[3].path]
+    good = [ImageJob(path, path.name) for path in sorted(folder.iterdir()) if path != images[3].path]
     assert_holds(target, good)
     assert not journal_folder(target).exists()
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, make_photo: MakePhoto) -> None:
-    one = make_photo(tmp_path / "one.png", 160, 120)
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, make_image: MakeImage) -> None:
+    one = make_image(tmp_path / "one.png", 160, 120)
     (tmp_path / "in").mkdir()
     for i in range(1500):
         os.link(one, tmp_path / "in" / f"{i:04}.png")

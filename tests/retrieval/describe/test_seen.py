@@ -1,4 +1,4 @@
-"""Records of the pictures that something was learned from, and what is said where they are asked for again."""
+"""Records of the images that something was learned from, and what is said where they are asked for again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def files(folder: Path, count: int, start: int = 0) -> list[Path]:
     return paths
 
 
-def test_pictures_are_known_by_what_they_show_not_by_their_names(tmp_path: Path) -> None:
+def test_images_are_known_by_what_they_show_not_by_their_names(tmp_path: Path) -> None:
     learned = files(tmp_path / "a", 6)
     known = json.loads(json.dumps(record([*learned, tmp_path / "not there"])))
     copy = Path(shutil.copy(learned[3], tmp_path / "other name.jpg"))
@@ -48,7 +48,7 @@ def test_records_that_are_none(known: object, tmp_path: Path) -> None:
     assert seen(known, files(tmp_path / "a", 2)) == (0, 0)
 
 
-def test_a_benchmark_of_pictures_that_were_learned_from_is_doubtful(tmp_path: Path) -> None:
+def test_a_benchmark_of_images_that_were_learned_from_is_doubtful(tmp_path: Path) -> None:
     paths = files(tmp_path / "a", 4)
     names = tuple(path.name for path in paths)
     truth = GroundTruth(

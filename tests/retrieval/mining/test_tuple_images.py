@@ -17,7 +17,7 @@ from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.retrieval.mining.tuple_images import TupleImages
 from darkside_cli.retrieval.night import FloatImage, Pixels
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 class Half:
@@ -87,8 +87,8 @@ def test_an_image_that_has_no_night_stays_day(tuples: TupleSet) -> None:
     np.testing.assert_allclose(images.load(3, "anchor").numpy(), 11 / 255, rtol=1e-5)
 
 
-def test_clahe_comes_after_the_night_and_on_all(tmp_path: Path, make_photo: MakePhoto) -> None:
-    make_photo(tmp_path / "a.png", 32, 24, seed=1)
+def test_clahe_comes_after_the_night_and_on_all(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "a.png", 32, 24, seed=1)
     tuples = flat_places(tmp_path / "flat", [[(1, 2, 3), (3, 4, 5)]])
     tuples = replace(tuples, paths=(tmp_path / "a.png",) * 2)
     settings = ClaheSettings(2.0, 4)
@@ -102,8 +102,8 @@ def test_clahe_comes_after_the_night_and_on_all(tmp_path: Path, make_photo: Make
         assert np.abs(after - before).max() > 0.02
 
 
-def test_sizes_and_boxes(tmp_path: Path, make_photo: MakePhoto) -> None:
-    make_photo(tmp_path / "a.png", 100, 60)
+def test_sizes_and_boxes(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "a.png", 100, 60)
     tuples = flat_places(tmp_path / "flat", [[(1, 2, 3), (3, 4, 5)]])
     tuples = replace(tuples, paths=(tmp_path / "a.png",) * 2, boxes=(None, (10.0, 10.0, 60.0, 40.0)))
     images = make(tuples, size_px=50)
@@ -112,12 +112,12 @@ def test_sizes_and_boxes(tmp_path: Path, make_photo: MakePhoto) -> None:
     assert images.load(1, "positive").shape == (3, 15, 25)
 
 
-def test_exif_turns_images_unless_they_are_published(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_exif_turns_images_unless_they_are_published(tmp_path: Path, make_image: MakeImage) -> None:
     from PIL import Image
 
     exif = Image.Exif()
     exif[0x0112] = 6
-    make_photo(tmp_path / "a.jpg", 40, 20, exif=exif)
+    make_image(tmp_path / "a.jpg", 40, 20, exif=exif)
     tuples = replace(
         flat_places(tmp_path / "flat", [[(1, 2, 3), (3, 4, 5)]]), paths=(tmp_path / "a.jpg",) * 2
     )

@@ -20,7 +20,7 @@ from darkside_cli.retrieval.search.benchmark import BenchmarkRows, open_benchmar
 from darkside_cli.retrieval.search.evaluate import describe_benchmark, rows_from_file, without_broken_queries
 
 GOLDEN = Path(__file__).parents[2] / "parity" / "data" / "files"
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 class Rows:
@@ -54,9 +54,9 @@ class MeanColour:
 
 
 @pytest.fixture
-def truth(tmp_path: Path, make_photo: MakePhoto) -> GroundTruth:
+def truth(tmp_path: Path, make_image: MakeImage) -> GroundTruth:
     for number, name in enumerate(("a", "b", "q")):
-        make_photo(tmp_path / f"{name}.jpg", 30, 20, seed=number)
+        make_image(tmp_path / f"{name}.jpg", 30, 20, seed=number)
     groups = {"ok": (0,), "junk": (1,)}
     queries = (Query("q", groups, (0.0, 0.0, 15.0, 20.0)), Query("b", groups))
     return GroundTruth("tiny", ("a", "b"), queries, image_root=tmp_path)
@@ -107,9 +107,9 @@ def test_orientation_is_the_benchmarks(tmp_path: Path) -> None:
     assert not open_benchmark(str(GOLDEN / "test" / "roxford5k"), root).upright
 
 
-def test_own_places(tmp_path: Path, make_photo: MakePhoto) -> None:
+def test_own_places(tmp_path: Path, make_image: MakeImage) -> None:
     for light in ("day", "night", "dusk"):
-        make_photo(tmp_path / "places" / "p" / light / "x.png")
+        make_image(tmp_path / "places" / "p" / light / "x.png")
     root = DataRoot(tmp_path, "test")
     benchmark = open_benchmark(str(tmp_path / "places"), root)
     assert [query.name for query in benchmark.truth.queries] == ["p/night/x.png"]

@@ -28,13 +28,13 @@ from darkside_cli.retrieval.whitening.whiten import (
     write,
 )
 
-MakePhoto = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_photo: MakePhoto) -> Path:
+def places(tmp_path: Path, make_image: MakeImage) -> Path:
     for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/3.png")):
-        make_photo(tmp_path / "places" / name, 20 + 5 * number, 24, seed=number)
+        make_image(tmp_path / "places" / name, 20 + 5 * number, 24, seed=number)
     return tmp_path / "places"
 
 
