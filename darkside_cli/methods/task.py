@@ -22,8 +22,7 @@ from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.layers import initialise, keep_memory_order
 from darkside_cli.networks.weights import build_network
 from darkside_cli.registry import resolve
-from darkside_cli.training.schedule import linear_decay
-from darkside_cli.training.task import Task, Update
+from darkside_cli.training.task import Task, Update, linear_decay
 
 Translate = Callable[[Tensor], Tensor]
 Validator = Callable[[Translate, int, Path], Mapping[str, float]]

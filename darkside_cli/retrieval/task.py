@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Adam
+from torch.optim.lr_scheduler import ExponentialLR
 
 from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.inference.device import autocast, pick_precision
 from darkside_cli.losses.metric_learning import batch_softmax_loss, contrastive_loss, triplet_loss
 from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig
-from darkside_cli.training.schedule import exponential_decay
 from darkside_cli.training.task import Task, Update
 
 NETWORK = "descriptor"
@@ -88,7 +88,7 @@ class DescriptorTask(Task[TupleBatch]):
             fused=self.device.type in _FUSED_ON,
         )
         self.optimizers = {NETWORK: adam}
-        self.schedulers = {NETWORK: exponential_decay(adam, gamma=config.schedule.gamma)}
+        self.schedulers = {NETWORK: ExponentialLR(adam, config.schedule.gamma)}
         self.mining: MiningState | None = None
         self._validator: Validator | None = None
         self._facts = dict(facts or {})

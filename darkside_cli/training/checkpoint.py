@@ -7,7 +7,7 @@ other files with their sizes and digests, so that damage is noticed before anyth
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
 import os
 import re
@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic
 from darkside_cli.errors import CheckpointError, DarksideError
 
@@ -61,11 +62,10 @@ class Position:
     @classmethod
     def from_name(cls, name: str) -> Position | None:
         """Read a folder's name; None if it is no checkpoint's."""
-        match = _NAME.fullmatch(name)
-        if match is None:
+        if (match := _NAME.fullmatch(name)) is None:
             return None
-        epoch = int(match["epoch"])
-        position = cls(epoch - 1, int(match["step"])) if match["step"] else cls(epoch, 0)
+        step = int(match["step"] or 0)
+        position = cls(int(match["epoch"]) - bool(step), step)
         return position if position.name == name else None
 
 
@@ -81,17 +81,13 @@ class CheckpointFolder:
 
     def positions(self) -> list[Position]:
         """Positions of all checkpoints, newest first, whole ones and damaged ones."""
-        if not self.folder.is_dir():
-            return []
-        found = (Position.from_name(each.name) for each in self.folder.iterdir() if each.is_dir())
+        found = (Position.from_name(each.name) for each in self.folder.glob("epoch_*") if each.is_dir())
         return sorted((each for each in found if each is not None), reverse=True)
 
     def tidy(self) -> None:
         """Remove what processes left that were killed while they wrote."""
-        if self.folder.is_dir():
-            for each in self.folder.iterdir():
-                if each.name.startswith(TEMPORARY_PREFIX):
-                    _remove(each)
+        for each in self.folder.glob(f"{TEMPORARY_PREFIX}*"):
+            _remove(each)
 
     def write(self, position: Position, meta: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
         """Write the checkpoint of ``position``: ``fill(folder)`` writes its files, ``meta`` is JSON-able.
@@ -111,13 +107,11 @@ class CheckpointFolder:
                 for each in temporary.iterdir():
                     _sync(each)
                 _sync(temporary)
+                old = self._hidden()
                 if target.exists():
-                    old = self._hidden()
                     target.rename(old)
-                    temporary.rename(target)
-                    _remove(old)
-                else:
-                    temporary.rename(target)
+                temporary.rename(target)
+                _remove(old)
                 _sync(self.folder)
             finally:
                 _remove(temporary)
@@ -128,21 +122,20 @@ class CheckpointFolder:
         """What goes wrong in writing ``target`` inside of this block becomes a CheckpointNotSavedError."""
         try:
             yield
-            return
-        except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
-            cause: Exception = error
-            reason = getattr(error, "strerror", None) or str(error)
-        except CheckpointError as error:
-            cause, reason = error, error.message
-        except RuntimeError as error:
-            if "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
+        except (OSError, SafetensorError, CheckpointError, RuntimeError) as error:
+            if isinstance(error, CheckpointError):
+                reason = error.message
+            elif isinstance(error, (OSError, SafetensorError)):  # safetensors has its own for a full disk
+                reason = getattr(error, "strerror", None) or str(error)
+            elif "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
+                reason = "no space left on the disk, or it failed"  # all that torch tells
+            else:
                 raise
-            cause, reason = error, "no space left on the disk, or it failed"  # all that torch tells
-        good = self.positions()
-        kept = f"; {self.path(good[0])} is kept, the run goes on from it" if good else ""
-        raise CheckpointNotSavedError(
-            f"cannot save {target}: {reason}", hint=f"make room and run again{kept}"
-        ) from cause
+            good = self.positions()
+            kept = f"; {self.path(good[0])} is kept, the run goes on from it" if good else ""
+            raise CheckpointNotSavedError(
+                f"cannot save {target}: {reason}", hint=f"make room and run again{kept}"
+            ) from error
 
     def _hidden(self) -> Path:
         return self.folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
@@ -176,18 +169,15 @@ class CheckpointFolder:
         """Content of ``state.pt``, tensors on the CPU. Raises CheckpointError."""
         path = self.path(position) / STATE
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
         except Exception as error:  # unpickling raises whatever it likes
             raise CheckpointError(f"cannot read {path}: {type(error).__name__}: {error}") from error
-        return state
 
     def set_aside(self, position: Position) -> Path:
         """Rename a damaged checkpoint so that it counts as none; returns where it is now."""
-        path = self.path(position)
-        target = path.with_name(path.name + _DAMAGED)
-        if target.exists():
-            _remove(target)
-        return path.rename(target)
+        target = self.folder / f"{position.name}{_DAMAGED}"
+        _remove(target)
+        return self.path(position).rename(target)
 
     def start_over(self) -> Path | None:
         """Rename the whole folder, if there are checkpoints in it, so that a run can begin anew.
@@ -196,10 +186,10 @@ class CheckpointFolder:
         """
         if not self.positions():
             return None
-        number = 1
-        while (target := self.folder.with_name(f"{self.folder.name}-before-{number}")).exists():
-            number += 1
-        return self.folder.rename(target)
+        names = (f"{self.folder.name}-before-{number}" for number in itertools.count(1))
+        return self.folder.rename(
+            next(path for path in map(self.folder.with_name, names) if not path.exists())
+        )
 
     def prune(self, *, keep: int, store_every: int, best_epoch: int | None) -> list[Path]:
         """Remove what the rule does not keep, and return what was removed.
@@ -209,9 +199,8 @@ class CheckpointFolder:
         """
         positions = self.positions()
         ends = [each for each in positions if not each.step]
-        kept = set(positions[:1]) | set(ends[:keep])
-        kept |= {each for each in ends if store_every and each.epoch % store_every == 0}
-        kept |= {each for each in ends if each.epoch == best_epoch}
+        kept = {*positions[:1], *ends[:keep]}
+        kept |= {e for e in ends if e.epoch == best_epoch or (store_every and e.epoch % store_every == 0)}
         removed = [each for each in positions if each not in kept]
         for each in removed:
             hidden = self._hidden()  # no folder under a checkpoint's name is ever partial
@@ -272,12 +261,7 @@ def _plain(value: Any) -> Any:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return {"size": size, "sha256": digest.hexdigest()}
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _sync(path: Path) -> None:
@@ -292,8 +276,8 @@ def _sync(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
             path.unlink()

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import DarksideError, UsageError
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 _TO_MEET = timedelta(minutes=5)
 #: Later one may be at work much longer than another: it is not a timeout that should end the run.
 _TO_WORK = timedelta(days=30)
-
-
 #: Where a process that fails says why.
 _FAILURE = "darkside/failed"
 #: What gloo, NCCL and torch's store say when the other end is gone; they have no exception of their own for it.
@@ -75,88 +72,71 @@ class Ranks:
 
     def device_name(self, name: str) -> str:
         """Device for this process when ``name`` was asked for: each takes another GPU of its machine."""
-        if self.size == 1 or name not in ("auto", "cuda"):
-            return name
-        import torch
+        if self.size > 1 and name in ("auto", "cuda"):
+            import torch
 
-        if not torch.cuda.is_available():
-            return name
-        return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+            if torch.cuda.is_available():
+                return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+        return name
 
     def __enter__(self) -> Ranks:
-        if self.size == 1:
-            return self
-        import torch.distributed as dist
-        from torch.distributed.rendezvous import rendezvous
+        if self.size > 1:
+            import torch.distributed as dist
+            from torch.distributed.rendezvous import rendezvous
 
-        if not dist.is_initialized():
-            try:
-                store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=_TO_MEET))
-                dist.init_process_group(
-                    "gloo", store=store, rank=self.rank, world_size=self.size, timeout=_TO_WORK
-                )
-            except (RuntimeError, ValueError) as error:
-                raise UsageError(
-                    f"the {self.size} processes do not find each other: {error}", hint="start with torchrun"
-                ) from error
+            if not dist.is_initialized():
+                try:
+                    store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=_TO_MEET))
+                    dist.init_process_group(
+                        "gloo", store=store, rank=self.rank, world_size=self.size, timeout=_TO_WORK
+                    )
+                except (RuntimeError, ValueError) as error:
+                    raise UsageError(
+                        f"the {self.size} processes do not find each other: {error}",
+                        hint="start with torchrun",
+                    ) from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.size == 1:
-            return
-        import torch.distributed as dist
+    def __exit__(self, *_: object) -> None:
+        if self.size > 1:
+            import torch.distributed as dist
 
-        if dist.is_initialized():
-            dist.destroy_process_group()
+            if dist.is_initialized():
+                dist.destroy_process_group()
 
     def all_gather(self, value: Any) -> list[Any]:
         """The values of all processes, by rank, to each of them, once all have come to this point.
 
         This and what follows raise LostProcessError if one has ended. Values are pickled.
         """
-        if self.size == 1:
-            return [value]
-        import torch.distributed as dist
-
-        values: list[Any] = [None] * self.size
-        with others_present():
-            dist.all_gather_object(values, value)
+        values = [value] * self.size
+        if self.size > 1:
+            with others_present() as dist:
+                dist.all_gather_object(values, value)
         return values
 
     def broadcast(self, value: Any) -> Any:
         """The first process's value, to each of them, once all have come to this point."""
-        if self.size == 1:
-            return value
-        import torch.distributed as dist
-
         values = [value]
-        with others_present():
-            dist.broadcast_object_list(values, src=0)
+        if self.size > 1:
+            with others_present() as dist:
+                dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def gather(self, value: Any) -> list[Any] | None:
         """The values of all, by rank, to the first process alone (None to others): for large ones."""
-        if self.size == 1:
-            return [value]
-        import torch.distributed as dist
-
-        values: list[Any] | None = [None] * self.size if self.is_first else None
-        with others_present():
-            dist.gather_object(value, values, dst=0)
+        values = [value] * self.size if self.is_first else None
+        if self.size > 1:
+            with others_present() as dist:
+                dist.gather_object(value, values, dst=0)
         return values
 
     def scatter(self, values: Sequence[Any] | None) -> Any:
         """This process's part of the ``values``, one for each rank, that the first one has."""
-        if self.size == 1:
-            return values[0] if values is not None else None
-        import torch.distributed as dist
-
-        part: list[Any] = [None]
-        parts = list(values) if self.is_first and values is not None else None
-        with others_present():
-            dist.scatter_object_list(part, parts, src=0)
+        part = [values[0] if values else None]
+        if self.size > 1:
+            with others_present() as dist:
+                dist.scatter_object_list(part, list(values) if values else None, src=0)
         return part[0]
 
     def barrier(self) -> None:
@@ -170,11 +150,9 @@ class Ranks:
         import torch.distributed as dist
 
         if dist.is_initialized():
-            message = (
-                error.message if isinstance(error, DarksideError) else f"{type(error).__name__}: {error}"
-            )
+            reason = error.message if isinstance(error, DarksideError) else f"{type(error).__name__}: {error}"
             with suppress(Exception):
-                _store().set(_FAILURE, f"process {self.rank} of {self.size} stopped: {message}")
+                _store().set(_FAILURE, f"process {self.rank} of {self.size} stopped: {reason}")
 
 
 def _store() -> Any:
@@ -184,10 +162,15 @@ def _store() -> Any:
 
 
 @contextmanager
-def others_present() -> Iterator[None]:
-    """Processes talk to each other in this block; an error of theirs says that one is gone: LostProcessError."""
+def others_present() -> Iterator[Any]:
+    """Processes talk to each other in this block, through the module that it gives (``torch.distributed``).
+
+    An error of theirs says that one is gone: LostProcessError.
+    """
+    import torch.distributed as dist
+
     try:
-        yield
+        yield dist
     except RuntimeError as error:
         raise lost_process() from error
 
@@ -207,9 +190,8 @@ def is_lost_process(error: BaseException) -> bool:
     """Whether ``error``, raised somewhere in a computation that processes share, says that one of them is gone."""
     import torch.distributed as dist
 
-    if isinstance(error, dist.DistError):
-        return True
-    return isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+    says_so = isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+    return says_so or isinstance(error, dist.DistError)
 
 
 def device_group(ranks: Ranks, device: torch.device) -> Any:

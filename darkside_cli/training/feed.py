@@ -16,17 +16,17 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """``value`` with every tensor in its tuples, lists, mappings and dataclasses changed; the rest as it is."""
     if isinstance(value, Tensor):
         return change(value)
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         parts = [map_tensors(each, change) for each in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    if isinstance(value, list):
-        return [map_tensors(each, change) for each in value]
+        if hasattr(value, "_fields"):  # a named tuple
+            return type(value)(*parts)
+        return tuple(parts) if isinstance(value, tuple) else parts
     if isinstance(value, Mapping):
         return {key: map_tensors(each, change) for key, each in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.init}
+        names = [each.name for each in dataclasses.fields(value) if each.init]
         return dataclasses.replace(
-            value, **{name: map_tensors(each, change) for name, each in fields.items()}
+            value, **{name: map_tensors(getattr(value, name), change) for name in names}
         )
     return value
 
@@ -55,33 +55,27 @@ def on_cpu(value: Any) -> Any:
 
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """``batches`` on ``device``. On CUDA each is copied by a stream of its own while the one before is worked on."""
-    source = iter(batches)
-    try:
-        if device.type == "cuda":
-            yield from _streamed(source, device)
-        else:
-            for batch in source:
-                yield to_device(batch, device)
-    finally:
-        # Loaders end their workers with their iterator, which may hang on to a traceback for long.
-        close = getattr(source, "close", None)
-        if close is not None:
-            close()
-
-
-def _streamed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def use(tensor: Tensor) -> Tensor:
         # The memory belongs to the copying stream: it must not be given away while this stream works on it.
         tensor.record_stream(torch.cuda.current_stream(device))
         return tensor
 
-    for batch in batches:
-        # The work on the batch before is only queued when this one is asked for, so the two go on side by side.
-        with torch.cuda.stream(copies):
-            moved = to_device(batch, device)
-        torch.cuda.current_stream(device).wait_stream(copies)
-        map_tensors(moved, use)
-        yield moved
-        del moved
+    source = iter(batches)
+    try:
+        for batch in source:
+            if copies is None:
+                yield to_device(batch, device)
+                continue
+            # The work on the batch before is only queued when this one is asked for, so the two go on side by side.
+            with torch.cuda.stream(copies):
+                moved = to_device(batch, device)
+            torch.cuda.current_stream(device).wait_stream(copies)
+            map_tensors(moved, use)
+            yield moved
+            del moved
+    finally:
+        # Loaders end their workers with their iterator, which may hang on to a traceback for long.
+        if close := getattr(source, "close", None):
+            close()

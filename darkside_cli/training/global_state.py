@@ -7,19 +7,17 @@ stop, which is looked at between two batches.
 from __future__ import annotations
 
 import random
-import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from darkside_cli.training.launch import signals_taken
+
 _LARGEST_SEED = 2**32
-#: A closed terminal (SIGHUP) is a wish to stop, too, but not for those who asked for being left alone (nohup).
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def seed_all(seed: int) -> None:
@@ -32,14 +30,16 @@ def seed_all(seed: int) -> None:
 def random_state(device: torch.device) -> dict[str, Any]:
     """State of all generators, that of ``device`` included: tensors, numbers, texts, tuples and lists."""
     version, numbers, gauss = random.getstate()
-    legacy = np.random.get_state(legacy=False)
-    assert isinstance(legacy, dict)  # noqa: S101 - says so to the type checker
+    legacy = np.random.get_state(legacy=True)
+    assert isinstance(legacy, tuple)  # noqa: S101 - says so to the type checker
     state = {
         "python": [version, torch.tensor(numbers, dtype=torch.int64), gauss],
         "numpy": {
-            **{key: legacy[key] for key in ("bit_generator", "has_gauss", "gauss")},
-            "key": torch.from_numpy(legacy["state"]["key"].astype(np.int64)),
-            "pos": int(legacy["state"]["pos"]),
+            "bit_generator": legacy[0],
+            "has_gauss": legacy[3],
+            "gauss": legacy[4],
+            "key": torch.from_numpy(legacy[1].astype(np.int64)),
+            "pos": legacy[2],
         },
         "torch": torch.get_rng_state(),
     }
@@ -54,15 +54,9 @@ def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Take back what :func:`random_state` gave; a state of another kind of device is passed over."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers.tolist()), gauss))
-    legacy = state["numpy"]
-    np.random.set_state(
-        {
-            "bit_generator": legacy["bit_generator"],
-            "has_gauss": legacy["has_gauss"],
-            "gauss": legacy["gauss"],
-            "state": {"key": legacy["key"].numpy().astype(np.uint32), "pos": legacy["pos"]},
-        }
-    )
+    own = state["numpy"]
+    key = own["key"].numpy().astype(np.uint32)
+    np.random.set_state((own["bit_generator"], key, own["pos"], own["has_gauss"], own["gauss"]))
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
@@ -121,36 +115,19 @@ def modes_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
             layer.training = training
 
 
-class Interruption:
-    """While this context is open, the first signal to stop only sets :attr:`requested`; the second ends at once.
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """While this block runs, the first signal to stop is only a wish, which the function it gives tells of.
 
-    The second raises KeyboardInterrupt wherever the program is. Signals that are ignored stay so. Outside of the main
-    thread, where Python takes no signals, nothing is changed.
+    The second raises KeyboardInterrupt wherever the program is.
     """
+    requested = False
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        for name in _SIGNALS:
-            number = getattr(signal, name, None)
-            if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):
-                continue
-            try:
-                self._before[number] = signal.signal(number, self._take)
-            except ValueError:  # not the main thread
-                break
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.requested:
+    def take(*_: object) -> None:
+        nonlocal requested
+        if requested:
             raise KeyboardInterrupt
-        self.requested = True
+        requested = True
+
+    with signals_taken(take):
+        yield lambda: requested

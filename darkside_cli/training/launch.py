@@ -12,12 +12,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from darkside_cli.errors import UsageError
 from darkside_cli.images.threads import usable_cpus
@@ -28,7 +27,7 @@ _POLL_S = 0.05
 _GRACE_S, _KILL_S = 20.0, 20.0
 _TAIL_LINES = 20
 _INTERRUPTED = 130
-_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
+_KILL = int(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 @dataclass(frozen=True)
@@ -43,38 +42,34 @@ class LaunchResult:
     stderr_tail: tuple[str, ...] = ()
 
 
-@dataclass
-class _Process:
+class _Process(NamedTuple):
     rank: int
     popen: subprocess.Popen[bytes]
     stderr: IO[bytes] | None = None
 
+    def send(self, number: int) -> None:
+        if self.popen.poll() is None:
+            with suppress(OSError):
+                self.popen.send_signal(number)
 
-@dataclass
-class _Signals:
-    """Hands signals on to all processes. They are in sessions of their own, so that each gets a Ctrl-C once."""
 
-    processes: Sequence[_Process]
-    received: int = 0
-    before: dict[int, Any] = field(default_factory=dict)
+@contextmanager
+def signals_taken(take: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP go to ``take`` inside of this block; those that are ignored (nohup) stay so.
 
-    def __enter__(self) -> _Signals:
-        for name in _FORWARDED:
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
-                with suppress(ValueError):  # not the main thread
-                    self.before[number] = signal.signal(number, self._hand_on)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
+    Outside of the main thread, where Python takes no signals, nothing is changed.
+    """
+    before: dict[int, Any] = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            with suppress(ValueError):  # not the main thread
+                before[number] = signal.signal(number, take)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
-
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.received += 1
-        for each in self.processes:
-            # The third time is for those who do not answer.
-            _send(each.popen, number if self.received < 3 else _killing())
 
 
 def launch(
@@ -90,15 +85,22 @@ def launch(
     if "WORLD_SIZE" in os.environ or "RANK" in os.environ:
         raise UsageError("this process is one of several already", hint="leave out the number of processes")
     started: list[_Process] = []
+    received: list[int] = []
+
+    def hand_on(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for each in started:  # they are in sessions of their own, so that each gets a Ctrl-C once
+            each.send(number if len(received) < 3 else _KILL)  # the third time is for those who do not answer
+
     try:
-        with _Signals(started) as signals:
+        with signals_taken(hand_on):
             shared = _environment(processes, environment)
             for rank in range(processes):
                 started.append(_start(command, rank, shared))
-            return _result(_wait(started, lambda: signals.received > 0))
+            return _result(_wait(started, received))
     finally:
         for each in started:
-            _send(each.popen, _killing())
+            each.send(_KILL)
             each.popen.wait()
             if each.stderr is not None:
                 each.stderr.close()
@@ -126,19 +128,13 @@ def _start(command: Sequence[str], rank: int, environment: Mapping[str, str]) ->
     if rank == 0:
         return _Process(rank, subprocess.Popen(command, env=own, start_new_session=True))
     stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
-    popen = subprocess.Popen(
-        command,
-        env=own,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        start_new_session=True,
-    )
+    none = subprocess.DEVNULL
+    popen = subprocess.Popen(command, env=own, stdin=none, stdout=none, stderr=stderr, start_new_session=True)
     return _Process(rank, popen, stderr)
 
 
-def _wait(processes: Sequence[_Process], interrupted: Callable[[], bool]) -> _Process | None:
-    """Wait for all; returns the one to blame, if one failed."""
+def _wait(processes: Sequence[_Process], received: Sequence[int]) -> _Process | None:
+    """Wait for all, whatever signals are ``received`` meanwhile; returns the one to blame, if one failed."""
     failed: list[_Process] = []  # by themselves, in order
     failed_at = 0.0
     terminated = False
@@ -153,40 +149,26 @@ def _wait(processes: Sequence[_Process], interrupted: Callable[[], bool]) -> _Pr
             # One that only misses another ends with 1, and maybe before that other is quite gone.
             return min(failed, key=lambda each: each.popen.returncode == 1, default=None)
         # Those that were asked to stop may take their time to save.
-        if interrupted() or not any(each.popen.returncode != _INTERRUPTED for each in failed):
+        if received or all(each.popen.returncode == _INTERRUPTED for each in failed):
             continue
         failed_at = failed_at or time.monotonic()
         waited = time.monotonic() - failed_at
-        if waited > _GRACE_S and not terminated:
+        if waited > _GRACE_S + _KILL_S or (waited > _GRACE_S and not terminated):
+            for each in processes:
+                each.send(_KILL if terminated else signal.SIGTERM)
             terminated = True
-            for each in processes:
-                _send(each.popen, signal.SIGTERM)
-        if terminated and waited > _GRACE_S + _KILL_S:
-            for each in processes:
-                _send(each.popen, _killing())
 
 
 def _result(blamed: _Process | None) -> LaunchResult:
     if blamed is None:
         return LaunchResult(0)
     code = blamed.popen.returncode
-    if code < 0:  # ended by a signal, told as shells do
-        code = 128 - code
-    lines: deque[str] = deque(maxlen=_TAIL_LINES)
+    lines: list[str] = []
     if blamed.stderr is not None:
         blamed.stderr.seek(0)
-        lines.extend(blamed.stderr.read().decode(errors="replace").splitlines())
-    return LaunchResult(code, blamed.rank, tuple(lines))
-
-
-def _send(popen: subprocess.Popen[bytes], number: int) -> None:
-    if popen.poll() is None:
-        with suppress(OSError):
-            popen.send_signal(number)
-
-
-def _killing() -> int:
-    return int(getattr(signal, "SIGKILL", signal.SIGTERM))
+        lines = blamed.stderr.read().decode(errors="replace").splitlines()
+    # One ended by a signal is told of as shells do.
+    return LaunchResult(code if code > 0 else 128 - code, blamed.rank, tuple(lines[-_TAIL_LINES:]))
 
 
 def launcher_watch() -> Callable[[], bool]:

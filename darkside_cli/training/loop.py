@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -13,17 +13,13 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 
 from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, EpochDone, EvalDone, StepDone, TrainingStarted
+from darkside_cli.events import EpochDone, EvalDone, StepDone, TrainingStarted
 from darkside_cli.training.checkpoint import Position
-from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.feed import on_device
 from darkside_cli.training.global_state import modes_kept, random_state_kept, seed_all, set_random_state
-from darkside_cli.training.loss_log import LossLog, joined_means
-from darkside_cli.training.moving_average import MovingAverage
-from darkside_cli.training.run_facts import Progress
-from darkside_cli.training.run_state import Restored, RunState
-from darkside_cli.training.task import EpochData, Task
-from darkside_cli.training.trainer_config import TrainerConfig
+from darkside_cli.training.loss_log import joined_means
+from darkside_cli.training.run_state import RunState
+from darkside_cli.training.session import Progress, Session
 from darkside_cli.training.updates import Stepper
 
 Batch = TypeVar("Batch")
@@ -35,56 +31,45 @@ _SEEDS_APART = 1_000_003
 
 
 class Loop(Generic[Batch]):
-    """Goes through the epochs of ``config``. ``wants_to_stop`` is asked between batches."""
+    """Goes through the epochs of ``session``. ``wants_to_stop`` is asked between batches."""
 
     def __init__(
         self,
-        task: Task[Batch],
-        data: EpochData[Batch],
-        config: TrainerConfig,
-        *,
-        run: Path,
-        device: torch.device,
-        ranks: Ranks,
+        session: Session[Batch],
         stepper: Stepper[Batch],
-        losses: LossLog,
         state: RunState[Batch],
-        average: MovingAverage | None,
         wants_to_stop: Callable[[], bool],
-        batch_size: int,
-        emit: Emit,
     ) -> None:
-        self._task, self._data, self._config = task, data, config
-        self._run, self._device, self._ranks = run, device, ranks
-        self._stepper, self._losses, self._state, self._average = stepper, losses, state, average
-        self._wants_to_stop, self._batch_size, self._emit = wants_to_stop, batch_size, emit
-        self._own_size = batch_size / ranks.size
+        self._session, self._stepper, self._state, self._wants_to_stop = (
+            session,
+            stepper,
+            state,
+            wants_to_stop,
+        )
+        self._task, self._data, self._config = session.task, session.data, session.config
+        self._ranks, self._losses, self._emit = session.ranks, state.losses, session.emit
         self.progress = Progress()
-        self._restored: Restored | None = None
+        self._inside: Mapping[str, Any] = {}
         self._seconds_before = 0.0
         self._started = self._saved_at = self._reported_at = time.monotonic()
         self._unreported = 0
         self._items = self._images = 0.0
 
-    def run(self, restored: Restored) -> str:
-        """Train from where ``restored`` says; returns why it ended before the last epoch, or nothing."""
-        self._restored = restored
-        self.progress = restored.progress
-        self._seconds_before = restored.progress.seconds
-        position = self.progress.position
+    def run(self, progress: Progress, inside: Mapping[str, Any]) -> str:
+        """Train on from where :meth:`RunState.restore` says.
+
+        Returns why it ended before the last epoch, or nothing.
+        """
+        self.progress, self._inside = progress, inside
+        self._seconds_before = progress.seconds
         self._started = self._saved_at = self._reported_at = time.monotonic()
+        epoch, step, epochs = progress.position.epoch, progress.position.step, self._config.epochs
+        steps = self._data.batches(epoch) if epoch < epochs else 0
+        session = self._session
         self._emit(
-            TrainingStarted(
-                self._run,
-                self._config.epochs,
-                position.epoch,
-                position.step,
-                self._data.batches(position.epoch) if position.epoch < self._config.epochs else 0,
-                self._batch_size,
-                str(self._device),
-            )
+            TrainingStarted(session.run, epochs, epoch, step, steps, session.batch_size, str(session.device))
         )
-        while self.progress.position.epoch < self._config.epochs:
+        while self.progress.position.epoch < epochs:
             if any(self._ranks.all_gather(self._wants_to_stop())):
                 if self.progress.position not in (self._state.saved, Position()):
                     self._save()
@@ -103,44 +88,45 @@ class Loop(Generic[Batch]):
 
     def _epoch(self) -> bool:
         """Train for the rest of an epoch, and do what comes at its end; False if it was interrupted."""
-        restored, self._restored = self._restored, None
+        inside, self._inside = self._inside, {}
         started, position = time.monotonic(), self.progress.position
         steps = self._data.batches(position.epoch)
         if steps < 1:
             raise UsageError(
                 "there is nothing to train on: the epoch has no batch", hint="give more pictures"
             )
-        self._losses.start_epoch(restored.losses if restored else None)
+        self._losses.start_epoch(inside.get("losses"))
         for name, module in self._task.networks.items():
             module.train(name not in self._task.frozen)
-        if position.step < steps and not self._batches(steps, restored.random if restored else None):
+        if position.step < steps and not self._batches(steps, inside.get("random")):
             return False
         self._end_epoch(steps, started)
         return True
 
-    def _batches(self, steps: int, random: Any) -> bool:
-        epoch, step = self.progress.position.epoch, self.progress.position.step
-        waited_from: float | None = time.monotonic()
-        batches = cast("Iterator[Batch]", on_device(self._data.epoch(epoch, start=step), self._device))
+    def _batches(self, steps: int, random: Mapping[str, Any] | None) -> bool:
+        epoch, first = self.progress.position.epoch, self.progress.position.step
+        step, device = first, self._session.device
+        usual = self._session.batch_size / self._ranks.size
+        waited_from = time.monotonic()
+        batches = cast("Iterator[Batch]", on_device(self._data.epoch(epoch, start=first), device))
         with closing(batches):  # type: ignore[type-var]
             for batch in batches:
-                # Whatever comes before an epoch's first batch (mining) says nothing of the speed.
-                if waited_from is not None:
+                if step == first:
+                    # Whatever comes before an epoch's first batch (mining) says nothing of the speed.
                     self._reported_at += time.monotonic() - waited_from
-                    waited_from = None
-                # Seeded after the first batch was made, because loaders draw a number from torch when they start.
-                if step == self.progress.position.step and random is not _USED:
-                    self._seed(epoch, random)
-                    random = _USED
-                items, images = self._task.counted(batch) or (self._own_size, self._own_size)
+                    # Seeded after the first batch was made, because loaders draw a number from torch when they start.
+                    seed_all(self._config.seed + epoch + self._ranks.rank * _SEEDS_APART)
+                    if random is not None:
+                        set_random_state(random, device)
+                items, images = self._task.counted(batch) or (usual, usual)
                 logged, flags = self._stepper.train(batch, self._flags)
                 del batch
                 self._items += items
                 self._images += images
                 step += 1
                 self.progress.position = Position(epoch, step)
-                if self._average is not None:
-                    self._average.update()
+                if self._state.average is not None:
+                    self._state.average.update()
                 self._losses.add(epoch + 1, step, logged)
                 self._losses.poll()
                 self._report(steps)
@@ -154,11 +140,6 @@ class Loop(Generic[Batch]):
             f"the data of epoch {epoch + 1} ended after {step} of {steps} batches",
             hint="were pictures removed meanwhile?",
         )
-
-    def _seed(self, epoch: int, random: Any) -> None:
-        seed_all(self._config.seed + epoch + self._ranks.rank * _SEEDS_APART)
-        if random is not None:
-            set_random_state(random, self._device)
 
     def _flags(self) -> int:
         minutes = self._config.checkpoint_minutes
@@ -175,30 +156,17 @@ class Loop(Generic[Batch]):
         losses = self._losses.recent()
         if not losses:  # still on their way
             return
-        memory, utilisation = device_use(self._device) if self._ranks.is_first else (None, None)
+        memory, utilisation = device_use(self._session.device) if self._ranks.is_first else (None, None)
         seconds = max(now - self._reported_at, 1e-9) / self._ranks.size  # the others have done as much
-        position = self.progress.position
-        self._emit(
-            StepDone(
-                position.epoch + 1,
-                position.step,
-                steps,
-                losses,
-                self._rates(),
-                self._images / seconds,
-                memory,
-                utilisation,
-                self._items / seconds if self._task.item else None,
-                self._task.item,
-            )
-        )
+        epoch, step, item = self.progress.position.epoch + 1, self.progress.position.step, self._task.item
+        items_per_s = self._items / seconds if item else None
+        speed = (self._images / seconds, memory, utilisation, items_per_s, item)
+        self._emit(StepDone(epoch, step, steps, losses, self._rates(), *speed))
         self._reported_at, self._unreported = now, 0
         self._items = self._images = 0.0
 
     def _rates(self) -> dict[str, float]:
-        return {
-            name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in self._task.optimizers.items()
-        }
+        return {name: float(each.param_groups[0]["lr"]) for name, each in self._task.optimizers.items()}
 
     def _end_epoch(self, steps: int, started: float) -> None:
         self._losses.drain()
@@ -213,11 +181,11 @@ class Loop(Generic[Batch]):
         epoch = self.progress.position.epoch + 1
         self.progress.position = Position(epoch)
         means = joined_means(self._ranks.all_gather(self._losses.sums()))
-        seconds = time.monotonic() - started
-        self._emit(EpochDone(epoch, self._config.epochs, means, rates, seconds))
+        config = self._config
+        self._emit(EpochDone(epoch, config.epochs, means, rates, time.monotonic() - started))
         best = self._validate(epoch)
-        stored, last = self._config.store_every, epoch >= self._config.epochs
-        if best or last or epoch % self._config.checkpoint_every == 0 or (stored and epoch % stored == 0):
+        due = any(every and epoch % every == 0 for every in (config.checkpoint_every, config.store_every))
+        if best or due or epoch >= config.epochs:
             self._save(steps)
 
     def _save(self, steps: int | None = None) -> None:
@@ -236,49 +204,46 @@ class Loop(Generic[Batch]):
         best = False
         if self._ranks.is_first:
             started = time.monotonic()
-            folder = self._run / "samples"
+            folder = self._session.run / "samples"
             folder.mkdir(parents=True, exist_ok=True)
-            before = _images(folder)
-            scores = self._scores(epoch, folder)
-            images = tuple(path for path, stamp in _images(folder).items() if before.get(path) != stamp)
-            self.progress.scores = scores
+            before = _stamps(folder)
+            self.progress.scores = scores = self._scores(epoch, folder)
+            new = tuple(path for path, stamp in _stamps(folder).items() if before.get(path) != stamp)
             best = self._is_best(scores)
-            if best and self._task.decisive is not None:
-                self.progress.best_epoch = epoch
-                self.progress.best_score = scores[self._task.decisive[0]]
             seconds = time.monotonic() - started
             self._reported_at += seconds
-            if scores or images:  # else there was nothing to validate with
-                self._emit(EvalDone(epoch, scores, seconds, images, best))
+            if scores or new:  # else there was nothing to validate with
+                self._emit(EvalDone(epoch, scores, seconds, new, best))
         return bool(self._ranks.broadcast(best))
 
     def _scores(self, epoch: int, folder: Path) -> dict[str, float]:
-        networks = self._task.networks.values()
-        averaged = self._average.applied() if self._average is not None else nullcontext()
+        networks, average = self._task.networks.values(), self._state.average
+        averaged = average.applied() if average is not None else nullcontext()
         # Validation has images of other sizes: compiling for each of them would take longer than it saves.
         eager = torch.compiler.set_stance("force_eager") if self._config.compile else nullcontext()
-        with modes_kept(networks), random_state_kept(self._device), averaged, eager, torch.no_grad():
+        kept = random_state_kept(self._session.device)
+        with modes_kept(networks), kept, averaged, eager, torch.no_grad():
             for module in networks:
                 module.eval()
             scores = self._task.validate(epoch, folder)
         return {name: float(value) for name, value in scores.items()}
 
     def _is_best(self, scores: dict[str, float]) -> bool:
+        """Whether this epoch is the best of all, by the decisive score; noted in the progress if so."""
         if self._task.decisive is None:
             return False
         name, goal = self._task.decisive
         if name not in scores:
             raise ValueError(f"validation gave no '{name}', by which the best epoch is picked")
         value, best = scores[name], self.progress.best_score
-        if not math.isfinite(value):
+        better = best is None or (value < best if goal == "min" else value > best)
+        if not (better and math.isfinite(value)):
             return False
-        return best is None or (value < best if goal == "min" else value > best)
+        self.progress.best_epoch, self.progress.best_score = self.progress.position.epoch, value
+        return True
 
 
-_USED = object()
-
-
-def _images(folder: Path) -> dict[Path, int]:
+def _stamps(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in sorted(folder.iterdir()) if path.is_file()}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -33,10 +32,7 @@ class NonFiniteLossError(NonFiniteError):
     """Loss ``name`` was ``value`` (NaN or infinite) in batch ``step`` (from 1) of ``epoch`` (from 1)."""
 
     def __init__(self, name: str, value: float, epoch: int, step: int) -> None:
-        super().__init__(
-            f"the loss '{name}' became {value} in epoch {epoch}, step {step}",
-            hint=_ADVICE,
-        )
+        super().__init__(f"the loss '{name}' became {value} in epoch {epoch}, step {step}", hint=_ADVICE)
         self.name, self.value, self.epoch, self.step = name, value, epoch, step
 
 
@@ -69,14 +65,17 @@ class Logged(NamedTuple):
     shown: bool = True
 
 
-@dataclass
-class _Sum:
-    total: float = 0.0
-    count: int = 0
+Sums = dict[str, tuple[float, int]]
+"""Sum of each loss, and how many values are in it."""
 
-    def add(self, value: float) -> None:
-        self.total += value
-        self.count += 1
+
+def _add(sums: Sums, name: str, total: float, count: int = 1) -> None:
+    before, counted = sums.get(name, (0.0, 0))
+    sums[name] = before + total, counted + count
+
+
+def _means(sums: Sums) -> dict[str, float]:
+    return {name: total / count for name, (total, count) in sums.items() if count}
 
 
 class _Transfer:
@@ -102,8 +101,7 @@ class _Transfer:
         return values
 
 
-@dataclass
-class _Block:
+class _Block(NamedTuple):
     """Rows of consecutive batches, the first of them batch ``step`` (from 1) of ``epoch``, with the same columns."""
 
     columns: tuple[tuple[str, bool], ...]
@@ -122,82 +120,76 @@ class LossLog:
         self._columns: tuple[tuple[str, bool], ...] = ()
         self._first = (0, 0)
         self._travelling: deque[_Block] = deque()
-        self._recent: dict[str, _Sum] = {}
-        self._epoch: dict[str, _Sum] = {}
+        self._recent: Sums = {}
+        self._epoch: Sums = {}
 
     def add(self, epoch: int, step: int, losses: Sequence[Logged]) -> None:
         """Take the scalars of batch ``step`` of ``epoch``, both counted from 1, which come in order."""
         if not losses:
             return
         columns = tuple((each.name, each.shown) for each in losses)
-        if self._rows and (columns != self._columns or epoch != self._first[0]):
+        if columns != self._columns or epoch != self._first[0]:
             self._send()
         if not self._rows:
             self._columns, self._first = columns, (epoch, step)
-        values = [
-            each.value.detach().to(self._device, torch.float32, non_blocking=True).reshape(())
-            for each in losses
-        ]
-        self._rows.append(torch.stack(values))
+        values = (each.value.detach().to(self._device, torch.float32, non_blocking=True) for each in losses)
+        self._rows.append(torch.stack([value.reshape(()) for value in values]))
         if len(self._rows) >= self._together:
             self._send()
 
     def _send(self) -> None:
-        self._travelling.append(_Block(self._columns, *self._first, _Transfer(torch.stack(self._rows))))
-        self._rows = []
+        if self._rows:
+            self._travelling.append(_Block(self._columns, *self._first, _Transfer(torch.stack(self._rows))))
+            self._rows = []
 
     def poll(self, *, send: bool = False) -> None:
         """Take in what has arrived, without waiting; ``send`` sets on its way what still gathers on the device.
 
         Raises NonFiniteLossError for the first loss that is not finite.
         """
-        if send and self._rows:
+        if send:
             self._send()
         while self._travelling and self._travelling[0].transfer.ready():
             self._take(self._travelling.popleft())
 
     def drain(self) -> None:
         """Wait until everything has arrived. Raises NonFiniteLossError."""
-        if self._rows:
-            self._send()
+        self._send()
         while self._travelling:
             self._take(self._travelling.popleft())
 
     def _take(self, block: _Block) -> None:
         for offset, row in enumerate(block.transfer.rows()):
             # What is shown says more than the sum of it.
-            order = sorted(range(len(row)), key=lambda i: not block.columns[i][1])
-            for i in order:
-                if not math.isfinite(row[i]):
-                    raise NonFiniteLossError(block.columns[i][0], row[i], block.epoch, block.step + offset)
-            for (name, shown), value in zip(block.columns, row, strict=True):
+            named = sorted(zip(block.columns, row, strict=True), key=lambda each: not each[0][1])
+            for (name, _), value in named:
+                if not math.isfinite(value):
+                    raise NonFiniteLossError(name, value, block.epoch, block.step + offset)
+            for (name, shown), value in named:
                 if shown:
-                    self._recent.setdefault(name, _Sum()).add(value)
-                    self._epoch.setdefault(name, _Sum()).add(value)
+                    _add(self._recent, name, value)
+                    _add(self._epoch, name, value)
 
     def recent(self) -> dict[str, float]:
         """Means of what arrived since the last call."""
-        means = {name: each.total / each.count for name, each in self._recent.items()}
-        self._recent = {}
+        means, self._recent = _means(self._recent), {}
         return means
 
-    def sums(self) -> dict[str, tuple[float, int]]:
+    def sums(self) -> Sums:
         """Sum and count of each loss of the running epoch, as far as they have arrived."""
-        return {name: (each.total, each.count) for name, each in self._epoch.items()}
+        return dict(self._epoch)
 
     def start_epoch(self, sums: Mapping[str, Sequence[Any]] | None = None) -> None:
         """Begin an epoch, or go on in one whose :meth:`sums` were these; what travelled is dropped."""
         self._rows, self._recent = [], {}
         self._travelling.clear()
-        self._epoch = {name: _Sum(float(total), int(count)) for name, (total, count) in (sums or {}).items()}
+        self._epoch = {name: (float(total), int(count)) for name, (total, count) in (sums or {}).items()}
 
 
-def joined_means(parts: Sequence[Mapping[str, tuple[float, int]]]) -> dict[str, float]:
+def joined_means(parts: Sequence[Sums]) -> dict[str, float]:
     """Mean of each loss over all processes, from their sums."""
-    joined: dict[str, _Sum] = {}
+    joined: Sums = {}
     for part in parts:
         for name, (total, count) in part.items():
-            each = joined.setdefault(name, _Sum())
-            each.total += total
-            each.count += count
-    return {name: each.total / each.count for name, each in joined.items() if each.count}
+            _add(joined, name, total, count)
+    return _means(joined)

@@ -21,10 +21,16 @@ class MovingAverage:
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
-        self._modules = dict(modules)
-        self._decay = decay
+        self._modules, self._decay = dict(modules), decay
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew from the networks as they are."""
         self.updates = 0
-        self._averages = {
+        self._averages = self._states()
+
+    def _states(self) -> dict[str, dict[str, Tensor]]:
+        return {
             name: {key: value.detach().clone() for key, value in module.state_dict().items()}
             for name, module in self._modules.items()
         }
@@ -35,8 +41,7 @@ class MovingAverage:
         self.updates += 1
         weight = 1 - min(self._decay, (1 + self.updates) / (_WARM_UP + self.updates))
         for name, module in self._modules.items():
-            averages = self._averages[name]
-            state = module.state_dict()
+            averages, state = self._averages[name], module.state_dict()
             blended = [key for key in state if state[key].is_floating_point()]
             if blended:
                 torch._foreach_lerp_(
@@ -48,10 +53,7 @@ class MovingAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The networks are their averages inside of this block, and themselves again afterwards, bit for bit."""
-        before = {
-            name: {key: value.detach().clone() for key, value in module.state_dict().items()}
-            for name, module in self._modules.items()
-        }
+        before = self._states()
         self._put(self._averages)
         try:
             yield
@@ -71,10 +73,3 @@ class MovingAverage:
             raise ValueError(f"the average of {name} does not fit the network")
         for key, value in state.items():
             averages[key].copy_(value)
-
-    def reset(self) -> None:
-        """Begin anew from the networks as they are."""
-        self.updates = 0
-        for name, module in self._modules.items():
-            for key, value in module.state_dict().items():
-                self._averages[name][key].copy_(value)

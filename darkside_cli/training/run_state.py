@@ -6,17 +6,15 @@ import filecmp
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError
-from darkside_cli.events import CheckpointSaved, Emit, Notice
+from darkside_cli.events import CheckpointSaved, Notice
 from darkside_cli.training.checkpoint import (
     STATE,
     WEIGHTS,
@@ -27,34 +25,16 @@ from darkside_cli.training.checkpoint import (
     put_weights,
     save_state,
 )
-from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.feed import on_cpu
 from darkside_cli.training.global_state import random_state
 from darkside_cli.training.loss_log import LossLog, check_weights
 from darkside_cli.training.moving_average import MovingAverage
-from darkside_cli.training.run_facts import Progress, RunFacts
-from darkside_cli.training.task import Task
+from darkside_cli.training.session import Progress, Session
 from darkside_cli.training.updates import pending_gradients, put_gradients
 
 Batch = TypeVar("Batch")
 FROZEN = "frozen"
 _AVERAGED = ".averaged"
-
-
-class SaveNetwork(Protocol):
-    """Writes network ``name`` of a task to ``path``: a safetensors file with all of the module's state as it is."""
-
-    def __call__(self, path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any], /) -> object:
-        """Write it. ``metadata`` is JSON-able; ``path`` need not be written atomically."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """Where a run goes on; ``random`` and ``losses`` are those of inside an epoch, else None and empty."""
-
-    progress: Progress
-    random: Mapping[str, Any] | None = None
-    losses: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunState(Generic[Batch]):
@@ -65,30 +45,17 @@ class RunState(Generic[Batch]):
 
     def __init__(
         self,
-        task: Task[Batch],
-        facts: RunFacts,
-        *,
-        ranks: Ranks,
-        device: torch.device,
+        session: Session[Batch],
         scaler: torch.amp.GradScaler,
         losses: LossLog,
         average: MovingAverage | None,
-        save_network: SaveNetwork,
-        keep: int,
-        store_every: int,
-        emit: Emit,
     ) -> None:
-        self._task, self._facts, self._ranks, self._device = task, facts, ranks, device
-        self._scaler, self._losses, self._average = scaler, losses, average
-        self._save_network, self._emit = save_network, emit
-        self._keep, self._store_every = keep, store_every
-        self.folder = CheckpointFolder(facts.run / "checkpoints")
+        self._session, self._task, self._ranks = session, session.task, session.ranks
+        self._scaler, self.losses, self.average = scaler, losses, average
+        self.folder = CheckpointFolder(session.run / "checkpoints")
         self.saved: Position | None = None
         """Position of the newest checkpoint."""
         self._published: Path | None = None
-
-    def _trained(self) -> dict[str, nn.Module]:
-        return {name: each for name, each in self._task.networks.items() if name not in self._task.frozen}
 
     # Saving
 
@@ -101,39 +68,45 @@ class RunState(Generic[Batch]):
         started = time.monotonic()
         position = progress.position
         own = {
-            "random": random_state(self._device),
+            "random": random_state(self._session.device),
             "extra": self._task.extra_state(),
             "gradients": pending_gradients(self._task.optimizers),
-            "losses": {name: list(each) for name, each in self._losses.sums().items()},
+            "losses": {name: list(each) for name, each in self.losses.sums().items()},
         }
         parts = self._ranks.gather(on_cpu(own))
         if parts is None:
             self.saved = position
             return
-        inside = f"step {position.step} of epoch {position.epoch + 1}"
-        check_weights(self._trained(), inside if position.step else f"epoch {position.epoch}")
-        meta = self._facts.meta(progress, self._losses.sums())
+        running = position.epoch + 1 if position.step else position.epoch
+        after = f"step {position.step} of epoch {running}" if position.step else f"epoch {running}"
+        check_weights(self._session.trained(), after)
+        meta = self._session.meta(progress, self.losses.sums())
         path = self.folder.write(position, meta, lambda folder: self._fill(folder, progress, parts))
         self.saved = position
-        self.folder.prune(keep=self._keep, store_every=self._store_every, best_epoch=progress.best_epoch)
+        config = self._session.config
+        self.folder.prune(keep=config.keep, store_every=config.store_every, best_epoch=progress.best_epoch)
         self.publish(progress)
-        epoch = position.epoch + 1 if position.step else position.epoch
-        self._emit(CheckpointSaved(path, epoch, batches, time.monotonic() - started))
+        self._session.emit(CheckpointSaved(path, running, batches, time.monotonic() - started))
 
     def _fill(self, folder: Path, progress: Progress, parts: list[Any]) -> None:
-        for name, module in self._trained().items():
-            self._save_network(folder / f"{name}{WEIGHTS}", name, module, self._metadata(name, progress))
-        if self._average is not None:
-            with self._average.applied():
+        facts = self._session.facts(progress)
+
+        def put(name: str, kind: str = "", **more: Any) -> None:
+            metadata = {**facts, **self._task.metadata(name), **more}
+            path = folder / f"{name}{kind}{WEIGHTS}"
+            self._session.save_network(path, name, self._task.networks[name], metadata)
+
+        for name in self._session.trained():
+            put(name)
+        if self.average is not None:
+            with self.average.applied():
                 for name in self._task.outputs:
-                    path = folder / f"{name}{_AVERAGED}{WEIGHTS}"
-                    metadata = {**self._metadata(name, progress), "averaged": True}
-                    self._save_network(path, name, self._task.networks[name], metadata)
+                    put(name, _AVERAGED, averaged=True)
         state = {
             "optimizers": {name: each.state_dict() for name, each in self._task.optimizers.items()},
             "schedulers": {name: each.state_dict() for name, each in self._task.schedulers.items()},
             "scaler": self._scaler.state_dict(),
-            "average": {"updates": self._average.updates} if self._average is not None else None,
+            "average": {"updates": self.average.updates} if self.average is not None else None,
             "progress": {
                 "best_epoch": progress.best_epoch,
                 "best_score": progress.best_score,
@@ -142,15 +115,12 @@ class RunState(Generic[Batch]):
         }
         save_state(folder / STATE, {**on_cpu(state), "processes": parts})
 
-    def _metadata(self, name: str, progress: Progress) -> dict[str, Any]:
-        return {**self._facts.of_network(progress), **self._task.metadata(name)}
-
     def publish(self, progress: Progress) -> dict[str, Path]:
         """Put the outputs of the best checkpoint (the newest if none is decided on) into the run's folder.
 
         Returns where they are. They are copied only if they differ.
         """
-        targets = {name: self._facts.run / f"{name}{WEIGHTS}" for name in self._task.outputs}
+        targets = {name: self._session.run / f"{name}{WEIGHTS}" for name in self._task.outputs}
         position = self.saved
         if self._task.decisive is not None and progress.best_epoch is not None:
             position = Position(progress.best_epoch)
@@ -168,9 +138,10 @@ class RunState(Generic[Batch]):
 
     # Restoring
 
-    def restore(self, *, resume: bool) -> Restored:
+    def restore(self, *, resume: bool) -> tuple[Progress, Mapping[str, Any]]:
         """Bring everything to the newest sound checkpoint, or leave it at its start if there is none.
 
+        Returns where the run goes on and, inside an epoch, what this process had there: "random" and "losses".
         Without ``resume`` former checkpoints are put aside. Raises OtherConfigurationError,
         and CheckpointError if there are checkpoints and none is sound.
         """
@@ -180,19 +151,18 @@ class RunState(Generic[Batch]):
             if resume:
                 found = self._find()
             elif (moved := self.folder.start_over()) is not None:
-                self._emit(Notice(f"starting over; the checkpoints there were are in {moved}"))
+                self._session.emit(Notice(f"starting over; the checkpoints there were are in {moved}"))
             self._keep_frozen()
         shared = self._ranks.broadcast(found[0] if found else None)
         if shared is None:
-            return Restored(Progress())
+            return Progress(), {}
         part = self._ranks.scatter(found[1] if found else None)
-        position = Position(*shared["position"])
-        self._put(shared, part, self.folder.path(position))
-        self.saved = position
-        progress = Progress(position, **shared["progress"])
+        self.saved = Position(*shared["position"])
+        self._put(shared, part, self.folder.path(self.saved))
+        progress = Progress(self.saved, **shared["progress"])
         if self._ranks.is_first:
             self.publish(progress)
-        return Restored(progress, part["random"], part["losses"]) if position.step else Restored(progress)
+        return progress, part if self.saved.step else {}
 
     def _find(self) -> tuple[dict[str, Any], list[Any]] | None:
         """State of the newest sound checkpoint, for all and for each, its networks loaded into the task's."""
@@ -200,20 +170,22 @@ class RunState(Generic[Batch]):
         for position in self.folder.positions():
             try:
                 meta = self.folder.meta(position)
-                self._facts.check_same(meta)
+                self._session.check_same(meta)
                 state = self.folder.state(position)
-                weights = self._read_weights(position)
+                paths = {
+                    name: self.folder.path(position) / f"{name}{WEIGHTS}" for name in self._session.trained()
+                }
+                weights = {name: load_weights(path) for name, path in paths.items()}
             except OtherVersionError:
                 raise
             except CheckpointError as error:
                 damaged = damaged or error
                 moved = self.folder.set_aside(position)
-                self._emit(
-                    Notice(f"{error.message}; it is now {moved.name}, trying the one before", "warning")
-                )
+                text = f"{error.message}; it is now {moved.name}, trying the one before"
+                self._session.emit(Notice(text, "warning"))
                 continue
-            for name, (path, tensors) in weights.items():
-                put_weights(self._task.networks[name], tensors, path)
+            for name, tensors in weights.items():
+                put_weights(self._task.networks[name], tensors, paths[name])
             self._restore_average(position, state)
             if "clock" in meta:  # earlier versions had it in the state
                 state["progress"]["seconds"] = meta["clock"]["seconds"]
@@ -221,27 +193,23 @@ class RunState(Generic[Batch]):
             return {**state, "position": (position.epoch, position.step)}, parts
         if damaged is not None:
             raise CheckpointError(
-                f"no checkpoint of {self._facts.run} can be read: {damaged.message}",
+                f"no checkpoint of {self._session.run} can be read: {damaged.message}",
                 hint="start over with --no-resume",
             )
         return None
 
-    def _read_weights(self, position: Position) -> dict[str, tuple[Path, dict[str, torch.Tensor]]]:
-        paths = {name: self.folder.path(position) / f"{name}{WEIGHTS}" for name in self._trained()}
-        return {name: (path, load_weights(path)) for name, path in paths.items()}
-
     def _restore_average(self, position: Position, state: Mapping[str, Any]) -> None:
-        if self._average is None:
+        if self.average is None:
             return
-        self._average.reset()
+        self.average.reset()
         if state["average"] is not None:  # else it begins here
             for name in self._task.outputs:
                 path = self.folder.path(position) / f"{name}{_AVERAGED}{WEIGHTS}"
                 try:
-                    self._average.load(name, load_weights(path))
+                    self.average.load(name, load_weights(path))
                 except ValueError as error:
                     raise CheckpointError(f"{path}: {error}", hint="start over with --no-resume") from error
-            self._average.updates = state["average"]["updates"]
+            self.average.updates = state["average"]["updates"]
 
     def _put(self, shared: Mapping[str, Any], part: Mapping[str, Any], path: Path) -> None:
         task = self._task
@@ -270,15 +238,12 @@ class RunState(Generic[Batch]):
                 put_weights(module, load_weights(path), path)
             else:
                 with self.folder.told(path), temporary_beside(path, sync=True) as temporary:
-                    self._save_network(temporary, name, module, self._task.metadata(name))
+                    self._session.save_network(temporary, name, module, self._task.metadata(name))
 
 
 def _rates_of_now(scheduler: LambdaLR) -> None:
     """Rates by the schedule as it is now: with more epochs than were planned, the stored ones may be of its end, 0."""
-    rates = [
-        base * factor(scheduler.last_epoch)
-        for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-    ]
-    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+    factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+    scheduler._last_lr = [base * each for base, each in zip(scheduler.base_lrs, factors, strict=True)]
+    for group, rate in zip(scheduler.optimizer.param_groups, scheduler._last_lr, strict=True):
         group["lr"] = rate
-    scheduler._last_lr = rates

@@ -22,7 +22,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from darkside_cli.errors import ConfigError
 
 Batch = TypeVar("Batch")
 BatchOut = TypeVar("BatchOut", covariant=True)
@@ -127,3 +129,22 @@ def without_parameter_gradients(*modules: nn.Module) -> Iterator[None]:
     finally:
         for parameter in switched:
             parameter.requires_grad_(True)
+
+
+def linear_decay(optimizer: Optimizer, *, epochs: int, decay_epochs: int) -> LambdaLR:
+    """Full rate, then linearly down during the last ``decay_epochs`` of ``epochs`` (CycleGAN's and CUT's rule).
+
+    It falls in equal steps to 1 / (decay_epochs + 1) of the rate, and would be 0 in the first epoch after the end.
+    Raises ConfigError if there are more epochs of decay than epochs.
+    """
+    if not 0 <= decay_epochs <= epochs:
+        raise ConfigError(
+            f"the rate cannot fall during {decay_epochs} of {epochs} epochs",
+            hint=f"give a number from 0 to {epochs}",
+        )
+
+    def share(epoch: int) -> float:
+        begun = epoch + 1 - (epochs - decay_epochs)
+        return max(0.0, 1.0 - max(0, begun) / (decay_epochs + 1))
+
+    return LambdaLR(optimizer, share)

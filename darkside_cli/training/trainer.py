@@ -1,45 +1,36 @@
 """Drives a task through its epochs: on one device or many, in any precision, to be stopped and gone on with.
 
 The parts are elsewhere: what one batch does (``updates``), the order of things (``loop``), what a checkpoint holds
-(``run_state``) and how it lies on the disk (``checkpoint``), losses (``loss_log``), several processes (``gradients``,
-``distributed``). Here they are put together, and errors get their words.
+(``session``, ``run_state``) and how it lies on the disk (``checkpoint``), losses (``loss_log``), several processes
+(``distributed``). Here they are put together, and errors get their words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
 from darkside_cli.errors import DarksideError, UsageError
-from darkside_cli.events import Emit, TrainingFinished, ignore
+from darkside_cli.events import TrainingFinished
 from darkside_cli.inference.device import is_out_of_memory, pick_precision
 from darkside_cli.networks.layers import synchronised_batch_norm
-from darkside_cli.training.checkpoint import save_plain
-from darkside_cli.training.distributed import Ranks, device_group, is_lost_process, lost_process
-from darkside_cli.training.global_state import (
-    Interruption,
-    compiled,
-    cuda_settings,
-    modes_kept,
-    random_state_kept,
-)
-from darkside_cli.training.gradients import GradientSync
+from darkside_cli.training import global_state
+from darkside_cli.training.distributed import device_group, is_lost_process, lost_process
 from darkside_cli.training.launch import launcher_watch
 from darkside_cli.training.loop import Loop
 from darkside_cli.training.loss_log import LossLog, NonFiniteError
 from darkside_cli.training.moving_average import MovingAverage
-from darkside_cli.training.run_facts import RunFacts
-from darkside_cli.training.run_state import RunState, SaveNetwork
-from darkside_cli.training.task import EpochData, Task
-from darkside_cli.training.trainer_config import CHANGEABLE, TrainerConfig
-from darkside_cli.training.updates import Stepper, parameters_of, put_gradients
+from darkside_cli.training.run_state import RunState
+from darkside_cli.training.session import SaveNetwork, Session
+from darkside_cli.training.trainer_config import TrainerConfig
+from darkside_cli.training.updates import GradientSync, Stepper, parameters_of, put_gradients
 
 __all__ = ["SaveNetwork", "Trainer", "TrainerConfig", "TrainingMemoryError", "TrainingResult"]
 
@@ -87,41 +78,16 @@ class TrainingResult:
         return self.reason == "interrupted"
 
 
-class Trainer(Generic[Batch]):
-    """Trains ``task`` on ``data`` as ``config`` says, everything in folder ``run``.
-
-    ``resolved`` is the whole configuration of the run, nested and JSON-able: it is stored with each checkpoint, and
-    a run goes on only from one with the same, but for the keys of ``resolved["trainer"]`` that change no weight
-    (``trainer_config.CHANGEABLE``) and the dotted keys ``changeable``, with what is below them. ``save_network``
-    writes a network's file, with all of its state as it is; without it that is plain safetensors. ``batch_size``
-    counts the images of a batch over all processes, for the events.
+class Trainer(Session[Batch]):
+    """A :class:`Session` that can be run.
 
     With several processes (``ranks``), all of them make a Trainer and call :meth:`fit`; networks start as the first
-    one's. Only that one writes, tells (``emit``) and validates.
+    one's. Raises UsageError for a precision that the device does not have.
     """
 
-    def __init__(
-        self,
-        task: Task[Batch],
-        data: EpochData[Batch],
-        config: TrainerConfig,
-        *,
-        run: Path,
-        device: torch.device,
-        ranks: Ranks | None = None,
-        resolved: Mapping[str, Any] | None = None,
-        changeable: Collection[str] = (),
-        save_network: SaveNetwork = save_plain,
-        batch_size: int = 1,
-        emit: Emit = ignore,
-    ) -> None:
-        self.task, self.data, self.config, self.run, self.device = task, data, config, Path(run), device
-        self.ranks = ranks or Ranks()
-        self._resolved = dict(resolved) if resolved is not None else {"trainer": asdict(config)}
-        self._changeable = frozenset(changeable) | {f"trainer.{key}" for key in CHANGEABLE}
-        self._save_network, self._batch_size = save_network, batch_size
-        self._emit = emit if self.ranks.is_first else ignore
-        self._precision = pick_precision(config.precision, device)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._precision = pick_precision(self.config.precision, self.device)
 
     def fit(self, *, resume: bool = True) -> TrainingResult:
         """Train until the last epoch is done or somebody stops it (Ctrl-C, SIGTERM).
@@ -134,7 +100,7 @@ class Trainer(Generic[Batch]):
         CheckpointNotSavedError, LostProcessError; a second Ctrl-C is a KeyboardInterrupt.
         """
         with ExitStack() as stack:
-            if self.ranks.size > 1 and not dist.is_initialized():
+            if not dist.is_initialized():
                 stack.enter_context(self.ranks)
             try:
                 return self._fit(resume)
@@ -146,116 +112,67 @@ class Trainer(Generic[Batch]):
         with ExitStack() as stack:
             if self.ranks.is_first:
                 stack.enter_context(_locked(self.run))
-            interruption = stack.enter_context(Interruption())
-            stack.enter_context(random_state_kept(self.device))
-            stack.enter_context(cuda_settings(self.device, tf32=self.config.tf32))
-            stack.enter_context(modes_kept(self.task.networks.values()))
-            loop, state = self._put_together(stack, interruption)
-            problem: DarksideError | None = None
+            interrupted = stack.enter_context(global_state.interruptible())
+            stack.enter_context(global_state.random_state_kept(self.device))
+            stack.enter_context(global_state.cuda_settings(self.device, tf32=self.config.tf32))
+            stack.enter_context(global_state.modes_kept(self.task.networks.values()))
+            sync = self._prepare(stack)
+            clip = self.config.clip_norm
+            stepper = Stepper(self.task, sync, device=self.device, precision=self._precision, clip_norm=clip)
+            average = None
+            if self.config.ema_decay is not None and self.ranks.is_first:
+                outputs = {name: self.task.networks[name] for name in self.task.outputs}
+                average = MovingAverage(outputs, self.config.ema_decay)
+            state = RunState(self, stepper.scaler, LossLog(self.device), average)
+            orphaned = launcher_watch()
+            loop = Loop(self, stepper, state, lambda: interrupted() or orphaned())
             try:
-                return self._go(loop, state, resume)
+                progress, inside = state.restore(resume=resume)
+                sync.broadcast(self.task.networks.values())
+                reason = loop.run(progress, inside)
+                self._finish(loop, reason)
+                return TrainingResult(
+                    self.run,
+                    progress.position.epoch,
+                    progress.position.step,
+                    complete=not reason,
+                    reason=reason,
+                    outputs=state.publish(progress),
+                    scores=dict(progress.scores),
+                    best_epoch=progress.best_epoch,
+                    best_score=progress.best_score,
+                    seconds=loop.seconds(),
+                )
             except Exception as error:
                 problem = self._explained(error, state)
                 if problem is None:
                     raise
-                if problem is not error:
-                    problem.__cause__ = error.with_traceback(
-                        None
-                    )  # which would hold the memory of the failed pass
+                if problem is not error:  # whose traceback would hold the memory of the failed pass
+                    problem.__cause__ = error.with_traceback(None)
             with suppress(OSError):  # a full disk may be what this is about
-                self._finish(loop, complete=False, reason=problem.message)
+                self._finish(loop, problem.message)
             raise problem
 
-    def _put_together(
-        self, stack: ExitStack, interruption: Interruption
-    ) -> tuple[Loop[Batch], RunState[Batch]]:
-        task, config, ranks = self.task, self.config, self.ranks
+    def _prepare(self, stack: ExitStack) -> GradientSync:
+        """Bring the networks into the state to be trained in, some of it until ``stack`` ends."""
+        task, config = self.task, self.config
         for name in task.frozen:
             task.networks[name].requires_grad_(False)
         if config.channels_last:
             for network in task.networks.values():
                 network.to(memory_format=torch.channels_last)
         put_gradients(task.optimizers, {})
-        group = device_group(ranks, self.device)
-        trained = [module for name, module in task.networks.items() if name not in task.frozen]
-        if ranks.size > 1:
-            stack.enter_context(synchronised_batch_norm(trained, group, native=self.device.type == "cuda"))
+        group = device_group(self.ranks, self.device)
+        if self.ranks.size > 1:
+            native = self.device.type == "cuda"
+            stack.enter_context(synchronised_batch_norm(self.trained().values(), group, native=native))
         if config.compile:
-            stack.enter_context(compiled(task.compilable()))
-        self._sync = GradientSync(
-            ranks,
-            group,
-            [each for optimizer in task.optimizers.values() for each in parameters_of(optimizer)],
-            task.reduction,
-        )
-        stepper = Stepper(
-            task, self._sync, device=self.device, precision=self._precision, clip_norm=config.clip_norm
-        )
-        losses = LossLog(self.device)
-        average = None
-        if config.ema_decay is not None and ranks.is_first:
-            average = MovingAverage({name: task.networks[name] for name in task.outputs}, config.ema_decay)
-        facts = RunFacts(
-            run=self.run,
-            resolved=self._resolved,
-            changeable=self._changeable,
-            seed=config.seed,
-            processes=ranks.size,
-            device=self.device,
-        )
-        state = RunState(
-            task,
-            facts,
-            ranks=ranks,
-            device=self.device,
-            scaler=stepper.scaler,
-            losses=losses,
-            average=average,
-            save_network=self._save_network,
-            keep=config.keep,
-            store_every=config.store_every,
-            emit=self._emit,
-        )
-        orphaned = launcher_watch()
-        loop = Loop(
-            task,
-            self.data,
-            config,
-            run=self.run,
-            device=self.device,
-            ranks=ranks,
-            stepper=stepper,
-            losses=losses,
-            state=state,
-            average=average,
-            wants_to_stop=lambda: interruption.requested or orphaned(),
-            batch_size=self._batch_size,
-            emit=self._emit,
-        )
-        return loop, state
+            stack.enter_context(global_state.compiled(task.compilable()))
+        return GradientSync(self.ranks, group, parameters_of(*task.optimizers.values()), task.reduction)
 
-    def _go(self, loop: Loop[Batch], state: RunState[Batch], resume: bool) -> TrainingResult:
-        restored = state.restore(resume=resume)
-        self._sync.broadcast(self.task.networks.values())
-        reason = loop.run(restored)
-        progress = loop.progress
-        self._finish(loop, complete=not reason, reason=reason)
-        return TrainingResult(
-            self.run,
-            progress.position.epoch,
-            progress.position.step,
-            complete=not reason,
-            reason=reason,
-            outputs=state.publish(progress),
-            scores=dict(progress.scores),
-            best_epoch=progress.best_epoch,
-            best_score=progress.best_score,
-            seconds=loop.seconds(),
-        )
-
-    def _finish(self, loop: Loop[Batch], *, complete: bool, reason: str) -> None:
+    def _finish(self, loop: Loop[Batch], reason: str) -> None:
         epoch = loop.progress.position.epoch
-        self._emit(TrainingFinished(self.run, epoch, loop.session_seconds(), complete, reason))
+        self.emit(TrainingFinished(self.run, epoch, loop.session_seconds(), not reason, reason))
 
     def _explained(self, error: Exception, state: RunState[Batch]) -> DarksideError | None:
         """What to tell of ``error``; None if it is not for us to explain."""
@@ -264,7 +181,6 @@ class Trainer(Generic[Batch]):
             kept = f"the last good checkpoint is {state.folder.path(state.saved)}"
         if isinstance(error, NonFiniteError):
             error.hint = f"{error.hint}; {kept}"
-            return error
         if isinstance(error, DarksideError):
             return error
         if is_out_of_memory(error):
@@ -287,9 +203,8 @@ def _locked(run: Path) -> Iterator[None]:
     lock = FileLock(run / LOCK)
     try:
         lock.acquire(timeout=_LOCK_S)
-    except NotImplementedError:  # a file system without locks must do without
-        yield
-        return
+    except NotImplementedError:
+        pass  # a file system without locks must do without
     except Timeout as error:
         raise UsageError(
             f"another run is training in {run}", hint="wait for it, stop it, or use another run folder"

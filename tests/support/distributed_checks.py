@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from darkside_cli.networks.layers import synchronised_batch_norm
 from darkside_cli.training.distributed import Ranks
-from darkside_cli.training.gradients import GradientSync
+from darkside_cli.training.updates import GradientSync
 
 #: Name -> (layer, shape of one batch entry, how many entries the first process has of six, type)
 NORMS: dict[str, tuple[nn.Module, tuple[int, ...], int, torch.dtype]] = {

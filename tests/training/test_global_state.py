@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from toy_training import Pair, Pairs, ToyGan, trainer, weights
 
+from darkside_cli.training import global_state
 from darkside_cli.training import trainer as trainer_module
 from darkside_cli.training.global_state import (
-    Interruption,
     compiled,
     cuda_settings,
+    interruptible,
     modes_kept,
     random_state,
     random_state_kept,
@@ -135,7 +136,7 @@ def test_what_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         wanted.append(list(modules))
         return modes_kept([])
 
-    monkeypatch.setattr(trainer_module, "compiled", keep)
+    monkeypatch.setattr(global_state, "compiled", keep)
     task, half = ToyGan(), Half()
     trainer(tmp_path / "a", task, epochs=1, compile=True).fit()
     trainer(tmp_path / "b", half, epochs=1, compile=True).fit()
@@ -179,10 +180,10 @@ def test_compiled_training_is_eager_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_is_a_wish_the_second_the_end(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with Interruption() as interruption:
-        assert not interruption.requested
+    with interruptible() as interrupted:
+        assert not interrupted()
         os.kill(os.getpid(), number)
-        assert interruption.requested
+        assert interrupted()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
@@ -191,9 +192,9 @@ def test_the_first_is_a_wish_the_second_the_end(number: signal.Signals) -> None:
 def test_what_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Interruption() as interruption:
+        with interruptible() as interrupted:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert not interruption.requested
+            assert not interrupted()
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -202,8 +203,8 @@ def test_in_another_thread_there_are_no_signals() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with Interruption() as interruption:
-            seen.append((interruption.requested, signal.getsignal(signal.SIGINT)))
+        with interruptible() as interrupted:
+            seen.append((interrupted(), signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=work)
     thread.start()

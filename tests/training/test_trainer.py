@@ -35,9 +35,8 @@ from darkside_cli.training import trainer as trainer_module
 from darkside_cli.training.checkpoint import CheckpointNotSavedError, save_plain
 from darkside_cli.training.loop import device_use
 from darkside_cli.training.loss_log import NonFiniteError, NonFiniteLossError
-from darkside_cli.training.run_facts import OtherConfigurationError, config_differences
-from darkside_cli.training.schedule import linear_decay
-from darkside_cli.training.task import Task, Update
+from darkside_cli.training.session import OtherConfigurationError, config_differences
+from darkside_cli.training.task import Task, Update, linear_decay
 from darkside_cli.training.trainer import LOCK, Trainer, TrainerConfig, TrainingMemoryError
 
 

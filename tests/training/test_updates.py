@@ -11,9 +11,15 @@ from torch import Tensor, nn
 from darkside_cli.errors import UsageError
 from darkside_cli.inference.device import Precision
 from darkside_cli.training.distributed import Ranks
-from darkside_cli.training.gradients import GradientSync, buckets
 from darkside_cli.training.task import Task, Update
-from darkside_cli.training.updates import Stepper, parameters_of, pending_gradients, put_gradients
+from darkside_cli.training.updates import (
+    GradientSync,
+    Stepper,
+    buckets,
+    parameters_of,
+    pending_gradients,
+    put_gradients,
+)
 
 CPU = torch.device("cpu")
 

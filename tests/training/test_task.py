@@ -8,7 +8,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from darkside_cli.errors import ConfigError
-from darkside_cli.training.schedule import exponential_decay, linear_decay, linear_decay_factor
+from darkside_cli.training.task import linear_decay
 
 
 def optimizer(*rates: float) -> Optimizer:
@@ -33,17 +33,11 @@ def test_linear_decay_by_hand() -> None:
 @given(epochs=st.integers(1, 200), data=st.data())
 def test_linear_decay_never_rises_and_stays_above_zero(epochs: int, data: st.DataObject) -> None:
     decay = data.draw(st.integers(0, epochs))
-    factors = [linear_decay_factor(e, epochs=epochs, decay_epochs=decay) for e in range(epochs)]
+    factor = linear_decay(optimizer(1.0), epochs=epochs, decay_epochs=decay).lr_lambdas[0]
+    factors = [factor(e) for e in range(epochs)]
     assert factors[: epochs - decay] == [1.0] * (epochs - decay)
     assert all(a >= b > 0 for a, b in zip(factors, factors[1:] + factors[-1:], strict=True))
-    assert (
-        linear_decay_factor(epochs + 5, epochs=epochs, decay_epochs=decay) in (0.0, 1.0)[: 1 + (decay == 0)]
-    )
-
-
-def test_exponential_decay_by_hand() -> None:
-    sgd = optimizer(2.0)
-    assert rates(sgd, exponential_decay(sgd, gamma=0.5), 3) == [[2.0], [1.0], [0.5]]
+    assert factor(epochs + 5) in (0.0, 1.0)[: 1 + (decay == 0)]
 
 
 def test_state_goes_on_where_it_was() -> None:
