@@ -17,6 +17,7 @@ from architecture_checker import (
     heavy_chains,
     import_problems,
     is_torch_free,
+    room_problems,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,10 @@ OTHERS = [
 @pytest.mark.parametrize("source", MODULES.values(), ids=MODULES)
 def test_imports_point_down(source: Source) -> None:
     assert import_problems(source) == []
+
+
+def test_rooms_of_retrieval_know_those_below_them() -> None:
+    assert [problem for source in MODULES.values() for problem in room_problems(source)] == []
 
 
 @pytest.mark.parametrize(
@@ -141,6 +146,27 @@ def test_import_loads_nothing_heavy(module: str) -> None:
 def test_checker_finds_a_wrong_import(name: str, text: str, problem: str) -> None:
     problems = import_problems(Source(f"{PACKAGE}.{name}", text))
     assert any(problem in each for each in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        (
+            "mining.a",
+            "from darkside_cli.retrieval.task import b",
+            "mining imports darkside_cli.retrieval.task",
+        ),
+        ("mining.a", "from darkside_cli.retrieval import task", "mining imports darkside_cli.retrieval.task"),
+        ("search.a", "def f():\n    from darkside_cli.retrieval.mining import b", ":2: search imports"),
+        ("describe.a", "import darkside_cli.retrieval.search.b", "describe imports"),
+        ("mining.a", "from .b import c\nfrom darkside_cli.retrieval.describe import tables", None),
+        ("task", "from darkside_cli.retrieval.mining.b import c", None),
+    ],
+)
+def test_checker_finds_an_import_of_a_room_above(name: str, text: str, problem: str | None) -> None:
+    problems = room_problems(Source(f"{PACKAGE}.retrieval.{name}", text))
+    assert len(problems) == (problem is not None), problems
+    assert all(str(problem) in each for each in problems)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from darkside_cli.interop.ground_truth import read_ground_truth
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.regular_file import NotRegularError, TooLargeError, open_regular, read_regular
-from darkside_cli.retrieval.describe.blocks import open_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.scenario.files import read_scenario_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and devices")

@@ -59,7 +59,7 @@ class ExtractRequest(Images, Limited, Describing):
         None,
         help="h5, npz or npy (default: what FILE ends in).",
         kind="format",
-        choices_from="darkside_cli.retrieval.describe.store:FORMATS",
+        choices_from="darkside_cli.retrieval.describe.write:FORMATS",
         group=DATA,
     )
     on_error: str = ask(
@@ -81,7 +81,7 @@ class ExtractRequest(Images, Limited, Describing):
 
     def check(self) -> None:
         """Raise UsageError for contradictions, and for a file that cannot be written by its name."""
-        from darkside_cli.retrieval.describe.store import format_of
+        from darkside_cli.retrieval.describe.write import format_of
 
         super().check()
         if self.output.is_dir():
@@ -147,7 +147,7 @@ def run(request: ExtractRequest, *, emit: Emit = ignore, ranks: Ranks | None = N
 def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.images.threads import default_threads
     from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.retrieval.describe.named_images import any_there, depend_on_each_other, make_jobs
+    from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
     absences = Absences()
     with absences:
@@ -224,7 +224,7 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
     """Images that are meant, and the folder from which they have their names."""
     from darkside_cli.datasets.outputs import InputImage
     from darkside_cli.datasets.rooted import read_image_list
-    from darkside_cli.retrieval.describe.named_images import common_root, find_images
+    from darkside_cli.retrieval.describe.image_jobs import common_root, find_images
 
     if request.named is not None:
         return [InputImage(path, PurePath(name)) for path, name in request.named], None

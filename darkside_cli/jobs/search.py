@@ -17,7 +17,7 @@ from darkside_cli.jobs.request import ADVANCED, DATA, REQUIRED, ask, make
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
-    from darkside_cli.retrieval.describe.store import StoredDescriptors
+    from darkside_cli.retrieval.describe.store import DescriptorFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class SearchRequest(Whitened, OnDevice):
         "exact",
         help="exact, in flat memory; or faiss, if it is installed.",
         kind="backend",
-        choices_from="darkside_cli.retrieval.search.backends:BACKENDS",
+        choices_from="darkside_cli.retrieval.search:BACKENDS",
         group=ADVANCED,
     )
     gallery: Path | None = ask(
@@ -164,9 +164,9 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
     model that the index was not made with, MissingAssetError if the model, the index or FAISS is not on this machine.
     """
     from darkside_cli.images.threads import default_threads
-    from darkside_cli.retrieval.describe.named_images import any_there, find_images, make_jobs
+    from darkside_cli.retrieval.describe.image_jobs import any_there, find_images, make_jobs
     from darkside_cli.retrieval.describe.store import open_descriptors
-    from darkside_cli.retrieval.search.backends import require_backend
+    from darkside_cli.retrieval.search import import_faiss
 
     absences = Absences()
     if request.model is not None:
@@ -175,7 +175,8 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
     with absences:
         stored = open_descriptors(request.index)
     with absences:
-        require_backend(request.backend)
+        if request.backend == "faiss":
+            import_faiss()
     images = find_images(request.queries, recursive=request.recursive)
     with absences:
         jobs = make_jobs(images, request.boxes)
@@ -220,7 +221,7 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
     return SearchResult(stored.path, describer.name, queries, answers, failed)
 
 
-def _describer(request: SearchRequest, stored: StoredDescriptors) -> Describer:
+def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
     from darkside_cli.images.clahe_settings import parse_clahe
     from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.search.nearest import QuerySettings, describer_for
@@ -240,7 +241,7 @@ def _describer(request: SearchRequest, stored: StoredDescriptors) -> Describer:
     )
 
 
-def _reading(stored: StoredDescriptors, image_size: int | None) -> ExtractOptions:
+def _reading(stored: DescriptorFile, image_size: int | None) -> ExtractOptions:
     """How queries are read: as the index says its images were, else as extraction reads them."""
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 
@@ -260,7 +261,7 @@ def _reading(stored: StoredDescriptors, image_size: int | None) -> ExtractOption
 
 def _look_up(
     request: SearchRequest,
-    stored: StoredDescriptors,
+    stored: DescriptorFile,
     jobs: Sequence[ImageJob],
     own: Sequence[str | None],
     describer: Describer,
@@ -297,7 +298,7 @@ def _look_up(
 def _write_gallery(
     request: SearchRequest,
     page: Path,
-    stored: StoredDescriptors,
+    stored: DescriptorFile,
     model: str,
     answers: Sequence[Answer],
     workers: int,

@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from darkside_cli.metrics.average_precision import IntArray
-
-Scores = npt.NDArray[np.floating[Any]]
+IntArray = NDArray[np.int64]
+Scores = NDArray[np.floating[Any]]
 
 
 class RankCounter:
@@ -32,7 +31,7 @@ class RankCounter:
     images listed.
     """
 
-    def __init__(self, listed: Sequence[npt.NDArray[Any]], scores: Sequence[npt.NDArray[Any]]) -> None:
+    def __init__(self, listed: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]]) -> None:
         self._orders = [np.argsort(indices, kind="stable") for indices in listed]
         # Increasing in the index, so that the images behind a block are a slice at the end.
         self._indices = [

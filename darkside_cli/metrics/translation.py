@@ -1,7 +1,7 @@
 """How good a translation to night is, in numbers that need no network and no download; NumPy only.
 
 Images are (H, W, 3) RGB, uint8 or floats in [0, 1]. Scores of a whole set are made by :func:`score_translations`:
-structure is compared with the input (:func:`darkside_cli.metrics.edges.edge_agreement`), light and colour with real
+structure is compared with the input (:func:`edge_agreement`), light and colour with real
 night images (:class:`NightReference`).
 """
 
@@ -10,29 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darkside_cli.images.photometry import lab, luminance
-from darkside_cli.metrics.edges import edge_agreement
-
-__all__ = [
-    "LuminanceStatistics",
-    "NightReference",
-    "checkerboard_score",
-    "edge_agreement",
-    "lightness_distance",
-    "local_features",
-    "luminance_statistics",
-    "score_translations",
-    "sliced_wasserstein",
-]
 
 Pixels = NDArray[Any]
+Field = NDArray[np.float32]
 Points = NDArray[np.float64]
 
+#: Sides of the blocks of pixels that are averaged before gradients are taken.
+SCALES = (1, 2, 4)
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 #: Cells along each side of an image that features are taken of.
 GRID = 8
 _TILE = 64
@@ -41,6 +33,60 @@ _CLEAR_OF_PEAK = 3
 # Far below what rounding to 8 bits leaves, so that an image of one colour has no pattern.
 _NO_POWER = 1e-9
 _LEVELS = np.linspace(0.0, 1.0, 257)
+
+
+def edge_agreement(before: Pixels, after: Pixels) -> float:
+    """Say to what share edges of ``after`` lie where ``before`` has them, in the same direction: 0 to 1.
+
+    Of both images, at three scales, every pixel's gradient g of luma becomes an orientation
+    ``|g|^2 / (|g|^2 + m^2) * (cos 2t, sin 2t)``, where t is its angle and m the mean of |g| over the image, which
+    makes what follows blind to contrast and brightness; twice the angle makes it blind to which side is the lighter
+    one (windows are dark by day and lit at night). Returned is the correlation of both fields, averaged over scales,
+    0 where it is negative. A image with itself gives 1, also if one is darkened; with one that has nothing to do with
+    it, about 0. A image without any gradient agrees with nothing.
+
+    After the normalised gradient fields of Haber and Modersitzki (MICCAI 2006). Raises ValueError for images of
+    different sizes, or less than 12 pixels high or wide.
+    """
+    if before.shape != after.shape:
+        raise ValueError(f"pictures of {before.shape} and {after.shape} cannot be compared")
+    if min(before.shape[:2]) < 3 * SCALES[-1]:
+        raise ValueError(f"a picture of {before.shape} is too small")
+    first, second = _luma(before), _luma(after)
+    scores = []
+    for scale in SCALES:
+        one, other = (_orientations(_averaged(each, scale)) for each in (first, second))
+        norm = np.sqrt(float((one**2).sum()) * float((other**2).sum()))
+        scores.append(float((one * other).sum()) / norm if norm > 0 else 0.0)
+    return max(0.0, float(np.mean(scores)))
+
+
+def _luma(image: Pixels) -> Field:
+    values: Field = image.astype(np.float32)
+    if image.dtype == np.uint8:
+        values /= np.float32(255)
+    return np.asarray(values @ _LUMA)
+
+
+def _averaged(image: Field, scale: int) -> Field:
+    """Means of blocks of ``scale`` by ``scale`` pixels; what is left over at the lower and right edge is dropped."""
+    height, width = (side // scale for side in image.shape)
+    blocks = image[: height * scale, : width * scale].reshape(height, scale, width, scale)
+    return np.asarray(blocks.mean(axis=(1, 3)))
+
+
+def _orientations(image: Field) -> Field:
+    """Oriented edges (2, H - 2, W - 2) of an image (H, W)."""
+    # Differences of 3x3 sums: less at the mercy of noise than those of single pixels.
+    rows = image[:-2] + 2 * image[1:-1] + image[2:]
+    columns = image[:, :-2] + 2 * image[:, 1:-1] + image[:, 2:]
+    x, y = rows[:, 2:] - rows[:, :-2], columns[2:] - columns[:-2]
+    square = x * x + y * y
+    mean = float(np.sqrt(square).mean())
+    if mean == 0:
+        return np.zeros((2, *x.shape), dtype=np.float32)
+    # |g|^2 (cos 2t, sin 2t) is (x^2 - y^2, 2 x y).
+    return np.asarray(np.stack([x * x - y * y, 2 * x * y]) / (square + np.float32(mean**2)))
 
 
 @dataclass(frozen=True)
@@ -114,8 +160,7 @@ def sliced_wasserstein(first: Points, second: Points, *, projections: int = 128,
 
 
 def _quantiles(points: Points, shares: Points) -> Points:
-    result: Points = points[np.minimum((shares * len(points)).astype(np.int64), len(points) - 1)]
-    return result
+    return np.asarray(points[np.minimum((shares * len(points)).astype(np.int64), len(points) - 1)])
 
 
 def checkerboard_score(image: Pixels) -> float:
@@ -127,12 +172,12 @@ def checkerboard_score(image: Pixels) -> float:
     """
     if min(image.shape[:2]) < _TILE:
         raise ValueError(f"a picture of {image.shape} is smaller than {_TILE} pixels")
-    values = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
-    power = _mean_power(values @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
+    power = _mean_power(_luma(image))
     offsets = np.arange(-6, 7)
     distance = np.maximum(np.abs(offsets)[:, None], np.abs(offsets)[None])
     ratios = []
-    for down, across in _pattern_frequencies():
+    # Frequencies, in cycles a tile, that periods of 2 and 4 pixels have; no pattern has none in either direction.
+    for down, across in list(product((0, _TILE // 4, _TILE // 2), repeat=2))[1:]:
         around = power[np.ix_((down + offsets) % _TILE, (across + offsets) % _TILE)]
         # Power near an axis falls off across it, so there only frequencies along the axis are compared.
         near = distance >= _CLEAR_OF_PEAK
@@ -142,13 +187,6 @@ def checkerboard_score(image: Pixels) -> float:
             near = near & (offsets == 0)[:, None]
         ratios.append((around[6, 6] + _NO_POWER) / (around[near].mean() + _NO_POWER))
     return float(max(ratios))
-
-
-def _pattern_frequencies() -> list[tuple[int, int]]:
-    """Frequencies (down, across), in cycles a tile, that periods of 2 and 4 pixels have."""
-    half, quarter = _TILE // 2, _TILE // 4
-    some = (0, quarter, half)
-    return [(down, across) for down in some for across in some if (down, across) != (0, 0)]
 
 
 def _mean_power(image: NDArray[Any]) -> Points:
@@ -168,8 +206,7 @@ def _mean_power(image: NDArray[Any]) -> Points:
 def _lightness_levels(image: Pixels) -> Points:
     """Share of pixels of each of 256 levels of L*, lowest first."""
     counts, _ = np.histogram(np.clip(lab(image)[..., 0] / 100, 0, 1), _LEVELS)
-    shares: Points = counts / counts.sum()
-    return shares
+    return np.asarray(counts / counts.sum())
 
 
 def lightness_distance(first: Points, second: Points) -> float:
@@ -224,13 +261,10 @@ def score_translations(
 
     Raises ValueError if there are no pairs, or what the parts raise for images that are too small.
     """
-    outputs: list[Pixels] = []
-    agreements: list[float] = []
-    for before, after in pairs:
-        agreements.append(edge_agreement(before, after))
-        outputs.append(after)
-    if not outputs:
+    scored = [(edge_agreement(before, after), after) for before, after in pairs]
+    if not scored:
         raise ValueError("there is no translation to score")
+    agreements, outputs = zip(*scored, strict=True)
     statistics = [luminance_statistics(each) for each in outputs]
     low, high = night.central_means()
     return {

@@ -21,13 +21,13 @@ from darkside_cli.networks.backbones import smallest_side_px
 from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
-from darkside_cli.retrieval.describe import seen
+from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
 from darkside_cli.retrieval.finetune_stages import WHITENING_FILE, FinetuneRun, remove_own_whitening
-from darkside_cli.retrieval.mining.tuple_data import TupleData, validation_tuples
+from darkside_cli.retrieval.mining.night import NightMaker
+from darkside_cli.retrieval.mining.tuple_data import TupleBatch, TupleData, validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, TupleImages
-from darkside_cli.retrieval.night import NightMaker
-from darkside_cli.retrieval.task import DescriptorTask, TupleBatch, clahe_settings
+from darkside_cli.retrieval.task import DescriptorTask, clahe_settings
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.trainer import Trainer
 
@@ -82,7 +82,11 @@ def prepare_finetune(
         config,
         network,
         device=device,
-        facts={"backbone": network.config.backbone, **facts, seen.KEY: seen.record(sets.training.paths)},
+        facts={
+            "backbone": network.config.backbone,
+            **facts,
+            overlap.KEY: overlap.record(sets.training.paths),
+        },
     )
     batch_size = None if device.type == "cpu" else _GPU_BATCH
     describer = ImageDescriber(images, task.describe, workers=sets.workers, batch_size=batch_size, emit=emit)

@@ -17,8 +17,8 @@ from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.threads import default_threads
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.mining.config import MiningConfig
-from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
-from darkside_cli.retrieval.night_cache import CachedNight, NightCache
+from darkside_cli.retrieval.mining.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights
+from darkside_cli.retrieval.mining.night_cache import CachedNight, NightCache
 from darkside_cli.retrieval.search.benchmark import Benchmark, open_benchmark, require_images
 from darkside_cli.retrieval.training_sets import open_tuples, whitening_spec
 

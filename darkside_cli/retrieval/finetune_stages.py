@@ -32,11 +32,11 @@ from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import parse_scales
 from darkside_cli.retrieval.finetune_data import FinetuneSets
-from darkside_cli.retrieval.mining.tuple_data import TupleData
+from darkside_cli.retrieval.mining.tuple_data import TupleBatch, TupleData
 from darkside_cli.retrieval.search.benchmark import Benchmark
 from darkside_cli.retrieval.search.evaluate import evaluate_model
 from darkside_cli.retrieval.search.score import ScoreLine, score_lines
-from darkside_cli.retrieval.task import NETWORK, DescriptorTask, TupleBatch
+from darkside_cli.retrieval.task import NETWORK, DescriptorTask
 from darkside_cli.retrieval.whitening.whiten import in_words, learn, source_from_model
 from darkside_cli.training.trainer import Trainer, TrainingResult
 

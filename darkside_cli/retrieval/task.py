@@ -10,9 +10,9 @@ The softmax over a batch is the exception: its tuples are described together, in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from darkside_cli.inference.device import autocast, pick_precision
 from darkside_cli.losses.metric_learning import batch_softmax_loss, contrastive_loss, triplet_loss
 from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig
+from darkside_cli.retrieval.mining.tuple_data import TupleBatch, TupleData
 from darkside_cli.training.task import Task, Update
 
 NETWORK = "descriptor"
@@ -32,29 +33,8 @@ LOSS = "loss"
 _FUSED_ON = {"cpu", "cuda"}
 
 
-@dataclass(frozen=True)
-class TupleBatch:
-    """Tuples of a batch: each a list of images (3, H, W) of any sizes, the anchor, its positive, the negatives.
-
-    ``places`` are the numbers of the places they show, which only the softmax over the batch asks for.
-    """
-
-    tuples: tuple[tuple[Tensor, ...], ...]
-    places: tuple[tuple[int, ...], ...] = ()
-
-
 Validator = Callable[[], float]
 """Gives the mean loss of the validation tuples; the network is in eval mode."""
-
-
-class MiningState(Protocol):
-    """What belongs to a checkpoint beside the network: the tuples of the epoch that is under way."""
-
-    def state(self) -> dict[str, Any]:
-        """Give it, as tensors and numbers."""
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
 
 
 class DescriptorTask(Task[TupleBatch]):
@@ -89,7 +69,7 @@ class DescriptorTask(Task[TupleBatch]):
         )
         self.optimizers = {NETWORK: adam}
         self.schedulers = {NETWORK: ExponentialLR(adam, config.schedule.gamma)}
-        self.mining: MiningState | None = None
+        self.mining: TupleData | None = None
         self._validator: Validator | None = None
         self._facts = dict(facts or {})
 

@@ -10,8 +10,8 @@ import pytest
 
 from darkside_cli.assets.caches import CACHES, NIGHT_CACHE, CacheState, cache_state, clear_cache
 from darkside_cli.atomic import TEMPORARY_PREFIX
-from darkside_cli.retrieval.night import FloatImage, Pixels
-from darkside_cli.retrieval.night_cache import NightCache
+from darkside_cli.retrieval.mining.night import FloatImage, Pixels
+from darkside_cli.retrieval.mining.night_cache import NightCache
 
 
 class Maker:

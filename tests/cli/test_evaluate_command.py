@@ -16,7 +16,7 @@ import torch
 from cli_calls import RunCli, RunHere
 from small_descriptor import write_small_descriptor
 
-from darkside_cli.retrieval.describe.store import write_descriptors
+from darkside_cli.retrieval.describe.write import write_descriptors
 
 CASE = golden.load_case("evaluation")
 

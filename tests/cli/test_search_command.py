@@ -17,7 +17,8 @@ import pytest
 from cli_calls import RunCli, RunHere
 from small_descriptor import write_small_descriptor
 
-from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
+from darkside_cli.retrieval.describe.write import write_descriptors
 
 MakeImage = Callable[..., Path]
 

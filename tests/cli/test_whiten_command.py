@@ -13,7 +13,8 @@ from cli_calls import RunHere
 from small_descriptor import DIM, write_small_descriptor
 
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
+from darkside_cli.retrieval.describe.write import write_descriptors
 
 MakeImage = Callable[..., Path]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.metrics.average_precision import average_precision, precision_at, recall_at, without_junk
+from darkside_cli.metrics.protocols import average_precision, precision_at, recall_at, without_junk
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from handmade_images import image_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.metrics.edges import edge_agreement
+from darkside_cli.metrics.translation import edge_agreement
 
 
 def textured(seed: int, height: int = 96, width: int = 120) -> np.ndarray:

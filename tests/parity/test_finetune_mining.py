@@ -22,7 +22,7 @@ from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.training_db import read_training_db
 from darkside_cli.interop.transforms import parse_transforms
 from darkside_cli.losses.metric_learning import contrastive_loss
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.weights import build_network
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws

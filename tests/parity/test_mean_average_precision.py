@@ -11,8 +11,7 @@ from ranks import ranks_in_list
 
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.interop.ground_truth import from_published, read_ground_truth
-from darkside_cli.metrics.average_precision import average_precision
-from darkside_cli.metrics.protocols import ProtocolScore, score_ranks
+from darkside_cli.metrics.protocols import ProtocolScore, average_precision, score_ranks
 from darkside_cli.retrieval.search.index import scan
 from darkside_cli.retrieval.search.score import score
 

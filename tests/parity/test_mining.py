@@ -13,7 +13,7 @@ from golden import Case, load_case
 from torch import Tensor
 
 from darkside_cli.datasets.tuples import TupleSet
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine

@@ -18,7 +18,8 @@ from darkside_cli.retrieval.config import (
     LossOptions,
     NightOptions,
 )
-from darkside_cli.retrieval.task import DescriptorTask, TupleBatch, clahe_settings
+from darkside_cli.retrieval.mining.tuple_data import TupleBatch
+from darkside_cli.retrieval.task import DescriptorTask, clahe_settings
 from darkside_cli.training.task import Update
 
 

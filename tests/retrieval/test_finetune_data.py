@@ -30,8 +30,8 @@ from darkside_cli.retrieval.finetune_data import (
     open_sets,
     training_sets,
 )
-from darkside_cli.retrieval.night import ExposureNight, GammaNight, MixedNight, ReadyNights
-from darkside_cli.retrieval.night_cache import CachedNight
+from darkside_cli.retrieval.mining.night import ExposureNight, GammaNight, MixedNight, ReadyNights
+from darkside_cli.retrieval.mining.night_cache import CachedNight
 from darkside_cli.retrieval.training_sets import open_tuples
 
 SFM = DATA / "files" / "sfm"

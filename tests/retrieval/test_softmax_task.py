@@ -11,7 +11,8 @@ from stub_tuples import MeanNet
 from torch import Tensor
 
 from darkside_cli.retrieval.config import FinetuneConfig, LossOptions
-from darkside_cli.retrieval.task import DescriptorTask, TupleBatch
+from darkside_cli.retrieval.mining.tuple_data import TupleBatch
+from darkside_cli.retrieval.task import DescriptorTask
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 

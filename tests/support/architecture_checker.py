@@ -32,6 +32,8 @@ FLOORS = (
     ("cli", "hub"),
 )
 RANKS = {unit: rank for rank, floor in enumerate(FLOORS) for unit in floor}
+#: Rooms of retrieval, from the ground up; "" are the modules that lie in none. A room knows those on lower floors.
+RETRIEVAL_FLOORS = (("describe",), ("mining", "search", "whitening"), ("",))
 # Imports between units of one floor, each with its reason.
 SIDEWAYS: dict[tuple[str, str], str] = {}
 # Lazy on purpose; their docstrings say so.
@@ -185,6 +187,28 @@ def _rank_problems(unit: str, each: Import) -> Iterator[str]:
             yield f"{unit} imports {target}, which stands above it"
         elif RANKS[target] == RANKS[unit]:
             yield f"{unit} imports {target}, which stands beside it"
+
+
+def room_problems(source: Source) -> list[str]:
+    """Imports between the rooms of retrieval that point up or sideways."""
+    ranks = {room: rank for rank, floor in enumerate(RETRIEVAL_FLOORS) for room in floor}
+
+    def room_of(name: str) -> str | None:
+        parts = name.removeprefix(f"{PACKAGE}.").split(".")
+        if parts[0] != "retrieval" or len(parts) == 1:
+            return None
+        return parts[1] if parts[1] in ranks else ""
+
+    own = room_of(source.name)
+    problems = []
+    for each in imports(source) if own is not None else ():
+        named = f"{each.module}.{each.name}" if each.module == f"{PACKAGE}.retrieval" else each.module
+        room = room_of(named)
+        if room is not None and room != own and ranks[room] >= ranks[own or ""]:
+            problems.append(
+                f"{source.name}:{each.line}: {own} imports {named}, which does not stand below it"
+            )
+    return problems
 
 
 def heavy_chains(start: Source, modules: dict[str, Source]) -> list[str]:

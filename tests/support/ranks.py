@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkside_cli.metrics.average_precision import IntArray
 from darkside_cli.metrics.protocols import NOT_FOUND
-from darkside_cli.metrics.ranking import RankCounter
+from darkside_cli.metrics.ranking import IntArray, RankCounter
 
 
 def rank_relevant(

@@ -59,7 +59,7 @@ class Describer:
 
     The model given is left as it is; what is done to its weights later has no effect on the features.
     ``metadata`` says where the model comes from, as JSON-able values; it is recorded with descriptors.
-    ``learned_from`` are records of images (:mod:`darkside_cli.retrieval.describe.seen`) by what was done with them.
+    ``learned_from`` are records of images (:mod:`darkside_cli.retrieval.describe.overlap`) by what was done with them.
     """
 
     def __init__(

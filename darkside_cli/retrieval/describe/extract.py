@@ -1,7 +1,7 @@
 """Descriptors of many image files: decoded, equalised and described overlapped, in flat memory, resumably.
 
 Finished rows go to a journal (:mod:`darkside_cli.retrieval.describe.journal`) as they come; when all are there, they
-are written in the order of the images to one file (:mod:`darkside_cli.retrieval.describe.store`). Several processes
+are written in the order of the images to one file (:mod:`darkside_cli.retrieval.describe.write`). Several processes
 (:mod:`darkside_cli.training.distributed`) share the images: number r of n takes every n-th from the r-th on, and the
 first one writes the file for all.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -18,32 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from darkside_cli import __version__
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
-from darkside_cli.inference.pipeline import GRACE_S, Pipeline
-from darkside_cli.retrieval.describe.image_jobs import (
-    BatchDescriber,
-    Description,
-    ExtractOptions,
-    ImageJob,
-    LoadedImage,
-    Row,
-    stamp_of,
-)
+from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, stamp_of
 from darkside_cli.retrieval.describe.journal import Journal, remove_journal
-from darkside_cli.retrieval.describe.store import (
-    StoredDescriptors,
-    check_names,
-    format_of,
-    open_descriptors,
-    write_descriptors,
-)
+from darkside_cli.retrieval.describe.pipeline import Describing, Rows
+from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.write import check_names, format_of, write_descriptors
 from darkside_cli.training.distributed import Ranks
-
-Rows = NDArray[np.float32]
 
 _BLOCK_BYTES = 1 << 24
 # What is told of, if it differs, of a file that is there already: what people choose, and what follows from it.
@@ -67,46 +52,43 @@ class ExtractSummary:
 
 def extract_array(
     jobs: Sequence[ImageJob],
-    describer: BatchDescriber,
+    describer: Describer,
     *,
     options: ExtractOptions | None = None,
+    keep: Path | None = None,
     label: str | None = None,
     emit: Emit = ignore,
 ) -> Rows:
     """Describe images into memory: (N, D) float32 in the order of ``jobs``; broken images are rows of NaN.
 
-    A broken image is told of (``ItemFailed``) and the others go on. Names need not differ.
+    A broken image is told of (``ItemFailed``) and the others go on. ``keep`` is a descriptor file that the rows are
+    written to, for which names have to differ: a run that was stopped goes on from there, and a second one with the
+    same model and settings takes them from it.
     """
-    started = time.perf_counter()
     options, label = options or ExtractOptions(), label or describer.name
     rows = np.full((len(jobs), describer.dim), np.nan, dtype=np.float32)
+    if keep is not None:
+        summary = extract_files(jobs, describer, keep, options=options, label=label, emit=emit)
+        if summary.path is not None:
+            stored = open_descriptors(summary.path)
+            place = {job.name: number for number, job in enumerate(jobs)}
+            rows[[place[name] for name in stored.names or ()]] = stored.read()
+        return rows
+    started = time.perf_counter()
     numbered = [replace(job, name=str(number)) for number, job in enumerate(jobs)]
 
-    def keep(job: ImageJob, _: LoadedImage, row: Row) -> None:
+    def store(job: ImageJob, _: Hashable, row: Rows) -> None:
         rows[int(job.name)] = row
 
-    stages = Description(describer, options, keep, is_done=lambda _: False, target=None)
     emit(RunStarted(label, len(numbered)))
-    counts = _pipeline(stages, options, emit).run(numbered)
+    counts = Describing(describer, options, store, lambda _: False, None).run(numbered, emit)
     emit(RunFinished(label, counts.done, counts.failed, 0, time.perf_counter() - started))
     return rows
 
 
-def _pipeline(
-    stages: Description, options: ExtractOptions, emit: Emit
-) -> Pipeline[ImageJob, LoadedImage, Row]:
-    return Pipeline(
-        stages,
-        workers=options.workers,
-        batch_size=options.batch_size,
-        emit=emit,
-        give_up_s=options.max_seconds + GRACE_S,
-    )
-
-
 def extract_files(
     jobs: Iterable[ImageJob],
-    describer: BatchDescriber,
+    describer: Describer,
     target: Path,
     *,
     options: ExtractOptions | None = None,
@@ -138,9 +120,10 @@ def extract_files(
     check_names(names, format_of(target, format))
     record = _record(describer, options, metadata)
     present = None if options.overwrite else _present(target, names, record)
-    emit(RunStarted(label, len(range(ranks.rank, len(jobs), ranks.size))))
+    own = jobs[ranks.rank :: ranks.size]
+    emit(RunStarted(label, len(own)))
     if present is not None and present.names == tuple(names) and not present.metadata.get("failed"):
-        for job in jobs[ranks.rank :: ranks.size]:
+        for job in own:
             emit(ItemSkipped(job.path, target))
         seconds = time.perf_counter() - started
         emit(RunFinished(label, 0, 0, len(jobs), seconds))
@@ -153,19 +136,19 @@ def extract_files(
         target, digest=record["digest"], dim=describer.dim, part=ranks.rank, parts=ranks.size
     ) as journal:
         if ranks.is_first:
-            with _kept():
-                _prepare(journal, present, emit)
+            with _nothing_lost():
+                _take_in(journal, present, emit)
         ranks.barrier()
         if ranks.size > 1:
             journal.refresh()
-        stages = Description(
+        stages = Describing(
             describer,
             options,
-            lambda job, loaded, row: journal.append(job.name, loaded.stamp, row),
-            is_done=lambda job: journal.has(job.name, stamp_of(job)),
-            target=target,
+            lambda job, stamp, row: journal.append(job.name, stamp, row),
+            lambda job: journal.has(job.name, stamp_of(job)),
+            target,
         )
-        counts = _pipeline(stages, options, emit).run(jobs[ranks.rank :: ranks.size])
+        counts = stages.run(own, emit)
         # Not what the journal lacks: it may have the row of an image that has become unreadable since.
         broken = set().union(*ranks.all_gather(stages.without))
         failed = tuple(name for name in names if name in broken)
@@ -174,8 +157,12 @@ def extract_files(
             if ranks.size > 1:
                 journal.refresh()
             if written:
-                with _kept():
-                    _write(target, names, failed, journal, record, options, format)
+                kept = names if options.on_error == "nan" else [name for name in names if name not in broken]
+                dim = describer.dim
+                blocks = journal.read(kept, max(1, _BLOCK_BYTES // (4 * dim)), without=broken)
+                recorded = {**record, "images": len(kept), "failed": list(failed)}
+                with _nothing_lost():
+                    write_descriptors(target, kept, blocks, dim, metadata=recorded, format=format)
             journal.remove()
         ranks.barrier()
     seconds = time.perf_counter() - started
@@ -184,7 +171,7 @@ def extract_files(
 
 
 @contextmanager
-def _kept() -> Iterator[None]:
+def _nothing_lost() -> Iterator[None]:
     """Say of a disk that is too small that nothing was lost."""
     try:
         yield
@@ -193,7 +180,7 @@ def _kept() -> Iterator[None]:
         raise NoSpaceError(error.message, hint=hint, why=error.why) from error
 
 
-def _decisive(describer: BatchDescriber, options: ExtractOptions) -> dict[str, Any]:
+def _decisive(describer: Describer, options: ExtractOptions) -> dict[str, Any]:
     return {
         "fingerprint": describer.fingerprint,
         "image_size": options.image_size_px,
@@ -203,22 +190,21 @@ def _decisive(describer: BatchDescriber, options: ExtractOptions) -> dict[str, A
     }
 
 
-def settings_digest(describer: BatchDescriber, options: ExtractOptions) -> str:
+def settings_digest(describer: Describer, options: ExtractOptions) -> str:
     """Hash of all that a descriptor depends on but for its image: rows of equal digests belong together."""
     return sha256(json.dumps(_decisive(describer, options), sort_keys=True).encode()).hexdigest()
 
 
 def _record(
-    describer: BatchDescriber, options: ExtractOptions, metadata: Mapping[str, Any] | None
+    describer: Describer, options: ExtractOptions, metadata: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What is recorded with descriptors. ``digest`` is of what they depend on."""
-    decisive = _decisive(describer, options)
     digest = settings_digest(describer, options)
     made = {"transform": str(describer.transform), "darkside": __version__, "digest": digest}
-    return {**describer.metadata, **decisive, **made, **(metadata or {})}
+    return {**describer.metadata, **_decisive(describer, options), **made, **(metadata or {})}
 
 
-def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> StoredDescriptors | None:
+def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> DescriptorFile | None:
     """Open the file that is there already; None if there is none.
 
     Raises UsageError if it is of other images, another model or other settings.
@@ -236,9 +222,8 @@ def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> S
                 for key in _CHOSEN
                 if key in changed
             ]
-            reason = (
-                f"was made with another {' and '.join(told or [key for key in _FOLLOWING if key in changed])}"
-            )
+            told = told or [key for key in _FOLLOWING if key in changed]
+            reason = f"was made with another {' and '.join(told)}"
         raise UsageError(f"{target} is there already and {reason}", hint=anew)
     others = set(stored.names or ()) - set(names)
     if others:
@@ -259,7 +244,7 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _prepare(journal: Journal, present: StoredDescriptors | None, emit: Emit) -> None:
+def _take_in(journal: Journal, present: DescriptorFile | None, emit: Emit) -> None:
     """Say what cannot be used of an earlier run, and take the rows of an unfinished file in."""
     if journal.dropped:
         emit(
@@ -277,25 +262,3 @@ def _prepare(journal: Journal, present: StoredDescriptors | None, emit: Emit) ->
             name = next(names)
             if name not in journal and np.isfinite(row).all():
                 journal.append(name, None, row)
-
-
-def _write(
-    target: Path,
-    names: Sequence[str],
-    failed: Sequence[str],
-    journal: Journal,
-    record: Mapping[str, Any],
-    options: ExtractOptions,
-    format: str | None,
-) -> None:
-    broken = set(failed)
-    kept = list(names) if options.on_error == "nan" else [name for name in names if name not in broken]
-    dim = record["dim"]
-    write_descriptors(
-        target,
-        kept,
-        journal.read(kept, max(1, _BLOCK_BYTES // (4 * dim)), without=broken),
-        dim,
-        metadata={**record, "images": len(kept), "failed": list(failed)},
-        format=format,
-    )

@@ -1,71 +1,20 @@
-"""Images to be described: which, by what, how they are read, and the pipeline's stages that do it."""
+"""Images to be described: from the paths and names that people give to what is read, how, and what it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import os
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.outputs import InputImage
+from darkside_cli.datasets.rooted import rooted_images
 from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.events import Event, ImageReady, ItemSkipped
-from darkside_cli.images.boxes import Box
+from darkside_cli.events import Emit, ItemFailed
+from darkside_cli.images.boxes import Box, read_boxes
 from darkside_cli.images.identify import MAX_SECONDS
 from darkside_cli.images.images import read_image
-from darkside_cli.inference.pipeline import Pending, Stages
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Row = NDArray[np.float32]
-
-
-class BatchDescriber(Protocol):
-    """What is needed of a model; :class:`darkside_cli.retrieval.describe.describer.Describer` is one."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of its descriptors."""
-
-    @property
-    def transform(self) -> Callable[[Image.Image], Tensor]:
-        """What makes the network's input (3, H, W) of a photograph; called from several threads."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """JSON-able values that say where it comes from."""
-
-    @property
-    def precision(self) -> str:
-        """What is computed in."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that decides what a descriptor is, but for precision and the images' size."""
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether :meth:`submit` returns before the device is done."""
-
-    def submit(self, images: Tensor) -> Pending[Row]:
-        """Start describing (B, 3, H, W)."""
-
-    def check_size(self, height: int, width: int) -> None:
-        """Raise ImageError for images that are too small."""
-
-    def batch_size(self, height: int, width: int) -> int:
-        """How many images of this size go into one batch."""
-
-    def release_memory(self) -> None:
-        """Give cached device memory back."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +31,11 @@ class ExtractOptions:
     """How images are read and what is done about broken ones.
 
     ``image_size_px`` is the longest side that images are shrunk to (None: they stay as they are); ``upright`` turns
-    them as their EXIF orientation says, which published benchmarks do not; ``batch_size`` 0 lets the model choose;
-    ``workers`` is the number of threads that decode. ``on_error`` "skip" leaves the rows of
-    broken images out, "nan" fills them with NaN. ``resume`` goes on where an earlier run was stopped, and completes
-    a file that lacks images; ``overwrite`` makes a file anew that is there already. ``upright`` turns images as
-    their EXIF says; published figures are of images as they are stored. Images of more than ``max_pixels`` (None: the
-    default of :mod:`darkside_cli.images.identify`) are refused, those not read within ``max_seconds`` given up.
+    them as their EXIF says, which published benchmarks do not; ``batch_size`` 0 lets the model choose; ``workers`` is
+    the number of threads that decode. ``on_error`` "skip" leaves the rows of broken images out, "nan" fills them with
+    NaN. ``resume`` goes on where an earlier run was stopped, and completes a file that lacks images; ``overwrite``
+    makes a file anew that is there already. Images of more than ``max_pixels`` (None: the default of
+    :mod:`darkside_cli.images.identify`) are refused, those not read within ``max_seconds`` given up.
     """
 
     image_size_px: int | None = 1024
@@ -107,96 +55,6 @@ class ExtractOptions:
             raise UsageError(f"images cannot be shrunk to {self.image_size_px} pixels")
 
 
-@dataclass(frozen=True)
-class LoadedImage:
-    """A network input ``(3, H, W)``, and what its file was like when it was read."""
-
-    image: Tensor
-    stamp: Hashable
-
-
-class Description(Stages[ImageJob, LoadedImage, Row]):
-    """What the pipeline does to each image; ``keep`` and ``is_done`` are called with it."""
-
-    def __init__(
-        self,
-        describer: BatchDescriber,
-        options: ExtractOptions,
-        keep: Callable[[ImageJob, LoadedImage, Row], None],
-        is_done: Callable[[ImageJob], bool],
-        target: Path | None,
-    ) -> None:
-        self._describer, self._options, self._target = describer, options, target
-        self._keep, self._is_done = keep, is_done
-        self.without: set[str] = set()
-        """Names of images that were begun and have no row: the broken ones, when the pipeline has ended."""
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether :meth:`submit` returns before the device is done."""
-        return self._describer.asynchronous
-
-    def source(self, job: ImageJob) -> Path:
-        """The image's file."""
-        return job.path
-
-    def skip(self, job: ImageJob) -> ItemSkipped | None:
-        """Tell of an image that has its row already."""
-        if self._is_done(job):
-            return ItemSkipped(job.path, self._target)
-        self.without.add(job.name)
-        return None
-
-    def load(self, job: ImageJob) -> LoadedImage:
-        """Decode, crop, shrink and transform an image. Raises ImageError if it is broken or too small."""
-        from darkside_cli.images.transforms import crop_and_shrink
-
-        stamp = stamp_of(job)
-        options = self._options
-        decoded = read_image(
-            job.path,
-            upright=options.upright,
-            max_pixels=options.max_pixels,
-            max_seconds=options.max_seconds,
-        )
-        image = Image.fromarray(decoded.pixels)
-        x = self._describer.transform(crop_and_shrink(image, self._options.image_size_px, job.box))
-        self._describer.check_size(x.shape[1], x.shape[2])
-        return LoadedImage(x, stamp)
-
-    def size(self, loaded: LoadedImage) -> tuple[int, int]:
-        """Height and width of the network's input."""
-        return loaded.image.shape[1], loaded.image.shape[2]
-
-    def batch_size(self, height: int, width: int) -> int:
-        """How many images of this size go into one batch."""
-        return self._describer.batch_size(height, width)
-
-    def submit(self, items: Sequence[LoadedImage]) -> Pending[Row]:
-        """Start describing a batch of one size."""
-        if len(items) == 1:
-            return self._describer.submit(items[0].image[None])
-        import torch  # loaded long since; naming images needs none
-
-        return self._describer.submit(torch.stack([item.image for item in items]))
-
-    def store(self, job: ImageJob, loaded: LoadedImage, result: Row) -> None:
-        """Hand the row on. Raises ImageError if it is not finite."""
-        if not np.isfinite(result).all():
-            raise ImageError("its descriptor is not finite", hint="try --precision fp32")
-        self._keep(job, loaded, result)
-        self.without.discard(job.name)
-
-    def finished(self, job: ImageJob, loaded: LoadedImage, seconds: float) -> Event:
-        """Tell of an image that has its row now."""
-        height, width = self.size(loaded)
-        return ImageReady(job.path, self._target, (width, height), seconds)
-
-    def release_memory(self) -> None:
-        """Give cached device memory back."""
-        self._describer.release_memory()
-
-
 def stamp_of(job: ImageJob) -> Hashable:
     """What tells a changed image from the one that was described: its file's size and time, and the box."""
     try:
@@ -204,3 +62,81 @@ def stamp_of(job: ImageJob) -> Hashable:
     except OSError:
         return ()
     return (state.st_size, state.st_mtime_ns, *(job.box or ()))
+
+
+def find_images(
+    given: Sequence[Path], *, recursive: bool, root: Path | None = None, listed: Sequence[str] = ()
+) -> list[InputImage]:
+    """Images that the paths ``given`` stand for, those ``listed`` by their names from ``root`` with them.
+
+    With ``root`` images are called by their paths from there, else from the folders given. Raises UsageError if
+    folders were given and there are no images in them, and what
+    :func:`darkside_cli.datasets.rooted.rooted_images` raises.
+    """
+    images = (
+        expand_inputs(given, recursive=recursive, exclude=None)
+        if root is None
+        else rooted_images(root, given, listed, recursive=recursive)
+    )
+    folders = [os.fsdecode(path) for path in given if path.is_dir()]
+    if not images and folders:
+        raise UsageError(
+            f"no images in {', '.join(folders)}",
+            hint=None if recursive else "--recursive takes sub-folders too",
+        )
+    return images
+
+
+def make_jobs(images: Sequence[InputImage], boxes: Path | None) -> list[ImageJob]:
+    """Jobs for images, with their boxes, which a file gives by name or by path.
+
+    Raises UsageError for a box of an image that is not among them.
+    """
+    of_image = read_boxes(boxes) if boxes is not None else {}
+    jobs = []
+    used: set[str] = set()
+    for image in images:
+        name = image.relative.as_posix()
+        key = name if name in of_image else os.fspath(image.path)
+        used.add(key)
+        jobs.append(ImageJob(image.path, name, of_image.get(key)))
+    unknown = sorted(set(of_image) - used)
+    if unknown:
+        raise UsageError(
+            f"{boxes} has boxes of {len(unknown)} images that are not among those given, such as '{unknown[0]}'",
+            hint=f"images are called by their paths from the folder given, such as '{jobs[0].name}'",
+        )
+    return jobs
+
+
+def any_there(jobs: Sequence[ImageJob], emit: Emit) -> bool:
+    """Whether any image of ``jobs`` is there; if none is, each is told of as failed, and no model need be loaded."""
+    if any(os.path.exists(job.path) for job in jobs):  # noqa: PTH110 - Path.exists raises for names too long
+        return True
+    for job in jobs:
+        try:
+            read_image(job.path)
+        except ImageError as error:
+            emit(ItemFailed(job.path, str(error)))
+    return False
+
+
+def common_root(images: Sequence[InputImage]) -> str | None:
+    """Folder from which all images have their names, so that they can be found again; None if there is none."""
+    roots = {
+        str(path.parents[len(image.relative.parts) - 1])
+        for image in images
+        if (path := image.path.absolute()).parts[-len(image.relative.parts) :] == image.relative.parts
+    }
+    return roots.pop() if len(roots) == 1 else None
+
+
+def depend_on_each_other(given: Sequence[Path]) -> bool:
+    """Whether names would be others if less had been given: their start is found from several folders."""
+    here = Path.cwd()
+    folders = {
+        path.absolute() if path.is_dir() else path.absolute().parent
+        for path in given
+        if path.is_dir() or not path.absolute().is_relative_to(here)
+    }
+    return len(folders) > 1

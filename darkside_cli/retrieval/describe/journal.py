@@ -15,11 +15,10 @@ import threading
 import time
 import zlib
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from darkside_cli.atomic import TEMPORARY_PREFIX
 from darkside_cli.errors import NoSpaceError, UsageError, why_no_space
-from darkside_cli.retrieval.describe.blocks import Block
+from darkside_cli.retrieval.describe.store import Block
 
 _LONGEST_NAME_BYTES = 180
 _LONGEST_LINE_BYTES = 1 << 20
@@ -78,20 +77,20 @@ class Journal:
             raise UsageError(
                 f"{os.fspath(self._target)} is being made by another process", hint="wait for it"
             ) from error
-        self._clear_others()
+        for path in self.folder.glob(f"*{_JOURNAL}"):
+            if not path.name.startswith(self._prefix):
+                with suppress(FileNotFoundError):  # another process of this run clears up, too
+                    self.dropped += sum(1 for _ in _lines(path))
+                path.unlink(missing_ok=True)
+                path.with_suffix(_ROWS).unlink(missing_ok=True)
         self.refresh()
-        self._rows, self._journal = self._repaired()
+        self._rows, self._journal = self._open_own()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-        self._guard.release()
-
-    def _close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._rows.close()
         self._journal.close()
+        self._guard.release()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -116,16 +115,10 @@ class Journal:
         with self._lock:
             number = self._rows.tell() // len(data)
             _append(self._rows, data)
-            place = _Place(self._own, number, stamp, time.time_ns())
-            entry = {
-                "name": name,
-                "row": number,
-                "stamp": stamp,
-                "time": place.time_ns,
-                "crc": zlib.crc32(data),
-            }
+            now = time.time_ns()
+            entry = {"name": name, "row": number, "stamp": stamp, "time": now, "crc": zlib.crc32(data)}
             _append(self._journal, json.dumps(entry).encode() + b"\n")
-            self._places[name] = place
+            self._places[name] = _Place(self._own, number, stamp, now)
 
     def refresh(self) -> None:
         """Read again what all processes have written. Damaged rows are left out."""
@@ -146,7 +139,7 @@ class Journal:
         """
         size = 4 * self._dim
         files: dict[str, IO[bytes]] = {}
-        try:
+        with ExitStack() as opened:
             for first in range(0, len(names), rows_at_once):
                 part = names[first : first + rows_at_once]
                 block = np.full((len(part), self._dim), np.nan, dtype="<f4")
@@ -155,55 +148,41 @@ class Journal:
                         continue
                     place = self._places[name]
                     if place.shard not in files:
-                        files[place.shard] = (self.folder / f"{place.shard}{_ROWS}").open("rb")
+                        path = self.folder / f"{place.shard}{_ROWS}"
+                        files[place.shard] = opened.enter_context(path.open("rb"))
                     file = files[place.shard]
                     file.seek(place.row * size)
                     row[:] = np.frombuffer(file.read(size), dtype="<f4")
                 yield block
-        finally:
-            for file in files.values():
-                file.close()
 
     def remove(self) -> None:
         """Remove all rows of all processes, which must not be at work any more."""
-        self._close()
+        self._rows.close()
+        self._journal.close()
         remove_journal(self._target)
-
-    def _clear_others(self) -> None:
-        for path in self.folder.glob(f"*{_JOURNAL}"):
-            if not path.name.startswith(self._prefix):
-                with suppress(FileNotFoundError):  # another process of this run clears up, too
-                    self.dropped += sum(1 for _ in _lines(path))
-                path.unlink(missing_ok=True)
-                path.with_suffix(_ROWS).unlink(missing_ok=True)
 
     def _read_part(self, path: Path) -> Iterator[tuple[str, _Place]]:
         """Names and places of one process's rows, as far as the rows are what they were."""
         size = 4 * self._dim
-        shard = path.name.removesuffix(_JOURNAL)
-        try:
-            rows = path.with_name(f"{shard}{_ROWS}").open("rb")
-        except FileNotFoundError:
-            return
-        with rows:
+        with suppress(FileNotFoundError), path.with_suffix(_ROWS).open("rb") as rows:
             for entry in _lines(path):
                 rows.seek(entry["row"] * size)
                 data = rows.read(size)
                 if len(data) == size and zlib.crc32(data) == entry["crc"]:
                     stamp = _hashable(entry["stamp"])
-                    yield entry["name"], _Place(shard, entry["row"], stamp, entry["time"])
+                    yield entry["name"], _Place(path.stem, entry["row"], stamp, entry["time"])
 
-    def _repaired(self) -> tuple[IO[bytes], IO[bytes]]:
+    def _open_own(self) -> tuple[IO[bytes], IO[bytes]]:
         """Own files, open to be appended to, cut off behind the last whole row and the last whole line."""
-        own = [place.row for place in self._places.values() if place.shard == self._own]
+        count = max((place.row + 1 for place in self._places.values() if place.shard == self._own), default=0)
         rows = (self.folder / f"{self._own}{_ROWS}").open("ab", buffering=0)
-        rows.truncate((max(own) + 1 if own else 0) * 4 * self._dim)
-        rows.seek(0, os.SEEK_END)
+        rows.truncate(count * 4 * self._dim)
         journal = (self.folder / f"{self._own}{_JOURNAL}").open("ab+", buffering=0)
         start = max(0, journal.seek(0, os.SEEK_END) - _LONGEST_LINE_BYTES)
         journal.seek(start)
         journal.truncate(start + journal.read().rfind(b"\n") + 1)
-        journal.seek(0, os.SEEK_END)
+        for file in (rows, journal):
+            file.seek(0, os.SEEK_END)
         return rows, journal
 
 

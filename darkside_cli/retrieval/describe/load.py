@@ -18,7 +18,7 @@ from darkside_cli.networks.catalog import ModelEntry
 from darkside_cli.networks.locate import how_to_get, locate
 from darkside_cli.networks.weights import Checkpoint
 from darkside_cli.networks.whitening import Whitening
-from darkside_cli.retrieval.describe import seen
+from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, SINGLE_SCALE
@@ -35,7 +35,7 @@ class LoadedDescriptor:
 
     ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is
     JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records
-    of the images (:mod:`darkside_cli.retrieval.describe.seen`) that it was "trained" and "whitened" on, as far as
+    of the images (:mod:`darkside_cli.retrieval.describe.overlap`) that it was "trained" and "whitened" on, as far as
     known.
     """
 
@@ -94,8 +94,8 @@ def load_model(
         "clahe": asdict(clahe) if isinstance(clahe, ClaheSettings) else clahe,
     }
     learned_from = {
-        "trained": checkpoint.metadata.get(seen.KEY),
-        "whitened": whitening.metadata.get(seen.KEY) if whitening is not None else None,
+        "trained": checkpoint.metadata.get(overlap.KEY),
+        "whitened": whitening.metadata.get(overlap.KEY) if whitening is not None else None,
     }
     name = entry.name if entry is not None else str(name_or_path)
     return LoadedDescriptor(model, name, entry, metadata, learned_from)

@@ -15,11 +15,9 @@ from torch import Tensor
 
 from darkside_cli.errors import UsageError
 from darkside_cli.kernels import for_each_band, in_team
-from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.metrics.ranking import Scores
-from darkside_cli.retrieval.describe.finite import finite_rows
+from darkside_cli.metrics.ranking import IntArray, Scores
+from darkside_cli.retrieval.describe.tables import Descriptors, as_float32, check_descriptors, finite_rows
 from darkside_cli.retrieval.mining.draws import Draws
-from darkside_cli.retrieval.mining.tiles import Descriptors, as_float32, check_descriptors
 
 # What threads share a product in. The number of threads plays no part, so that it does not change the rounding.
 _BANDS, _FEWEST_ROWS = 8, 2048

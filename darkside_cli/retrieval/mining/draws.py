@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 
 
 class Draws(Protocol):

@@ -19,9 +19,8 @@ from torch import Tensor
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.metrics.ranking import Scores
-from darkside_cli.retrieval.describe.finite import finite_rows
+from darkside_cli.metrics.ranking import IntArray, Scores
+from darkside_cli.retrieval.describe.tables import finite_rows
 from darkside_cli.retrieval.mining.anchors import diverse_anchors
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import Draws

@@ -16,15 +16,14 @@ from torch import Tensor
 
 from darkside_cli.errors import UsageError
 from darkside_cli.losses.metric_learning import EPS
-from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.metrics.ranking import Scores
-from darkside_cli.retrieval.describe.finite import finite_rows
-from darkside_cli.retrieval.mining.tiles import (
+from darkside_cli.metrics.ranking import IntArray, Scores
+from darkside_cli.retrieval.describe.tables import (
     Descriptors,
     TileScorer,
     as_float32,
     check_descriptors,
     default_rows,
+    finite_rows,
 )
 
 # How deep a tile is first looked into for a query without a full list, and by how much deeper after that.

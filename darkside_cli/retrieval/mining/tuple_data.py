@@ -22,13 +22,23 @@ from torch import Tensor
 from darkside_cli.datasets.unpaired_order import count_batches, share_of
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import Draws, TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, ahead
-from darkside_cli.retrieval.task import TupleBatch
 from darkside_cli.training.distributed import Ranks
+
+
+@dataclass(frozen=True)
+class TupleBatch:
+    """Tuples of a batch: each a list of images (3, H, W) of any sizes, the anchor, its positive, the negatives.
+
+    ``places`` are the numbers of the places they show, which only the softmax over the batch asks for.
+    """
+
+    tuples: tuple[tuple[Tensor, ...], ...]
+    places: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunSt
 from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.images.images import read_image
 from darkside_cli.images.transforms import Normalize, ToTensor, crop_and_shrink
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role
-from darkside_cli.retrieval.night import FloatImage, NightMaker, Pixels, as_float, plain_name
+from darkside_cli.retrieval.mining.night import FloatImage, NightMaker, Pixels, as_float, plain_name
 
 DescribeBatch = Callable[[Tensor], Tensor]
 """Descriptors (B, D) of images (B, 3, H, W) of one size."""

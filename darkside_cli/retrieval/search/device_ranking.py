@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.metrics.ranking import Scores
+from darkside_cli.metrics.ranking import IntArray, Scores
 
 
 class DeviceRankCounter:

@@ -19,10 +19,10 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.transforms import Box
 from darkside_cli.retrieval.describe.describer import Describer
-from darkside_cli.retrieval.describe.extract import Rows, extract_array, extract_files, settings_digest
-from darkside_cli.retrieval.describe.finite import missing_as_nan
-from darkside_cli.retrieval.describe.image_jobs import BatchDescriber, ExtractOptions, ImageJob
-from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors
+from darkside_cli.retrieval.describe.extract import extract_array, settings_digest
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
+from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.tables import missing_as_nan
 from darkside_cli.retrieval.search import warnings
 from darkside_cli.retrieval.search.benchmark import Benchmark, BenchmarkRows
 from darkside_cli.retrieval.search.score import EvaluationResult, score
@@ -119,7 +119,7 @@ def _judge(
 
 def describe_benchmark(
     truth: GroundTruth,
-    describer: BatchDescriber,
+    describer: Describer,
     *,
     options: ExtractOptions | None = None,
     keep: Path | None = None,
@@ -138,10 +138,7 @@ def describe_benchmark(
         jobs.setdefault((query.name, query.box), job)
     wanted = list(jobs.values())
     label = f"{describer.name} on {truth.name}"
-    if keep is None:
-        rows = extract_array(wanted, describer, options=options, label=label, emit=emit)
-    else:
-        rows = _through_file(wanted, describer, keep, options, label, emit)
+    rows = extract_array(wanted, describer, options=options, keep=keep, label=label, emit=emit)
     index = {key: number for number, key in enumerate(jobs)}
     return BenchmarkRows(
         rows[[index[name, None] for name in truth.database]],
@@ -149,7 +146,7 @@ def describe_benchmark(
     )
 
 
-def kept_name(benchmark: Benchmark, describer: BatchDescriber, options: ExtractOptions) -> str:
+def kept_name(benchmark: Benchmark, describer: Describer, options: ExtractOptions) -> str:
     """Name for a file of a benchmark's descriptors, made by :func:`evaluate_model`: model, data set, and a digest.
 
     No other settings, weights or folder of images have that digest, so that files of several can be side by side.
@@ -179,23 +176,6 @@ def without_broken_queries(truth: GroundTruth, rows: BenchmarkRows) -> tuple[Gro
 
 def _crop_name(name: str, box: Box | None) -> str:
     return name if box is None else f"{name}@{','.join(f'{side:g}' for side in box)}"
-
-
-def _through_file(
-    jobs: Sequence[ImageJob],
-    describer: BatchDescriber,
-    path: Path,
-    options: ExtractOptions | None,
-    label: str,
-    emit: Emit,
-) -> Rows:
-    summary = extract_files(jobs, describer, path, options=options, label=label, emit=emit)
-    rows = np.full((len(jobs), describer.dim), np.nan, dtype=np.float32)
-    if summary.path is not None:
-        stored = open_descriptors(summary.path)
-        place = {job.name: number for number, job in enumerate(jobs)}
-        rows[[place[name] for name in stored.names or ()]] = stored.read()
-    return rows
 
 
 def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
@@ -247,7 +227,7 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
     return BenchmarkRows(rows[_numbers(database)], rows[_numbers(queries)], whole, _model_of(stored))
 
 
-def _model_of(stored: StoredDescriptors) -> str | None:
+def _model_of(stored: DescriptorFile) -> str | None:
     model = stored.metadata.get("model")
     return model if isinstance(model, str) else None
 

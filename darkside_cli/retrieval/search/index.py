@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from darkside_cli.errors import UsageError
-from darkside_cli.metrics.average_precision import IntArray
-from darkside_cli.metrics.ranking import RankCounter, Scores, TopK
-from darkside_cli.retrieval.mining.tiles import (
+from darkside_cli.metrics.ranking import IntArray, RankCounter, Scores, TopK
+from darkside_cli.retrieval.describe.tables import (
     Descriptors,
     TileScorer,
     as_float32,

@@ -15,11 +15,11 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.retrieval.describe.describer import Describer
-from darkside_cli.retrieval.describe.finite import missing_as_nan
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
-from darkside_cli.retrieval.describe.store import StoredDescriptors
-from darkside_cli.retrieval.search.backends import import_faiss
+from darkside_cli.retrieval.describe.store import DescriptorFile
+from darkside_cli.retrieval.describe.tables import missing_as_nan
+from darkside_cli.retrieval.search import import_faiss
 from darkside_cli.retrieval.search.index import scan
 
 Indices = NDArray[np.int64]
@@ -49,7 +49,7 @@ class QuerySettings:
 
 
 def describer_for(
-    index: StoredDescriptors,
+    index: DescriptorFile,
     model: str | Path | None = None,
     *,
     settings: QuerySettings | None = None,
@@ -118,7 +118,7 @@ def _clahe(recorded: Mapping[str, Any]) -> ClaheSettings | bool:
 
 
 def nearest(
-    index: StoredDescriptors, queries: Scores, k: int, *, backend: str = "exact", device: str = "cpu"
+    index: DescriptorFile, queries: Scores, k: int, *, backend: str = "exact", device: str = "cpu"
 ) -> tuple[Indices, Scores]:
     """Row numbers and scores, (Q, K) each, best first, of the ``k`` rows of ``index`` nearest to each query (Q, D).
 
@@ -136,7 +136,7 @@ def nearest(
 
 
 def own_names(
-    index: StoredDescriptors, paths: Sequence[Path], *, image_root: Path | None = None
+    index: DescriptorFile, paths: Sequence[Path], *, image_root: Path | None = None
 ) -> list[str | None]:
     """For each photograph its own name in ``index``; None for those that are not in it.
 
@@ -161,7 +161,7 @@ def own_names(
     return found
 
 
-def _by_faiss(index: StoredDescriptors, queries: Scores, k: int) -> tuple[Indices, Scores]:
+def _by_faiss(index: DescriptorFile, queries: Scores, k: int) -> tuple[Indices, Scores]:
     faiss = import_faiss()
     flat = faiss.IndexIDMap(faiss.IndexFlatIP(index.dim))
     first = 0

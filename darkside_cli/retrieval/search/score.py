@@ -13,7 +13,7 @@ from darkside_cli.datasets.catalog import TestSet
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.errors import UsageError
 from darkside_cli.metrics.protocols import KAPPAS, ProtocolScore, score_ranks
-from darkside_cli.retrieval.mining.tiles import Descriptors
+from darkside_cli.retrieval.describe.tables import Descriptors
 from darkside_cli.retrieval.search.index import scan
 
 
@@ -93,13 +93,11 @@ def score(
 ) -> EvaluationResult:
     """Search the database with every query and judge the lists by all protocols of ``ground_truth``.
 
-    ``database`` (N, D) and ``queries`` (Q, D) are L2-normalised descriptors in the order of the ground
-    truth's names; an image without one is a row of NaN and comes last. ``distractors`` yields blocks (M_i, D)
-    of further images, all wrong, for instance :meth:`DescriptorFile.blocks
-    <darkside_cli.retrieval.describe.blocks>`; they are read as needed. ``top`` is the number of first
-    images to report for each query. ``block`` and ``device`` are those of
-    :func:`darkside_cli.retrieval.search.index.scan`, which says how equal scores are ordered and what memory it
-    takes.
+    ``database`` (N, D) and ``queries`` (Q, D) are L2-normalised descriptors in the order of the ground truth's names;
+    an image without one is a row of NaN and comes last. ``distractors`` yields blocks (M_i, D) of further images, all
+    wrong, which are read as needed. ``top`` is the number of first images to report for each query. ``block`` and
+    ``device`` are those of :func:`darkside_cli.retrieval.search.index.scan`, which says how equal scores are ordered
+    and what memory it takes.
 
     Raises UsageError if the descriptors do not fit the ground truth or one another.
     """

@@ -10,10 +10,9 @@ import numpy as np
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
-from darkside_cli.retrieval.describe import seen
-from darkside_cli.retrieval.describe.blocks import Block
-from darkside_cli.retrieval.describe.finite import missing_as_nan, stretched_rows
-from darkside_cli.retrieval.describe.store import StoredDescriptors
+from darkside_cli.retrieval.describe import overlap
+from darkside_cli.retrieval.describe.store import Block, DescriptorFile
+from darkside_cli.retrieval.describe.tables import missing_as_nan, stretched_rows
 from darkside_cli.retrieval.search.benchmark import BenchmarkRows
 from darkside_cli.retrieval.search.score import EvaluationResult
 
@@ -23,7 +22,7 @@ _TOLD = 3
 class Distractors:
     """Descriptors of further images, read as they are needed; afterwards, warnings of them."""
 
-    def __init__(self, stored: StoredDescriptors) -> None:
+    def __init__(self, stored: DescriptorFile) -> None:
         self._stored = stored
         self._missing = self._stretched = 0
 
@@ -69,7 +68,7 @@ def of_rows(source: str, truth: GroundTruth, rows: BenchmarkRows) -> Iterator[No
         )
 
 
-def of_index(stored: StoredDescriptors) -> Iterator[Notice]:
+def of_index(stored: DescriptorFile) -> Iterator[Notice]:
     """Whether what is found in a file is scored by cosines. What darkside extract makes is not looked through."""
     if not stored.metadata:
         stretched = sum(stretched_rows(block) for block in stored.blocks())
@@ -98,7 +97,7 @@ def of_images(
     """A warning where the benchmark's images are among those that the model was trained or whitened on."""
     paths = [truth.image_path(each) for each in (*truth.database, *(query.name for query in truth.queries))]
     for what, known in learned_from.items():
-        found, asked = seen.seen(known, dict.fromkeys(paths)) if known else (0, 0)
+        found, asked = overlap.overlap(known, dict.fromkeys(paths)) if known else (0, 0)
         if found:
             yield _warning(
                 f"{name} was {what} on {found / asked:.0%} of the pictures of {truth.name}: the figures say little "

@@ -18,7 +18,7 @@ from scipy.linalg import solve_triangular
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.whitening import Whitening
 
 Matrix = NDArray[np.float64]

@@ -15,10 +15,12 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.interop.whitening import write_published_whitening
 from darkside_cli.networks.whitening import Whitening, save_whitening
-from darkside_cli.retrieval.describe import seen
-from darkside_cli.retrieval.describe.extract import Rows, extract_array, extract_files
-from darkside_cli.retrieval.describe.image_jobs import BatchDescriber, ExtractOptions, ImageJob
-from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors
+from darkside_cli.retrieval.describe import overlap
+from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.extract import extract_array
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
+from darkside_cli.retrieval.describe.pipeline import Rows
+from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
 from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening, pca_whitening
 
 PUBLISHED_SUFFIX = ".pkl"
@@ -42,7 +44,7 @@ class WhiteningSource:
 
 
 def source_from_model(
-    describer: BatchDescriber,
+    describer: Describer,
     tuples: TupleSet | None,
     *,
     options: ExtractOptions | None = None,
@@ -104,7 +106,7 @@ def learn(
     )
     metadata = {**whitening.metadata, "learned_from": learned_from, "descriptors": dict(source.facts)}
     if tuples is not None:
-        metadata[seen.KEY] = seen.record(tuples.paths)
+        metadata[overlap.KEY] = overlap.record(tuples.paths)
     return replace(whitening, metadata=metadata)
 
 
@@ -127,7 +129,7 @@ def in_words(whitening: Whitening) -> str:
 
 def describe_tuples(
     tuples: TupleSet,
-    describer: BatchDescriber,
+    describer: Describer,
     *,
     options: ExtractOptions | None = None,
     keep: Path | None = None,
@@ -143,18 +145,10 @@ def describe_tuples(
         for number, (path, name) in enumerate(zip(tuples.paths, tuples.names, strict=True))
     ]
     label = f"{describer.name} on {tuples.name}"
-    if keep is None:
-        return extract_array(jobs, describer, options=options, label=label, emit=emit)
-    summary = extract_files(jobs, describer, keep, options=options, label=label, emit=emit)
-    rows = np.full((len(jobs), describer.dim), np.nan, dtype=np.float32)
-    if summary.path is not None:
-        stored = open_descriptors(summary.path)
-        place = {job.name: number for number, job in enumerate(jobs)}
-        rows[[place[name] for name in stored.names or ()]] = stored.read()
-    return rows
+    return extract_array(jobs, describer, options=options, keep=keep, label=label, emit=emit)
 
 
-def find_tuples(tuples: TupleSet, stored: StoredDescriptors, *, emit: Emit = ignore) -> Rows:
+def find_tuples(tuples: TupleSet, stored: DescriptorFile, *, emit: Emit = ignore) -> Rows:
     """Find the descriptors of the images of ``tuples`` in a file: (N, D), rows of NaN for those it does not hold.
 
     Rows are found by name; where that fails, by the name without folders and suffix, if it is no other's. Those that

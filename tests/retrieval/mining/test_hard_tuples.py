@@ -18,7 +18,7 @@ from darkside_cli.config.load import resolve
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ConfigError, UsageError
 from darkside_cli.events import Event, Notice
-from darkside_cli.metrics.average_precision import IntArray
+from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import Role, mine

@@ -20,9 +20,8 @@ from darkside_cli.events import Event, ImageReady, ItemFailed, Notice
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import Role, mine
-from darkside_cli.retrieval.mining.tuple_data import TupleData, validation_tuples
+from darkside_cli.retrieval.mining.tuple_data import TupleBatch, TupleData, validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, TupleImages, ahead
-from darkside_cli.retrieval.task import TupleBatch
 from darkside_cli.training.distributed import Ranks
 
 MINING = MiningConfig(anchors=6, anchor_pool=10, negatives=2, negative_pool=15)

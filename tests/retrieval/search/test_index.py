@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from darkside_cli.errors import UsageError
-from darkside_cli.retrieval.mining.tiles import TileScorer, default_rows
+from darkside_cli.retrieval.describe.tables import TileScorer, default_rows
 from darkside_cli.retrieval.search.device_ranking import DeviceRankCounter, DeviceTopK
 from darkside_cli.retrieval.search.index import scan
 

@@ -16,7 +16,8 @@ from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.networks.whitening import save_whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.load import load_descriptor
-from darkside_cli.retrieval.describe.store import StoredDescriptors, open_descriptors, write_descriptors
+from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.write import write_descriptors
 from darkside_cli.retrieval.search.nearest import describer_for, nearest
 
 
@@ -30,13 +31,13 @@ def unit_rows(count: int, dim: int, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def index_file(path: Path, rows: np.ndarray, **metadata: Any) -> StoredDescriptors:
+def index_file(path: Path, rows: np.ndarray, **metadata: Any) -> DescriptorFile:
     names = [f"{i}.jpg" for i in range(len(rows))]
     write_descriptors(path, names, [rows], rows.shape[1], metadata=metadata)
     return open_descriptors(path)
 
 
-def made_by(describer: Describer, path: Path) -> StoredDescriptors:
+def made_by(describer: Describer, path: Path) -> DescriptorFile:
     return index_file(
         path, unit_rows(3, describer.dim), **describer.metadata, fingerprint=describer.fingerprint
     )

@@ -8,7 +8,7 @@ import pytest
 
 from darkside_cli.datasets.ground_truth import GroundTruthError, Query
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.retrieval.search.places import ground_truth_from_places
+from darkside_cli.retrieval.search.benchmark import ground_truth_from_places
 
 
 @pytest.fixture

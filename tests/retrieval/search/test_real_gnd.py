@@ -16,7 +16,7 @@ import pytest
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.interop.ground_truth import read_ground_truth
 from darkside_cli.metrics.protocols import score_ranks
-from darkside_cli.retrieval.search.places import ground_truth_from_places
+from darkside_cli.retrieval.search.benchmark import ground_truth_from_places
 from darkside_cli.retrieval.search.score import score
 
 REAL = Path(

@@ -16,7 +16,7 @@ from ranks import ranks_in_list
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import UsageError
 from darkside_cli.metrics.protocols import score_ranks
-from darkside_cli.retrieval.describe.blocks import open_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.search.score import TopImage, score, score_lines
 
 NAMES = ("a", "b", "c", "d", "e")

@@ -9,8 +9,9 @@ import pytest
 
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import UsageError
-from darkside_cli.retrieval.describe.finite import missing_as_nan, stretched_rows
-from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
+from darkside_cli.retrieval.describe.tables import missing_as_nan, stretched_rows
+from darkside_cli.retrieval.describe.write import write_descriptors
 from darkside_cli.retrieval.search.benchmark import BenchmarkRows
 from darkside_cli.retrieval.search.evaluate import rows_from_file, without_broken_queries
 from darkside_cli.retrieval.search.nearest import nearest

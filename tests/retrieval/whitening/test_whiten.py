@@ -15,7 +15,8 @@ from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
-from darkside_cli.retrieval.describe.store import open_descriptors, write_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
+from darkside_cli.retrieval.describe.write import write_descriptors
 from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening
 from darkside_cli.retrieval.whitening.whiten import (
     WhiteningSource,

@@ -10,7 +10,7 @@ import pytest
 
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.events import Notice
-from darkside_cli.retrieval.describe.seen import record, seen
+from darkside_cli.retrieval.describe.overlap import overlap, record
 from darkside_cli.retrieval.search.warnings import of_images
 
 
@@ -27,25 +27,25 @@ def test_images_are_known_by_what_they_show_not_by_their_names(tmp_path: Path) -
     learned = files(tmp_path / "a", 6)
     known = json.loads(json.dumps(record([*learned, tmp_path / "not there"])))
     copy = Path(shutil.copy(learned[3], tmp_path / "other name.jpg"))
-    assert seen(known, [copy, *files(tmp_path / "b", 3, start=100)]) == (1, 4)
-    assert seen(known, learned) == (6, 6)
+    assert overlap(known, [copy, *files(tmp_path / "b", 3, start=100)]) == (1, 4)
+    assert overlap(known, learned) == (6, 6)
 
 
 def test_of_very_many_a_share_is_kept(tmp_path: Path) -> None:
     learned, others = files(tmp_path / "a", 3000), files(tmp_path / "b", 1000, start=5000)
     known = record(learned)
     assert len(json.dumps(known)) < 9000
-    found, asked = seen(known, [*learned[:1000], *others])
+    found, asked = overlap(known, [*learned[:1000], *others])
     assert 400 < asked < 1000
     assert found / asked == pytest.approx(0.5, abs=0.08)
-    assert seen(known, others)[0] == 0
+    assert overlap(known, others)[0] == 0
 
 
 @pytest.mark.parametrize(
     "known", [None, {}, 3, {"count": 1, "digests": "???"}, {"count": "x", "digests": ""}]
 )
 def test_records_that_are_none(known: object, tmp_path: Path) -> None:
-    assert seen(known, files(tmp_path / "a", 2)) == (0, 0)
+    assert overlap(known, files(tmp_path / "a", 2)) == (0, 0)
 
 
 def test_a_benchmark_of_images_that_were_learned_from_is_doubtful(tmp_path: Path) -> None:

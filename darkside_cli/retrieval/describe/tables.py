@@ -1,8 +1,7 @@
-"""Descriptors in tiles of one shape, and their scores.
+"""Tables of descriptors (N, D): which rows are there (broken images are NaN), and their scores, tile by tile.
 
-A matrix product rounds by the shape of its operands. With tiles of one shape, the last one filled up, an
-image has the same score wherever in the database it stands, and copies of an image have equal scores, bit for
-bit.
+A matrix product rounds by the shape of its operands. With tiles of one shape, the last one filled up, an image has the
+same score wherever in the database it stands, and copies of an image have equal scores, bit for bit.
 """
 
 from __future__ import annotations
@@ -11,29 +10,54 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from darkside_cli.errors import UsageError
 
 #: Descriptors, one a row: NumPy (memory-mapped as well) or PyTorch, of any floating type.
-Descriptors = npt.NDArray[Any] | Tensor
+Descriptors = NDArray[Any] | Tensor
 
 # Scores (Q x rows) of one tile: threads wait for one another after each, and a GPU wants large launches, but
 # more than this gains nothing. Descriptor values (rows x D) of one tile bound the buffers.
 _CPU_SCORES, _CPU_VALUES = 1 << 22, 1 << 24
 _DEVICE_SCORES, _DEVICE_VALUES = 1 << 24, 1 << 26
 _FEWEST_ROWS, _MOST_ROWS = 256, 1 << 17
+# torch's isfinite makes several tables of its argument's size.
+_VALUES = 1 << 20
+#: What rounding to fp16 or bf16 may change of a length of 1.
+_SLACK = 0.02
 
 
-def default_rows(queries: int, dim: int, device: torch.device, known_total: int | None) -> int:
-    """Rows of a tile: a power of two that keeps scores and buffers small, not far above ``known_total``."""
-    scores, values = (_CPU_SCORES, _CPU_VALUES) if device.type == "cpu" else (_DEVICE_SCORES, _DEVICE_VALUES)
-    rows = min(scores // max(1, queries), values // max(1, dim), _MOST_ROWS)
-    if known_total is not None:
-        rows = min(rows, 2 * known_total - 1)
-    return 1 << max(rows, _FEWEST_ROWS).bit_length() - 1
+def finite_rows(rows: Tensor) -> Tensor:
+    """Which rows (N,) of a table (N, D) are finite, looked at a block at a time."""
+    return torch.cat([part.isfinite().all(dim=1) for part in torch.split(rows, _height(rows))])
+
+
+def stretched_rows(rows: NDArray[np.float32]) -> int:
+    """How many rows of a table (N, D) are finite and neither of unit length nor zeros."""
+    found = 0
+    for first in range(0, len(rows), _height(rows)):
+        part = rows[first : first + _height(rows)]
+        with np.errstate(all="ignore"):
+            square = np.einsum("nd,nd->n", part, part, dtype=np.float64)
+        length = np.sqrt(square[np.isfinite(square)])
+        found += int(((np.abs(length - 1) > _SLACK) & (length > 0)).sum())
+    return found
+
+
+def missing_as_nan(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (N, D) with all of a row NaN of which any number is not finite: an infinite one would come first.
+
+    Gives the very ``rows`` if all are finite, else a copy.
+    """
+    finite = finite_rows(torch.from_numpy(rows)).numpy()
+    return rows if finite.all() else np.where(finite[:, None], rows, np.float32(np.nan))
+
+
+def _height(rows: Descriptors) -> int:
+    return max(1, _VALUES // max(1, rows.shape[1]))
 
 
 def check_descriptors(descriptors: Descriptors, what: str, dim: int | None = None) -> None:
@@ -53,12 +77,10 @@ def check_descriptors(descriptors: Descriptors, what: str, dim: int | None = Non
             f"{what} are of type {descriptors.dtype}", hint="descriptors are floating-point numbers"
         )
     if dim is not None and descriptors.shape[1] != dim:
-        transposed = descriptors.shape[0] == dim
+        transposed = "they seem to be stored one column an image: transpose them"
         raise UsageError(
             f"{what} have {descriptors.shape[1]} dimensions, the queries {dim}",
-            hint="they seem to be stored one column an image: transpose them"
-            if transposed
-            else "extract both with the same model",
+            hint=transposed if descriptors.shape[0] == dim else "extract both with the same model",
         )
 
 
@@ -72,23 +94,35 @@ def as_float32(descriptors: Descriptors) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(descriptors))
 
 
-class TileScorer:
-    """Scores of all queries against tiles of descriptors.
+def take(descriptors: Descriptors, rows: NDArray[np.int64]) -> Descriptors:
+    """The ``rows`` (n,) of a table, as it is: NumPy or PyTorch, on its device."""
+    if isinstance(descriptors, Tensor):
+        return descriptors[torch.from_numpy(rows).to(descriptors.device)]
+    return descriptors[rows]
 
-    ``queries`` (Q, D) float32 on the device that shall do the work; ``rows`` is the height of the tiles.
-    """
+
+def default_rows(queries: int, dim: int, device: torch.device, known_total: int | None) -> int:
+    """Rows of a tile: a power of two that keeps scores and buffers small, not far above ``known_total``."""
+    scores, values = (_CPU_SCORES, _CPU_VALUES) if device.type == "cpu" else (_DEVICE_SCORES, _DEVICE_VALUES)
+    rows = min(scores // max(1, queries), values // max(1, dim), _MOST_ROWS)
+    if known_total is not None:
+        rows = min(rows, 2 * known_total - 1)
+    return 1 << max(rows, _FEWEST_ROWS).bit_length() - 1
+
+
+class TileScorer:
+    """Scores of all ``queries`` (Q, D), float32 on the device that does the work, against tiles of ``rows`` rows."""
 
     def __init__(self, queries: Tensor, rows: int) -> None:
-        self.queries = queries
-        self.rows = rows
+        self.queries, self.rows = queries, rows
         self._scores = torch.empty((len(queries), rows), dtype=torch.float32, device=queries.device)
 
     def tiles(self, parts: Iterable[Descriptors]) -> Iterator[tuple[int, Tensor]]:
         """Index of the first image and scores (Q, n) of tile after tile, n at most ``rows``.
 
-        ``parts`` (N_i, D) follow one another. Those of at least a tile are scored where they are; what they
-        leave, and smaller parts, are gathered until they make a tile or a larger part comes. The scores are
-        valid until the next tile is asked for. Raises UsageError if a part does not fit the queries.
+        ``parts`` (N_i, D) follow one another. Those of at least a tile are scored where they are; what they leave,
+        and smaller parts, are gathered until they make a tile or a larger part comes. The scores are valid until the
+        next tile is asked for. Raises UsageError if a part does not fit the queries.
         """
         dim = self.queries.shape[1]
         buffer = torch.zeros((self.rows, dim), dtype=torch.float32)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.retrieval.night import (
+from darkside_cli.retrieval.mining.night import (
     ExposureNight,
     FloatImage,
     GammaNight,
