@@ -136,7 +136,7 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         data_dir: str | os.PathLike[str] | None = None,
         progress: bool = True,
     ) -> DescriptorModel:
-        from darkside_cli.images.clahe import ClaheSettings
+        from darkside_cli.images.settings import ClaheSettings
         from darkside_cli.images.transforms import descriptor_transform
         from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
         from darkside_cli.retrieval.describe.descriptor import DescriptorModel

@@ -6,7 +6,7 @@ import io
 from typing import BinaryIO
 
 from darkside_cli.errors import UsageError
-from darkside_cli.images.signatures import START_BYTES, image_suffix, is_video
+from darkside_cli.images.formats import START_BYTES, image_suffix, is_video
 
 #: More is not read into memory; a file can be as large as it likes.
 LARGEST_IMAGE_BYTES = 1 << 30

@@ -36,7 +36,7 @@ from darkside_cli.events import Emit, ItemFailed, ignore
 from darkside_cli.images.augment import as_float, change_colours, cut_view, draw_view
 from darkside_cli.images.crops import ScaleCrop, resize_part
 from darkside_cli.images.images import read_rgb
-from darkside_cli.images.threads import default_threads
+from darkside_cli.images.settings import default_threads
 
 __all__ = ["UnpairedBatch", "UnpairedConfig", "UnpairedImages"]
 

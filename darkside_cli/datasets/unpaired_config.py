@@ -9,7 +9,7 @@ from typing import Literal
 
 from darkside_cli.config.limits import MAX_BATCH, MAX_COUNT, MAX_CROP_PX, MAX_IMAGE_PX, MAX_MEGABYTES
 from darkside_cli.config.schema import option
-from darkside_cli.images.augment_config import AugmentConfig
+from darkside_cli.images.settings import AugmentConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
 from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice
-from darkside_cli.images.augment_config import AugmentConfig
 from darkside_cli.images.identify import identify, open_regular_file, reason_of
+from darkside_cli.images.settings import AugmentConfig
 
 #: Below so many images a person is told that they are few.
 FEW = 50

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from darkside_cli.images.augment_config import AugmentConfig
+from darkside_cli.images.colour import FloatImage
 from darkside_cli.images.crops import Size
+from darkside_cli.images.settings import AugmentConfig
 
-__all__ = ["AugmentConfig", "as_float", "change_colours", "cut_view", "draw_view"]
-
-FloatImage = NDArray[np.float32]
 Corners = NDArray[np.float64]
 """Corners (4, 2) of a view, x and y in pixels from the photograph's upper left edge: upper left, then clockwise."""
 
@@ -49,19 +47,13 @@ def draw_view(
     outer_w, outer_h = width * cosine + height * sine, width * sine + height * cosine
     fit = min(1.0, image[0] / outer_w, image[1] / outer_h)
     width, height, outer_w, outer_h = (side * fit for side in (width, height, outer_w, outer_h))
-    centre = np.array(
-        [
-            outer_w / 2 + rng.random() * max(0.0, image[0] - outer_w),
-            outer_h / 2 + rng.random() * max(0.0, image[1] - outer_h),
-        ]
-    )
+    outer = outer_w, outer_h
+    centre = np.array([outer[i] / 2 + rng.random() * max(0.0, image[i] - outer[i]) for i in (0, 1)])
     signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=np.float64)
     flat = signs * (1 - np.array(insets)) * (width / 2, height / 2)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    corners = flat @ turn + centre
-    inside: Corners = np.clip(
-        corners, 0.0, np.array(image, dtype=np.float64)
-    )  # rounding puts some a hair outside
+    # Rounding puts some a hair outside.
+    inside: Corners = np.clip(flat @ turn + centre, 0.0, np.array(image, dtype=np.float64))
     return inside
 
 
@@ -84,7 +76,9 @@ def cut_view(image: Image.Image, corners: Corners, view: Size) -> FloatImage:
     right, bottom = (math.ceil(value) for value in corners.max(axis=0))
     part = as_float(image.crop((left, top, max(right, left + 1), max(bottom, top + 1))))
     inner = corners - (left, top)
-    ratio = math.sqrt(_area(corners) / (view[0] * view[1]))
+    x, y = corners[:, 0], corners[:, 1]
+    area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    ratio = math.sqrt(area / (view[0] * view[1]))
     if ratio > _AVERAGE_FROM:
         small = max(1, round(part.shape[1] / ratio)), max(1, round(part.shape[0] / ratio))
         inner = inner * (small[0] / part.shape[1], small[1] / part.shape[0])
@@ -92,21 +86,9 @@ def cut_view(image: Image.Image, corners: Corners, view: Size) -> FloatImage:
     edges = np.array([(0, 0), (view[0], 0), view, (0, view[1])], dtype=np.float32)
     # Corners are those of pixels, while cv2 counts from their middles; hence half a pixel on both sides.
     matrix = cv2.getPerspectiveTransform(edges - 0.5, inner.astype(np.float32) - 0.5)
-    return np.asarray(
-        cv2.warpPerspective(
-            part,
-            matrix,
-            view,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        ),
-        dtype=np.float32,
-    )
-
-
-def _area(corners: Corners) -> float:
-    x, y = corners[:, 0], corners[:, 1]
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpPerspective(part, matrix, view, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, dtype=np.float32)
 
 
 def change_colours(image: FloatImage, options: AugmentConfig, rng: random.Random) -> FloatImage:

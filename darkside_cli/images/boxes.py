@@ -28,10 +28,9 @@ def read_boxes(path: str | Path) -> dict[str, Box]:
         text = read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint=f"boxes are {_FORMS}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"cannot read {path}: {error}", hint=f"boxes are {_FORMS}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {path}: {reason}", hint=f"boxes are {_FORMS}") from error
     entries = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text)
     boxes: dict[str, Box] = {}
     for name, values in entries:
@@ -52,13 +51,10 @@ def _from_json(text: str, path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _from_csv(text: str) -> Iterator[tuple[str, Any]]:
-    for number, row in enumerate(csv.reader(text.splitlines())):
-        if row and not (number == 0 and _is_heading(row)):
-            yield row[0], row[1:]
-
-
-def _is_heading(row: list[str]) -> bool:
-    return len(row) == 5 and all(not _is_number(value) for value in row[1:])
+    rows = list(csv.reader(text.splitlines()))
+    if rows and len(rows[0]) == 5 and not any(map(_is_number, rows[0][1:])):
+        del rows[0]  # the titles of the columns
+    yield from ((row[0], row[1:]) for row in rows if row)
 
 
 def _is_number(text: str) -> bool:

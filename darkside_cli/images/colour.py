@@ -12,6 +12,9 @@ from PIL import Image
 
 from darkside_cli.errors import ImageError
 
+FloatImage = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
 # Tags of TIFF and the one value of the second that is of interest here.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MIN_IS_WHITE = 258, 262, 0
 
@@ -81,6 +84,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
     values: NDArray[Any] = np.asarray(image)
+    tags: dict[int, Any] = getattr(image, "tag_v2", {})
     if image.mode == "F":
         grey = _from_float(values)
     else:
@@ -88,8 +92,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
             raise ImageError(
                 "its 32-bit values have no agreed brightness", hint="convert it to 16 bits first"
             )
-        grey = _levels(_white_level(image))[values]
-    if _tiff_tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE:  # Pillow sees to that for 8 bits and less only
+        white = 4095 if tags.get(_BITS_PER_SAMPLE) in (12, (12,)) else 65535
+        # Table from 0..65535 to round(value * 255 / white), which is value / 257 for 16 bits.
+        levels = (np.arange(65536, dtype=np.int64) * 255 + white // 2) // white
+        grey = np.minimum(levels, 255).astype(np.uint8)[values]
+    if tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE:  # Pillow sees to that for 8 bits and less only
         grey = 255 - grey
     result = Image.fromarray(grey)
     key = image.info.get("transparency")
@@ -100,28 +107,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return result
 
 
-def _white_level(image: Image.Image) -> int:
-    """Value of white in an integer image of more than 8 bits."""
-    bits = _tiff_tag(image, _BITS_PER_SAMPLE)
-    return 4095 if bits in (12, (12,)) else 65535
-
-
-def _tiff_tag(image: Image.Image, tag: int) -> Any:
-    return getattr(image, "tag_v2", {}).get(tag)
-
-
-def _levels(white: int) -> NDArray[np.uint8]:
-    """Table from 0..65535 to round(value * 255 / white), which is value / 257 for 16 bits."""
-    levels = (np.arange(65536, dtype=np.int64) * 255 + white // 2) // white
-    return np.minimum(levels, 255).astype(np.uint8)
-
-
-def _from_float(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _from_float(values: FloatImage) -> Pixels:
     peak = float(values.max())
     if not np.isfinite(values).all() or peak >= 65536:
         raise ImageError("its floating-point values are no brightness", hint="scale them to 0..1 first")
     white = 1 if peak < 2 else 255 if peak < 256 else 65535
-    levels: NDArray[np.uint8] = np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8)
+    levels: Pixels = np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8)
     return levels
 
 

@@ -5,28 +5,18 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 
 from darkside_cli.errors import ConfigError, ImageError
-from darkside_cli.images.clahe import FloatImage
+from darkside_cli.images.colour import FloatImage
 from darkside_cli.images.transforms import Transform
 
 Size = tuple[int, int]
 """Width and height in pixels."""
-
-
-def _check_size(size: Size) -> Size:
-    if min(size) < 1:
-        raise ConfigError(f"a crop of {size} pixels is not possible")
-    return size
-
-
-def _check_scales(*scales: float) -> None:
-    if not all(scale > 0 and math.isfinite(scale) for scale in scales):
-        raise ConfigError(f"scales of a crop must be positive, not {', '.join(map(str, scales))}")
 
 
 def resize_part(image: FloatImage, size: Size) -> FloatImage:
@@ -35,38 +25,39 @@ def resize_part(image: FloatImage, size: Size) -> FloatImage:
     return np.asarray(resized, dtype=np.float32).reshape(size[1], size[0], -1)
 
 
+def _check(size: Size, *scales: float) -> None:
+    if min(size) < 1:
+        raise ConfigError(f"a crop of {size} pixels is not possible")
+    if not all(scale > 0 and math.isfinite(scale) for scale in scales):
+        raise ConfigError(f"scales of a crop must be positive, not {', '.join(map(str, scales))}")
+
+
+@dataclass(eq=False, repr=False)
 class ScaleCrop(Transform):
     """A random part of the image, scaled to ``size`` (width, height): the augmentation of GAN training.
 
     The scale is drawn evenly from ``scale`` (lowest, highest), but never so low that the part would not fit
     into the image, which enlarges small ones; images of a call share the part. If all have the wanted size
     already they are left alone and nothing is drawn. ``rng`` is asked for ``random()``, then ``randint`` for
-    the upper and the left edge; None makes a generator of its own, started by the operating system.
+    the upper and the left edge; by default it is started by the operating system.
 
     ``swapped`` compares the wanted width with the images' height and the other way round when it looks for
     the lowest scale, as the reference does, and enlarges nothing. That is the same for square crops of large
     enough images and wrong for others; it serves to repeat the reference's numbers.
     """
 
-    def __init__(
-        self,
-        size: Size,
-        scale: tuple[float, float],
-        rng: random.Random | None = None,
-        *,
-        swapped: bool = False,
-    ) -> None:
-        self.size = _check_size(size)
-        _check_scales(*scale)
-        self.scale = scale
-        self.rng = random.Random() if rng is None else rng  # noqa: S311
-        self.swapped = swapped
+    size: Size
+    scale: tuple[float, float]
+    rng: random.Random | None = field(default=None, repr=False)
+    swapped: bool = field(default=False, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check(self.size, *self.scale)
 
     def apply(self, images: Sequence[Any]) -> list[Any]:
         """Crop images ``(H, W, C)``, all at the same place, to ``(height, width, C)``.
 
-        Raises ImageError if the part does not fit into the smallest of them, which only happens with
-        ``swapped``.
+        Raises ImageError if the part does not fit into the smallest of them, which only happens with ``swapped``.
         """
         part = self.draw([(image.shape[1], image.shape[0]) for image in images])
         if part is None:
@@ -82,13 +73,12 @@ class ScaleCrop(Transform):
         width, height = self.size
         if all(tuple(size) == (width, height) for size in sizes):
             return None
-        smallest_w, smallest_h = min(w for w, _ in sizes), min(h for _, h in sizes)
-        if self.swapped:
-            lowest = max(width / smallest_h, height / smallest_w, self.scale[0])
-            highest = self.scale[1]
-        else:
-            lowest = max(width / smallest_w, height / smallest_h, self.scale[0])
-            highest = max(self.scale[1], lowest)
+        if self.rng is None:
+            self.rng = random.Random()  # noqa: S311
+        smallest = smallest_w, smallest_h = min(w for w, _ in sizes), min(h for _, h in sizes)
+        compared_w, compared_h = smallest[::-1] if self.swapped else smallest
+        lowest = max(width / compared_w, height / compared_h, self.scale[0])
+        highest = self.scale[1] if self.swapped else max(self.scale[1], lowest)
         scale = self.rng.random() * (highest - lowest) + lowest
         crop_w, crop_h = math.ceil(width / scale), math.ceil(height / scale)
         if not self.swapped:  # a rounding error may have made it a pixel more
@@ -101,39 +91,35 @@ class ScaleCrop(Transform):
         left = self.rng.randint(0, smallest_w - crop_w)
         return left, top, left + crop_w, top + crop_h
 
-    def __repr__(self) -> str:
-        return f"ScaleCrop(size={list(self.size)}, scale={list(self.scale)})"
 
-
+@dataclass(eq=False, repr=False)
 class CenterScaleCrop(Transform):
     """The middle of the image: as much as ``size`` (width, height) is after scaling by ``scale``."""
 
-    def __init__(self, size: Size, scale: float) -> None:
-        self.size = _check_size(size)
-        _check_scales(scale)
-        self.scale = scale
+    size: Size
+    scale: float
+
+    def __post_init__(self) -> None:
+        _check(self.size, self.scale)
 
     def one(self, image: FloatImage) -> FloatImage:
         """Crop one image ``(H, W, C)`` to ``(height, width, C)``. Raises ImageError if it is too small."""
         part = (math.ceil(self.size[0] / self.scale), math.ceil(self.size[1] / self.scale))
         return resize_part(_centre(image, part), self.size)
 
-    def __repr__(self) -> str:
-        return f"CenterScaleCrop(size={list(self.size)}, scale={self.scale})"
 
-
+@dataclass(eq=False, repr=False)
 class CenterCrop(Transform):
     """The middle ``size`` (width, height) pixels."""
 
-    def __init__(self, size: Size) -> None:
-        self.size = _check_size(size)
+    size: Size
+
+    def __post_init__(self) -> None:
+        _check(self.size)
 
     def one(self, image: FloatImage) -> FloatImage:
         """Crop one image ``(H, W, C)`` to ``(height, width, C)``. Raises ImageError if it is too small."""
         return _centre(image, self.size)
-
-    def __repr__(self) -> str:
-        return f"CenterCrop(size={list(self.size)})"
 
 
 class SquareCrop(Transform):
@@ -141,8 +127,7 @@ class SquareCrop(Transform):
 
     def one(self, image: FloatImage) -> FloatImage:
         """Crop one image ``(H, W, C)`` to ``(side, side, C)``."""
-        side = min(image.shape[:2])
-        return _centre(image, (side, side))
+        return _centre(image, (min(image.shape[:2]),) * 2)
 
 
 def _centre(image: FloatImage, size: Size) -> FloatImage:

@@ -14,28 +14,14 @@ _ORIENTATION = 0x0112
 
 # Of the main directory (IFD0). A list of what is kept, not of what is dropped, because in a TIFF file this
 # directory is also where strips, previews and editors' private data are found.
+# ImageDescription, Make, Model, XResolution, YResolution, ResolutionUnit, Software, DateTime, Artist, HostComputer,
+# Rating, RatingPercent, Copyright, XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject.
 _KEPT = frozenset(
-    {
-        0x010E,  # ImageDescription
-        0x010F,  # Make
-        0x0110,  # Model
-        0x011A,  # XResolution
-        0x011B,  # YResolution
-        0x0128,  # ResolutionUnit
-        0x0131,  # Software
-        0x0132,  # DateTime
-        0x013B,  # Artist
-        0x013C,  # HostComputer
-        0x4746,  # Rating
-        0x4749,  # RatingPercent
-        0x8298,  # Copyright
-        0x9C9B,  # XPTitle
-        0x9C9C,  # XPComment
-        0x9C9D,  # XPAuthor
-        0x9C9E,  # XPKeywords
-        0x9C9F,  # XPSubject
-    }
-)
+    (
+        0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298,
+        *range(0x9C9B, 0x9CA0),
+    )
+)  # fmt: skip
 
 # Of the Exif directory: exposure, dates, lens and scene as EXIF 3.0 numbers them. Maker notes and private
 # tags hold previews, and offsets that point nowhere after a rewrite; subjects are not where their tags say.

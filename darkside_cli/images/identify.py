@@ -13,8 +13,8 @@ from typing import IO, Any, cast
 from PIL import Image, ImageFile
 
 from darkside_cli.errors import ImageError
-from darkside_cli.images.jpeg import check_scans, is_jpeg, read_header
-from darkside_cli.images.signatures import is_video
+from darkside_cli.images.formats import is_video
+from darkside_cli.images.jpeg import START, check_scans, read_header
 from darkside_cli.regular_file import NotRegularError, open_regular
 
 #: How long reading and decoding one image may take. The largest photographs take some twenty seconds.
@@ -156,7 +156,7 @@ def identify(
     if not start:
         raise ImageError("the file is empty")
     guarded = GuardedStream(stream, max_seconds)
-    header = read_header(stream) if is_jpeg(start) else None
+    header = read_header(stream) if start.startswith(START) else None
     if header is not None and header.left_out:
         guarded.leave_out(header.kept, header.scan)
     image = _identify(guarded, start)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import ImageError, NoSpaceError
-from darkside_cli.images.colour import to_rgb
+from darkside_cli.images.colour import Pixels, to_rgb
 from darkside_cli.images.exif import carried_exif, orientation_of
 from darkside_cli.images.formats import can_write, format_of_path
 from darkside_cli.images.identify import (
@@ -33,8 +32,6 @@ from darkside_cli.images.identify import (
     open_regular_file,
     reason_of,
 )
-
-Pixels = NDArray[np.uint8]
 
 # PNG by zlib's run-length strategy: what PNG's filters leave of a photograph has runs but hardly repeats, so
 # looking for repeats costs time and, by longer codes, space. Synthetic night images of 512 px with noise of
@@ -51,15 +48,11 @@ FULL_COLOUR_QUALITY = 90
 #: What one JPEG segment holds; larger EXIF is left out of a JPEG.
 LARGEST_JPEG_EXIF_BYTES = 65533
 
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_T = Image.Transpose
+#: What turns an image upright, for EXIF orientations from 2 on.
+_TURNS = (
+    _T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE, _T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +169,9 @@ def _layers(image: Image.Image, *, upright: bool) -> tuple[list[Image.Image], by
     """RGB, and alpha where there is transparency, of a loaded image, and the RGB's profile."""
     colour = to_rgb(image)
     layers = [colour.rgb] if colour.alpha is None else [colour.rgb, colour.alpha]
-    turn = _TRANSPOSITIONS.get(orientation_of(image)) if upright else None
-    return [layer if turn is None else layer.transpose(turn) for layer in layers], colour.icc_profile
+    if upright and (orientation := orientation_of(image)) > 1:
+        layers = [layer.transpose(_TURNS[orientation - 2]) for layer in layers]
+    return layers, colour.icc_profile
 
 
 def image_from_pillow(image: Image.Image) -> DecodedImage:
@@ -245,7 +239,11 @@ def encode_image(
         raise ValueError(f"pixels must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be 1 to 100, not {quality}")
-    image = _with_alpha(pixels, like.alpha if like is not None and format not in ("JPEG", "BMP") else None)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if like is not None and like.alpha is not None and format not in ("JPEG", "BMP"):
+        if like.alpha.shape != pixels.shape[:2]:
+            raise ValueError(f"alpha is {like.alpha.shape}, pixels are {pixels.shape}")
+        image.putalpha(Image.fromarray(np.ascontiguousarray(like.alpha)))
     buffer = io.BytesIO()
     try:
         # Into memory first: Pillow's own errors hide why the disk refused.
@@ -258,15 +256,6 @@ def encode_image(
             f"{format} does not take this image of {size} ({error})", hint="use --format png"
         ) from error
     return buffer.getbuffer()
-
-
-def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if alpha is not None:
-        if alpha.shape != pixels.shape[:2]:
-            raise ValueError(f"alpha is {alpha.shape}, pixels are {pixels.shape}")
-        image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
-    return image
 
 
 def _save_options(

@@ -26,7 +26,7 @@ MAX_SEGMENTS = 4096
 #: From here on nobody reads on to where the image begins.
 TOO_MANY_SEGMENTS = 65_536
 
-_START = b"\xff\xd8"
+START = b"\xff\xd8"
 _SOS, _EOI, _COM = 0xDA, 0xD9, 0xFE
 _ALONE = frozenset((0x01, *range(0xD0, 0xDA)))  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -59,15 +59,9 @@ class Header:
     left_out: int
 
 
-def is_jpeg(start: bytes) -> bool:
-    """Whether a file that begins with ``start`` is a JPEG."""
-    return start.startswith(_START)
-
-
 def read_header(stream: IO[bytes]) -> Header:
     """Go through the segments of a JPEG up to its first scan (or its damaged place). Raises ImageError for junk."""
-    sizes = {"exif": 0, "profile": 0, "other": 0}
-    limits = {"exif": MAX_EXIF_BYTES, "profile": MAX_PROFILE_BYTES, "other": MAX_OTHER_BYTES}
+    left = {"exif": MAX_EXIF_BYTES, "profile": MAX_PROFILE_BYTES, "other": MAX_OTHER_BYTES}
     kept: list[tuple[int, int]] = [(0, 2)]
     segments = left_out = components = 0
     several = False
@@ -82,9 +76,9 @@ def read_header(stream: IO[bytes]) -> Header:
             components = each.beginning[5] if len(each.beginning) > 5 else 0
         elif 0xE0 <= each.marker <= 0xEF or each.marker == _COM:
             kind = _kind(each)
-            sizes[kind] += each.end - each.start
+            left[kind] -= each.end - each.start
             segments += 1
-            if sizes[kind] > limits[kind] or segments > MAX_SEGMENTS:
+            if left[kind] < 0 or segments > MAX_SEGMENTS:
                 left_out += 1
                 end = each.end
                 if segments > TOO_MANY_SEGMENTS:

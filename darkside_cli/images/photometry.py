@@ -23,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from darkside_cli.images.colour import FloatImage
 from darkside_cli.images.images import read_rgb
 
-FloatImage = NDArray[np.float32]
 Light = Literal["day", "dusk", "night"]
 LIGHTS: tuple[Light, ...] = ("day", "dusk", "night")
 
@@ -68,11 +68,6 @@ def luminance(image: NDArray[Any]) -> FloatImage:
     """Relative luminance in [0, 1], (H, W), of an sRGB image (H, W, 3)."""
     result: FloatImage = linear_light(image) @ np.array(LUMINANCE_WEIGHTS, dtype=np.float32)
     return result
-
-
-def lightness(image: NDArray[Any]) -> FloatImage:
-    """CIE lightness L* in [0, 100], (H, W), of an sRGB image (H, W, 3): how light it looks."""
-    return np.float32(116) * _compressed(luminance(image)) - np.float32(16)
 
 
 def lab(image: NDArray[Any]) -> FloatImage:

@@ -13,21 +13,25 @@ A pipeline prints as what it does::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from darkside_cli.errors import ConfigError, ImageError
-from darkside_cli.images.clahe import ClaheSettings, FloatImage, apply_clahe
-from darkside_cli.images.colour import to_rgb
+from darkside_cli.images.boxes import Box
+from darkside_cli.images.colour import FloatImage, to_rgb
+from darkside_cli.images.settings import ClaheSettings
 
-Box = tuple[float, float, float, float]
-"""Left, upper, right, lower, in pixels of the whole image."""
+_LIGHTEST, _LEVELS = np.float32(100), np.float32(255)
+_USUAL = ClaheSettings()
 
 
+@dataclass(eq=False, repr=False)
 class Transform:
     """One step. Calling it takes one image; :meth:`apply` takes several that are to be treated alike."""
 
@@ -44,7 +48,9 @@ class Transform:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        shown = {field.name: getattr(self, field.name) for field in fields(self) if field.repr}
+        texts = (f"{name}={list(v) if isinstance(v, tuple) else v}" for name, v in shown.items())
+        return f"{type(self).__name__}({', '.join(texts)})"
 
 
 class Compose(Transform):
@@ -70,19 +76,15 @@ class Pil2Numpy(Transform):
     def one(self, image: Image.Image | np.ndarray[Any, Any]) -> FloatImage:
         """Convert one image. Raises ImageError for pixels that mean no colour."""
         if isinstance(image, Image.Image):
-            image = np.asarray(image if image.mode == "RGB" else to_rgb(_loaded(image)).rgb)
+            image.load()
+            image = np.asarray(image if image.mode == "RGB" else to_rgb(image).rgb)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ImageError(f"expected an RGB image of 8 bits, not an array {image.shape} {image.dtype}")
         return image.astype(np.float32) / np.float32(255)
 
 
-def _loaded(image: Image.Image) -> Image.Image:
-    image.load()
-    return image
-
-
 class ApplyClahe(Transform):
-    """:func:`darkside_cli.images.clahe.apply_clahe` of a float image."""
+    """:func:`apply_clahe` of a float image."""
 
     def __init__(self, clip_limit: float = 1.0, grid_size: int = 8) -> None:
         self.settings = ClaheSettings(float(clip_limit), grid_size)
@@ -106,6 +108,7 @@ class ToTensor(Transform):
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
 
 
+@dataclass(eq=False, repr=False)
 class Normalize(Transform):
     """``(x - mean) / std`` per channel of a tensor ``(C, H, W)``.
 
@@ -113,12 +116,16 @@ class Normalize(Transform):
     channel is broadcast.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], strict_shape: bool = True) -> None:
-        if len(mean) != len(std) or not mean or min(std) <= 0:
-            raise ConfigError(f"mean {list(mean)} and std {list(std)} do not belong to the same channels")
-        self.mean = tuple(float(value) for value in mean)
-        self.std = tuple(float(value) for value in std)
-        self.strict_shape = strict_shape
+    mean: Sequence[float]
+    std: Sequence[float]
+    strict_shape: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
+            raise ConfigError(
+                f"mean {list(self.mean)} and std {list(self.std)} do not belong to the same channels"
+            )
+        self.mean, self.std = tuple(map(float, self.mean)), tuple(map(float, self.std))
 
     def one(self, image: Tensor) -> Tensor:
         """Normalise one image. Raises ImageError for another number of channels."""
@@ -127,18 +134,15 @@ class Normalize(Transform):
         mean, std = (image.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return (image - mean) / std
 
-    def __repr__(self) -> str:
-        return f"Normalize(mean={list(self.mean)}, std={list(self.std)}, strict_shape={self.strict_shape})"
 
-
+@dataclass(eq=False, repr=False)
 class Downscale(Transform):
     """Shrink, never enlarge, to a longest side of ``size`` pixels.
 
     Float images go through 8 bits: ``x * 255`` is *truncated* (so k/255 can become k-1), shrunk, divided.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    size: int
 
     def one(self, image: Image.Image | FloatImage) -> Image.Image | FloatImage:
         """Shrink a Pillow image, or a float one ``(H, W, 3)`` in [0, 1]."""
@@ -146,9 +150,6 @@ class Downscale(Transform):
             return shrink(image, self.size)
         levels = Image.fromarray((image * np.float32(255)).astype(np.uint8))
         return np.asarray(shrink(levels, self.size)).astype(np.float32) / np.float32(255)
-
-    def __repr__(self) -> str:
-        return f"Downscale(size={self.size})"
 
 
 def shrink(image: Image.Image, limit_px: float) -> Image.Image:
@@ -189,3 +190,28 @@ def descriptor_transform(
     """Compose what a retrieval network's images go through: perhaps CLAHE, tensor, normalisation."""
     equalise = [] if clahe is None else [ApplyClahe(clahe.clip_limit, clahe.grid_size)]
     return Compose([Pil2Numpy(), *equalise, ToTensor(), Normalize(mean, std)])
+
+
+# CLAHE, contrast-limited adaptive histogram equalisation, of lightness: Zuiderveld, Graphics Gems IV, 1994; used on
+# night images for retrieval by Jenicek and Chum, "No Fear of the Dark", ICCV 2019. The steps and roundings are those
+# that published descriptors were trained with.
+
+
+def apply_clahe(image: FloatImage, settings: ClaheSettings = _USUAL) -> FloatImage:
+    """Equalise the lightness of an RGB image ``(H, W, 3)`` in [0, 1], float32; the colours a and b stay.
+
+    The lightness goes through 8 bits, *truncated*, on the way. The result can leave [0, 1] a little: it is
+    not clipped. Safe to call from several threads.
+    """
+    lab = _to_lab(image)
+    levels = (lab[..., 0] / _LIGHTEST * _LEVELS).astype(np.uint8)
+    tiles = (settings.grid_size, settings.grid_size)
+    equalised = cv2.createCLAHE(clipLimit=settings.clip_limit, tileGridSize=tiles).apply(levels)
+    lab[..., 0] = equalised.astype(np.float32) / _LEVELS * _LIGHTEST
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.float32)
+
+
+def _to_lab(image: FloatImage) -> FloatImage:
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.float32:
+        raise ValueError(f"CLAHE takes (H, W, 3) float32, not {image.shape} {image.dtype}")
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB), dtype=np.float32)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from darkside_cli.errors import ConfigError, UnknownNameError
-from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.images.crops import CenterCrop, CenterScaleCrop, ScaleCrop, SquareCrop
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import (
     ApplyClahe,
     Compose,

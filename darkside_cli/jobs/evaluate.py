@@ -164,7 +164,7 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
     _check_all_there(request)
     _obtain(request, emit)
 
-    from darkside_cli.images.threads import default_threads
+    from darkside_cli.images.settings import default_threads
     from darkside_cli.inference.device import pick_device
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
     from darkside_cli.retrieval.describe.store import open_descriptors

@@ -145,7 +145,7 @@ def run(request: ExtractRequest, *, emit: Emit = ignore, ranks: Ranks | None = N
 
 
 def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
-    from darkside_cli.images.threads import default_threads
+    from darkside_cli.images.settings import default_threads
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 

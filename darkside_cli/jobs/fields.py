@@ -153,7 +153,7 @@ class Whitened(Getting):
 
     def check_description(self, scales: str | None, whiten: bool | None) -> None:
         """Raise UsageError for a whitening where there is to be none, and for what are no settings or scales."""
-        from darkside_cli.images.clahe_settings import parse_clahe
+        from darkside_cli.images.settings import parse_clahe
         from darkside_cli.retrieval.describe.scales import parse_scales
 
         if whiten is False and self.whitening is not None:
@@ -186,7 +186,7 @@ class Describing(Whitened, OnImages):
 
         Raises what :func:`darkside_cli.retrieval.describe.load.load_descriptor` raises.
         """
-        from darkside_cli.images.clahe_settings import parse_clahe
+        from darkside_cli.images.settings import parse_clahe
         from darkside_cli.retrieval.describe.load import load_descriptor
         from darkside_cli.retrieval.describe.scales import parse_scales
 

@@ -163,7 +163,7 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
     Queries that cannot be read are told of and the others go on. Raises UsageError for what cannot be meant and for a
     model that the index was not made with, MissingAssetError if the model, the index or FAISS is not on this machine.
     """
-    from darkside_cli.images.threads import default_threads
+    from darkside_cli.images.settings import default_threads
     from darkside_cli.retrieval.describe.image_jobs import any_there, find_images, make_jobs
     from darkside_cli.retrieval.describe.store import open_descriptors
     from darkside_cli.retrieval.search import import_faiss
@@ -222,7 +222,7 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
 
 
 def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
-    from darkside_cli.images.clahe_settings import parse_clahe
+    from darkside_cli.images.settings import parse_clahe
     from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.search.nearest import QuerySettings, describer_for
 

@@ -111,7 +111,7 @@ def run(request: SortRequest, *, emit: Emit = ignore) -> SortResult:
         return SortResult()
 
     from darkside_cli.datasets.sorting import sort_images
-    from darkside_cli.images.threads import default_threads
+    from darkside_cli.images.settings import default_threads
 
     summary = sort_images(
         images,

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice, Preparing, ignore
-from darkside_cli.images.formats import VIDEO_SUFFIXES, WRITABLE_SUFFIXES, format_of_path, suffix_of_format
-from darkside_cli.images.signatures import START_BYTES, image_suffix
+from darkside_cli.images.formats import (
+    START_BYTES,
+    VIDEO_SUFFIXES,
+    WRITABLE_SUFFIXES,
+    format_of_path,
+    image_suffix,
+    suffix_of_format,
+)
 from darkside_cli.jobs.checks import check_generator, require_folder
 from darkside_cli.jobs.fields import GENERATOR, Images, Limited, OnImages
 from darkside_cli.jobs.needs import default_generator, obtain_model
@@ -226,7 +232,7 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     obtain_model(request, model, kind="generator", emit=emit)
     _tell(request, jobs, choice, emit)
 
-    from darkside_cli.images.threads import default_threads
+    from darkside_cli.images.settings import default_threads
     from darkside_cli.jobs.translate_files import FileOptions, translate_files, translate_to_memory
     from darkside_cli.networks.catalog import MODELS
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
-from darkside_cli.images.clahe_settings import parse_clahe
+from darkside_cli.images.settings import parse_clahe
 from darkside_cli.jobs.checks import Absences, check_model, check_path
 from darkside_cli.jobs.fields import DESCRIPTOR, TRAINING_DATA, OnImages
 from darkside_cli.jobs.needs import obtain_descriptor, obtain_tuples
@@ -209,7 +209,7 @@ def run(request: WhitenRequest, *, emit: Emit = ignore) -> WhitenResult:
     check(request)
     tuples = _tuples(request, emit)
     from darkside_cli.datasets.catalog import published_name
-    from darkside_cli.images.threads import default_threads
+    from darkside_cli.images.settings import default_threads
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
     from darkside_cli.retrieval.describe.load import load_descriptor
     from darkside_cli.retrieval.whitening.whiten import (

@@ -23,7 +23,7 @@ from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, ImageReady, Notice, RunFinished, RunStarted, ignore
-from darkside_cli.images.threads import usable_cpus
+from darkside_cli.images.settings import usable_cpus
 from darkside_cli.nightfall.config import NAME, VERSION, NightfallConfig, size_of
 from darkside_cli.nightfall.layout import FOLDERS, CityImage, documents, images
 from darkside_cli.nightfall.marker import MARKER, SUMS, Marker, read_marker, whole

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from darkside_cli import __version__
-from darkside_cli.images.threads import usable_cpus
+from darkside_cli.images.settings import usable_cpus
 from darkside_cli.units import human_size
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless")

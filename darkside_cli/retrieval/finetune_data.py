@@ -14,7 +14,7 @@ from darkside_cli.datasets.catalog import TEST_SETS, published_name
 from darkside_cli.datasets.tuples import TupleSet, split_off, without_broken
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.images.threads import default_threads
+from darkside_cli.images.settings import default_threads
 from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.night import ExposureNight, GammaNight, MixedNight, NightMaker, ReadyNights

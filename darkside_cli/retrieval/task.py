@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.inference.device import autocast, pick_precision
 from darkside_cli.losses.metric_learning import batch_softmax_loss, contrastive_loss, triplet_loss
 from darkside_cli.networks.retrieval_net import RetrievalNet

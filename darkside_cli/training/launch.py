@@ -19,7 +19,7 @@ from types import FrameType
 from typing import IO, Any, NamedTuple
 
 from darkside_cli.errors import UsageError
-from darkside_cli.images.threads import usable_cpus
+from darkside_cli.images.settings import usable_cpus
 
 _PARENT = "DARKSIDE_LAUNCHER"
 _POLL_S = 0.05

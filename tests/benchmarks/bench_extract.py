@@ -26,8 +26,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from darkside_cli.images.clahe import ClaheSettings
-from darkside_cli.images.threads import usable_cpus
+from darkside_cli.images.settings import ClaheSettings, usable_cpus
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.whitening import Whitening

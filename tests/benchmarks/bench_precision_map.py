@@ -33,7 +33,7 @@ from torch import Tensor
 
 from darkside_cli.config.paths import data_root
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.retrieval.describe.describer import Describer

@@ -14,7 +14,7 @@ from darkside_cli.config.load import preset_names, resolve
 from darkside_cli.config.schema import SchemaKey, option, walk
 from darkside_cli.config.values import check_values
 from darkside_cli.errors import ConfigError
-from darkside_cli.images.clahe_settings import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import CycleGanConfig, HedGanConfig
 from darkside_cli.networks.architectures import ARCHITECTURES

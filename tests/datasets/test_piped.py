@@ -13,8 +13,7 @@ from darkside_cli.datasets import piped
 from darkside_cli.datasets.listing import iter_path_tokens
 from darkside_cli.datasets.piped import image_or_names, is_followed
 from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.images.formats import can_write
-from darkside_cli.images.signatures import START_BYTES, image_suffix, is_video
+from darkside_cli.images.formats import START_BYTES, can_write, image_suffix, is_video
 
 MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(100)
 VIDEOS = {

@@ -28,7 +28,7 @@ from darkside_cli.datasets.unpaired_order import (
 )
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ItemFailed
-from darkside_cli.images.augment_config import AugmentConfig
+from darkside_cli.images.settings import AugmentConfig
 
 MakeSet = Callable[..., Path]
 

@@ -19,7 +19,7 @@ from darkside_cli.datasets.unpaired import UnpairedConfig, UnpairedImages
 from darkside_cli.datasets.unpaired_sets import ImageCache, UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
-from darkside_cli.images.augment_config import AugmentConfig
+from darkside_cli.images.settings import AugmentConfig
 
 MakeImage = Callable[..., Path]
 

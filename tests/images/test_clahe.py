@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.errors import ConfigError
-from darkside_cli.images.clahe import ClaheSettings, apply_clahe, lightness
+from darkside_cli.images.settings import ClaheSettings
+from darkside_cli.images.transforms import _to_lab, apply_clahe
+
+
+def lightness(image: np.ndarray) -> np.ndarray:
+    """Lightness of CIE LAB in [0, 1], as CLAHE takes it."""
+    return _to_lab(image)[..., 0] / np.float32(100)
 
 
 def dark_image(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkside_cli.errors import ConfigError, ImageError
-from darkside_cli.images.clahe import ClaheSettings, apply_clahe
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import (
     ApplyClahe,
     Compose,
@@ -17,6 +17,7 @@ from darkside_cli.images.transforms import (
     Pil2Numpy,
     ToTensor,
     Transform,
+    apply_clahe,
     crop_and_shrink,
     descriptor_transform,
     shrink,

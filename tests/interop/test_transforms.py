@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from darkside_cli.errors import ConfigError, UnknownNameError
-from darkside_cli.images.clahe import ClaheSettings
 from darkside_cli.images.crops import ScaleCrop
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.interop.transforms import clahe_of, clahe_of_metadata, parse_transforms
 
 MEAN_STD: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.25,) * 3}

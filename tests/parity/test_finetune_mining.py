@@ -16,8 +16,9 @@ from golden import DATA, Case, build, load_case
 from torch import Tensor
 
 from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
-from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.images.images import read_image
+from darkside_cli.images.settings import ClaheSettings
+from darkside_cli.images.transforms import apply_clahe
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.training_db import read_training_db
 from darkside_cli.interop.transforms import parse_transforms

@@ -13,8 +13,8 @@ from golden import DATA, Array, load_case, to_input
 from PIL import Image
 
 from darkside_cli.datasets.tuples import chosen_by_name
-from darkside_cli.images.clahe import ClaheSettings, apply_clahe, lightness
-from darkside_cli.images.transforms import Downscale, crop_and_shrink
+from darkside_cli.images.settings import ClaheSettings
+from darkside_cli.images.transforms import Downscale, _to_lab, apply_clahe, crop_and_shrink
 from darkside_cli.interop.transforms import parse_transforms
 from darkside_cli.networks.edge_detectors import EdgeDetector, Hed, Rcf
 from darkside_cli.scenario.values import HALF, IMAGENET
@@ -22,6 +22,11 @@ from darkside_cli.scenario.values import HALF, IMAGENET
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 NETWORK_INPUT_ATOL = 1e-5
 """The manifest's note on case clahe gives this one for ``network_input``."""
+
+
+def lightness(image: np.ndarray) -> np.ndarray:
+    """Lightness of CIE LAB in [0, 1], as CLAHE takes it."""
+    return _to_lab(image)[..., 0] / np.float32(100)
 
 
 def as_float(image: Array) -> Array:

@@ -11,7 +11,7 @@ import torch
 from stub_tuples import MeanNet
 from torch import Tensor
 
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.retrieval.config import (
     DescriptorOptimOptions,
     FinetuneConfig,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkside_cli.errors import CheckpointError, ConfigError, UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import Compose, descriptor_transform
 from darkside_cli.interop.transforms import clahe_of_metadata
 from darkside_cli.networks.retrieval_net import RetrievalNet

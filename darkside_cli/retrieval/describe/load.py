@@ -9,7 +9,7 @@ from typing import Any
 
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.inference.device import pick_device
 from darkside_cli.interop.folders import find_descriptor
 from darkside_cli.interop.load import open_checkpoint

@@ -20,9 +20,9 @@ from torch import Tensor
 from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
-from darkside_cli.images.clahe import ClaheSettings, apply_clahe
 from darkside_cli.images.images import read_image
-from darkside_cli.images.transforms import Normalize, ToTensor, crop_and_shrink
+from darkside_cli.images.settings import ClaheSettings
+from darkside_cli.images.transforms import Normalize, ToTensor, apply_clahe, crop_and_shrink
 from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role

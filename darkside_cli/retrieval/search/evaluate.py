@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.images.transforms import Box
+from darkside_cli.images.boxes import Box
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.extract import extract_array, settings_digest
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob

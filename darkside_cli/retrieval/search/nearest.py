@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES

@@ -12,7 +12,7 @@ from small_descriptor import small_network, small_whitening
 from torch import nn
 
 from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.kernels import dispatch
 from darkside_cli.retrieval.describe import describer as module

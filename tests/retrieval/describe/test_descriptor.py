@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from darkside_cli.errors import CheckpointError, ConfigError, ImageError, UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.configs import ResnetGeneratorConfig

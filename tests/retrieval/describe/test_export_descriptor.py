@@ -14,7 +14,7 @@ from golden import fill_, weights_module
 from onnx_files import read_metadata
 
 from darkside_cli.errors import UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.whitening import Whitening

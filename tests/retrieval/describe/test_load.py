@@ -13,7 +13,7 @@ from small_descriptor import BACKBONE, DIM, WHITENED, small_network, small_white
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
-from darkside_cli.images.clahe import ClaheSettings
+from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.networks import catalog
 from darkside_cli.networks.whitening import save_whitening
 from darkside_cli.retrieval.describe.load import load_descriptor, load_model

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from darkside_cli.images.threads import default_threads, usable_cpus
+from darkside_cli.images.settings import default_threads, usable_cpus
 
 
 def test_usable_cpus_follows_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
