@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +32,9 @@ OPSETS = range(11, 21)
 """Versions of the operator set that can be written: from 11 on resizing means what PyTorch means by it."""
 DEFAULT_OPSET = 17
 
-OF_PYTORCH = 4.0
+TIMES_PYTORCH = 4.0
 """How many times as far from float64 as PyTorch's float32 an exported network may be."""
-JUDGED = 100.0
+MOST_TOLERANCES = 100.0
 """How many tolerances that comes to at most: two results that are further off say nothing about each other."""
 
 Shape = tuple[int, int, int]
@@ -78,7 +79,7 @@ class Compared:
 
     def allowed(self, tolerance: float) -> float:
         """How large ``difference`` may be: what PyTorch rounds by counts too, as far as that can be judged."""
-        return max(tolerance, OF_PYTORCH * min(self.pytorch, JUDGED * tolerance / OF_PYTORCH))
+        return max(tolerance, TIMES_PYTORCH * min(self.pytorch, MOST_TOLERANCES * tolerance / TIMES_PYTORCH))
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def export(network: nn.Module, path: str | Path, plan: OnnxPlan, *, reference: n
     Both are on the CPU and in eval mode; they differ where the export is in half precision.
 
     Raises MissingAssetError if packages are missing, UsageError for what ONNX cannot express in this operator set,
-    ExportMismatchError if the file is further from float64 than ``plan.tolerance`` and than :data:`OF_PYTORCH` times
+    ExportMismatchError if the file is further from float64 than ``plan.tolerance`` and than :data:`TIMES_PYTORCH` times
     what PyTorch's float32 is (then nothing is written).
     """
     require_packages(runtime=bool(plan.shapes))
@@ -149,9 +150,9 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
         raise UsageError(
             f"operator set {plan.opset} cannot be written", hint=f"choose {OPSETS[0]} to {OPSETS[-1]}"
         )
-    batch, height, width = plan.example if plan.fixed_size_px is None else (1, *plan.fixed_size_px)
-    free = {0: "batch"} if plan.fixed_size_px is not None else {0: "batch", 2: "height", 3: "width"}
-    outputs = plan.output_axes if plan.fixed_size_px is None else {}
+    shape, free, outputs = plan.example, {0: "batch", 2: "height", 3: "width"}, plan.output_axes
+    if plan.fixed_size_px is not None:
+        shape, free, outputs = (1, *plan.fixed_size_px), {0: "batch"}, {}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         traced = Path(folder) / "network.onnx"
         # That the exporter is the older one is on purpose, and what is traced as constant is checked below.
@@ -159,7 +160,7 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
         try:
             torch.onnx.export(
                 network,
-                (_images((batch, height, width), plan.channels),),
+                (_images(shape, plan.channels),),
                 traced,
                 input_names=[INPUT],
                 output_names=[plan.output],
@@ -174,14 +175,12 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
             ) from error
         model = onnx.load_model(str(traced))
     model.producer_name, model.producer_version = "darkside", __version__
-    onnx.helper.set_model_props(model, {key: _as_text(value) for key, value in plan.metadata.items()})
+    facts = plan.metadata.items()
+    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in facts}
+    onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def compare(data: bytes, reference: nn.Module, plan: OnnxPlan) -> list[Compared]:
@@ -194,40 +193,33 @@ def compare(data: bytes, reference: nn.Module, plan: OnnxPlan) -> list[Compared]
     """
     if not plan.shapes:
         return []
-    session = _session(data)
-    exact = deepcopy(reference).double()
-    return [
-        Compared(shape, *_differences(session, reference, exact, _images(shape, plan.channels)))
-        for shape in plan.shapes
-    ]
-
-
-def _session(data: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what goes wrong is raised, too
+    with _it_runs():
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    exact = deepcopy(reference).double()
+    compared = []
+    for shape in plan.shapes:
+        images = _images(shape, plan.channels)
+        with torch.inference_mode():
+            expected, rounded = exact(images.double()).numpy(), reference(images).numpy()
+        with _it_runs():
+            found = session.run(None, {INPUT: images.numpy()})[0]
+        compared.append(Compared(shape, _distance(found, expected), _distance(rounded, expected)))
+    return compared
+
+
+@contextmanager
+def _it_runs() -> Iterator[None]:
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no common base
-        raise _cannot_run(error) from error
-
-
-def _cannot_run(error: Exception) -> ExportMismatchError:
-    return ExportMismatchError(
-        f"ONNX Runtime cannot run what was exported: {error}", hint="try another --opset, or --no-check"
-    )
-
-
-def _differences(session: Any, reference: nn.Module, exact: nn.Module, images: Tensor) -> tuple[float, float]:
-    with torch.inference_mode():
-        expected, rounded = exact(images.double()).numpy(), reference(images).numpy()
-    try:
-        found = session.run(None, {INPUT: images.numpy()})[0]
-    except Exception as error:
-        raise _cannot_run(error) from error
-    return _distance(found, expected), _distance(rounded, expected)
+        yield
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise ExportMismatchError(
+            f"ONNX Runtime cannot run what was exported: {error}", hint="try another --opset, or --no-check"
+        ) from error
 
 
 def _distance(found: Any, expected: Any) -> float:

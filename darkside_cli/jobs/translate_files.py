@@ -23,7 +23,8 @@ from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, Ru
 from darkside_cli.images.formats import can_write
 from darkside_cli.images.identify import MAX_SECONDS, identify, open_regular_file
 from darkside_cli.images.images import DecodedImage, encode_image, read_image, write_image
-from darkside_cli.inference.pipeline import GRACE_S, Pending, Pipeline, Stages
+from darkside_cli.inference.pipeline import GRACE_S, Pipeline
+from darkside_cli.inference.stages import Pending, Stages
 
 Pixels = NDArray[np.uint8]
 #: Between the two images of a sheet.

@@ -60,7 +60,7 @@ class Norm:
                 torch.full((), default, dtype=torch.float64)
                 if value is None
                 else value.detach().double().cpu()
-                for value, default in ((_optional(layer, "weight"), 1.0), (_optional(layer, "bias"), 0.0))
+                for value, default in ((layer._parameters["weight"], 1.0), (layer._parameters["bias"], 0.0))
             )
             if layer.running_mean is not None and layer.running_var is not None:
                 scale = weight * (layer.running_var.double().cpu() + layer.eps).rsqrt()
@@ -85,12 +85,6 @@ class Norm:
         mean, variance = moments.total()
         scale = self._weight * (variance + self._eps).rsqrt()
         return scale.float(), (self._offset - mean * scale).float()
-
-
-def _optional(layer: nn.Module, name: str) -> Tensor | None:
-    """Parameter of a layer that may go without it."""
-    value: Tensor | None = getattr(layer, name)
-    return value
 
 
 class Moments:

@@ -10,7 +10,8 @@ import pytest
 
 from darkside_cli.events import LOADING, Event, ImageReady, ItemFailed, ItemSkipped
 from darkside_cli.inference import pipeline
-from darkside_cli.inference.pipeline import Pending, Pipeline, Stages
+from darkside_cli.inference.pipeline import Pipeline
+from darkside_cli.inference.stages import Pending, Stages
 
 
 class Done:
