@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from darkside_cli.errors import MissingAssetError
 from darkside_cli.networks.architectures import SOURCE_FORMATS, check_drawable
 from darkside_cli.networks.inspect import architecture_of, on_meta
 from darkside_cli.networks.weights import Checkpoint
-from darkside_cli.report.network_layout import Box, Layout, lay_out
+from darkside_cli.report.network_layout import Box, Layout, blocks_of, lay_out
 from darkside_cli.report.network_trace import Node, Trace, trace
 
 _FONT = "Helvetica,Arial,sans-serif"
@@ -70,14 +71,14 @@ def draw(
     return path
 
 
+@dataclass(frozen=True)
 class _Drawing:
     """Turns a layout into Graphviz' terms."""
 
-    def __init__(self, graphviz: Any, module: nn.Module, recorded: Trace, layout: Layout) -> None:
-        self._graphviz = graphviz
-        self._module = module
-        self._recorded = recorded
-        self._layout = layout
+    _graphviz: Any
+    _module: nn.Module
+    _recorded: Trace
+    _layout: Layout
 
     def make(self, title: str) -> Any:
         total = sum(parameter.numel() for parameter in self._module.parameters())
@@ -101,13 +102,10 @@ class _Drawing:
         )
         for number, shape in enumerate(self._recorded.inputs):
             graph.node(_name(-1 - number), _table([("input", ""), (_shape(shape), "small")], *_COLOURS[""]))
-        blocks: dict[str, list[Box]] = {}
         for box in self._layout.boxes:
-            if box.block:
-                blocks.setdefault(box.block, []).append(box)
-            else:
+            if not box.block:
                 self._add_box(graph, box)
-        for number, (block, boxes) in enumerate(blocks.items()):
+        for number, (block, boxes) in enumerate(blocks_of(self._layout.boxes).items()):
             with graph.subgraph(name=f"cluster_{number}") as cluster:
                 cluster.attr(style="rounded,dashed", color=_PALE, margin="10", label="")
                 # A label of the cluster itself would lie under the edge that enters it.
@@ -140,23 +138,20 @@ class _Drawing:
 
     def _add_box(self, graph: Any, box: Box) -> None:
         if box.main.is_join and len(box.nodes) == 1:
-            graph.node(
-                _name(box.key),
-                box.main.type,
-                shape="circle" if len(box.main.type) == 1 else "box",
-                style="filled,rounded" if len(box.main.type) > 1 else "filled",
-                fillcolor="#ffe8d9",
-                color=_SKIP,
-                fontsize="16" if len(box.main.type) == 1 else "11",
-                width="0.3",
-                height="0.3",
-                margin="0.04",
-                fixedsize="true" if len(box.main.type) == 1 else "false",
-            )
+            style = {
+                "fillcolor": "#ffe8d9",
+                "color": _SKIP,
+                "width": "0.3",
+                "height": "0.3",
+                "margin": "0.04",
+            }
+            if len(box.main.type) == 1:
+                style |= {"shape": "circle", "style": "filled", "fontsize": "16", "fixedsize": "true"}
+            else:
+                style |= {"shape": "box", "style": "filled,rounded", "fontsize": "11", "fixedsize": "false"}
+            graph.node(_name(box.key), box.main.type, **style)
             return
-        rows = []
-        for node in box.nodes:
-            rows.append((layer_text(node), "" if node is box.main else "small"))
+        rows = [(layer_text(node), "" if node is box.main else "small") for node in box.nodes]
         footer = _shape(box.shape)
         if box.n_parameters:
             footer += f"   ·   {box.n_parameters:,} parameters"

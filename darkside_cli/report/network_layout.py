@@ -89,27 +89,18 @@ def lay_out(trace: Trace, module: nn.Module, *, fold: bool = True) -> Layout:
 def _merge_joins(trace: Trace) -> list[Node]:
     """Make one join of a chain of equal ones (a + b + c is two additions) that nothing else looks into."""
     uses = Counter(source for node in trace.nodes for source in node.sources)
-    by_index = {node.index: node for node in trace.nodes}
-    merged: set[int] = set()
     result: dict[int, Node] = {}
     for node in trace.nodes:
         sources: list[int] = []
         for source in node.sources:
             inner = result.get(source)
-            if (
-                node.is_join
-                and inner is not None
-                and inner.is_join
-                and inner.type == node.type
-                and uses[source] == 1
-                and source not in trace.outputs
-            ):
-                sources += inner.sources
-                merged.add(source)
+            same = inner is not None and inner.is_join and node.is_join and inner.type == node.type
+            if same and uses[source] == 1 and source not in trace.outputs:
+                sources += result.pop(source).sources
             else:
                 sources.append(source)
         result[node.index] = replace(node, sources=tuple(sources))
-    return [result[index] for index in by_index if index not in merged]
+    return list(result.values())
 
 
 def _boxes(nodes: list[Node], outputs: Iterable[int]) -> tuple[list[Box], dict[int, int]]:
@@ -132,7 +123,8 @@ def _continues(group: list[Node], node: Node, uses: Counter[int], outputs: Itera
     last = group[-1]
     if last.index != node.sources[0] or uses[last.index] != 1 or last.index in outputs or last.is_join:
         return False
-    if _parent(last) != _parent(node) and node.layer is not None and last.layer is not None:
+    parents = {each.name.rpartition(".")[0] for each in (last, node) if each.layer is not None}
+    if len(parents) > 1:
         return False
     has_main = any(_is_main(each) for each in group)
     if _is_main(node):
@@ -145,51 +137,35 @@ def _is_main(node: Node) -> bool:
     return isinstance(node.layer, _MAIN) or (node.layer is None and node.type in _MAIN_FUNCTIONS)
 
 
-def _parent(node: Node) -> str:
-    return node.name.rpartition(".")[0]
-
-
 def _blocks(boxes: list[Box], module: nn.Module) -> dict[int, str]:
     """Give the block of every box that has one: the module of several boxes it is in, seen from outside.
 
-    Wrappers around everything, sequences of larger modules and modules nested in their like are no blocks. A
-    join belongs to the module whose forward it is in.
+    A join belongs to the module whose forward it is in.
     """
-    blocks: dict[int, str] = {}
-    for box in boxes:
-        block = _block_of(box.main.name or f"{box.main.scope}.", module)
-        if block is not None:
-            blocks[box.key] = block
-    counts = Counter(blocks.values())
-    return {key: name for key, name in blocks.items() if counts[name] > 1}
+    found = {box.key: _block_of(box.main.name or f"{box.main.scope}.", module) for box in boxes}
+    counts = Counter(found.values())
+    return {key: name for key, name in found.items() if name is not None and counts[name] > 1}
 
 
 def _block_of(layer_name: str, module: nn.Module) -> str | None:
+    """Wrappers around everything, sequences of larger modules and modules nested in their like are no blocks."""
     parts = layer_name.split(".")
     inside_wrapper = True
     for depth in range(1, len(parts)):
         parent = module.get_submodule(".".join(parts[: depth - 1]))
         inside_wrapper = inside_wrapper and len(list(parent.children())) == 1
         candidate = ".".join(parts[:depth])
-        submodule = module.get_submodule(candidate)
-        if inside_wrapper or _holds_larger(submodule):
+        inner = module.get_submodule(candidate)
+        is_sequence = type(inner) is nn.Sequential
+        holds_larger = is_sequence and any(next(each.children(), None) for each in inner.children())
+        if inside_wrapper or holds_larger:
             continue
-        return None if _is_nested_in_itself(submodule) else candidate
+        # As the levels of a U-Net are, which hold modules of their own class.
+        nested = not is_sequence and any(
+            type(each) is type(inner) for each in inner.modules() if each is not inner
+        )
+        return None if nested else candidate
     return None
-
-
-def _holds_larger(module: nn.Module) -> bool:
-    """Whether it is a mere sequence, and not of layers alone."""
-    return type(module) is nn.Sequential and any(
-        next(child.children(), None) is not None for child in module.children()
-    )
-
-
-def _is_nested_in_itself(module: nn.Module) -> bool:
-    """Whether it holds modules of its own class, as the levels of a U-Net do."""
-    if type(module) is nn.Sequential:
-        return False
-    return any(type(each) is type(module) for each in module.modules() if each is not module)
 
 
 def _mark_skips(pairs: Iterable[tuple[int, int]], boxes: list[Box]) -> Iterable[Edge]:
@@ -209,12 +185,18 @@ def _mark_skips(pairs: Iterable[tuple[int, int]], boxes: list[Box]) -> Iterable[
         yield Edge(source, target, any(source in ancestors.get(other, ()) for other in others))
 
 
-def _fold(layout: Layout) -> Layout:
-    """Make one block of equal blocks in a row."""
+def blocks_of(boxes: Iterable[Box]) -> dict[str, list[Box]]:
+    """Boxes by the block they belong to; those that belong to none are left out."""
     members: dict[str, list[Box]] = {}
-    for box in layout.boxes:
+    for box in boxes:
         if box.block:
             members.setdefault(box.block, []).append(box)
+    return members
+
+
+def _fold(layout: Layout) -> Layout:
+    """Make one block of equal blocks in a row."""
+    members = blocks_of(layout.boxes)
     names = list(members)
     stands_for: dict[int, int] = {}
     repeats: dict[str, int] = {}

@@ -78,12 +78,15 @@ def trace(module: nn.Module, size_px: int = 256) -> Trace:
     recorder = _Recorder(inputs)
     layers = watching_layers(
         module,
-        before=lambda _name, _layer, given: recorder.enter(given),
-        after=lambda name, layer, _given, result: recorder.leave(name, layer, result),
+        # Sources are looked up before: a layer that works in place makes its input its output.
+        before=lambda _name, _layer, given: recorder.running.append(recorder.sources(given)),
+        after=lambda name, layer, _given, result: recorder.record(
+            name, type(layer).__name__, layer, result, recorder.running.pop()
+        ),
     )
     scopes = watching_layers(
         module,
-        before=lambda name, _module, _given: recorder.enter_scope(name),
+        before=lambda name, _module, _given: recorder.scopes.append(name),
         after=lambda _name, _module, _given, _result: recorder.leave_scope(),
         containers=True,
     )
@@ -101,8 +104,10 @@ class _Recorder(TorchFunctionMode):
         self.nodes: list[Node] = []
         self._made_by: dict[int, int] = {}
         self._alive: list[Tensor] = []  # so that no identity is used twice
-        self._running: list[tuple[int, ...]] = []  # sources of the layers that are running
-        self._scopes = [""]  # modules with children that are running, the innermost last
+        self.running: list[tuple[int, ...]] = []
+        """Sources of the layers that are running."""
+        self.scopes = [""]
+        """Modules with children that are running, the innermost last."""
         for number, tensor in enumerate(inputs):
             self._mark(tensor, -1 - number)
 
@@ -111,25 +116,12 @@ class _Recorder(TorchFunctionMode):
         found = (self._made_by.get(id(tensor)) for tensor in _tensors(value))
         return tuple(source for source in found if source is not None)
 
-    def enter(self, inputs: Any) -> None:
-        """Take note that a layer begins to run."""
-        # Looked up now: a layer that works in place makes its input its output.
-        self._running.append(self.sources(inputs))
-
-    def leave(self, name: str, layer: nn.Module, output: Any) -> None:
-        """Take note that the layer which began last is done."""
-        self._record(name, type(layer).__name__, layer, output, self._running.pop())
-
-    def enter_scope(self, name: str) -> None:
-        """Take note that the forward of a module with children begins."""
-        self._scopes.append(name)
-
     def leave_scope(self) -> None:
         """Take note that the forward that began last is done."""
-        self._scopes.pop()
+        self.scopes.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._running:  # inside a layer, which is drawn as a whole
+        if self.running:  # inside a layer, which is drawn as a whole
             return func(*args, **(kwargs or {}))
         sources = self.sources((args, kwargs or {}))
         output = func(*args, **(kwargs or {}))
@@ -139,19 +131,20 @@ class _Recorder(TorchFunctionMode):
         drawn = FUNCTIONS.get(name) or FUNCTIONS.get(name[1:])  # iadd and radd are additions, too
         joins = len(set(sources)) > 1
         if joins or (drawn is not None and drawn not in JOINS):
-            self._record("", drawn or name, None, output, sources)
+            self.record("", drawn or name, None, output, sources)
         else:  # an offset, a change of order or shape: seen through
             for tensor in _tensors(output):
                 self._mark(tensor, sources[0])
         return output
 
-    def _record(
+    def record(
         self, name: str, kind: str, layer: nn.Module | None, output: Any, sources: tuple[int, ...]
     ) -> None:
+        """Make the node that ``output`` comes from."""
         tensors = list(_tensors(output))
         if not tensors:
             return
-        node = Node(len(self.nodes), name, self._scopes[-1], kind, layer, tuple(tensors[0].shape), sources)
+        node = Node(len(self.nodes), name, self.scopes[-1], kind, layer, tuple(tensors[0].shape), sources)
         self.nodes.append(node)
         for tensor in tensors:
             self._mark(tensor, node.index)

@@ -16,13 +16,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from PIL import Image
 
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.report.figures import Panel, draw
 
+_TEMPLATES = Path(__file__).parent / "templates"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MOST_EPOCHS = 16
 BUDGET_BYTES = 6_000_000  # before base64, which makes four bytes of three
@@ -34,11 +35,14 @@ _EPOCH = re.compile(r"epoch_?(\d+)", re.IGNORECASE)
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Fill ``template`` (jinja2) with ``values`` and write it, whole or not at all, to ``path``; give that back.
+    """Fill ``template`` (jinja2: the name of one in ``templates``, or its text) and write it, whole or not at all.
 
-    Raises OSError as the system gives it.
+    Returns ``path``. Raises OSError as the system gives it.
     """
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    found = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = found.from_string(template) if "\n" in template else found.get_template(template)
     with (
         temporary_beside(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,

@@ -6,8 +6,9 @@ if they are of the network that lies beside them: a run that was given more epoc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ DESCRIPTOR_FILE = "descriptor.safetensors"
 WHITENING_FILE = "descriptor_whitening.safetensors"
 SCORES_FILE = "evaluation.json"
 _KINDS = {"lw": "Lw, learned from pairs", "pca": "PCA"}
-_HEADING = ("data set", "protocol", "mAP", "published", "diff")
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,8 @@ def scores_shown(run: Path, problems: list[str]) -> ScoresShown | None:
     try:
         made_for, sets = document["made_for"], document["sets"]
         whitening = made_for["whitening"]
-        outgrown = made_for["descriptor"] != _digest(run / DESCRIPTOR_FILE) or (
-            whitening is not None and whitening != _digest(run / WHITENING_FILE)
-        )
-        if outgrown:
+        whitening_changed = whitening is not None and whitening != _digest(run / WHITENING_FILE)
+        if whitening_changed or made_for["descriptor"] != _digest(run / DESCRIPTOR_FILE):
             note = "The descriptor has been trained or whitened anew since it was last scored."
             return ScoresShown([], [], [note])
         return _scores_in_words(made_for, sets) if sets else None
@@ -89,21 +87,20 @@ def scores_shown(run: Path, problems: list[str]) -> ScoresShown | None:
 
 def _whitening_in_words(whitening: Whitening) -> WhiteningShown:
     metadata = whitening.metadata
-    method, descriptors = metadata["method"], metadata.get("descriptors", {})
     pairs = f"{metadata['pairs']:,} pairs, " if "pairs" in metadata else ""
     facts = [
-        ("kind", _KINDS.get(method, str(method))),
+        ("kind", _KINDS.get(metadata["method"], str(metadata["method"]))),
         ("learned from", f"{pairs}{metadata['images']:,} images"),
         ("of", str(metadata["learned_from"]["name"])),
         ("dimensions", f"{whitening.in_dim} to {whitening.out_dim}"),
     ]
+    descriptors = metadata.get("descriptors", {})
     if "image_size" in descriptors:
         facts.append(("images read at", f"{descriptors['image_size']} px"))
     if metadata.get("shrink"):
         facts.append(("shrinkage", f"by eigenvalue {metadata['shrink']}"))
     notes = []
-    added = metadata.get("added_to_diagonal") or 0.0
-    if added:
+    if added := metadata.get("added_to_diagonal") or 0.0:
         notes.append(
             f"The pairs' covariance was not positive definite: {added:.0e} was added to its diagonal, as the original "
             "does. Several times as many pairs as dimensions spare that."
@@ -122,58 +119,41 @@ def _whitening_in_words(whitening: Whitening) -> WhiteningShown:
 
 
 def _scores_in_words(made_for: Mapping[str, Any], sets: Mapping[str, Any]) -> ScoresShown:
-    lines = [line for each in sets.values() for line in each["lines"]]
-    heading = [
-        *_HEADING,
-        *(f"{what}@{k}" for what in ("mP", "R") for k in KAPPAS),
-        "queries",
-        "database",
-    ]
-    rows = [_cells(line) for line in lines]
     settings = made_for["settings"]
     whitened = "with" if made_for["whitening"] is not None else "without"
     notes = [
         f"In percent, {whitened} whitening; images read at {settings['image_size_px']} px, "
         f"scales: {settings['scales']}."
     ]
-    twins = list(
-        dict.fromkeys(each["published_model"] for each in sets.values() if each.get("published_model"))
-    )
+    twins = dict.fromkeys(each["published_model"] for each in sets.values() if each.get("published_model"))
     if twins:
         notes.append(
             f"Published: mAP of {', '.join(twins)}, the paper's with the same backbone and generator."
         )
+    table = [_cells(line) for each in sets.values() for line in each["lines"]]
     # Columns that say nothing of any set are left out.
-    told = [number for number in range(len(heading)) if any(row[number] != "-" for row in rows)]
-    return ScoresShown(_pick(heading, told), [_pick(row, told) for row in rows], notes)
+    told = [name for name in table[0] if any(row[name] != "-" for row in table)] if table else []
+    return ScoresShown(told, [[row[name] for name in told] for row in table], notes)
 
 
-def _cells(line: Mapping[str, Any]) -> list[str]:
+def _cells(line: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the table by its headings."""
     score, published = line["mean_average_precision"], line["published"]
     difference = None if score is None or published is None else score - published
-    marks = [*_padded(line["precisions"]), *_padded(line["recalls"])]
-    return [
-        str(line["dataset"]),
-        str(line["protocol"]),
-        _figure(score, ".2f"),
-        _figure(published),
-        _figure(difference, "+.2f"),
-        *map(_figure, marks),
-        f"{line['queries']:,}",
-        f"{line['database']:,}",
-    ]
-
-
-def _padded(values: Sequence[float | None]) -> list[float | None]:
-    return [*values, *[None] * len(KAPPAS)][: len(KAPPAS)]
+    cells = {
+        "data set": str(line["dataset"]),
+        "protocol": str(line["protocol"]),
+        "mAP": _figure(score, ".2f"),
+        "published": _figure(published),
+        "diff": _figure(difference, "+.2f"),
+    }
+    for what, values in (("mP", line["precisions"]), ("R", line["recalls"])):
+        cells |= {f"{what}@{k}": _figure(value) for k, value in zip_longest(KAPPAS, values[: len(KAPPAS)])}
+    return {**cells, "queries": f"{line['queries']:,}", "database": f"{line['database']:,}"}
 
 
 def _figure(value: float | None, form: str = ".1f") -> str:
     return "-" if value is None else format(value, form)
-
-
-def _pick(row: Sequence[str], numbers: Iterable[int]) -> list[str]:
-    return [row[number] for number in numbers]
 
 
 def _digest(path: Path) -> str | None:

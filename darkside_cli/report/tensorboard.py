@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from darkside_cli.errors import DarksideError, MissingAssetError
@@ -48,9 +47,7 @@ class TensorBoardScalars:
     def __enter__(self) -> TensorBoardScalars:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -114,17 +111,13 @@ def scalar_sinks(run: Path, *, facts: Mapping[str, str] | None = None) -> Iterat
 
     Yields the sink. Everything is closed at the end.
     """
-    with JsonlScalars(run / "scalars.jsonl", facts=facts) as lines:
-        if not tensorboard_installed():
-            yield lines.emit
-            return
-        with TensorBoardScalars(run / "tensorboard") as board:
-            yield _both(lines.emit, board.emit)
+    with ExitStack() as opened:
+        sinks: list[Emit] = [opened.enter_context(JsonlScalars(run / "scalars.jsonl", facts=facts)).emit]
+        if tensorboard_installed():
+            sinks.append(opened.enter_context(TensorBoardScalars(run / "tensorboard")).emit)
 
+        def emit(event: Event) -> None:
+            for sink in sinks:
+                sink(event)
 
-def _both(first: Emit, second: Emit) -> Emit:
-    def emit(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return emit
+        yield emit

@@ -42,7 +42,6 @@ from darkside_cli.report.training_facts import (
     timings,
     warnings,
 )
-from darkside_cli.report.training_page import PAGE
 
 REPORT = "report.html"
 _MOST_STEPS = 6000
@@ -89,7 +88,7 @@ def write_training_report(run: str | Path, *, title: str | None = None) -> Path:
     samples, left_out = embed_samples(run / "samples", up_to=newest)
     return write_page(
         run / REPORT,
-        PAGE,
+        "training.html",
         title=title or run.resolve().name,
         status=status(scalars),
         written=moment(time.time()),

@@ -7,9 +7,10 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median_high
 from typing import Any
 
 from darkside_cli.config.sources import dotted
@@ -53,10 +54,9 @@ def epochs_done(scalars: Scalars) -> int:
 
 def headline(scalars: Scalars, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The few facts that one wants first."""
-    facts: list[tuple[str, str]] = []
-    for key in ("method", "model", "backbone"):
-        if isinstance(config.get(key), str):
-            facts.append((key, config[key]))
+    facts = [
+        (key, config[key]) for key in ("method", "model", "backbone") if isinstance(config.get(key), str)
+    ]
     starts = scalars.of(TrainingStarted)
     if starts:
         facts += [("device", starts[-1].device), ("batch", str(starts[-1].batch_size))]
@@ -64,16 +64,10 @@ def headline(scalars: Scalars, config: Mapping[str, Any]) -> list[tuple[str, str
     evals = scalars.of(EvalDone)
     if evals and (text := verdict(evals[-1].scores)):
         facts.append(("verdict", text))
-    best = [each for each in evals if each.best]
-    for name, each in (("best", best[-1:]), ("last validation", evals[-1:])):
-        for event in each:
-            if name == "last validation" and event.best:
-                continue
-            scores = ", ".join(
-                f"{key.replace('_', ' ')} {plain_number(value)}"
-                for key, value in list(event.scores.items())[:3]
-            )
-            facts.append((f"{name} (epoch {event.epoch})", scores or "no scores"))
+    best, last = [each for each in evals if each.best][-1:], [each for each in evals[-1:] if not each.best]
+    for name, event in [*(("best", each) for each in best), *(("last validation", each) for each in last)]:
+        scores = [f"{key.replace('_', ' ')} {plain_number(value)}" for key, value in event.scores.items()]
+        facts.append((f"{name} (epoch {event.epoch})", ", ".join(scores[:3]) or "no scores"))
     return facts
 
 
@@ -86,21 +80,21 @@ def timings(scalars: Scalars) -> list[tuple[str, str]]:
         facts.append(("training, all sessions", _duration(_trained_s(scalars))))
         facts.append(("sessions", str(len(starts))))
     if epochs:
-        seconds = sorted(each.seconds for each in epochs)
-        facts.append(("an epoch, median", _duration(seconds[len(seconds) // 2])))
-        facts.append(("fastest and slowest epoch", f"{_duration(seconds[0])}, {_duration(seconds[-1])}"))
-    speeds = sorted(each.images_per_s for each in steps if each.images_per_s > 0)
-    if speeds:
-        facts.append(("images per second, median", plain_number(speeds[len(speeds) // 2])))
+        seconds = [each.seconds for each in epochs]
+        facts.append(("an epoch, median", _duration(median_high(seconds))))
+        facts.append(("fastest and slowest epoch", f"{_duration(min(seconds))}, {_duration(max(seconds))}"))
+    speeds = [("images", [each.images_per_s for each in steps if each.images_per_s > 0])]
     items = [each for each in steps if each.items_per_s]
     if items:
-        speeds = sorted(each.items_per_s or 0.0 for each in items)
-        facts.append((f"{items[-1].item}s per second, median", plain_number(speeds[len(speeds) // 2])))
+        speeds.append((f"{items[-1].item}s", [each.items_per_s or 0.0 for each in items]))
+    for what, values in speeds:
+        if values:
+            facts.append((f"{what} per second, median", plain_number(median_high(values))))
     batches = [each.steps for each in starts if each.steps]  # none where nothing was left to train
     if batches:
         facts.append(("batches in an epoch", str(batches[-1])))
     if evals:
-        facts.append(("a validation, mean", _duration(sum(each.seconds for each in evals) / len(evals))))
+        facts.append(("a validation, mean", _duration(fmean(each.seconds for each in evals))))
     memory = [each.memory_bytes for each in steps if each.memory_bytes is not None]
     if memory:
         facts.append(("device memory, most", human_size(max(memory))))
@@ -208,22 +202,20 @@ def _duration(seconds: float) -> str:
 
 def read_toml(path: Path, problems: list[str]) -> dict[str, Any]:
     """Tables of a TOML file, none if it is not there; a damaged one is added to ``problems``."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:  # tomllib's and the decoder's errors are ValueErrors
-        problems.append(f"{path.name} cannot be read: {error}")
-        return {}
+    return _parsed(path, tomllib.loads, problems)
 
 
 def read_json(path: Path, problems: list[str]) -> dict[str, Any]:
     """The object in a JSON file, empty if it is not there; a damaged one is added to ``problems``."""
+    return _parsed(path, json.loads, problems)
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # all parsers' and the decoder's errors are ValueErrors
         problems.append(f"{path.name} cannot be read: {error}")
         return {}
     return found if isinstance(found, dict) else {}
