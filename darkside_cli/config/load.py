@@ -180,6 +180,12 @@ class _Builder:
             del self.origins[dotted(where)]  # it is not written either
         else:
             base = as_kind(schemas[kind], base)
+        for name in entries.keys() - schema_fields(schemas[kind]).keys():
+            if others := [each for each, schema in schemas.items() if name in schema_fields(schema)]:
+                raise ConfigError(
+                    f"{dotted((*path, name))} is no setting of {kind} ({entries[name].origin})",
+                    hint=f"{' or '.join(f'{dotted(where)} = {each}' for each in others)} has it",
+                )
         return self.table(schemas[kind], Table(given.origin, entries), base, path)
 
     def _mapping(

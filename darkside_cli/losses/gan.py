@@ -3,7 +3,7 @@
 - Least squares: Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, as CycleGAN and CUT use it.
   Cross entropy: Goodfellow et al., NeurIPS 2014, in its non-saturating form. Raw scores have the targets 0 for real and
   1 for fake. These are those of the published weights, the opposite of the papers' (the discriminators were trained so,
-  and their files are only right this way round).
+  and their files are only right this way round). Hinge loss: Lim and Ye, "Geometric GAN", 2017; likewise, real is low.
 - PatchNCE: a patch of the output shall be more like the same patch of the input than like any other of its patches.
   Park et al., "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020, equation 4.
 - Edges: Mohwald et al., "Dark Side Augmentation", ICCV 2023. Night keeps the edges of day, and a student sees at night
@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from darkside_cli.losses import at_least_float32
 
-AdversarialKind = Literal["lsgan", "vanilla"]
-KINDS: tuple[AdversarialKind, ...] = ("lsgan", "vanilla")
+AdversarialKind = Literal["lsgan", "vanilla", "hinge"]
+KINDS: tuple[AdversarialKind, ...] = ("lsgan", "vanilla", "hinge")
 REAL, FAKE = 0.0, 1.0
 DIAGONAL_SIMILARITY = -10.0
 """What stands among the negatives in the place of the positive; next to nothing after the exponential."""
@@ -35,7 +35,7 @@ def adversarial_loss(
     """How far raw ``scores`` (any shape) are from the target "real" or "fake", as a scalar in float32 at least.
 
     "lsgan" is the mean squared difference, "vanilla" the cross entropy of the scores' sigmoid. Of several scales,
-    each a tensor, the losses are added up. The generator wants its images' scores to be real.
+    each a tensor, the losses are added up. "hinge" is what a real score is above -1, a fake one below 1.
     """
     if not isinstance(scores, Tensor):
         return torch.stack([adversarial_loss(each, real=real, kind=kind) for each in scores]).sum()
@@ -45,7 +45,21 @@ def adversarial_loss(
         return F.mse_loss(scores, target)
     if kind == "vanilla":
         return F.binary_cross_entropy_with_logits(scores, target)
+    if kind == "hinge":
+        return F.relu(1 + scores if real else 1 - scores).mean()
     raise ValueError(f"the adversarial loss must be one of {', '.join(KINDS)}, not {kind!r}")
+
+
+def generator_loss(scores: Tensor | Sequence[Tensor], *, kind: AdversarialKind = "lsgan") -> Tensor:
+    """How far the ``scores`` of a generator's images are from real, as :func:`adversarial_loss` has it.
+
+    Of "hinge" it is their mean, without an end: what is real enough may always be more so.
+    """
+    if kind != "hinge":
+        return adversarial_loss(scores, real=True, kind=kind)
+    if isinstance(scores, Tensor):
+        return at_least_float32(scores).mean()
+    return torch.stack([at_least_float32(each).mean() for each in scores]).sum()
 
 
 def discriminator_loss(on_real: Tensor, on_fake: Tensor) -> Tensor:

@@ -91,6 +91,13 @@ METHODS: Registry[MethodEntry] = Registry(
             paper=_DARK_SIDE,
             needs_detector=True,
         ),
+        MethodEntry(
+            name="relight",
+            summary="lamps and what is left of the day's light, judged by ImageNet features; a few hundred images do",
+            target="darkside_cli.methods.relight:RelightTask",
+            config="darkside_cli.methods.config:RelightConfig",
+            paper="https://arxiv.org/abs/2111.01007",
+        ),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""What determines a training of each of the six methods; the defaults are the published hyper-parameters.
+"""What determines a training of each method; the defaults of the six of the paper are the published hyper-parameters.
 
 Free of heavy imports, so that help pages can list the options. What they mean is in the files of the methods.
 """
@@ -25,11 +25,13 @@ from darkside_cli.methods.network_options import (
     InitialisationOptions,
     NetworkOptions,
     PatchDiscriminatorOptions,
+    ProjectedDiscriminatorOptions,
+    RelightGeneratorOptions,
     ResnetGeneratorOptions,
 )
 from darkside_cli.training.trainer_config import TrainerConfig
 
-AdversarialName = Literal["lsgan", "vanilla"]
+AdversarialName = Literal["lsgan", "vanilla", "hinge"]
 _GENERATORS = "darkside_cli.methods.network_options:GENERATORS"
 _DISCRIMINATORS = "darkside_cli.methods.network_options:DISCRIMINATORS"
 
@@ -105,7 +107,9 @@ class GanConfig:
     discriminator: NetworkOptions = option(
         PatchDiscriminatorOptions(), help="the network that tells real from made", kinds=_DISCRIMINATORS
     )
-    adversarial: AdversarialName = option("lsgan", help="adversarial loss: least squares or cross entropy")
+    adversarial: AdversarialName = option(
+        "lsgan", help="adversarial loss: least squares, cross entropy, or the hinge loss of projected GANs"
+    )
     optim: AdamOptions = option(AdamOptions(), help="optimisers of generators, discriminators and heads")
     schedule: ScheduleOptions = option(ScheduleOptions(), help="learning rate over the epochs")
     data: UnpairedConfig = option(UnpairedConfig(), help="day and night pictures")
@@ -286,3 +290,41 @@ class RcfNGanConfig(HedNGanConfig):
     method: str = _method("rcfngan")
 
     edge_detector: str = _edge_detector("rcf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelightWeights:
+    """Weights of the terms of the relighting generator."""
+
+    adversarial: float = _weight(0.25, help="to look like night")
+    edge: float = _weight(3.0, help="to keep the edges of the day; new ones may appear")
+    sky: float = _weight(8.0, help="to keep the sky dark and free of lamps")
+    foliage: float = _weight(3.0, help="to put no light into leaves and grass")
+    lamps: float = _weight(2.0, help="to keep lamps small")
+    light: float = _weight(0.1, help="to add no more light than it takes")
+    identity: float = _weight(5.0, help="to leave night images alone")
+    variety: float = _weight(3.0, help="to make different nights of one day")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelightConfig(GanConfig):
+    """Relighting: gain and emission of light, judged by ImageNet features."""
+
+    method: str = _method("relight")
+
+    generator: NetworkOptions = option(
+        RelightGeneratorOptions(), help="the network that makes night of day", kinds=_GENERATORS
+    )
+    discriminator: NetworkOptions = option(
+        ProjectedDiscriminatorOptions(), help="the network that tells real from made", kinds=_DISCRIMINATORS
+    )
+    adversarial: AdversarialName = option("hinge", help="adversarial loss: lsgan, vanilla or hinge")
+    optim: AdamOptions = option(
+        AdamOptions(lr=4e-4, betas=(0.0, 0.99)), help="optimisers of the generator and the discriminator"
+    )
+    data: UnpairedConfig = option(UnpairedConfig(batch_size=2), help="day and night pictures")
+    weights: RelightWeights = option(RelightWeights(), help="weights of the generator's losses")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.generator, RelightGeneratorOptions):
+            raise ValueError("this method needs generator.kind = relight")

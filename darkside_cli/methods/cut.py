@@ -27,7 +27,7 @@ from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.layers import initialise
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig
-from darkside_cli.training.task import Update, without_parameter_gradients
+from darkside_cli.training.task import Update
 
 
 class CutTask(GanTask):
@@ -87,9 +87,7 @@ class CutTask(GanTask):
         discriminator = self.discriminator_update(night, fake_night)
         yield discriminator
 
-        with without_parameter_gradients(self.discriminator_night):
-            scores = self.discriminator_night(fake_night)
-        adversarial = config.weights.adversarial * self.adversarial(scores, real=True)
+        adversarial = config.weights.adversarial * self.fooling(self.discriminator_night, fake_night)
         encoded = self.encode(output)
         encoded = [feature.flip(3) for feature in encoded] if mirrored else encoded
         by_layer = self.nce_losses(encoded, positions, keys)

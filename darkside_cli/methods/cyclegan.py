@@ -22,7 +22,7 @@ from darkside_cli.methods.config import CycleGanConfig
 from darkside_cli.methods.image_pool import ImagePool
 from darkside_cli.methods.task import GanTask, make_network
 from darkside_cli.networks.edge_detectors import EdgeDetector
-from darkside_cli.training.task import Update, without_parameter_gradients
+from darkside_cli.training.task import Update
 
 
 class CycleGanTask(GanTask):
@@ -63,9 +63,7 @@ class CycleGanTask(GanTask):
 
         fake_night = self.generator_day2night(day)
         reconstructed_day = self.generator_night2day(fake_night)
-        with without_parameter_gradients(self.discriminator_night):
-            scores = self.discriminator_night(fake_night)
-        adversarial_night = weights.adversarial * self.adversarial(scores, real=True)
+        adversarial_night = weights.adversarial * self.fooling(self.discriminator_night, fake_night)
         cycle_day = weights.cycle * l1_loss(reconstructed_day, day)
         terms = {"adversarial_night": adversarial_night, "cycle_day": cycle_day}
         if weights.identity:
@@ -75,9 +73,7 @@ class CycleGanTask(GanTask):
 
         fake_day = self.generator_night2day(night)
         reconstructed_night = self.generator_day2night(fake_day)
-        with without_parameter_gradients(self.discriminator_day):
-            scores = self.discriminator_day(fake_day)
-        adversarial_day = weights.adversarial * self.adversarial(scores, real=True)
+        adversarial_day = weights.adversarial * self.fooling(self.discriminator_day, fake_day)
         cycle_night = weights.cycle * l1_loss(reconstructed_night, night)
         terms = {"adversarial_day": adversarial_day, "cycle_night": cycle_night}
         if weights.identity:

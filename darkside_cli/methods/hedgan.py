@@ -26,7 +26,7 @@ from darkside_cli.methods.task import GanTask, make_network
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.registry import resolve
-from darkside_cli.training.task import Update, without_parameter_gradients
+from darkside_cli.training.task import Update
 
 
 class HedGanTask(GanTask):
@@ -89,9 +89,7 @@ class HedGanTask(GanTask):
     ) -> Update:
         """Train the generator to look like night and to keep the edges."""
         weights = self.config.weights
-        with without_parameter_gradients(self.discriminator_night):
-            scores = self.discriminator_night(fake_night)
-        adversarial = weights.adversarial * self.adversarial(scores, real=True)
+        adversarial = weights.adversarial * self.fooling(self.discriminator_night, fake_night)
         edge = weights.edge * edge_loss(night_edges, day_edges)
         loss = adversarial + edge
         logs = {"adversarial": adversarial, "edge": edge}

@@ -16,6 +16,8 @@ from darkside_cli.networks.configs import (
     GuideConfig,
     NetworkConfig,
     PatchDiscriminatorConfig,
+    ProjectedDiscriminatorConfig,
+    RelightGeneratorConfig,
     ResnetGeneratorConfig,
 )
 from darkside_cli.registry import Entry, Registry
@@ -97,6 +99,26 @@ class PatchDiscriminatorOptions(PatchDiscriminatorConfig, NetworkOptions):
         return "patch_discriminator"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelightGeneratorOptions(RelightGeneratorConfig, NetworkOptions):
+    """The generator that makes light. It has first weights of its own; their seed can be chosen."""
+
+    @property
+    def architecture(self) -> str:
+        """Name in ``ARCHITECTURES`` of the network that is made."""
+        return "relight_generator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedDiscriminatorOptions(ProjectedDiscriminatorConfig, NetworkOptions):
+    """The projected discriminator. It has first weights of its own; their seed can be chosen."""
+
+    @property
+    def architecture(self) -> str:
+        """Name in ``ARCHITECTURES`` of the network that is made."""
+        return "projected_discriminator"
+
+
 GENERATORS: Registry[Entry] = Registry(
     "generator",
     (
@@ -104,6 +126,11 @@ GENERATORS: Registry[Entry] = Registry(
             name="resnet",
             summary="ResNet generator of CycleGAN and CUT, with working_px a guided one",
             target=f"{__name__}:ResnetGeneratorOptions",
+        ),
+        Entry(
+            name="relight",
+            summary="U-Net that makes what is left of the day's light, and the light of lamps",
+            target=f"{__name__}:RelightGeneratorOptions",
         ),
     ),
 )
@@ -116,6 +143,11 @@ DISCRIMINATORS: Registry[Entry] = Registry(
             name="patch",
             summary="PatchGAN discriminator of CycleGAN and CUT",
             target=f"{__name__}:PatchDiscriminatorOptions",
+        ),
+        Entry(
+            name="projected",
+            summary="heads on frozen ImageNet features (extra features): hundreds of images and minutes suffice",
+            target=f"{__name__}:ProjectedDiscriminatorOptions",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""What the six methods have in common as tasks: their networks, optimisers, and what becomes of the generators."""
+"""What the methods have in common as tasks: their networks, optimisers, and what becomes of the generators."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from torch.optim import Adam, Optimizer
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.losses.gan import adversarial_loss, discriminator_loss
+from darkside_cli.losses.gan import adversarial_loss, discriminator_loss, generator_loss
 from darkside_cli.methods.config import AdamOptions, GanConfig
 from darkside_cli.methods.network_options import InitialisationOptions, NetworkOptions
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.layers import initialise, keep_memory_order
 from darkside_cli.networks.weights import build_network
 from darkside_cli.registry import resolve
-from darkside_cli.training.task import Task, Update, linear_decay
+from darkside_cli.training.task import Task, Update, linear_decay, without_parameter_gradients
 
 Translate = Callable[[Tensor], Tensor]
 Validator = Callable[[Translate, int, Path], Mapping[str, float]]
 """Gets what translates day images, the epoch (from 1) and a folder for images; returns scores by name."""
+
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 _FUSED_ON = {"cpu", "cuda"}
@@ -100,9 +101,10 @@ class GanTask(Task[UnpairedBatch]):
             batch.night.contiguous(memory_format=self.memory_format),
         )
 
-    def adversarial(self, scores: Tensor, *, real: bool) -> Tensor:
-        """Adversarial loss of the configured kind."""
-        return adversarial_loss(scores, real=real, kind=self.config.adversarial)
+    def fooling(self, discriminator: nn.Module, fake: Tensor) -> Tensor:
+        """Adversarial loss of the generator that made ``fake``; ``discriminator`` collects no gradients."""
+        with without_parameter_gradients(discriminator):
+            return generator_loss(discriminator(fake), kind=self.config.adversarial)
 
     def discriminator_losses(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
@@ -112,8 +114,8 @@ class GanTask(Task[UnpairedBatch]):
         Seen one after the other: batch norm would tell the two apart by being shown both at once.
         """
         return (
-            self.adversarial(discriminator(real), real=True),
-            self.adversarial(discriminator(fake), real=False),
+            adversarial_loss(discriminator(real), real=True, kind=self.config.adversarial),
+            adversarial_loss(discriminator(fake), real=False, kind=self.config.adversarial),
         )
 
     def discriminator_update(self, night: Tensor, fake_night: Tensor) -> Update:
@@ -180,6 +182,11 @@ def begin(network: NetworkT, options: InitialisationOptions) -> NetworkT:
     Raises MissingAssetError if there is no such checkpoint, CheckpointError if it is of another form.
     """
     if options.weights is None:
+        if (
+            draw := getattr(network, "draw_weights", None)
+        ) is not None:  # it has first weights of its own kind
+            draw(options.seed)
+            return network
         return initialise(network, options.kind, gain=options.gain, seed=options.seed)
     checkpoint = open_checkpoint(options.weights)
     own: Any = network.config

@@ -59,6 +59,12 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "U-Net generator of pix2pix and CycleGAN",
         ),
         _architecture(
+            "relight_generator",
+            "generator",
+            "relight:RelightGenerator",
+            "U-Net that makes gain and emission of light, at a working size",
+        ),
+        _architecture(
             "patch_discriminator",
             "discriminator",
             "discriminator:PatchDiscriminator",
@@ -70,6 +76,12 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "discriminator:PixelDiscriminator",
             "discriminator that judges single pixels",
             recogniser="recognise_pixel",
+        ),
+        _architecture(
+            "projected_discriminator",
+            "discriminator",
+            "projected:ProjectedDiscriminator",
+            "heads on frozen ImageNet features",
         ),
         _architecture(
             "hed",

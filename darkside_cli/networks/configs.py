@@ -17,6 +17,7 @@ from darkside_cli.config.limits import (
     MAX_GUIDE_EPS,
     MAX_HALVINGS,
     MAX_RADIUS_PX,
+    MAX_SEED,
     MAX_WIDTH,
 )
 from darkside_cli.config.schema import option
@@ -26,6 +27,7 @@ from darkside_cli.errors import ConfigError
 NormName = Literal["instance", "batch"]
 PaddingName = Literal["reflect", "replicate", "zero"]
 OutputName = Literal["picture", "gain"]
+FeaturesName = Literal["efficientnet_lite0", "efficientnet_lite2"]
 
 SMALLEST_SIDE_PX = 8
 """Shortest side that a ResNet generator takes; see :class:`darkside_cli.networks.generator.ResnetGenerator`."""
@@ -115,6 +117,40 @@ class GuidedGeneratorConfig(GuideConfig, ResnetGeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RelightGeneratorConfig(NetworkConfig):
+    """What determines a generator that makes light; see :mod:`darkside_cli.networks.relight`."""
+
+    width: int = option(28, help="channels of the first level, a multiple of 4", minimum=4, maximum=MAX_WIDTH)
+    levels: int = option(4, help="halvings after the first one", minimum=1, maximum=8)
+    code: int = option(8, help="numbers that choose among the nights of one day", minimum=1, maximum=256)
+    working_px: int = option(
+        384,
+        help="longest side at which the network looks at larger images",
+        minimum=32,
+        maximum=MAX_CROP_PX,
+        unit="px",
+    )
+    guide_radius_px: int = option(
+        3, help="radius of the guided filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
+    )
+    guide_eps: float = option(
+        6e-3,
+        help="variance of the day image, in [-1, 1], below which the gain is smoothed",
+        minimum=1e-6,
+        maximum=MAX_GUIDE_EPS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.in_channels != 3:
+            raise ConfigError(
+                f"a relighting generator sees colours, in_channels must be 3, not {self.in_channels}"
+            )
+        if self.width % 4:
+            raise ConfigError(f"width must be a multiple of 4, not {self.width}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnetGeneratorConfig(NetworkConfig):
     """What determines the U-Net's parameters.
 
@@ -137,6 +173,25 @@ class PatchDiscriminatorConfig(NetworkConfig):
     n_layers: int = option(3, help="halvings; 3 judges patches of 70 pixels", minimum=1, maximum=MAX_HALVINGS)
     norm: NormName = option("instance", help="normalisation of features")
     antialias: bool = option(False, help="blur before subsampling, as CUT's own discriminators do")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedDiscriminatorConfig(NetworkConfig):
+    """What determines the heads of a projected discriminator; see :mod:`darkside_cli.networks.projected`."""
+
+    features: FeaturesName = option(
+        "efficientnet_lite0", help="network whose ImageNet features are judged (extra features)"
+    )
+    width: int = option(
+        64, help="channels of the mixed features and of the heads", minimum=8, maximum=MAX_WIDTH
+    )
+    mixing_seed: int = option(0, help="seed of the fixed random mixing", minimum=0, maximum=MAX_SEED)
+    shift_px: int = option(
+        12,
+        help="while it learns, images are moved by up to this, around their borders",
+        minimum=0,
+        maximum=256,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("shape.kind=oval", 'is not one of "circle", "square"'),
         ("shape.kind=5", "is not one of"),
         ("shape.kind.x=5", "is not one of"),
-        ("shape.side=1", "unknown key 'shape.side'"),
+        ("shape.side=1", "shape.side is no setting of circle"),
         ("shape.sides=1", "unknown key 'shape.sides'"),
         ("shape=circle", "is not a table"),
     ],

@@ -1,0 +1,278 @@
+"""A generator that makes light, not pixels: what is left of the day's light, and the light of lamps and windows.
+
+For every pixel and colour the network gives a gain (how much of the day's light is left at night) and an emission
+(light that was not there by day), and the image is put together in linear light::
+
+    night = sRGB(linear(day) * gain + emission)
+
+What things reflect is the photograph's own, so its detail stays; what shines is new. A U-Net (Ronneberger et al.,
+MICCAI 2015) looks at the image at a working size, so that lamps and their glow have a size that fits the image,
+whatever its pixels. Larger images get the gain by a guided filter (He et al., TPAMI 2013), which follows the
+photograph's edges: no halo stands along roofs. The emission is enlarged smoothly.
+
+A code of a few numbers, which scales and shifts the features (FiLM; Perez et al., AAAI 2018), makes different nights
+of one day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darkside_cli.networks.configs import RelightGeneratorConfig
+from darkside_cli.networks.guided import guided_filter, shrink
+
+#: Natural logarithm of the gain: from a three-thousandth of the day's light to half as much again.
+LOG_GAIN = (-8.0, 0.4)
+#: Linear RGB of the warmest and the coldest lamps: sodium, and white LEDs.
+SODIUM, WHITE = (1.0, 0.45, 0.12), (0.85, 0.95, 1.0)
+_GROUPS = 4
+_FIRST_LOG_GAIN = (-2.6, -2.3, -1.8)
+"""Before any training: a dark blue dusk."""
+_FIRST_EMISSION = (-6.0, 0.0)
+"""Before softplus and sigmoid: next to none, half warm and half cold."""
+_LEAST_SLOPE, _UNLIT = 0.02, -8.0
+_FINE_CHANNELS = 12
+_STEM_CHANNELS = 3 * 4 + 2
+
+
+def to_linear(values: Tensor) -> Tensor:
+    """SRGB in [0, 1] to linear light (IEC 61966-2-1)."""
+    high = ((values.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
+    return torch.where(values <= 0.04045, values / 12.92, high)
+
+
+def to_srgb(light: Tensor) -> Tensor:
+    """Linear light, not negative, to sRGB; 1 stays 1."""
+    high = 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(light <= 0.0031308, light * 12.92, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightControls:
+    """What kind of night is made of a day.
+
+    ``seed`` chooses the code (None: the middle of all codes), ``darkness`` is in stops that the day's light is
+    darkened by beyond what the network says (negative: lighter), ``lights`` a factor of the light of lamps.
+    """
+
+    seed: int | None = None
+    darkness: float = 0.0
+    lights: float = 1.0
+
+
+class WakingSoftplus(torch.autograd.Function):
+    """Softplus whose gradient does not vanish where there is no light yet, so that lamps can be learned.
+
+    Where the slope is smaller than :data:`_LEAST_SLOPE`, the gradient is that times this; downwards none below
+    :data:`_UNLIT`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """``log(1 + exp(x))``."""
+        ctx.save_for_backward(x)
+        return F.softplus(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """The gradient for ``x``."""
+        (x,) = ctx.saved_tensors
+        (gradient,) = gradients
+        changed = gradient * torch.sigmoid(x).clamp(min=_LEAST_SLOPE)
+        return torch.where((x > _UNLIT) | (gradient < 0), changed, torch.zeros_like(changed))
+
+
+class ModulatedBlock(nn.Module):
+    """One or two 3x3 convolutions with group norms; the last one is scaled and shifted by the code."""
+
+    def __init__(self, inside: int, outside: int, code: int, *, convolutions: int = 2) -> None:
+        super().__init__()
+        widths = [inside, *[outside] * convolutions]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(_GROUPS, outside) for _ in range(convolutions))
+        self.modulation = nn.Linear(code, 2 * outside)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """``(B, inside, H, W)`` and a code ``(B, N)`` to ``(B, outside, H, W)``."""
+        scale, shift = self.modulation(code)[:, :, None, None].chunk(2, 1)
+        last = len(self.convolutions) - 1
+        for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = norm(convolution(x))
+            x = F.silu(x * (1 + scale) + shift if number == last else x)
+        return x
+
+
+class RelightGenerator(nn.Module):
+    """Day to night by gain and emission; see the module's docstring."""
+
+    lamps: Tensor
+
+    #: Any size is taken.
+    input_multiple = 1
+    input_minimum_px = 1
+    #: Measured on the CPU for 1 to 12 megapixels.
+    bytes_per_px = 96
+
+    def __init__(self, config: RelightGeneratorConfig | None = None) -> None:
+        super().__init__()
+        config = config or RelightGeneratorConfig()
+        self.config = config
+        #: What is made where no code is given, in eval mode; set by those who translate.
+        self.controls = NightControls()
+        width, code = config.width, config.code
+        widths = [width * min(level + 1, 4) for level in range(config.levels + 1)]
+        self.stem = nn.Conv2d(_STEM_CHANNELS, width, 3, padding=1)
+        self.down = nn.ModuleList(
+            ModulatedBlock(widths[max(level - 1, 0)], widths[level], code, convolutions=2 if level else 1)
+            for level in range(config.levels + 1)
+        )
+        self.up = nn.ModuleList(
+            ModulatedBlock(
+                widths[level + 1] + widths[level], widths[level], code, convolutions=2 if level else 1
+            )
+            for level in reversed(range(config.levels))
+        )
+        self.to_fine = nn.Conv2d(width, _FINE_CHANNELS, 1)
+        self.fine = nn.Conv2d(_FINE_CHANNELS + 3, _FINE_CHANNELS, 3, padding=1)
+        self.out = nn.Conv2d(_FINE_CHANNELS, 5, 3, padding=1)
+        self.register_buffer("lamps", torch.tensor([SODIUM, WHITE]), persistent=False)
+
+    @torch.no_grad()
+    def draw_weights(self, seed: int) -> None:
+        """First weights, by a random stream of ``seed``: the maps begin as a dark blue dusk without lamps."""
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                weight = torch.empty(module.weight.shape)
+                if isinstance(module, nn.Linear):  # the codes' part is small
+                    module.weight.copy_(nn.init.normal_(weight, std=0.1, generator=generator))
+                else:
+                    module.weight.copy_(nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator))
+                if module.bias is not None:
+                    module.bias.zero_()
+        first = torch.tensor([*_FIRST_LOG_GAIN, *_FIRST_EMISSION])
+        self.out.weight.mul_(0.02 / self.out.weight.std())
+        if self.out.bias is not None:
+            self.out.bias.copy_(first)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """Translate images.
+
+        ``x`` is ``(B, 3, H, W)`` RGB in [-1, 1]. ``code`` ``(B, config.code)`` chooses among nights; without one it is
+        drawn from torch's random stream in train mode, and is what :attr:`controls` say in eval mode. Returns
+        ``(B, 3, H, W)`` in [-1, 1].
+        """
+        return self.night_and_light(x, code)[0]
+
+    def night_and_light(self, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, and the light that was added, ``(B, 3, h, w)`` linear RGB at the working size."""
+        day = ((x + 1) / 2).clamp(0, 1)
+        small = day if max(x.shape[-2:]) <= self.config.working_px else shrink(day, self.config.working_px)
+        log_gain, emission = self.maps(small, self._code(x, code))
+        return relight(day, small, log_gain, emission, self.config, self.controls) * 2 - 1, emission
+
+    def maps(self, day: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithm of the gain and emission, ``(B, 3, H, W)`` each, of ``day`` ``(B, 3, H, W)`` in [0, 1]."""
+        height, width = day.shape[-2:]
+        step = 2 ** (len(self.up) + 1)
+        x = pad_to_multiple(day * 2 - 1, step)
+        y = F.pixel_unshuffle(x, 2)
+        row = torch.linspace(-1, 1, y.shape[-2], device=y.device, dtype=y.dtype).view(1, 1, -1, 1)
+        y = torch.cat([y, row.expand(y.shape[0], 1, -1, y.shape[-1]), y.mean(1, keepdim=True)], 1)
+        y = self.stem(y)
+        kept = []
+        for level, block in enumerate(self.down):
+            y = block(F.avg_pool2d(y, 2) if level else y, code)
+            kept.append(y)
+        y = kept.pop()
+        for block in self.up:
+            beside = kept.pop()
+            y = F.interpolate(y, size=beside.shape[-2:], mode="bilinear")
+            y = block(torch.cat([y, beside], 1), code)
+        y = F.interpolate(self.to_fine(y), scale_factor=2.0, mode="bilinear")
+        y = self.out(F.silu(self.fine(torch.cat([y, x], 1))))[..., :height, :width]
+        warm, cold = self.lamps[:, None, :, None, None]
+        share = torch.sigmoid(y[:, 4:])
+        power = WakingSoftplus.apply(y[:, 3:4]) if self.training else F.softplus(y[:, 3:4])
+        return y[:, :3].clamp(*LOG_GAIN), power * (cold + (warm - cold) * share)
+
+    def _code(self, x: Tensor, code: Tensor | None) -> Tensor:
+        if code is not None:
+            return code.to(x)
+        if self.training:
+            return torch.randn(x.shape[0], self.config.code, device=x.device, dtype=x.dtype)
+        seed = self.controls.seed
+        return night_code(self.config.code, seed).to(x).expand(x.shape[0], -1)
+
+
+def night_code(length: int, seed: int | None) -> Tensor:
+    """The code ``(1, length)`` of a seed: the same on every machine. Of None it is zero, the middle of all codes."""
+    if seed is None:
+        return torch.zeros(1, length)
+    return torch.randn(1, length, generator=torch.Generator().manual_seed(seed))
+
+
+def pad_to_multiple(x: Tensor, step: int) -> Tensor:
+    """Repeat the last row and column until both sides are multiples of ``step``."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+
+
+def relight(
+    day: Tensor,
+    small: Tensor,
+    log_gain: Tensor,
+    emission: Tensor,
+    config: RelightGeneratorConfig,
+    controls: NightControls,
+) -> Tensor:
+    """Put the night together: images ``(B, 3, H, W)`` in [0, 1] from maps at the size of ``small``.
+
+    ``small`` is ``day`` at the working size. Each channel is made by itself, which keeps the memory small.
+    """
+    gain = log_gain - controls.darkness * log(2)
+    full = guided_filter(
+        day * 2 - 1, small * 2 - 1, gain, radius=config.guide_radius_px, eps=config.guide_eps
+    )
+    full = full.clamp_(*LOG_GAIN) if not torch.is_grad_enabled() else full.clamp(*LOG_GAIN)
+    light = smooth(emission) * controls.lights
+    if light.shape[-2:] != day.shape[-2:]:
+        light = F.interpolate(light, size=day.shape[-2:], mode="bilinear")
+    return to_srgb(_saturate(to_linear(day) * full.exp() + light))
+
+
+def smooth(x: Tensor) -> Tensor:
+    """``x`` ``(B, C, H, W)`` under a binomial window of 3x3 pixels."""
+    for dim, around in ((3, (1, 1, 0, 0)), (2, (0, 0, 1, 1))):
+        size, padded = x.shape[dim], F.pad(x, around, mode="replicate")
+        x = padded.narrow(dim, 0, size) + 2 * padded.narrow(dim, 1, size) + padded.narrow(dim, 2, size)
+    return x / 16
+
+
+def _saturate(light: Tensor) -> Tensor:
+    """Light above 1 is 1; a tenth of the gradient passes, so that what is too bright can be learned to be less so."""
+    if not light.requires_grad:
+        return light.clamp(max=1)
+    return torch.where(light > 1, 1 + (light - light.detach()) * 0.1, light)
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> RelightGeneratorConfig | None:
+    """Read the configuration from the shapes of a state dict; None if it is another network.
+
+    What is no parameter (the working size, the filter) is as usual: files of ours say what it is.
+    """
+    stem, modulation = shapes.get("stem.weight", ()), shapes.get("down.0.modulation.weight", ())
+    if len(stem) != 4 or stem[1] != _STEM_CHANNELS or len(modulation) != 2:
+        return None
+    levels = len({key.split(".")[1] for key in shapes if key.startswith("up.")})
+    return RelightGeneratorConfig(width=stem[0], code=modulation[1], levels=levels)
