@@ -1,6 +1,6 @@
 """What long-running work tells its caller: frozen events, handed to an ``emit`` callable.
 
-Core functions take ``emit: Emit = ignore`` and never print or log. ``cli/live`` draws events with rich;
+Core functions take ``emit: Emit = ignore`` and never print or log. ``cli/progress.py`` draws events with rich;
 a JSONL sink records them; the other ranks of a distributed run get :func:`ignore`.
 """
 
@@ -17,6 +17,21 @@ LOADING = "load-item"
 @dataclass(frozen=True)
 class Event:
     """Base of all events."""
+
+
+@dataclass(frozen=True)
+class ItemEvent(Event):
+    """One item of a job is dealt with."""
+
+
+@dataclass(frozen=True)
+class TransferEvent(Event):
+    """Something happens to bytes on their way."""
+
+
+@dataclass(frozen=True)
+class TrainingEvent(Event):
+    """Something happens in a training."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class ImagesNamed(Event):
 
 
 @dataclass(frozen=True)
-class ImageReady(Event):
+class ImageReady(ItemEvent):
     """One image is done. ``target`` is what was written, None where its result stays in memory.
 
     ``size_px`` is (width, height) of the output; ``seconds`` its share of the work.
@@ -56,7 +71,7 @@ class ImageReady(Event):
 
 
 @dataclass(frozen=True)
-class ItemSkipped(Event):
+class ItemSkipped(ItemEvent):
     """An item was passed over because its result exists already."""
 
     source: Path
@@ -64,7 +79,7 @@ class ItemSkipped(Event):
 
 
 @dataclass(frozen=True)
-class ItemFailed(Event):
+class ItemFailed(ItemEvent):
     """An item could not be done; the run goes on."""
 
     source: Path
@@ -98,7 +113,7 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True)
-class TransferStarted(Event):
+class TransferStarted(TransferEvent):
     """Bytes begin to move for ``name``: ``activity`` is "download", "unpack", "copy" or "verify".
 
     ``total`` is in bytes, None if unknown; ``done`` bytes are there already from an earlier try.
@@ -111,7 +126,7 @@ class TransferStarted(Event):
 
 
 @dataclass(frozen=True)
-class TransferProgress(Event):
+class TransferProgress(TransferEvent):
     """``done`` of ``total`` bytes of ``name`` have been dealt with."""
 
     name: str
@@ -121,7 +136,7 @@ class TransferProgress(Event):
 
 
 @dataclass(frozen=True)
-class TransferRetrying(Event):
+class TransferRetrying(TransferEvent):
     """A try failed for ``reason``; the next one, number ``attempt``, begins in ``wait_s`` seconds.
 
     If each of them fails like this one, there are ``attempts`` in all, and the last has failed after ``whole_s``
@@ -138,7 +153,7 @@ class TransferRetrying(Event):
 
 
 @dataclass(frozen=True)
-class TransferFinished(Event):
+class TransferFinished(TransferEvent):
     """``name`` is whole at ``path``. ``size`` is in bytes; ``files`` counts what an archive held."""
 
     name: str
@@ -150,7 +165,7 @@ class TransferFinished(Event):
 
 
 @dataclass(frozen=True)
-class TransferFailed(Event):
+class TransferFailed(TransferEvent):
     """``name`` could not be had; the other transfers go on."""
 
     name: str
@@ -159,7 +174,7 @@ class TransferFailed(Event):
 
 
 @dataclass(frozen=True)
-class TrainingStarted(Event):
+class TrainingStarted(TrainingEvent):
     """A training run begins or goes on: ``epochs`` in all, from ``epoch`` (counted from 0) and its ``step``.
 
     ``steps`` counts the batches of the first epoch, ``batch_size`` the images (pairs, tuples) of one batch over all
@@ -176,7 +191,7 @@ class TrainingStarted(Event):
 
 
 @dataclass(frozen=True)
-class StepDone(Event):
+class StepDone(TrainingEvent):
     """Batch ``step`` (from 1) of ``steps`` of ``epoch`` (from 1) was trained on.
 
     ``losses`` are means since the last such event; they are gathered without waiting for the device, so they arrive
@@ -198,7 +213,7 @@ class StepDone(Event):
 
 
 @dataclass(frozen=True)
-class EpochDone(Event):
+class EpochDone(TrainingEvent):
     """``epoch`` (from 1) is over: mean losses over all its batches and processes, and how long it took."""
 
     epoch: int
@@ -209,7 +224,7 @@ class EpochDone(Event):
 
 
 @dataclass(frozen=True)
-class EvalDone(Event):
+class EvalDone(TrainingEvent):
     """``epoch`` (from 1) was validated: scores by name, and images written."""
 
     epoch: int
@@ -220,7 +235,7 @@ class EvalDone(Event):
 
 
 @dataclass(frozen=True)
-class CheckpointSaved(Event):
+class CheckpointSaved(TrainingEvent):
     """The state after ``step`` batches of ``epoch`` (from 1) is whole on disk at ``path``."""
 
     path: Path
@@ -230,7 +245,7 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True)
-class TrainingFinished(Event):
+class TrainingFinished(TrainingEvent):
     """The run ended, complete or stopped before (``reason`` says why: "interrupted", …)."""
 
     run: Path

@@ -12,20 +12,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from darkside_cli import __version__
-from darkside_cli.cli import errors
-from darkside_cli.cli.help_pages import PANEL_OF, Group
+from darkside_cli.cli import assets, config, descriptors, doctor, errors, images, models, run, training  # noqa: F401 - which registers their commands
+from darkside_cli.cli.command import app, root_options_wanted
 from darkside_cli.cli.session import debug_wanted
 from darkside_cli.events import LOADING
-
-
-def _root_options_wanted() -> bool:
-    """Whether the root's own --help, --install-completion and --show-completion can play a part in this call.
-
-    Typer loads its validation library to find them absent, even when a sub-command's help is all that is asked for,
-    which costs as much as everything else together; so they are declared only where they can be seen or used.
-    """
-    return "_DARKSIDE_COMPLETE" in os.environ or not sys.argv[1:] or sys.argv[1].startswith("-")
-
 
 _HELP = """
 Turn day photographs into night ones, and train image descriptors that find a landmark at night as well as by day.
@@ -45,16 +35,7 @@ Score a descriptor by day and at night (finetune trains one, extract and search 
 
 Each command has --help of its own. 'darkside doctor' tells what works on this machine.
 """
-app = typer.Typer(
-    name="darkside",
-    cls=Group,
-    help=_HELP,
-    no_args_is_help=True,
-    add_completion=_root_options_wanted(),
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+_PATIENCE_S = 0.3
 
 
 def _version(wanted: bool) -> None:
@@ -63,64 +44,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(add_help_option=_root_options_wanted())
+@app.callback(help=_HELP, add_help_option=root_options_wanted())
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
-
-
-def _register() -> None:
-    from darkside_cli.cli import (
-        cache,
-        config,
-        demo,
-        doctor,
-        download,
-        evaluate,
-        export,
-        extract,
-        finetune,
-        models,
-        run,
-        samples,
-        search,
-        sort,
-        train_gan,
-        translate,
-        whiten,
-    )
-
-    for module in (
-        download,
-        samples,
-        sort,
-        train_gan,
-        translate,
-        extract,
-        finetune,
-        evaluate,
-        demo,
-        search,
-        run,
-        whiten,
-        models,
-        export,
-        config,
-        cache,
-        doctor,
-    ):
-        module.register(app)
-    for each in app.registered_commands:
-        each.rich_help_panel = PANEL_OF[each.name or ""]
-
-
-_register()
-
-
-_PATIENCE_S = 0.3
 
 
 def _terminated(*_: Any) -> None:
@@ -138,9 +68,9 @@ def main() -> None:
         if code == errors.EXIT_INTERRUPTED:  # Typer catches the interruption before we can
             raise KeyboardInterrupt
         sys.stdout.flush()
+    except SystemExit:
+        raise
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         code = errors.report(error, debug=debug_wanted())
     _leave(code)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json as jsonlib
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from darkside_cli.cli import options
-from darkside_cli.cli.errors import EXIT_DONE, say
-from darkside_cli.cli.session import COMMON, Session, command
+from darkside_cli.cli.command import COMMON, app, command
+from darkside_cli.cli.errors import EXIT_DONE
+from darkside_cli.cli.session import Session
 from darkside_cli.errors import UnknownNameError, UsageError
-from darkside_cli.jobs.request import MAIN
+from darkside_cli.jobs.request import REQUIRED, Request, ask
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
@@ -22,67 +26,41 @@ _OWN = "config"
 _PRINT = "print_config"
 
 
-def _program(context: typer.Context) -> Any:
-    """The ``darkside`` that this command belongs to, with all its commands."""
-    return context.find_root().command
-
-
-def _commands(context: typer.Context) -> dict[str, Any]:
-    return {name: each for name, each in _program(context).commands.items() if name != _OWN}
-
-
-def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
+def _known_words() -> list[str]:
     from darkside_cli.scenario.files import published_scenarios
 
-    return [word for word in [*_commands(ctx), *published_scenarios()] if word.startswith(incomplete)]
+    commands = [each.name or "" for each in app.registered_commands if each.name != _OWN]
+    return [*commands, *published_scenarios()]
 
 
-def config(
-    session: Session,
-    ctx: typer.Context,
-    action: Annotated[
-        str,
-        typer.Argument(
-            metavar="ACTION",
-            help="show (what a command would work with) or convert (a scenario into TOML).",
-            autocompletion=lambda incomplete: [a for a in ACTIONS if a.startswith(incomplete)],
-            show_default=False,
-        ),
-    ],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="COMMAND [OPTIONS]... | SCENARIO.yml [OVERLAY.yml | KEY=VALUE]...",
-            help="A command line to show, without 'darkside', or a scenario to convert.",
-            autocompletion=_complete,
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Target to convert (default: train, or the only one).",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
-    ] = None,
-    step: Annotated[
-        str | None,
-        typer.Option(help="Step to convert, if there are several.", show_default=False, rich_help_panel=MAIN),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write here, not to stdout.",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
-    ] = None,
-    json: options.Json = False,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ConfigRequest(Request):
+    """What is shown or converted."""
+
+    action: str = ask(
+        REQUIRED,
+        help="show (what a command would work with) or convert (a scenario into TOML).",
+        kind="action",
+        choices_from=ACTIONS,
+        argument=True,
+    )
+    words: tuple[str, ...] = ask(
+        (),
+        help="A command line to show, without 'darkside', or a scenario to convert.",
+        metavar="COMMAND [OPTIONS]... | SCENARIO.yml [OVERLAY.yml | KEY=VALUE]...",
+        choices_from=_known_words,
+        open_ended=True,
+        argument=True,
+    )
+    target: str | None = ask(None, help="Target to convert (default: train, or the only one).")
+    step: str | None = ask(None, help="Step to convert, if there are several.")
+    output: Path | None = ask(None, help="Write here, not to stdout.", short="-o", metavar="FILE")
+
+
+@command(
+    app, _OWN, request=ConfigRequest, no_args_is_help=True, context_settings={"ignore_unknown_options": True}
+)
+def config(session: Session, request: ConfigRequest, ctx: typer.Context, json: options.Json = False) -> int:
     """Show what a command would work with; convert scenarios of gandtr.
 
     Each value is shown with where it came from; scenarios become settings in TOML:
@@ -93,25 +71,24 @@ def config(
 
     What is converted is used with --config: darkside train-gan --config hedngan.toml, or darkside finetune.
     """
-    if action not in ACTIONS:
-        raise UnknownNameError("action", action, ACTIONS)
-    if action == "show":
-        if target is not None or step is not None:
+    if request.action == "show":
+        if request.target is not None or request.step is not None:
             raise UsageError("--target and --step are for convert", hint="darkside config convert FILE.yml")
-        return _show(session, ctx, list(words or []), output, json=json)
-    return _convert(session, list(words or []), target, step, output, json=json)
+        return _show(session, ctx, request, json=json)
+    return _convert(session, request, json=json)
 
 
-def _show(session: Session, ctx: typer.Context, words: list[str], output: Path | None, *, json: bool) -> int:
-    known = _commands(ctx)
-    if not words:
+def _show(session: Session, ctx: typer.Context, request: ConfigRequest, *, json: bool) -> int:
+    program: Any = ctx.find_root().command
+    known = {name: each for name, each in program.commands.items() if name != _OWN}
+    if not request.words:
         raise UsageError("no command is given", hint=f"darkside config show with one of {', '.join(known)}")
-    name, arguments = words[0], words[1:]
+    name, *arguments = request.words
     if name not in known:
         raise UnknownNameError("command", name, known)
-    if output is not None:  # an option of ours and of theirs; here theirs is meant
-        arguments += ["--output", str(output)]
-    context = known[name].make_context(f"darkside {name}", list(arguments))
+    if request.output is not None:  # an option of ours and of theirs; here theirs is meant
+        arguments += ["--output", str(request.output)]
+    context = known[name].make_context(f"darkside {name}", arguments)
     values = _settings(session, context)
     if json:
         session.output.json({"command": name, "values": values})
@@ -123,6 +100,8 @@ def _show(session: Session, ctx: typer.Context, words: list[str], output: Path |
 
 def _settings(session: Session, context: Any) -> dict[str, dict[str, Any]]:
     """Every value that the command works with, by key: its configuration's, and those of options without a key."""
+    from darkside_cli.config.sources import parse_key
+
     root = session.root
     values: dict[str, dict[str, Any]] = {"data_dir": {"value": str(root.path), "origin": root.origin}}
     for key, value in context.params.items():
@@ -134,7 +113,8 @@ def _settings(session: Session, context: Any) -> dict[str, dict[str, Any]]:
     resolved: Resolved[Any] = context.command.callback.make_request(own, context.params).resolved
     config = resolved.as_dict()
     for key, origin in resolved.origins.items():
-        values[key] = {"value": _at(config, key), "origin": str(origin)}
+        value = reduce(getitem, parse_key(key), config)
+        values[key] = {"value": value, "origin": str(origin)}
     return values
 
 
@@ -144,14 +124,6 @@ def _origin(context: Any, key: str) -> str:
         option = next(each for each in context.command.params if each.name == key)
         return f"environment, {option.envvar}"
     return "command line" if source == "COMMANDLINE" else "default"
-
-
-def _at(table: Any, key: str) -> Any:
-    from darkside_cli.config.sources import parse_key
-
-    for part in parse_key(key):
-        table = table[part]
-    return table
 
 
 def _plain(value: Any) -> Any:
@@ -168,37 +140,23 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else jsonlib.dumps(value, ensure_ascii=False)
 
 
-def _convert(
-    session: Session,
-    words: list[str],
-    target: str | None,
-    step: str | None,
-    output: Path | None,
-    *,
-    json: bool,
-) -> int:
+def _convert(session: Session, request: ConfigRequest, *, json: bool) -> int:
+    from darkside_cli.atomic import write_bytes_atomic
     from darkside_cli.scenario.convert import convert
 
-    converted = convert(words, session.root.path, target=target, step=step)
+    output = request.output
+    converted = convert(list(request.words), session.root.path, target=request.target, step=request.step)
     for note in converted.notes:
-        if not session.quiet:
-            say(note)
+        session.say(note)
     if json:
         session.output.json(converted.document())
     if output is None:
         if not json:
             session.output.text(converted.toml)
         return EXIT_DONE
-    from darkside_cli.atomic import write_bytes_atomic
-
     if output.is_dir():
         raise UsageError(f"{output} is a folder", hint="name a file, such as hedngan.toml")
     write_bytes_atomic(output, converted.toml.encode())
     if not json:
         session.output.path(output)
     return EXIT_DONE
-
-
-def register(app: Any) -> None:
-    """Add the command to ``app``."""
-    command(app, _OWN, no_args_is_help=True, context_settings={"ignore_unknown_options": True})(config)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli import __version__
 from darkside_cli.cli import options
+from darkside_cli.cli.command import app, command
 from darkside_cli.cli.errors import EXIT_DONE
-from darkside_cli.cli.session import Session, command
+from darkside_cli.cli.session import Session
 from darkside_cli.jobs.needs import open_assets
 from darkside_cli.jobs.request import Request
 from darkside_cli.units import human_size
@@ -73,6 +74,7 @@ VARIABLES = (
 )
 
 
+@command(app, "doctor", request=Request)
 def doctor(session: Session, request: Request, json: options.Json = False) -> int:
     """Show what works on this machine, and what is lacking."""
     store = open_assets(request)
@@ -211,8 +213,3 @@ def _without_password(value: str) -> str:
     """Proxy addresses may carry a password, and what this command prints goes into bug reports."""
     head, at, tail = value.rpartition("@")
     return f"{head.partition('://')[0]}://***@{tail}" if at and "://" in head else value
-
-
-def register(app: Any) -> None:
-    """Add the command to ``app``."""
-    command(app, "doctor", request=Request)(doctor)

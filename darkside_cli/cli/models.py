@@ -1,28 +1,51 @@
-"""``darkside models``: the published models as a table, or what one checkpoint is."""
+"""The commands about networks: ``models`` describes them, ``export`` writes them in other formats."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli import options
-from darkside_cli.cli.session import Session, command
-from darkside_cli.errors import UsageError
-from darkside_cli.jobs.fields import model_names
-from darkside_cli.jobs.models import DescribedModel, describe_model, list_models
-from darkside_cli.jobs.request import ADVANCED, MAIN
+from darkside_cli.cli.command import app, command
+from darkside_cli.cli.session import Session, run_job
+from darkside_cli.jobs import export as exporting
+from darkside_cli.jobs.models import DescribedModel, ModelsRequest, describe_model, list_models
 from darkside_cli.units import human_size
+
+if TYPE_CHECKING:
+    from darkside_cli.inference.onnx import Exported
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 #: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
 SPARE = ("source", "licence", "size", "kind")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
+#: What facts are called where it is not their key.
+_NAMES = {
+    "parameter_bytes": "size",
+    "bytes": "size",
+    "gmacs": "GMACs at {size_px}x{size_px}",
+    "clahe": "CLAHE",
+    "published_scores": "published mAP",
+}
 
 
-def _list(session: Session, *, json: bool) -> int:
+@command(app, "models", request=ModelsRequest)
+def models(session: Session, request: ModelsRequest, json: options.Json = False) -> int:
+    """Show the published models, or what a checkpoint is.
+
+    Without a name, all published models are listed, and which of them are on this machine:
+
+        darkside models hedngan
+
+        darkside models latest_net_G_A.pth --graph generator.svg
+    """
+    if request.model is not None:
+        found = describe_model(request)
+        if json:
+            session.output.json(found.document())
+        else:
+            _print(session, found)
+        return 0
     root = session.root
     listed = list_models(root)
     if json:
@@ -38,69 +61,15 @@ def _list(session: Session, *, json: bool) -> int:
     return 0
 
 
-def models(
-    session: Session,
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="A model or a checkpoint file to describe; all published models without it.",
-            autocompletion=lambda incomplete: [n for n in model_names() if n.startswith(incomplete)],
-            show_default=False,
-        ),
-    ] = None,
-    size: Annotated[
-        int,
-        typer.Option(
-            min=16,
-            max=8192,
-            help="Image side in pixels that the cost is counted at.",
-            rich_help_panel=ADVANCED,
-        ),
-    ] = 256,
-    graph: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
-    ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="List every layer.", rich_help_panel=MAIN)] = False,
-    json: options.Json = False,
-) -> int:
-    """Show the published models, or what a checkpoint is.
-
-    Without a name, all published models are listed, and which of them are on this machine:
-
-        darkside models hedngan
-
-        darkside models latest_net_G_A.pth --graph generator.svg
-    """
-    if model is None:
-        if graph is not None or layers:
-            raise UsageError(
-                "--graph and --layers need a model", hint="darkside models hedngan --graph hedngan.svg"
-            )
-        return _list(session, json=json)
-
-    found = describe_model(model, session.root, size_px=size, graph=graph, layers=layers)
-    if json:
-        session.output.json(found.document())
-    else:
-        _print(session, found)
-    return 0
-
-
 def _summary(training: dict[str, Any]) -> dict[str, Any]:
     """What a person wants to know first of how a model was trained; --json has all, image by image."""
-    counts = Counter(image["set"] for image in training["pictures"])
-    research = sum(image["research_only"] for image in training["pictures"])
-    images = " and ".join(f"{count} {what}" for what, count in counts.items())
+    images = training["pictures"]
+    counts = Counter(image["set"] for image in images)
+    research = sum(image["research_only"] for image in images)
+    sets = " and ".join(f"{count} {what}" for what, count in counts.items())
     return {
         "command": training["command"],
-        "pictures": f"{images}, {research} of them for research only",
+        "pictures": f"{sets}, {research} of them for research only",
         "hours": round(training["seconds"] / 3600, 1),
         "machine": training["machine"],
         "date": training["date"],
@@ -114,7 +83,12 @@ def _print(session: Session, found: DescribedModel) -> None:
         facts["licence"] += f" ({found.entry.licence_note})"
     if found.entry is not None and found.entry.record:
         facts["training"] = _summary(facts["training"])
-    session.output.facts(_in_words(facts))
+    rows = []
+    for key, value in facts.items():
+        if key != "size_px":
+            text = human_size(value) if key in ("parameter_bytes", "bytes") else _in_words(value)
+            rows.append((_NAMES.get(key, key.replace("_", " ")).format(**facts), text))
+    session.output.facts(rows)
     if found.layers is not None:
         session.output.table(
             ("layer", "type", "output", "parameters", "MMACs"),
@@ -131,35 +105,52 @@ def _print(session: Session, found: DescribedModel) -> None:
         )
 
 
-def _in_words(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """The facts by name, nested ones as "key=value" pairs."""
-
-    def show(value: Any) -> str:
-        if value is None:
-            return "-"
-        if isinstance(value, dict):
-            return ", ".join(f"{k}={show(v)}" for k, v in value.items()) or "-"
-        if isinstance(value, (list, tuple)):
-            return "(" + ", ".join(map(show, value)) + ")" if value else "-"
-        return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-    size = facts.get("size_px")
-    names = {
-        "parameter_bytes": "size",
-        "bytes": "size",
-        "gmacs": f"GMACs at {size}x{size}",
-        "clahe": "CLAHE",
-        "published_scores": "published mAP",
-    }
-    rows = []
-    for key, value in facts.items():
-        if key == "size_px":
-            continue
-        text = human_size(value) if key in ("parameter_bytes", "bytes") else show(value)
-        rows.append((names.get(key, key.replace("_", " ")), text))
-    return rows
+def _in_words(value: Any) -> str:
+    """A fact, a nested one as "key=value" pairs."""
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={_in_words(v)}" for k, v in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return "(" + ", ".join(map(_in_words, value)) + ")" if value else "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def register(app: Any) -> None:
-    """Add the command to ``app``."""
-    command(app, "models")(models)
+@command(app, "export", request=exporting.ExportRequest)
+def export(session: Session, request: exporting.ExportRequest, json: options.Json = False) -> int:
+    """Write a generator or a descriptor as an ONNX file, and check it.
+
+    The file is run to see that it computes what PyTorch does:
+
+        darkside export hedngan -o hedngan.onnx
+
+    Or, where the file is to be called .safetensors or .pth, only its weights: in darkside's own format (fp16 halves
+    it), or in gandtr's, which the original code reads. The whitening of a descriptor is written beside them.
+
+    The file takes batches of normalised RGB images of any number and size. Its metadata says how they are
+    normalised (and prepared: CLAHE is not part of a descriptor's network), and what the network is.
+
+    Nothing is written if ONNX Runtime's numbers are further from float64 than the tolerance, and than a few times
+    what PyTorch's own float32 is.
+    """
+    result = run_job(session, request, exporting.run)
+    if result.onnx is not None:
+        _tell(session, result.onnx)
+    if json:
+        session.output.json(result.document())
+    else:
+        session.output.path(result.file, *([result.whitening] if result.whitening is not None else []))
+    return 0
+
+
+def _tell(session: Session, written: Exported) -> None:
+    for each in written.compared if session.verbose else ():
+        batch, height, width = each.shape
+        session.say(f"{batch} x {width}x{height}: differs by at most {each.difference:.2g} from float64")
+    if written.difference is None:
+        session.say("not held against PyTorch")
+    else:
+        session.say(
+            f"ONNX Runtime differs from float64 by at most {written.difference:.2g}, PyTorch by "
+            f"{written.pytorch:.2g} (tolerance {written.tolerance:g}; {len(written.compared)} shapes)"
+        )

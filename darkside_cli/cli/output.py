@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from darkside_cli.cli import terminal
+from darkside_cli.cli.errors import one_line
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
@@ -39,9 +42,10 @@ class Output:
         self._stream.write(data)
         self._stream.flush()
 
-    def path(self, path: Path) -> None:
-        """Write one path."""
-        self._write(os.fsencode(path) + self._end)
+    def path(self, *paths: Path) -> None:
+        """Write a path, or several."""
+        for path in paths:
+            self._write(os.fsencode(path) + self._end)
 
     def line(self, *fields: str) -> None:
         """Write one line of tab-separated fields; names of files among them keep their bytes."""
@@ -71,13 +75,11 @@ class Output:
 
     def facts(self, pairs: Sequence[tuple[str, str]], *, indent: str = "") -> None:
         """Write "name  value" lines, values one below the other, folded on a terminal."""
-        from darkside_cli.cli.tables import facts
-
-        self.text(facts(pairs, self._columns(), indent=indent))
+        self.text(terminal.facts(pairs, self._columns(), indent=indent))
 
     def table(
         self,
-        columns: Sequence[str],
+        headings: Sequence[str],
         rows: Sequence[Sequence[str]],
         *,
         title: str = "",
@@ -89,24 +91,13 @@ class Output:
         """
         width = self._columns()
         if width is None:
-            lines = ["\t".join(columns), *("\t".join(row) for row in rows)]
+            lines = ["\t".join(row) for row in (headings, *rows)]
             self._write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
-            return
-        if not rows:
-            return  # the command says so in words
-        from darkside_cli.cli.errors import one_line
-        from darkside_cli.cli.tables import table
-        from darkside_cli.cli.terminal import fold
-
-        columns, rows = (
-            [one_line(name) for name in columns],
-            [[one_line(cell) for cell in row] for row in rows],
-        )
-        heading = [*fold(title, width, indent="  "), ""] if title else []
-        self.text("\n".join([*heading, table(columns, rows, width, spare=spare)]))
+        elif rows:  # else the command says so in words
+            headings, *cells = [[one_line(cell) for cell in row] for row in (headings, *rows)]
+            above = [*terminal.fold(title, width, indent="  "), ""] if title else []
+            self.text("\n".join([*above, terminal.table(headings, cells, width, spare=spare)]))
 
     def _columns(self) -> int | None:
         """Columns of the terminal that results go to; None if it is none."""
-        from darkside_cli.cli.terminal import columns
-
-        return columns(self._stream) if self._stream.isatty() else None
+        return terminal.columns(self._stream) if self._stream.isatty() else None

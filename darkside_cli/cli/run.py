@@ -6,22 +6,20 @@ import json as jsonlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli import options
+from darkside_cli.cli.command import app, command
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_USAGE, say
-from darkside_cli.cli.session import Session, command
+from darkside_cli.cli.session import Screen, Session
 from darkside_cli.errors import DarksideError, UsageError
-from darkside_cli.events import Event, ImageReady, ItemSkipped
-from darkside_cli.jobs.request import MAIN
+from darkside_cli.events import Event, ImageReady, ItemSkipped, ignore
+from darkside_cli.jobs.request import ask
 from darkside_cli.scenario.request import RunRequest
 
 if TYPE_CHECKING:
-    from darkside_cli.cli.live.screen import Screen
     from darkside_cli.scenario.run import StepBegun, StepEnded
 
 LIST, VALIDATE, PRINT = "list", "validate", "print-steps"
@@ -29,48 +27,34 @@ LIST, VALIDATE, PRINT = "list", "validate", "print-steps"
 TARGETS = ("download", "train", "output", "finetune", "finetune_r101", "all", "eval", "eval_r101")
 
 
-def _complete(incomplete: str) -> list[str]:
+def _known_words() -> list[str]:
     from darkside_cli.scenario.files import published_scenarios
 
-    words = [LIST, VALIDATE, *TARGETS, *published_scenarios()]
-    return [word for word in words if word.startswith(incomplete)]
+    return [LIST, VALIDATE, *TARGETS, *published_scenarios()]
 
 
-def run(
-    session: Session,
-    request: RunRequest,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET SCENARIO.yml [OVERLAY.yml | KEY=VALUE]...",
-            help="What to run of which scenario, and what to lay over it from left to right; or 'list', or "
-            "'validate', and a scenario.",
-            autocompletion=_complete,
-            show_default=False,
-        ),
-    ] = None,
-    list_: Annotated[
-        bool,
-        typer.Option(
-            "--list", help="Show the published scenarios, or the targets of one.", rich_help_panel=MAIN
-        ),
-    ] = False,
-    validate: Annotated[
-        bool,
-        typer.Option(
-            "--validate", help="Check every target of a scenario, or one; run nothing.", rich_help_panel=MAIN
-        ),
-    ] = False,
-    print_steps: Annotated[
-        bool,
-        typer.Option(
-            "--print-steps",
-            help="Show what would run, and the commands that do the same; run nothing.",
-            rich_help_panel=MAIN,
-        ),
-    ] = False,
-    json: options.Json = False,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(RunRequest):
+    """What is to be done with a scenario, as words or as options."""
+
+    words: tuple[str, ...] = ask(
+        (),
+        help="What to run of which scenario, and what to lay over it from left to right; or 'list', or "
+        "'validate', and a scenario.",
+        metavar="TARGET SCENARIO.yml [OVERLAY.yml | KEY=VALUE]...",
+        choices_from=_known_words,
+        open_ended=True,
+        argument=True,
+    )
+    list: bool = ask(False, help="Show the published scenarios, or the targets of one.")
+    validate: bool = ask(False, help="Check every target of a scenario, or one; run nothing.")
+    print_steps: bool = ask(
+        False, help="Show what would run, and the commands that do the same; run nothing."
+    )
+
+
+@command(app, "run", request=RunOptions)
+def run(session: Session, request: RunOptions, json: options.Json = False) -> int:
     """Run a scenario of gandtr: its files work as they are.
 
         darkside run train iccv23/train/hedngan.yml
@@ -82,7 +66,9 @@ def run(
     A scenario is a file, or one of the published ones by name: darkside run list. Relative paths in it are below the
     data folder. Steps go on where an earlier run stopped. Trainings use several GPUs under torchrun.
     """
-    mode, target, files = parse_words(words or [], list_=list_, validate=validate, print_steps=print_steps)
+    mode, target, files = parse_words(
+        request.words, list_=request.list, validate=request.validate, print_steps=request.print_steps
+    )
     request = replace(request, target=target or "", files=tuple(files))
     if mode == LIST:
         return _list(session, request, json=json)
@@ -101,25 +87,21 @@ def parse_words(
     Raises UsageError for words that do not make sense.
     """
     rest = list(words)
-    if sum((list_, validate, print_steps)) > 1:
+    modes = [mode for mode, on in ((LIST, list_), (VALIDATE, validate), (PRINT, print_steps)) if on]
+    if len(modes) > 1:
         raise UsageError("--list, --validate and --print-steps exclude each other", hint="choose one")
-    if rest and rest[0] in (LIST, VALIDATE) and not (list_ or validate or print_steps):
-        mode = rest.pop(0)
-    else:
-        mode = LIST if list_ else VALIDATE if validate else PRINT if print_steps else "run"
+    if not modes and rest and rest[0] in (LIST, VALIDATE):
+        modes = [rest.pop(0)]
+    mode = modes[0] if modes else "run"
     target = rest.pop(0) if rest and not _is_scenario(rest[0]) else None
     if mode == LIST:
         if target is not None:
-            raise UsageError(
-                f"'{target}' is no scenario file", hint="darkside run list FILE.yml shows its targets"
-            )
-        return mode, None, rest
-    if not rest:
-        raise UsageError(
-            "no scenario is given",
-            hint="darkside run TARGET FILE.yml; darkside run list shows the published ones",
-        )
-    if target is None and mode != VALIDATE:
+            hint = "darkside run list FILE.yml shows its targets"
+            raise UsageError(f"'{target}' is no scenario file", hint=hint)
+    elif not rest:
+        hint = "darkside run TARGET FILE.yml; darkside run list shows the published ones"
+        raise UsageError("no scenario is given", hint=hint)
+    elif target is None and mode != VALIDATE:
         raise UsageError("no target is given", hint=f"darkside run TARGET {rest[0]}")
     return mode, target, rest
 
@@ -132,22 +114,21 @@ def _list(session: Session, request: RunRequest, *, json: bool) -> int:
     from darkside_cli.scenario.files import published_scenarios
     from darkside_cli.scenario.load import load_scenario
 
-    if not request.files:
-        rows = [(name, load_scenario([name]).targets()) for name in published_scenarios()]
-        if json:
-            session.output.json({"scenarios": [{"name": name, "targets": list(t)} for name, t in rows]})
-        else:
-            session.output.table(("scenario", "targets"), [(name, ", ".join(t)) for name, t in rows])
-        return EXIT_DONE
-    scenario = request.scenario
-    steps = {target: request.resolver(target).order for target in scenario.targets()}
-    if json:
-        session.output.json(
-            {"scenario": scenario.name, "targets": [{"name": t, "steps": list(s)} for t, s in steps.items()]}
-        )
+    found: dict[str, Sequence[str]]
+    if request.files:
+        scenario = request.scenario
+        found = {target: request.resolver(target).order for target in scenario.targets()}
+        outer, one, many, notes = "targets", "target", "steps", scenario.notes
     else:
-        session.output.table(("target", "steps"), [(t, ", ".join(s)) for t, s in steps.items()])
-    _note(session, scenario.notes)
+        found = {name: load_scenario([name]).targets() for name in published_scenarios()}
+        outer, one, many, notes = "scenarios", "scenario", "targets", ()
+    if json:
+        named = {"scenario": scenario.name} if request.files else {}
+        rows = [{"name": name, many: list(parts)} for name, parts in found.items()]
+        session.output.json({**named, outer: rows})
+    else:
+        session.output.table((one, many), [(name, ", ".join(parts)) for name, parts in found.items()])
+    _note(session, notes)
     return EXIT_DONE
 
 
@@ -199,8 +180,8 @@ def _print(session: Session, request: RunRequest, *, json: bool) -> int:
 
 
 def _note(session: Session, notes: Sequence[str]) -> None:
-    for note in [] if session.quiet else notes:
-        say(note)
+    for note in notes:
+        session.say(note)
 
 
 def _names_on_stdin() -> Iterator[Path]:
@@ -208,34 +189,32 @@ def _names_on_stdin() -> Iterator[Path]:
     from darkside_cli.datasets.listing import iter_path_tokens
 
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError(
-            "no images given", hint="pipe their names in: find . -name '*.jpg' | darkside run output FILE.yml"
-        )
+        hint = "pipe their names in: find . -name '*.jpg' | darkside run output FILE.yml"
+        raise UsageError("no images given", hint=hint)
     return iter_path_tokens(sys.stdin.buffer, null=False)
 
 
 def _carry_out(session: Session, request: RunRequest, *, json: bool) -> int:
-    from darkside_cli.events import ignore
     from darkside_cli.scenario.run import run as run_scenario
     from darkside_cli.training.distributed import Ranks
 
     if not Ranks.from_environment().is_first:  # started by torchrun: the first process speaks for all
         return max((_code(each) for each in run_scenario(request, emit=ignore)), default=EXIT_DONE)
-    with _Told(session, json=json) as told:
+    with _StepPrinter(session, json=json) as printer:
         try:
-            run_scenario(request, emit=told.emit)
+            run_scenario(request, emit=printer.emit)
         except DarksideError as error:
-            if (
-                json and told.begun
-            ):  # what the steps before it gave is not lost, and programs read what is missing
-                _answer(session, request, told.ended, failed={"name": told.begun, **_facts(error, request)})
+            # What the steps before it gave is not lost, and programs read what is missing.
+            if json and printer.begun:
+                failed = {"name": printer.begun, **_facts(error, request)}
+                _answer(session, request, printer.ended, failed=failed)
             raise
     if json:
-        _answer(session, request, told.ended)
-    return max(map(_code, told.ended), default=EXIT_DONE)
+        _answer(session, request, printer.ended)
+    return max(map(_code, printer.ended), default=EXIT_DONE)
 
 
-class _Told:
+class _StepPrinter:
     """Shows how the steps of a scenario go: their progress on stderr, and on stdout what they made, unless ``json``."""
 
     def __init__(self, session: Session, *, json: bool) -> None:
@@ -246,7 +225,7 @@ class _Told:
         self._screen = self._new_screen()
         self._prints_images = False
 
-    def __enter__(self) -> _Told:
+    def __enter__(self) -> _StepPrinter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -276,24 +255,21 @@ class _Told:
         self.begun = event.name
         self._screen = self._new_screen(getattr(event.step, "method", ""))
         self._prints_images = event.step.kind == "translate" and not self._json
-        _note(self._session, [f"[{event.number}/{event.total}] {event.name}: {event.what}"])
+        self._session.say(f"[{event.number}/{event.total}] {event.name}: {event.what}")
 
     def _end(self, event: StepEnded) -> None:
+        from darkside_cli.cli.descriptors import print_scores
+        from darkside_cli.cli.training import say_what_is_next
+
         self._screen = self._new_screen()
         self.ended.append(event)
         outcome = event.outcome
         if not self._json:
-            for path in outcome.paths:
-                self._session.output.path(path)
+            self._session.output.path(*outcome.paths)
             if outcome.lines:
-                from darkside_cli.cli.evaluate import print_scores
-
                 print_scores(self._session.output, outcome.lines)
         if outcome.trained is not None:
-            from darkside_cli.cli import finetune, train_gan, training
-
-            of = train_gan if event.kind == "train-gan" else finetune
-            training.finish(self._session, outcome.trained, next_command=of.next_command(outcome.trained))
+            say_what_is_next(self._session, outcome.trained, event.kind)
 
 
 def _code(ended: StepEnded) -> int:
@@ -329,8 +305,3 @@ def _facts(error: DarksideError, request: RunRequest) -> dict[str, Any]:
     if request.offline:
         facts |= {"offline": request.why_offline}
     return facts
-
-
-def register(app: Any) -> None:
-    """Add the command to ``app``."""
-    command(app, "run", request=RunRequest)(run)

@@ -1,46 +1,100 @@
-"""What every command shares: the common options, the output sink and the progress renderer, in one place.
-
-:func:`command` registers a function as a command. The function's first parameter is the :class:`Session`; the
-common options (``--quiet --verbose --debug --data-dir --offline``) are added to its signature here, so that no
-command declares them itself.
-"""
+"""One call of a command: its common options, where results and progress go, and how it has a job done."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import TypeVar
 
 import typer
 
-from darkside_cli.cli.errors import say
-from darkside_cli.cli.help_pages import Command, metavar_of
-from darkside_cli.cli.live.progress import ProgressRenderer
-from darkside_cli.cli.live.screen import Screen
+from darkside_cli import events
+from darkside_cli.cli.errors import LostError, say
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.requests import parameters
+from darkside_cli.cli.progress import ProgressRenderer, Renderer, TransferRenderer
 from darkside_cli.config.paths import DataRoot, data_root
-from darkside_cli.jobs.request import ADVANCED, Request
+from darkside_cli.errors import MissingAssetError
+from darkside_cli.jobs.request import Getting, Request
+from darkside_cli.units import human_size
 
-F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R", bound=Request)
+T = TypeVar("T")
 
 
-def _flag(*names: str, help: str) -> Any:
-    return Annotated[bool, typer.Option(*names, help=help, rich_help_panel=ADVANCED)]
+class Screen:
+    """A context manager whose :meth:`emit` takes the events of any job, and draws them as suits their kind.
 
+    One kind is on the screen at a time: it changes with that of the events. Notices belong to whatever is shown.
+    ``title`` names a training in its heading.
+    """
 
-#: Options of every command: those of every request, and how much is said.
-COMMON: dict[str, tuple[Any, Any]] = {
-    **{each.name: (each.annotation, each.default) for each in parameters(Request)},
-    "quiet": (_flag("--quiet", "-q", help="No progress, no summary: errors only."), False),
-    "verbose": (_flag("--verbose", "-v", help="Say more, one line per item."), False),
-    "debug": (_flag("--debug", help="Show the traceback of an error."), False),
-}
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, title: str = "") -> None:
+        self._settings = {"quiet": quiet, "verbose": verbose}
+        self._title = title
+        self._shown = ""
+        self._trains = False
+        self._renderer: Renderer | None = None
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def emit(self, event: events.Event) -> None:
+        """Show ``event``."""
+        if isinstance(event, events.Preparing):
+            self._announce(event.message)
+            return
+        if isinstance(event, events.TransferEvent):
+            shown = "transfers"
+        elif isinstance(event, events.TrainingEvent):
+            if isinstance(event, events.TrainingStarted) and not self._trains:
+                self._close()  # another training has a heading of its own
+            shown = "training"
+            self._trains = not isinstance(event, events.TrainingFinished)
+        elif isinstance(event, events.RunStarted) and not self._trains:
+            shown = "items"  # a training shows the jobs inside of it itself
+        elif self._shown == "transfers" and isinstance(
+            event, (events.RunStarted, events.RunFinished, events.ItemEvent)
+        ):
+            shown = "items"
+        else:
+            shown = self._shown or "items"
+        self._show(shown).emit(event)
+
+    def _announce(self, text: str) -> None:
+        """Nobody looks at a blank screen; nothing where no person looks, and in the processes of a shared work."""
+        shared = "RANK" in os.environ
+        if not (self._settings["quiet"] or shared or sys.stderr is None) and sys.stderr.isatty():
+            say(text)
+
+    def above_bar(self, text: str) -> bool:
+        """Write ``text`` above what is drawn; False if nothing is, or if it cannot."""
+        return self._renderer is not None and self._renderer.above_bar(text)
+
+    def _close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.__exit__(None, None, None)
+        self._renderer, self._shown = None, ""
+
+    def _show(self, kind: str) -> Renderer:
+        """What draws events of the ``kind``."""
+        if self._renderer is None or kind != self._shown:
+            self._close()
+            self._shown = kind
+            self._renderer = self._make(kind).__enter__()
+        return self._renderer
+
+    def _make(self, kind: str) -> Renderer:
+        if kind == "training":
+            from darkside_cli.cli.training_progress import TrainingRenderer
+
+            return TrainingRenderer(title=self._title, **self._settings)
+        return (TransferRenderer if kind == "transfers" else ProgressRenderer)(**self._settings)
 
 
 @dataclass(frozen=True)
@@ -54,12 +108,6 @@ class Session:
     debug: bool = False
     output: Output = field(default_factory=Output)
 
-    def progress(self) -> ProgressRenderer:
-        """Renderer of a job's events, as quiet or verbose as asked for; it and the results share a terminal."""
-        renderer = ProgressRenderer(quiet=self.quiet, verbose=self.verbose)
-        self.output.above_bar = renderer.above_bar
-        return renderer
-
     def screen(self, *, title: str = "") -> Screen:
         """What shows a job's events, as quiet or verbose as asked for; it and the results share a terminal.
 
@@ -69,12 +117,9 @@ class Session:
         self.output.above_bar = screen.above_bar
         return screen
 
-    def announce(self, text: str) -> None:
-        """Say on a terminal what begins, before what takes seconds to load is loaded: nobody looks at a blank screen.
-
-        Nothing where it is to be quiet, where stderr is no terminal, and in the processes of a shared work.
-        """
-        if not self.quiet and "RANK" not in os.environ and sys.stderr is not None and sys.stderr.isatty():
+    def say(self, text: str) -> None:
+        """Say a line to people, unless it is to be quiet."""
+        if not self.quiet:
             say(text)
 
     @property
@@ -88,74 +133,59 @@ def debug_wanted() -> bool:
     return "--debug" in sys.argv or bool(os.environ.get("DARKSIDE_DEBUG"))
 
 
-def command(
-    app: typer.Typer,
-    name: str | None = None,
+def run_job(
+    session: Session,
+    request: R,
+    run: Callable[..., T],
     *,
-    request: type[Request] | None = None,
-    without: Iterable[str] = (),
-    **settings: Any,
-) -> Callable[[F], F]:
-    """Register ``function(session, ...)`` as a command of ``app`` with the common options added.
+    then: events.Emit | None = None,
+    lost: str | None = None,
+) -> T:
+    """``run(request, emit=...)`` with its events on the screen, after that handed to ``then``, which prints results.
 
-    With ``request``, the command has an option for each field of that request but those named ``without``, and the
-    function is ``function(session, request, ...)``: it gets the request made of them. What the command line alone needs
-    (``--json``) are parameters of the function's own. ``settings`` are handed on to Typer.
+    Raises MissingAssetError only after a person at a terminal was asked and does not want the download. ``lost`` is
+    told at Ctrl-C, outside of downloads, where nothing is kept of what was done.
     """
 
-    def register(function: F) -> F:
-        # Not typing.get_type_hints: under Python 3.10 it wraps what defaults to None in an Optional, behind which
-        # Typer does not find the option's names.
-        skip = 1 if request is None else 2
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[skip:]
-        asked = [] if request is None else parameters(request, without={*without, *COMMON})
-        common = [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for key, (annotation, default) in COMMON.items()
-        ]
+    def attempt(request: R) -> T:
+        with session.screen() as screen:
+            getting = False
 
-        def make_request(session: Session, values: Mapping[str, Any]) -> Request:
-            assert request is not None  # noqa: S101 - only such commands call this
-            fields = {each.name: _files_called_dash(values[each.name]) for each in asked}
-            return request(data_dir=session.data_dir, offline=session.offline, **fields)
+            def emit(event: events.Event) -> None:
+                nonlocal getting
+                getting = isinstance(event, events.TransferEvent) and not isinstance(
+                    event, (events.TransferFinished, events.TransferFailed)
+                )
+                screen.emit(event)
+                if then is not None:
+                    then(event)
 
-        @functools.wraps(function)
-        def wrapper(**values: Any) -> None:
-            session = Session(
-                **{key: values.pop(key) for key in COMMON}, output=Output(null=values.get("null", False))
-            )
-            if request is None:
-                code = function(session, **values)
-            else:
-                made = make_request(session, {each.name: values.pop(each.name) for each in asked})
-                code = function(session, made, **values)
-            if code:
-                raise typer.Exit(code)
+            try:
+                return run(request, emit=emit)
+            except KeyboardInterrupt as error:
+                if lost is None or getting:
+                    raise
+                raise LostError(f"interrupted; {lost}") from error
 
-        every = [*asked, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *common]
-        for each in every:
-            _name_value(each.annotation)
-        wrapper.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in every}
-        del wrapper.__wrapped__
-        if request is not None:
-            wrapper.make_request = make_request  # type: ignore[attr-defined]
-        app.command(name, cls=Command, **settings)(wrapper)
-        return function
-
-    return register
+    try:
+        return attempt(request)
+    except MissingAssetError as error:
+        if not (isinstance(request, Getting) and _agreed(request, error)):
+            raise
+    return attempt(replace(request, download=True))
 
 
-def _files_called_dash(value: Any) -> Any:
-    """``value`` with "./-" made whole: "-" alone is standard input, and paths drop their "./"."""
-    if not isinstance(value, list):
-        return value
-    return [str(Path.cwd() / "-") if each == "./-" else each for each in value]
+def _agreed(request: Getting, error: MissingAssetError) -> bool:
+    """Whether something is missing that can be downloaded, and a person says yes to that."""
+    if request.offline or request.download or not error.assets:
+        return False
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    from darkside_cli.jobs.needs import open_assets
 
-
-def _name_value(annotation: Any) -> None:
-    """Have help call the value of an option by what it is (N, PATH) where its declaration says nothing."""
-    value, *rest = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
-    for info in rest:
-        if isinstance(getattr(info, "metavar", ""), (str, type(None))) and not getattr(info, "metavar", ""):
-            info.metavar = metavar_of(value)
+    store = open_assets(request)
+    plan = store.plan(error.assets)
+    size = f"{human_size(plan.needed)}{' or more' * bool(plan.unknown)}" if plan.needed else "of unknown size"
+    for asset in error.assets:
+        say(f"missing: {asset.name}: {asset.summary}; licence: {asset.licence}")
+    return typer.confirm(f"Download it now ({size}) to {store.root}?", default=True, err=True)

@@ -1,28 +1,29 @@
-"""What the commands that train share: how a run is prepared, shared by processes, and told about when it ends."""
+"""The commands that train: ``train-gan``, ``finetune``, and ``demo``, which does both on a small city."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darkside_cli.cli import options
+from darkside_cli.cli.command import app, command
 from darkside_cli.cli.errors import EXIT_DONE, EXIT_INTERRUPTED, one_line, say
-from darkside_cli.cli.offer import run_job
-from darkside_cli.cli.output import Output
-from darkside_cli.cli.session import Session
-from darkside_cli.jobs.fields import Training
+from darkside_cli.cli.session import Session, run_job
+from darkside_cli.demo.request import DemoRequest
+from darkside_cli.events import Preparing
+from darkside_cli.jobs import finetune as finetuning
+from darkside_cli.jobs import train_gan as gan_training
 from darkside_cli.jobs.request import ADVANCED, DEVICE
-from darkside_cli.jobs.training import Trained
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
-    from darkside_cli.config.load import Resolved
+    from darkside_cli.jobs.fields import Training
+    from darkside_cli.jobs.training import Trained
 
 Nproc = Annotated[
     int | None,
@@ -41,19 +42,96 @@ PrintConfig = Annotated[
         rich_help_panel=ADVANCED,
     ),
 ]
+#: What people do with the result of each job: a command line.
+_NEXT = {
+    gan_training.COMMAND: "darkside translate PHOTOS --model {run}",
+    finetuning.COMMAND: "darkside extract PHOTOS --model {run} -o descriptors.h5",
+}
 
 
-def show_config(session: Session, resolved: Resolved[Any], *, json: bool) -> int:
-    """Print the settings that a call comes to; with ``json`` also where each came from."""
-    if json:
-        origins = {key: str(origin) for key, origin in resolved.origins.items()}
-        session.output.json({"config": resolved.as_dict(), "origins": origins})
-    else:
-        session.output.text(resolved.to_toml())
-    return EXIT_DONE
+@command(app, gan_training.COMMAND, request=gan_training.TrainGanRequest)
+def train_gan(
+    session: Session,
+    request: gan_training.TrainGanRequest,
+    nproc: Nproc = None,
+    json: options.Json = False,
+    print_config: PrintConfig = False,
+) -> int:
+    """Train a generator that turns day photographs into night ones.
+
+    It learns by one of the six methods of the paper. Defaults are the published hyper-parameters, on the published
+    lists of day and night pictures:
+
+        darkside train-gan --model hedngan
+
+        darkside train-gan --model hedngan --edge-detector sobel --day photos/day --night photos/night
+
+        darkside train-gan --model hedngan --edge-detector sobel --data nightfall --preset tiny
+
+    A run that was stopped (Ctrl-C saves it) goes on when the same command is given again. The result is used at once:
+    darkside translate --model RUN. Prints the path of the generator.
+    """
+    return _train(session, gan_training, request, nproc=nproc, json=json, print_config=print_config)
 
 
-def start_processes(count: int) -> int:
+@command(app, finetuning.COMMAND, request=finetuning.FinetuneRequest)
+def finetune(
+    session: Session,
+    request: finetuning.FinetuneRequest,
+    nproc: Nproc = None,
+    json: options.Json = False,
+    print_config: PrintConfig = False,
+) -> int:
+    """Fine-tune a descriptor so that it finds places at night, too.
+
+    It is trained with night augmentation, its whitening is learned, and it is evaluated. Defaults are the published
+    hyper-parameters, on the published images:
+
+        darkside finetune --model hedngan --backbone vgg16
+
+        darkside finetune --data my-places --augment gamma --backbone resnet18 --init torchvision
+
+    A run that was stopped (Ctrl-C saves it) goes on when the same command is given again, at whatever stage it was.
+    The result is used at once: darkside evaluate --model RUN. Prints the descriptor's path and the scores.
+    """
+    return _train(session, finetuning, request, nproc=nproc, json=json, print_config=print_config)
+
+
+def _train(
+    session: Session, job: ModuleType, request: Training, *, nproc: int | None, json: bool, print_config: bool
+) -> int:
+    if print_config:
+        resolved = request.resolved
+        if json:
+            origins = {key: str(origin) for key, origin in resolved.origins.items()}
+            session.output.json({"config": resolved.as_dict(), "origins": origins})
+        else:
+            session.output.text(resolved.to_toml())
+        return EXIT_DONE
+    job.check(request)
+    with session.screen() as screen:
+        text = f"{request.name}: getting ready to train in {os.fsdecode(request.folder)}"
+        screen.emit(Preparing(text))
+    if Ranks.from_environment().is_first:
+        run_job(session, request, job.prepare)
+    if nproc is not None and nproc > 1:
+        return _start_processes(nproc)
+    with session.screen(title=request.name) as screen:
+        result: Trained = job.run(request, emit=screen.emit, prepared=True)
+    if result.is_first and json:
+        session.output.json(result.document())
+    elif result.is_first:
+        session.output.path(*result.paths)
+        if lines := getattr(result, "lines", ()):
+            from darkside_cli.cli.descriptors import print_scores
+
+            print_scores(session.output, lines)
+    # Programs that read what finetune gave need not be told what people do next.
+    say_what_is_next(session, result, "" if json and job is finetuning else job.COMMAND)
+    return EXIT_DONE if result.complete else EXIT_INTERRUPTED
+
+
+def _start_processes(count: int) -> int:
     """Run this very command in ``count`` processes that share the work; returns the exit code."""
     from darkside_cli.training.launch import launch
 
@@ -68,81 +146,62 @@ def start_processes(count: int) -> int:
 
 def _without_nproc(arguments: list[str]) -> list[str]:
     left: list[str] = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument == "--nproc":
-            skip = True
-        elif not argument.startswith("--nproc="):
-            left.append(argument)
+    words = iter(arguments)
+    for word in words:
+        if word == "--nproc":
+            next(words, None)
+        elif not word.startswith("--nproc="):
+            left.append(word)
     return left
 
 
-def train(
-    session: Session,
-    job: ModuleType,
-    request: Training,
-    *,
-    nproc: int | None,
-    json: bool,
-    print_config: bool,
-    next_command: Callable[[Any], str] | None,
-    also: Callable[[Output, Any], None] | None = None,
-) -> int:
-    """All that a command that trains does with its ``job`` of :mod:`darkside_cli.jobs`; returns the exit code.
+def say_what_is_next(session: Session, result: Trained, kind: str) -> None:
+    """Tell people where the page about a complete run is, and what they do with the result of a job of the ``kind``."""
+    from darkside_cli.report.training import REPORT
 
-    ``next_command`` is what people do with the result, and ``also`` prints what is to be said of it besides its paths.
+    if session.quiet or not (kind and result.complete and result.is_first):
+        return
+    if (result.run / REPORT).is_file():
+        say(f"curves, pictures and settings: {one_line(os.fsdecode(result.run / REPORT))}")
+    say(f"next: {_NEXT[kind].format(run=shlex.quote(os.fsdecode(result.run)))}")
+
+
+@command(app, "demo", request=DemoRequest)
+def demo(session: Session, request: DemoRequest, json: options.Json = False) -> int:
+    """Show in minutes what night augmentation is worth; no download.
+
+    Makes a synthetic city, trains a generator that turns day into night and a descriptor by day, fine-tunes that
+    without and with night augmentation, and compares the two on landmarks that nobody trained on:
+
+        darkside demo
+
+        darkside demo --seeds 3 --output demo
+
+    Settings are the presets demo (for CUT: demo-cut) of train-gan, demo-base and demo of finetune.
+    A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
+    in percent) and the report's path.
     """
-    if print_config:
-        return show_config(session, request.resolved, json=json)  # type: ignore[attr-defined]
-    _prepare(session, job, request)
-    if nproc is not None and nproc > 1:
-        return start_processes(nproc)
-    with session.screen(title=request.name) as screen:
-        result: Trained = job.run(request, emit=screen.emit, prepared=True)
-    if result.is_first:
-        show(session, result, json=json)
-        if also is not None and not json:
-            also(session.output, result)
-    return finish(session, result, next_command=None if next_command is None else next_command(result))
+    from darkside_cli.demo.run import run
 
-
-def _prepare(session: Session, job: ModuleType, request: Training) -> None:
-    """Judge the request, say what begins, and see that all it needs is here; a person may be asked to download it."""
-    job.check(request)
-    session.announce(f"{request.name}: getting ready to train in {os.fsdecode(request.folder)}")
-    if Ranks.from_environment().is_first:
-        run_job(session, request, job.prepare)
-
-
-def show(session: Session, result: Trained, *, json: bool) -> None:
-    """Print what a training left."""
+    with session.screen() as screen:
+        result = run(request, emit=screen.emit)
     if json:
         session.output.json(result.document())
-    else:
-        for path in result.paths:
-            session.output.path(path)
-
-
-def finish(session: Session, result: Trained, *, next_command: str | None) -> int:
-    """Tell people what can be done with the result, and return the exit code."""
-    if result.complete and result.is_first and next_command is not None:
-        say_what_is_next(session, result.run, next_command)
+    elif result.seeds:
+        rows = [_cells(f"seed {each.seed}", each.scores, sum(each.seconds.values())) for each in result.seeds]
+        if len(result.seeds) > 1:
+            rows.append(_cells("mean", result.document()["mean"], None))
+        figures = [f"{time} {what}" for time in ("night", "day") for what in ("without", "with")]
+        heading = ("", *figures[:2], "difference", *figures[2:], "difference", "seconds")
+        session.output.table(heading, rows)
+        if result.report is not None:
+            session.output.path(result.report)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED
 
 
-def say_what_is_next(session: Session, run: Path, command: str) -> None:
-    """Tell people, unless they want it quiet, where the page about a run is, and what to do with its result."""
-    from darkside_cli.report.training import REPORT
-
-    if session.quiet:
-        return
-    if (run / REPORT).is_file():
-        say(f"curves, pictures and settings: {one_line(os.fsdecode(run / REPORT))}")
-    say(f"next: {command}")
-
-
-def shell_word(path: Path) -> str:
-    """``path`` as a shell takes it."""
-    return shlex.quote(os.fsdecode(path))
+def _cells(name: str, scores: dict[str, dict[str, float]], seconds: float | None) -> tuple[str, ...]:
+    figures = []
+    for time in ("night", "day"):
+        without, with_ = scores[time]["without"], scores[time]["with"]
+        figures += [f"{without:.2f}", f"{with_:.2f}", f"{with_ - without:+.2f}"]
+    return (name, *figures, "-" if seconds is None else f"{seconds:.0f}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.checks import check_model, check_path
+from darkside_cli.jobs.fields import MODEL
 from darkside_cli.jobs.needs import obtain, obtain_model
 from darkside_cli.jobs.request import ADVANCED, REQUIRED, Getting, ask, make
 
@@ -43,11 +44,8 @@ class ExportRequest(Getting):
     model: str = ask(
         REQUIRED,
         help="A published generator or descriptor by name, or a checkpoint or run folder.",
-        metavar="NAME|PATH",
-        kind="model",
-        choices_from="darkside_cli.jobs.fields:model_names",
-        open_ended=True,
         argument=True,
+        **MODEL,
     )
     output: Path | None = ask(
         None,

@@ -10,6 +10,7 @@ from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
 
 if TYPE_CHECKING:
+    from darkside_cli.config.load import Resolved
     from darkside_cli.retrieval.describe.describer import Describer
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -46,13 +47,13 @@ def test_set_names() -> list[str]:
 
 
 #: Of fields that take a name or a path: what they are called, and which names complete.
-_MODEL = {"short": "-m", "metavar": "NAME|PATH", "kind": "model", "open_ended": True}
-GENERATOR: dict[str, Any] = {**_MODEL, "choices_from": generator_names}
-DESCRIPTOR: dict[str, Any] = {**_MODEL, "choices_from": descriptor_names}
-TEST_SET: dict[str, Any] = {**_MODEL, "short": "-d", "kind": "data set", "choices_from": test_set_names}
+_PATH_TOO = {"metavar": "NAME|PATH", "kind": "model", "open_ended": True}
+MODEL: dict[str, Any] = {**_PATH_TOO, "choices_from": model_names}
+GENERATOR: dict[str, Any] = {**_PATH_TOO, "short": "-m", "choices_from": generator_names}
+DESCRIPTOR: dict[str, Any] = {**_PATH_TOO, "short": "-m", "choices_from": descriptor_names}
+TEST_SET: dict[str, Any] = {**_PATH_TOO, "short": "-d", "kind": "data set", "choices_from": test_set_names}
 TRAINING_DATA: dict[str, Any] = {
-    **_MODEL,
-    "short": "",
+    **_PATH_TOO,
     "kind": "training data",
     "choices_from": "darkside_cli.datasets.catalog:TRAINING_SETS",
 }
@@ -252,6 +253,11 @@ class Training(Getting):
         """Raise UnknownNameError if the device is none."""
         super().check()
         check_device(self.device)
+
+    @property
+    def resolved(self) -> Resolved[Any]:
+        """The configuration from all the places it is given in: preset, file, overrides, fields."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:

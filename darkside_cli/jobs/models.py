@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.errors import CheckpointError
+from darkside_cli.errors import CheckpointError, UsageError
+from darkside_cli.jobs.fields import MODEL
+from darkside_cli.jobs.request import ADVANCED, Request, ask
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +19,40 @@ if TYPE_CHECKING:
     from darkside_cli.networks.inspect import LayerSummary, ModelSummary
     from darkside_cli.networks.weights import Checkpoint
     from darkside_cli.networks.whitening import Whitening
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsRequest(Request):
+    """Which model is described, if not all are listed, and how thoroughly."""
+
+    model: str | None = ask(
+        None,
+        help="A model or a checkpoint file to describe; all published models without it.",
+        argument=True,
+        **{**MODEL, "metavar": "NAME|FILE"},
+    )
+    size: int = ask(
+        256,
+        help="Image side in pixels that the cost is counted at.",
+        minimum=16,
+        maximum=8192,
+        group=ADVANCED,
+    )
+    graph: Path | None = ask(
+        None, help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", metavar="FILE"
+    )
+    layers: bool = ask(False, help="List every layer.")
+
+    def check(self) -> None:
+        """Raise UsageError for what is asked of a model where none is named, and for what cannot be drawn to."""
+        from darkside_cli.networks.architectures import check_drawable
+
+        if self.model is None and (self.graph is not None or self.layers):
+            raise UsageError(
+                "--graph and --layers need a model", hint="darkside models hedngan --graph hedngan.svg"
+            )
+        if self.graph is not None:
+            check_drawable(self.graph)
 
 
 @dataclass(frozen=True)
@@ -88,20 +124,16 @@ def _size_bytes(entry: ModelEntry, root: Path) -> int | None:
     return total
 
 
-def describe_model(
-    model: str, root: DataRoot, *, size_px: int = 256, graph: Path | None = None, layers: bool = False
-) -> DescribedModel:
-    """Describe a published model by name, or the checkpoint or whitening at a path.
+def describe_model(request: ModelsRequest) -> DescribedModel:
+    """Describe the published model of that name, or the checkpoint or whitening at that path.
 
-    Costs are those of one image of ``size_px`` squared. The architecture is drawn to ``graph``; ``layers`` keeps every
-    layer. Raises UsageError for an image or a drawing that cannot be, UnknownNameError and MissingAssetError for a
-    model that is not known or not here, CheckpointError for a file that is none.
+    Costs are those of one image of ``size`` squared. Raises UsageError for an image that cannot be,
+    UnknownNameError and MissingAssetError for a model that is not known or not here, CheckpointError for a file that
+    is none.
     """
-    from darkside_cli.networks.architectures import check_drawable
     from darkside_cli.networks.locate import locate
 
-    if graph is not None:
-        check_drawable(graph)
+    model, root, graph = request.model or "", request.root, request.graph
     entry, path = locate(model, root)
 
     from darkside_cli.interop.load import open_checkpoint
@@ -112,15 +144,15 @@ def describe_model(
         checkpoint = open_checkpoint(path)
     except CheckpointError:
         whitening = _described_whitening(model, path)
-        if whitening is None or graph is not None or layers:
+        if whitening is None or graph is not None or request.layers:
             raise
         return whitening
     network = build_network(checkpoint)
-    summary = describe(network, size_px=size_px, architecture=checkpoint.architecture)
+    summary = describe(network, size_px=request.size, architecture=checkpoint.architecture)
     if graph is not None:
         from darkside_cli.report.network_graph import draw
 
-        draw(network, graph, size_px=size_px, title=f"{model} ({checkpoint.architecture})")
+        draw(network, graph, size_px=request.size, title=f"{model} ({checkpoint.architecture})")
     facts = _network_facts(checkpoint, summary)
     if checkpoint.kind == "descriptor":
         facts |= _descriptor_facts(checkpoint, network, entry, root.path)
@@ -130,7 +162,7 @@ def describe_model(
         metadata=checkpoint.metadata,
         entry=entry,
         graph=graph,
-        layers=summary.layers if layers else None,
+        layers=summary.layers if request.layers else None,
     )
 
 

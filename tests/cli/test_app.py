@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import write_completions as completions
 from cli_calls import RunCli
 
 from darkside_cli import __version__
-from darkside_cli.cli import completions
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "torchvision", "cv2", "scipy", "numpy", "PIL", "rich.progress")
@@ -83,7 +83,7 @@ def test_no_arguments_show_help(run_inside: RunCli, words: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize("shell", sorted(completions.FILES))
 def test_completion_files_are_in_step(shell: str) -> None:
-    """``python -m darkside_cli.cli.completions completions`` writes them anew."""
+    """``python tests/support/write_completions.py completions`` writes them anew."""
     committed = (ROOT / "completions" / completions.FILES[shell]).read_text(encoding="utf-8")
     assert committed == completions.script(shell)
 

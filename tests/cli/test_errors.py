@@ -22,6 +22,7 @@ from darkside_cli.errors import (
     UnknownNameError,
     UsageError,
 )
+from darkside_cli.events import Preparing
 
 
 @pytest.mark.parametrize(
@@ -102,11 +103,11 @@ def test_a_word_comes_before_torch_is_loaded(words: list[str], tmp_path: Path) -
         Image.new("RGB", (64, 64)).save(tmp_path / "places" / "a" / name)
     code = (
         "import sys\n"
-        "from darkside_cli.cli.session import Screen, Session\n"
+        "from darkside_cli.cli.session import Screen\n"
         "def announce(self, text):\n"
         "    print('torch' in sys.modules, text)\n"
         "    raise SystemExit(7)\n"
-        "Session.announce = Screen._announce = announce\n"
+        "Screen._announce = announce\n"
         "from darkside_cli.cli.app import main\n"
         "main()"
     )
@@ -120,10 +121,10 @@ def test_a_word_comes_before_torch_is_loaded(words: list[str], tmp_path: Path) -
 def test_nothing_is_announced_where_nobody_looks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Session().announce("begins")
+    Session().screen().emit(Preparing("begins"))
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    Session(quiet=True).announce("begins")
+    Session(quiet=True).screen().emit(Preparing("begins"))
     assert capsys.readouterr().err == ""
-    Session().announce("begins")
+    Session().screen().emit(Preparing("begins"))
     assert "begins" in capsys.readouterr().err

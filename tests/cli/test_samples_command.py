@@ -7,7 +7,7 @@ from pathlib import Path
 from cli_calls import RunCli, RunHere
 from PIL import Image
 
-from darkside_cli.cli.samples import SOURCES, sample_paths
+from darkside_cli.cli.images import SOURCES, sample_paths
 
 
 def test_every_photograph_has_its_author_and_source() -> None:

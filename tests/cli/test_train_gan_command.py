@@ -20,7 +20,7 @@ from cli_calls import RunCli, RunHere
 from safetensors.torch import load_file
 from waiting import wait_until
 
-from darkside_cli.cli.live.screen import Screen
+from darkside_cli.cli.session import Screen
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Event, StepDone

@@ -17,8 +17,8 @@ import pytest
 from cli_calls import RunCli, RunHere
 from PIL import Image
 
+from darkside_cli.cli.images import check_stdout
 from darkside_cli.cli.output import Output
-from darkside_cli.cli.translate import check_stdout
 from darkside_cli.errors import UsageError
 
 MakeImage = Callable[..., Path]

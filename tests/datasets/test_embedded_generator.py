@@ -11,7 +11,7 @@ from cli_calls import RunCli
 from PIL import Image
 
 from darkside_cli import load_generator
-from darkside_cli.cli.samples import SOURCES, sample_paths
+from darkside_cli.cli.images import SOURCES, sample_paths
 from darkside_cli.images.photometry import lab
 from darkside_cli.metrics.translation import checkerboard_score, edge_agreement, luminance_statistics
 from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS

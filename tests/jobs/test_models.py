@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from golden import DATA
@@ -10,12 +11,16 @@ from small_descriptor import write_small_descriptor
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, UnknownNameError, UsageError
-from darkside_cli.jobs.models import describe_model, list_models
+from darkside_cli.jobs.models import DescribedModel, ModelsRequest, describe_model, list_models
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> DataRoot:
     return DataRoot(tmp_path / "data", "test")
+
+
+def describe(root: DataRoot, model: str, **options: Any) -> DescribedModel:
+    return describe_model(ModelsRequest(data_dir=root.path, model=model, **options))
 
 
 def test_the_published_models(root: DataRoot) -> None:
@@ -25,32 +30,32 @@ def test_the_published_models(root: DataRoot) -> None:
 
 
 def test_a_generator_with_its_layers(root: DataRoot, generator_file: Path, tmp_path: Path) -> None:
-    found = describe_model(str(generator_file), root, size_px=64, graph=tmp_path / "net.dot", layers=True)
+    found = describe(root, str(generator_file), size=64, graph=tmp_path / "net.dot", layers=True)
     assert (found.facts["kind"], found.facts["size_px"], found.entry) == ("generator", 64, None)
     assert found.layers is not None
     assert sum(layer.n_parameters for layer in found.layers) == found.facts["parameters"]
     assert (tmp_path / "net.dot").is_file()
     document = found.document()
     assert list(document)[-3:] == ["metadata", "graph", "layers"]
-    assert "layers" not in describe_model(str(generator_file), root, size_px=64).document()
+    assert "layers" not in describe(root, str(generator_file), size=64).document()
 
 
 def test_a_descriptor_and_a_whitening(root: DataRoot, tmp_path: Path) -> None:
     model = write_small_descriptor(tmp_path / "net.safetensors")
-    assert describe_model(str(model), root, size_px=64).document().keys() >= {
+    assert describe(root, str(model), size=64).document().keys() >= {
         "dimensions",
         "pooling",
         "whitenings",
     }
     whitening = str(DATA / "files" / "whitening_vgg16.pkl")
-    found = describe_model(whitening, root)
+    found = describe(root, whitening)
     assert (found.facts["kind"], found.facts["dimensions_out"]) == ("whitening", 96)
     with pytest.raises(CheckpointError):
-        describe_model(whitening, root, layers=True)
+        describe(root, whitening, layers=True)
 
 
 def test_what_cannot_be_described(root: DataRoot, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="hedgnan"):
-        describe_model("hedgnan", root)
+        describe(root, "hedgnan")
     with pytest.raises(UsageError):
-        describe_model("hedngan", root, graph=tmp_path / "net.xyz")
+        describe(root, "hedngan", graph=tmp_path / "net.xyz")

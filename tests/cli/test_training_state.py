@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkside_cli.cli.live.training_state import LossTrack, TrainingState, number, rate_words
+from darkside_cli.cli.training_state import LossTrack, TrainingState, number, rate_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,

@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from darkside_cli.cli.session import Session, command
+from darkside_cli.cli.command import command
+from darkside_cli.cli.session import Session
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.jobs.request import ADVANCED, REQUIRED, Getting, Request, ask
 

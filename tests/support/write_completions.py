@@ -1,4 +1,4 @@
-"""Write the completion files of ``completions/``: ``python -m darkside_cli.cli.completions completions``.
+"""Write the completion files of ``completions/``: ``python tests/support/write_completions.py completions``.
 
 The scripts ask ``darkside`` itself what may follow, so new commands, options and model names complete without new
 scripts; what is written here changes only with Typer.

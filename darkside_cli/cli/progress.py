@@ -1,4 +1,4 @@
-"""Draws events for people on stderr: rich's bars on a terminal, one plain line every few seconds elsewhere."""
+"""Draws a job's events for people on stderr: rich's bars on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -7,25 +7,11 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from darkside_cli import events
 from darkside_cli.cli.errors import one_line, say
 from darkside_cli.cli.terminal import can_move_cursor, console, for_people
-from darkside_cli.events import (
-    Event,
-    ImageReady,
-    ItemFailed,
-    ItemSkipped,
-    Notice,
-    RunFinished,
-    RunStarted,
-    TransferFailed,
-    TransferFinished,
-    TransferProgress,
-    TransferRetrying,
-    TransferStarted,
-)
 from darkside_cli.units import duration, human_size, time_left
 
 if TYPE_CHECKING:
@@ -57,18 +43,16 @@ class Renderer:
     def __enter__(self: R) -> R:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: events.Event) -> None:
         """Show ``event``."""
-        if isinstance(event, ItemFailed):
+        if isinstance(event, events.ItemFailed):
             self._line(f"{_name(event.source)}: {event.reason}")
-        elif isinstance(event, Notice) and event.level == "warning":
+        elif isinstance(event, events.Notice) and event.level == "warning":
             self._line(f"warning: {event.message}")
-        elif isinstance(event, Notice) and not self._quiet:
+        elif isinstance(event, events.Notice) and not self._quiet:
             self._line(event.message)
 
     def above_bar(self, text: str) -> bool:
@@ -97,9 +81,8 @@ class Renderer:
         """Rich's bars with ``columns``."""
         from rich.progress import Progress, TextColumn
 
-        self._bar = Progress(
-            TextColumn("{task.description}"), *columns, console=console(sys.stderr), transient=True
-        )
+        words = TextColumn("{task.description}")
+        self._bar = Progress(words, *columns, console=console(sys.stderr), transient=True)
         self._bar.start()
         return self._bar
 
@@ -115,36 +98,32 @@ class ProgressRenderer(Renderer):
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
         self._task: Any = None
-        self._total: int | None = None
-        self._unit = "images"
+        self._run = events.RunStarted("")
         self._done = 0
         self._started = self._last_line
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: events.Event) -> None:
         """Show ``event``."""
         super().emit(event)
-        if isinstance(event, RunStarted):
+        if isinstance(event, events.RunStarted):
             self._start(event)
-        elif isinstance(event, ItemFailed):
-            self._advance()
-        elif isinstance(event, ImageReady):
+        elif isinstance(event, events.RunFinished):
+            self._finish(event)
+        elif isinstance(event, events.ImageReady):
             source = _name(event.source)
             if event.animated:
                 self._line(f"warning: {source} is animated: only its first frame was taken")
             if self._verbose:
                 written = f" -> {os.fsdecode(event.target)}" if event.target is not None else ""
                 self._line(f"{source}{written} ({event.seconds:.2f} s)")
+        elif isinstance(event, events.ItemSkipped) and self._verbose:
+            self._line(f"{_name(event.source)}: skipped, its output exists")
+        if isinstance(event, events.ItemEvent):
             self._advance()
-        elif isinstance(event, ItemSkipped):
-            if self._verbose:
-                self._line(f"{_name(event.source)}: skipped, its output exists")
-            self._advance()
-        elif isinstance(event, RunFinished):
-            self._finish(event)
 
-    def _start(self, event: RunStarted) -> None:
+    def _start(self, event: events.RunStarted) -> None:
         self._stop()
-        self._total, self._unit, self._done = event.total, event.unit, 0
+        self._run, self._done = event, 0
         self._started = self._last_line = time.monotonic()
         if self._can_draw():
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -153,23 +132,21 @@ class ProgressRenderer(Renderer):
             bar = self._draw(BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
             self._task = bar.add_task(event.job, total=event.total, rate="")
 
-    def _rate(self) -> str:
-        elapsed = time.monotonic() - self._started
-        return f"{self._done / elapsed:.2f} {self._unit}/s" if elapsed > 0 and self._done else ""
-
     def _advance(self) -> None:
         self._done += 1
+        elapsed = time.monotonic() - self._started
+        rate = f"{self._done / elapsed:.2f} {self._run.unit}/s" if elapsed > 0 else ""
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, rate=self._rate())
+            self._bar.update(self._task, advance=1, rate=rate)
         elif self._is_due():
-            total = f" of {self._total}" if self._total is not None else ""
-            self._line(f"{self._done}{total} {self._unit}, {self._rate()}")
+            total = f" of {self._run.total}" if self._run.total is not None else ""
+            self._line(f"{self._done}{total} {self._run.unit}, {rate}")
 
-    def _finish(self, event: RunFinished) -> None:
+    def _finish(self, event: events.RunFinished) -> None:
         self._stop()
         if self._quiet:
             return
-        parts = [f"{event.done} {self._unit} done in {duration(event.seconds)}"]
+        parts = [f"{event.done} {self._run.unit} done in {duration(event.seconds)}"]
         if event.done and event.seconds > 0:
             parts[0] += f" ({event.done / event.seconds:.2f}/s)"
         if event.skipped:
@@ -183,7 +160,6 @@ class ProgressRenderer(Renderer):
 class _Transfer:
     """One transfer that is under way: bytes ``done`` of ``total``, and its bar."""
 
-    activity: str
     done: int
     total: int | None
     task: Any = None
@@ -196,7 +172,7 @@ class TransferRenderer(Renderer):
         super().__init__(quiet=quiet, verbose=verbose)
         self._sum: Any = None
         self._running: dict[str, _Transfer] = {}
-        self._ended = [0, 0]  # bytes done and bytes announced by transfers that are no longer running
+        self._ended = 0  # bytes of transfers that are no longer running
         self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> TransferRenderer:
@@ -206,27 +182,26 @@ class TransferRenderer(Renderer):
             self._draw(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         return self
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: events.Event) -> None:
         """Show ``event``."""
         super().emit(event)
-        if isinstance(event, TransferStarted):
+        if isinstance(event, events.TransferStarted):
             self._begin(event)
-        elif isinstance(event, TransferProgress):
+        elif isinstance(event, events.TransferProgress):
             self._move(event)
-        elif isinstance(event, TransferFinished):
+        elif isinstance(event, events.TransferFinished):
             self._end(event.name, event.size)
             if not self._quiet and (event.activity != "verify" or self._verbose):
                 files = f", {event.files:,} files" if event.files > 1 else ""
                 took = f" in {event.seconds:.1f} s" if event.seconds >= 0.05 else ""
                 self._line(f"{_DONE[event.activity]} {event.name} ({human_size(event.size)}{files}){took}")
-        elif isinstance(event, TransferFailed):
+        elif isinstance(event, events.TransferFailed):
             self._end(event.name, 0)
-        elif isinstance(event, TransferRetrying):
+        elif isinstance(event, events.TransferRetrying):
             self._retry(event)
 
-    def _begin(self, event: TransferStarted) -> None:
-        transfer = _Transfer(event.activity, event.done, event.total)
-        self._running[event.name] = transfer
+    def _begin(self, event: events.TransferStarted) -> None:
+        transfer = self._running[event.name] = _Transfer(event.done, event.total)
         if self._bar is not None:
             words = event.name if event.activity == "download" else f"{event.activity} {event.name}"
             transfer.task = self._bar.add_task(one_line(words), total=event.total, completed=event.done)
@@ -234,7 +209,7 @@ class TransferRenderer(Renderer):
                 self._sum = self._bar.add_task("total")
         self._tell_sum()
 
-    def _retry(self, event: TransferRetrying) -> None:
+    def _retry(self, event: events.TransferRetrying) -> None:
         """Say how long it may take at an address's first failure; later only what takes long, unless verbose."""
         new = (event.name, event.source) not in self._told and event.wait_s > 0
         self._told.add((event.name, event.source))
@@ -246,7 +221,7 @@ class TransferRenderer(Renderer):
                 f"within {time_left(math.ceil(event.whole_s))}"
             )
 
-    def _move(self, event: TransferProgress) -> None:
+    def _move(self, event: events.TransferProgress) -> None:
         transfer = self._running.get(event.name)
         if transfer is None:
             return
@@ -255,26 +230,19 @@ class TransferRenderer(Renderer):
             self._bar.update(transfer.task, completed=event.done, total=event.total)
             self._tell_sum()
         elif self._is_due():
-            self._line(
-                ", ".join(
-                    f"{name}: {human_size(t.done)} of {human_size(t.total)}"
-                    for name, t in self._running.items()
-                )
-            )
+            sizes = ((name, human_size(t.done), human_size(t.total)) for name, t in self._running.items())
+            self._line(", ".join(f"{name}: {done} of {total}" for name, done, total in sizes))
 
     def _end(self, name: str, size: int) -> None:
         transfer = self._running.pop(name, None)
-        if transfer is None:
-            return
-        self._ended[0] += size
-        self._ended[1] += size
-        if self._bar is not None:
-            self._bar.remove_task(transfer.task)
-            self._tell_sum()
+        if transfer is not None:
+            self._ended += size
+            if self._bar is not None:
+                self._bar.remove_task(transfer.task)
+                self._tell_sum()
 
     def _tell_sum(self) -> None:
-        if self._bar is None or self._sum is None:
-            return
-        done = self._ended[0] + sum(t.done for t in self._running.values())
-        total = self._ended[1] + sum(t.total or t.done for t in self._running.values())
-        self._bar.update(self._sum, completed=done, total=total)
+        if self._bar is not None and self._sum is not None:
+            done = self._ended + sum(t.done for t in self._running.values())
+            total = self._ended + sum(t.total or t.done for t in self._running.values())
+            self._bar.update(self._sum, completed=done, total=total)

@@ -18,10 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from darkside_cli.cli.live import training_progress as module
-from darkside_cli.cli.live.training_progress import TrainingRenderer
-from darkside_cli.cli.live.training_state import TrainingState, speed_words
-from darkside_cli.cli.live.training_view import sparkline, training_view
+from darkside_cli.cli import training_progress as module
+from darkside_cli.cli.training_progress import TrainingRenderer, sparkline, training_view
+from darkside_cli.cli.training_state import TrainingState, speed_words
 from darkside_cli.events import (
     CheckpointSaved,
     EpochDone,

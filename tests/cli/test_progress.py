@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.cli.live import progress as module
-from darkside_cli.cli.live.progress import ProgressRenderer
+from darkside_cli.cli import progress as module
+from darkside_cli.cli.progress import ProgressRenderer
 from darkside_cli.events import ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
 
 READY = ImageReady(Path("in.jpg"), Path("out.jpg"), (4, 3), 0.5)

@@ -1,9 +1,12 @@
-"""How a training run looks on a terminal: bars, a table of losses with their courses, facts. Drawn by rich."""
+"""Draws a training run for people on stderr: a live view on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,21 +16,104 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from darkside_cli import events
+from darkside_cli.cli import training_state as words
 from darkside_cli.cli.errors import one_line
-from darkside_cli.cli.live.training_state import (
-    LossTrack,
-    TrainingState,
-    device_words,
-    number,
-    rate_words,
-    scores_in_words,
-    speed_words,
-)
+from darkside_cli.cli.progress import Renderer
+from darkside_cli.cli.region import LiveRegion, can_be_live
+from darkside_cli.cli.terminal import can_move_cursor, console
+from darkside_cli.cli.training_state import LossTrack, TrainingState, number
+from darkside_cli.metrics.verdicts import verdict
 from darkside_cli.units import duration, time_left
 
+PLAIN_LINE_EVERY_S = 10.0
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 110
 _LABEL = "dim"
+
+
+class TrainingRenderer(Renderer):
+    """Shows a training run. Where stderr is no terminal, or one that cannot move its cursor, everything is lines.
+
+    ``title`` names the run in its heading (the method; by default the run folder's name). ``verbose`` adds lines per
+    epoch and checkpoint above the live view. ``emit`` may be called from any thread.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, title: str = "") -> None:
+        super().__init__(quiet=quiet, verbose=verbose)
+        self._title = one_line(title)
+        self._state = TrainingState()
+        self._lock = threading.RLock()
+        self._region: LiveRegion | None = None
+
+    def emit(self, event: events.Event) -> None:
+        """Show ``event``."""
+        now = time.monotonic()
+        with self._lock:
+            self._state.apply(event, now)
+        super().emit(event)
+        if not self._quiet:
+            self._show(event, now)
+
+    def above_bar(self, text: str) -> bool:
+        """Write ``text`` above the live view, if there is one; False if there is none."""
+        region = self._region
+        if region is None:
+            return False
+        region.above(text)
+        return True
+
+    def _show(self, event: events.Event, now: float) -> None:
+        if isinstance(event, events.TrainingStarted):
+            self._title = self._title or one_line(event.run.name)
+            self._last_line = now
+            self._start()
+            if self._region is None:
+                self._line(f"{self._title}: {words.start_words(event)}")
+        elif isinstance(event, events.StepDone):
+            if self._region is None and now - self._last_line >= PLAIN_LINE_EVERY_S:
+                self._last_line = now
+                with self._lock:
+                    text = words.step_words(self._state, now)
+                self._line(text)
+        elif isinstance(event, events.EpochDone):
+            if self._region is None or self._verbose:
+                losses = ", ".join(f"{one_line(key)} {number(each)}" for key, each in event.losses.items())
+                text = f"epoch {event.epoch}/{event.epochs} done in {duration(event.seconds)}"
+                self._line(f"{text}: {losses}" if losses else text)
+        elif isinstance(event, events.EvalDone):
+            self._line(words.score_words(event))
+            if text := verdict(event.scores):
+                self._line(text)
+        elif isinstance(event, events.CheckpointSaved):
+            if self._region is None or self._verbose:
+                self._line(f"saved {os.fsdecode(event.path)}")
+        elif isinstance(event, events.TrainingFinished):
+            self._stop()
+            what = "done" if event.complete else f"stopped ({one_line(event.reason) or 'not complete'})"
+            run = os.fsdecode(event.run)
+            name = f"{self._title}: " if self._title else ""
+            self._line(
+                f"{name}training {what} after epoch {event.epoch}, {duration(event.seconds)}, in {run}"
+            )
+
+    def _start(self) -> None:
+        if self._region is None and can_move_cursor(sys.stderr):
+            drawn_on = console(sys.stderr)
+            if can_be_live(drawn_on):
+                self._region = LiveRegion(drawn_on, self._view)
+                self._region.start()
+
+    def _stop(self) -> None:
+        region, self._region = self._region, None
+        if region is not None:
+            region.stop()
+
+    def _view(self, width: int, height: int, ascii_only: bool) -> Any:
+        with self._lock:
+            return training_view(
+                self._state, self._title, width, height, time.monotonic(), ascii_only=ascii_only
+            )
 
 
 def training_view(
@@ -137,16 +223,17 @@ def _facts(state: TrainingState, width: int, now: float) -> Table:
     table.add_column(overflow="fold", max_width=max(10, width - 7))
     event = state.newest
     if event is not None:
-        device = device_words(event)
-        table.add_row("speed", Text(f"{speed_words(event)}{f', {device}' if device else ''}"))
+        device = words.device_words(event)
+        table.add_row("speed", Text(f"{words.speed_words(event)}{f', {device}' if device else ''}"))
     if state.rates:
-        table.add_row("rate", Text(rate_words(state.rates)))
+        table.add_row("rate", Text(words.rate_words(state.rates)))
     if state.scored is not None:
-        table.add_row("score", Text(f"{scores_in_words(state.scored)}, epoch {state.scored.epoch}"))
+        table.add_row("score", Text(f"{words.scores_in_words(state.scored)}, epoch {state.scored.epoch}"))
         best = state.best
         if best is not None and best is not state.scored:
             table.add_row(
-                "best", Text(f"{scores_in_words(best)}, epoch {best.epoch}".replace(" (best so far)", ""))
+                "best",
+                Text(f"{words.scores_in_words(best)}, epoch {best.epoch}".replace(" (best so far)", "")),
             )
     if state.saved is not None:
         ago = duration(max(0.0, now - state.saved_at))

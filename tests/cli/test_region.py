@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 from small_terminal import SmallTerminal
 
-from darkside_cli.cli.live import region as module
-from darkside_cli.cli.live.region import LiveRegion, can_be_live
+from darkside_cli.cli import region as module
+from darkside_cli.cli.region import LiveRegion, can_be_live
 
 
 class Pipe(io.StringIO):

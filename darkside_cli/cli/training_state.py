@@ -8,20 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from darkside_cli import events
 from darkside_cli.cli.errors import one_line
-from darkside_cli.events import (
-    CheckpointSaved,
-    EpochDone,
-    EvalDone,
-    Event,
-    ImageReady,
-    ItemFailed,
-    ItemSkipped,
-    RunFinished,
-    RunStarted,
-    StepDone,
-    TrainingStarted,
-)
 from darkside_cli.units import duration, human_size, time_left
 
 _SMOOTHING = 0.15
@@ -76,16 +64,16 @@ class TrainingState:
     """Takes events with the time at which they came (seconds of a monotonic clock)."""
 
     def __init__(self) -> None:
-        self.started: TrainingStarted | None = None
+        self.started: events.TrainingStarted | None = None
         self.epoch = 0
         self.step = 0
         self.steps = 0
-        self.newest: StepDone | None = None
+        self.newest: events.StepDone | None = None
         self.losses: dict[str, LossTrack] = {}
         self.rates: dict[str, float] = {}
-        self.scored: EvalDone | None = None
-        self.best: EvalDone | None = None
-        self.saved: CheckpointSaved | None = None
+        self.scored: events.EvalDone | None = None
+        self.best: events.EvalDone | None = None
+        self.saved: events.CheckpointSaved | None = None
         self.saved_at = 0.0
         self.sub_job: SubJob | None = None
         self._mark = (0.0, 0)  # a moment, and the batches of the epoch that were done then
@@ -94,32 +82,32 @@ class TrainingState:
         self._epochs_seen = 0
         self._stepped_at = 0.0
 
-    def apply(self, event: Event, now: float) -> None:
+    def apply(self, event: events.Event, now: float) -> None:
         """Take ``event`` in."""
-        if isinstance(event, TrainingStarted):
+        if isinstance(event, events.TrainingStarted):
             self.started = event
             self.epoch, self.step, self.steps = event.epoch + 1, event.step, event.steps
             self._mark, self._stepped_at = (now, event.step), now
-        elif isinstance(event, StepDone):
+        elif isinstance(event, events.StepDone):
             self._stepped(event, now)
-        elif isinstance(event, EpochDone):
+        elif isinstance(event, events.EpochDone):
             self._epochs_seen += 1
             self.rates = dict(event.rates)
             for name, value in event.losses.items():
                 self.losses.setdefault(name, LossTrack()).epoch_mean = value
             self.epoch, self.step = event.epoch, self.steps
             self._mark = (now, 0)
-        elif isinstance(event, EvalDone):
+        elif isinstance(event, events.EvalDone):
             self.scored = event
             self.best = event if event.best else self.best
             self._pause(event.seconds, now)
-        elif isinstance(event, CheckpointSaved):
+        elif isinstance(event, events.CheckpointSaved):
             self.saved, self.saved_at = event, now
             self._pause(event.seconds, now)
         else:
             self._sub_job(event)
 
-    def _stepped(self, event: StepDone, now: float) -> None:
+    def _stepped(self, event: events.StepDone, now: float) -> None:
         then, done = self._mark
         if event.epoch != self.epoch:
             done = 0
@@ -136,12 +124,12 @@ class TrainingState:
         then, done = self._mark
         self._mark = (min(now, then + seconds), done)  # the speed of the batches has nothing to do with it
 
-    def _sub_job(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
+    def _sub_job(self, event: events.Event) -> None:
+        if isinstance(event, events.RunStarted):
             self.sub_job = SubJob(event.job, event.total, event.unit)
-        elif isinstance(event, RunFinished):
+        elif isinstance(event, events.RunFinished):
             self.sub_job = None
-        elif self.sub_job is not None and isinstance(event, (ImageReady, ItemSkipped, ItemFailed)):
+        elif self.sub_job is not None and isinstance(event, events.ItemEvent):
             self.sub_job.done += 1
 
     def epoch_left_s(self, now: float) -> float | None:
@@ -176,7 +164,7 @@ def number(value: float) -> str:
     return f"{value:.{4 if size < 1 else 3 if size < 10 else 2 if size < 100 else 1}f}"
 
 
-def start_words(event: TrainingStarted) -> str:
+def start_words(event: events.TrainingStarted) -> str:
     """What begins, where, on what."""
     if event.epoch >= event.epochs:
         return f"all {event.epochs} epochs are done in {one_line(os.fsdecode(event.run))}"
@@ -201,7 +189,7 @@ def rate_words(rates: Mapping[str, float]) -> str:
     return ", ".join(f"{value} {' & '.join(names)}" for value, names in together.items())
 
 
-def speed_words(event: StepDone) -> str:
+def speed_words(event: events.StepDone) -> str:
     """Images a second, and pairs or tuples where batches are of these."""
     images = f"{number(event.images_per_s)} images/s"
     if not event.item or event.items_per_s is None:
@@ -209,7 +197,7 @@ def speed_words(event: StepDone) -> str:
     return f"{number(event.items_per_s)} {one_line(event.item)}s/s ({images})"
 
 
-def device_words(event: StepDone) -> str:
+def device_words(event: events.StepDone) -> str:
     """The device's memory and how busy it is, as far as they are known."""
     parts = []
     if event.memory_bytes is not None:
@@ -219,7 +207,7 @@ def device_words(event: StepDone) -> str:
     return ", ".join(parts)
 
 
-def scores_in_words(event: EvalDone) -> str:
+def scores_in_words(event: events.EvalDone) -> str:
     """Scores by name, and whether they are the best."""
     text = ", ".join(
         f"{one_line(key).replace('_', ' ')} {number(each)}" for key, each in event.scores.items()
@@ -227,7 +215,7 @@ def scores_in_words(event: EvalDone) -> str:
     return f"{text or 'no scores'}{' (best so far)' if event.best else ''}"
 
 
-def score_words(event: EvalDone) -> str:
+def score_words(event: events.EvalDone) -> str:
     """A validation."""
     return f"epoch {event.epoch} validated in {duration(event.seconds)}: {scores_in_words(event)}"
 

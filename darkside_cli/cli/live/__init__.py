@@ -1,1 +1,0 @@
-"""What is drawn on stderr while a job runs: bars of items and transfers, the view of a training."""
