@@ -37,8 +37,8 @@ class CacheRequest(Request):
 
     action: str = ask(
         "list",
+        "list, verify, rm (delete assets), prune (delete leftovers), forget (drop recorded digests).",
         argument=True,
-        help="list, verify, rm (delete assets), prune (delete leftovers), forget (drop recorded digests).",
         metavar="ACTION",
         kind="action",
         choices_from=ACTIONS,
@@ -46,14 +46,14 @@ class CacheRequest(Request):
     )
     names: tuple[str, ...] = ask(
         (),
+        "Assets (or groups), or night-cache; for forget also paths in the data folder.",
         argument=True,
-        help="Assets (or groups), or night-cache; for forget also paths in the data folder.",
         metavar="NAMES...",
         choices_from=cache_names,
         open_ended=True,
     )
-    yes: bool = ask(False, help="Delete without asking.", short="-y")
-    dry_run: bool = ask(False, help="Say what would be deleted, delete nothing.")
+    yes: bool = ask(False, "Delete without asking.", short="-y")
+    dry_run: bool = ask(False, "Say what would be deleted, delete nothing.")
 
     positional: ClassVar[str | None] = "names"
 

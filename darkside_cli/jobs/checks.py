@@ -7,33 +7,34 @@ found out when they are opened.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import ParamSpec, TypeVar, cast
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Absences:
     """Holds back what is said of missing things until all has been looked at, since wrong usage is told first.
 
-    Each look is a block ``with absences:``; :meth:`tell` then raises the first MissingAssetError of them, if any.
+    :meth:`tell` then raises the first MissingAssetError of all calls, if there was any.
     """
 
     def __init__(self) -> None:
         self._first: MissingAssetError | None = None
 
-    def __enter__(self) -> Absences:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, MissingAssetError):
-            return False
-        self._first = self._first or error
-        return True
+    def __call__(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``check`` gives; None where something is missing."""
+        try:
+            return check(*args, **kwargs)
+        except MissingAssetError as error:
+            self._first = self._first or error
+        return cast(T, None)
 
     def tell(self) -> None:
         """Raise the first thing that is missing."""

@@ -39,36 +39,36 @@ class DownloadRequest(Request):
 
     names: tuple[str, ...] = ask(
         (),
+        "Models and data sets, or the groups weights, eval, train, all.",
         argument=True,
-        help="Models and data sets, or the groups weights, eval, train, all.",
         metavar="NAMES...",
         kind="asset",
         choices_from=asset_names,
     )
-    list: bool = ask(False, help="Show every asset: state, size, licence.")
+    list: bool = ask(False, "Show every asset: state, size, licence.")
     from_: tuple[Path, ...] = ask(
-        (), help="Import an archive, folder or file that you have already (again and again).", metavar="PATH"
+        (), "Import an archive, folder or file that you have already (again and again).", metavar="PATH"
     )
-    verify: bool = ask(False, help="Check what is there against its digests, fetch nothing.")
-    dry_run: bool = ask(False, help="Say what would be fetched, with sizes, and fetch nothing.")
+    verify: bool = ask(False, "Check what is there against its digests, fetch nothing.")
+    dry_run: bool = ask(False, "Say what would be fetched, with sizes, and fetch nothing.")
     mirror: tuple[str, ...] = ask(
         (),
-        help="Ask here first (again and again; also DARKSIDE_MIRROR): an address, a folder, a list file.",
+        "Ask here first (again and again; also DARKSIDE_MIRROR): an address, a folder, a list file.",
         metavar="URL|DIR|LIST",
         group=DATA,
     )
-    keep_archives: bool = ask(False, help="Keep archives in downloads/ after unpacking.", group=DATA)
+    keep_archives: bool = ask(False, "Keep archives in downloads/ after unpacking.", group=DATA)
     size: str = ask(
         "",
-        help="Size of data sets that are made here (nightfall): tiny, small or full [default: small].",
+        "Size of data sets that are made here (nightfall): tiny, small or full [default: small].",
         kind="size",
         choices_from=size_names,
         group=DATA,
     )
-    jobs: int = ask(4, help="Files fetched at once.", short="-j", minimum=1, maximum=32, group=DEVICE)
+    jobs: int = ask(4, "Files fetched at once.", short="-j", minimum=1, maximum=32, group=DEVICE)
     retries: int = ask(
         5,
-        help="Tries again of an address that fails; the waits double, from 1 s to 30 s.",
+        "Tries again of an address that fails; the waits double, from 1 s to 30 s.",
         metavar="N",
         minimum=0,
         maximum=100,
@@ -173,10 +173,10 @@ Outcome = AssetList | DownloadPlan | Verification | DownloadResult
 
 
 def download(names: Sequence[str] | str = (), *, emit: Emit = ignore, **options: Any) -> Outcome:
-    """Bring the models and data sets called ``names`` into the data folder.
+    """Bring models and data sets into the data folder: ``download(["hedngan", "tokyo247"])``.
 
-    ``options`` are the fields of :class:`DownloadRequest`. Gives a :class:`DownloadResult`, or what ``list``,
-    ``dry_run`` or ``verify`` ask for. What cannot be had is in the result; see :func:`run` for what is raised.
+    Gives a :class:`DownloadResult`, or what ``list``, ``dry_run`` or ``verify`` of :class:`DownloadRequest` ask for;
+    see :func:`run`.
     """
     return run(make(DownloadRequest, names, **options), emit=emit)
 

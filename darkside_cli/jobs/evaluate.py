@@ -31,42 +31,40 @@ class EvaluateRequest(Describing):
 
     model: tuple[str, ...] = ask(
         (),
+        "A published descriptor by name, or the path of a checkpoint; may be given several times.",
         **DESCRIPTOR,
-        help="A published descriptor by name, or the path of a checkpoint; may be given several times.",
     )
     dataset: tuple[str, ...] = ask(
         (),
-        help="A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
+        "A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
         "may be given several times.",
         **TEST_SET,
     )
     descriptors: tuple[Path, ...] = ask(
-        (), help="Score these descriptors (.h5, .npz, .npy) instead of a model's.", metavar="FILE"
+        (), "Score these descriptors (.h5, .npz, .npy) instead of a model's.", metavar="FILE"
     )
     distractors: Path | None = ask(
-        None, help="Descriptors of further images, all wrong (+1M).", metavar="FILE", group=DATA
+        None, "Descriptors of further images, all wrong (+1M).", metavar="FILE", group=DATA
     )
-    images: Path | None = ask(None, help="Where the images are.", metavar="DIR", group=DATA)
+    images: Path | None = ask(None, "Where the images are.", metavar="DIR", group=DATA)
     query_folder: tuple[str, ...] = ask(
-        (), help="Of a place's folders, the queries' [default: night].", metavar="NAME", group=DATA
+        (), "Of a place's folders, the queries' [default: night].", metavar="NAME", group=DATA
     )
     database_folder: tuple[str, ...] = ask(
-        (), help="Of a place's folders, the database's [default: day].", metavar="NAME", group=DATA
+        (), "Of a place's folders, the database's [default: day].", metavar="NAME", group=DATA
     )
     distractor_images: tuple[Path, ...] = ask(
-        (), help="Folders of more images for a folder of places, all wrong.", metavar="DIR", group=DATA
+        (), "Folders of more images for a folder of places, all wrong.", metavar="DIR", group=DATA
     )
     keep: Path | None = ask(
         None,
-        help="Keep the descriptors here; a stopped run goes on, a second one is quick.",
+        "Keep the descriptors here; a stopped run goes on, a second one is quick.",
         metavar="DIR",
         group=DATA,
     )
-    overwrite: bool = ask(False, help="Describe images anew whose descriptors were kept.", group=DATA)
-    gallery: Path | None = ask(
-        None, help="Write a page of queries with their top results.", metavar="FILE.html"
-    )
-    top: int = ask(10, help="Results per query in the gallery.", minimum=1, maximum=1000)
+    overwrite: bool = ask(False, "Describe images anew whose descriptors were kept.", group=DATA)
+    gallery: Path | None = ask(None, "Write a page of queries with their top results.", metavar="FILE.html")
+    top: int = ask(10, "Results per query in the gallery.", minimum=1, maximum=1000)
 
     #: Whether the ``top`` results of each query are in the figures, also without a gallery.
     with_top: bool = False
@@ -148,8 +146,7 @@ class EvaluateResult:
 def evaluate(*model: Any, emit: Emit = ignore, **options: Any) -> EvaluateResult:
     """Score descriptors: ``evaluate("gem_resnet101_cyclegan", dataset="tokyo247")``.
 
-    ``model`` is one or several, by name or by path; ``options`` are the fields of :class:`EvaluateRequest`. Raises
-    what :func:`run` does.
+    See :class:`EvaluateRequest` and :func:`run`.
     """
     return run(make(EvaluateRequest, *model, **options), emit=emit)
 
@@ -172,9 +169,7 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
     from darkside_cli.retrieval.search.benchmark import require_images
     from darkside_cli.retrieval.search.evaluate import evaluate_file, evaluate_model, kept_name
 
-    more = None
-    if request.distractors is not None:
-        more = warnings.Distractors(open_descriptors(request.distractors))
+    further = request.distractors and warnings.Distractors(open_descriptors(request.distractors))
     benchmarks = _open_benchmarks(request)
     read = ExtractOptions(
         image_size_px=request.image_size or None,
@@ -183,39 +178,44 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
         on_error="nan",
         overwrite=request.overwrite,
     )
-    device = pick_device(request.device)
-    top = request.top if request.with_top or request.gallery is not None else 0
+    options: dict[str, Any] = {
+        "distractors": further,
+        "top": request.top if request.with_top or request.gallery is not None else 0,
+        "device": pick_device(request.device),
+        "emit": emit,
+    }
     for benchmark in benchmarks:
         for notice in warnings.of_truth(benchmark.truth):
             emit(notice)
+    for benchmark in benchmarks if request.model else ():
+        require_images(benchmark)
     evaluations = []
-    if request.model:
-        for benchmark in benchmarks:
-            require_images(benchmark)
     for name in request.model:
         describer = request.load(name)
-        if more is not None:
-            more.require_dim(describer.dim, describer.name)
+        if further is not None:
+            further.require_dim(describer.dim, describer.name)
         for benchmark in benchmarks:
             keep = request.keep and request.keep / kept_name(benchmark, describer, read)
-            judged = evaluate_model(
-                benchmark, describer, options=read, keep=keep, distractors=more, top=top, device=device, emit=emit
-            )  # fmt: skip
+            judged = evaluate_model(benchmark, describer, options=read, keep=keep, **options)
             evaluations.append(_evaluation(request, benchmark, judged, describer.name))
     for path in request.descriptors:
         for benchmark in benchmarks:
-            judged = evaluate_file(benchmark, path, distractors=more, top=top, device=device, emit=emit)
+            judged = evaluate_file(benchmark, path, **options)
             evaluations.append(_evaluation(request, benchmark, judged, str(path)))
     return EvaluateResult(tuple(evaluations))
 
 
 def _evaluation(request: EvaluateRequest, benchmark: Benchmark, judged: Judged, label: str) -> Evaluation:
     """What was found of the model, or the file, called ``label``; the gallery is written where one is wanted."""
+    from darkside_cli.networks.catalog import MODELS
     from darkside_cli.retrieval.search.score import score_lines
 
     if request.gallery is not None:
         _write_gallery(request.gallery, label, benchmark, judged)
-    lines = score_lines(label, judged.result, entry=benchmark.entry, published=_published(label, benchmark))
+    published = None
+    if label in MODELS and benchmark.entry is not None:
+        published = MODELS.get(label).scores.get(benchmark.entry.name)
+    lines = score_lines(label, judged.result, entry=benchmark.entry, published=published)
     return Evaluation(
         model=label if request.model else judged.made_with,
         descriptors=None if request.model else label,
@@ -231,17 +231,13 @@ def _check_all_there(request: EvaluateRequest) -> None:
 
     absences = Absences()
     for name in request.model:
-        with absences:
-            check_model(request.root, name, kind="descriptor")
+        absences(check_model, request.root, name, kind="descriptor")
     for spec in request.dataset:
-        with absences:
-            check_test_set(spec)
+        absences(check_test_set, spec)
     for path in (*request.descriptors, request.distractors, request.whitening):
-        with absences:
-            check_path(path)
+        absences(check_path, path)
     for path in (request.images, *request.distractor_images):
-        with absences:
-            check_path(path, "folder")
+        absences(check_path, path, "folder")
     absences.tell()
 
 
@@ -298,32 +294,26 @@ def _open_benchmarks(request: EvaluateRequest) -> list[Benchmark]:
     return benchmarks
 
 
-def _published(model: str, benchmark: Benchmark) -> float | None:
-    from darkside_cli.networks.catalog import MODELS
-
-    if model not in MODELS or benchmark.entry is None:
-        return None
-    return MODELS.get(model).scores.get(benchmark.entry.name)
-
-
 def _write_gallery(page: Path, label: str, benchmark: Benchmark, judged: Judged) -> None:
     """Write a page of the queries and the first images that were found for each."""
     from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
 
     truth, result = judged.truth, judged.result
-    known = truth.image_root is not None
+
+    def shown(name: str | None, **more: Any) -> GalleryImage:
+        path = truth.image_path(name) if name is not None and truth.image_root is not None else None
+        return GalleryImage(path=path, **more)
+
     first = result.protocols[min(1, len(result.protocols) - 1)]  # medium, where there are three
     rows = [
         GalleryRow(
-            query=GalleryImage(
-                name=query.name, path=truth.image_path(query.name) if known else None, box=query.box
-            ),
+            query=shown(query.name, name=query.name, box=query.box),
             results=[
-                GalleryImage(
+                shown(
+                    image.name,
                     name=image.name or f"distractor {image.index}",
-                    path=truth.image_path(image.name) if image.name is not None and known else None,
                     score=image.score,
-                    mark=_MARKS[image.group],  # type: ignore[arg-type]
+                    mark=_MARKS[image.group],
                 )
                 for image in found
             ],
@@ -331,10 +321,7 @@ def _write_gallery(page: Path, label: str, benchmark: Benchmark, judged: Judged)
         )
         for query, found, ap in zip(truth.queries, result.top or (), first.average_precisions, strict=True)
     ]
-    facts = [
-        ("model", label),
-        ("data set", truth.name),
-        *((f"mAP {s.protocol}", f"{100 * s.mean_average_precision:.2f}") for s in result.protocols),
-    ]
+    scores = ((f"mAP {s.protocol}", f"{100 * s.mean_average_precision:.2f}") for s in result.protocols)
+    facts = [("model", label), ("data set", truth.name), *scores]
     title = f"{Path(label).name} on {truth.name}"
     write_gallery(page, rows, title=title, facts=facts, upright=benchmark.upright)

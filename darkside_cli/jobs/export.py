@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_OPSET = 17
 WEIGHTS = (".safetensors", ".pth")
 PRECISIONS = ("fp32", "fp16")
+_OF_ONNX = ("--size", "--dynamic", "--opset", "--single-scale", "--dim", "--no-check")
+_OF_DESCRIPTORS = ("--single-scale", "--dim", "--no-whiten", "--whitening")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -43,53 +44,51 @@ class ExportRequest(Getting):
 
     model: str = ask(
         REQUIRED,
-        help="A published generator or descriptor by name, or a checkpoint or run folder.",
+        "A published generator or descriptor by name, or a checkpoint or run folder.",
         argument=True,
         **MODEL,
     )
     output: Path | None = ask(
         None,
-        help="The file: .onnx, .safetensors (ours) or .pth (gandtr's); default: the model's name with .onnx.",
+        "The file: .onnx, .safetensors (ours) or .pth (gandtr's); default: the model's name with .onnx.",
         short="-o",
         metavar="FILE",
     )
     size: str | None = ask(
-        None, help="Images of this height and width only (as some runtimes need).", metavar="HxW"
+        None, "Images of this height and width only (as some runtimes need).", metavar="HxW"
     )
-    dynamic: bool = ask(False, help="Images of any size: the default without --size.")
+    dynamic: bool = ask(False, "Images of any size: the default without --size.")
     opset: int = ask(
-        DEFAULT_OPSET, help="Version of the ONNX operator set.", minimum=11, maximum=20, group=ADVANCED
+        DEFAULT_OPSET, "Version of the ONNX operator set.", minimum=11, maximum=20, group=ADVANCED
     )
     precision: str = ask(
         "fp32",
-        help="Of the computation (images and results are fp32), or of the weights in their file.",
+        "Of the computation (images and results are fp32), or of the weights in their file.",
         kind="precision",
         choices_from=PRECISIONS,
     )
     multi_scale: bool = ask(
         True,
-        help="Of descriptors: the paper's three scales, or one.",
+        "Of descriptors: the paper's three scales, or one.",
         flag="--multi-scale/--single-scale",
         group=ADVANCED,
     )
-    whiten: bool = ask(True, help="Of descriptors: with the whitening that belongs to it.", group=ADVANCED)
+    whiten: bool = ask(True, "Of descriptors: with the whitening that belongs to it.", group=ADVANCED)
     whitening: Path | None = ask(
-        None, help="Of descriptors: this whitening instead.", metavar="FILE", group=ADVANCED
+        None, "Of descriptors: this whitening instead.", metavar="FILE", group=ADVANCED
     )
     dim: int | None = ask(
-        None, help="Of descriptors: only the first dimensions of the whitening.", minimum=1, group=ADVANCED
+        None, "Of descriptors: only the first dimensions of the whitening.", minimum=1, group=ADVANCED
     )
     direction: str | None = ask(
         None,
-        help="Which generator of a run's folder: day2night (first choice) or night2day.",
+        "Which generator of a run's folder: day2night (first choice) or night2day.",
         kind="direction",
         choices_from="darkside_cli.networks.catalog:DIRECTIONS",
         group=ADVANCED,
     )
-    compare: bool = ask(
-        True, help="Hold the file against PyTorch with ONNX Runtime.", flag="--check/--no-check"
-    )
-    overwrite: bool = ask(False, help="Replace a file that is there.")
+    compare: bool = ask(True, "Hold the file against PyTorch with ONNX Runtime.", flag="--check/--no-check")
+    overwrite: bool = ask(False, "Replace a file that is there.")
 
     def check(self) -> None:
         """Raise UsageError for contradictions, a file that is there, and options that the model's kind has not."""
@@ -114,14 +113,14 @@ class ExportRequest(Getting):
         self.check_kind(_registered_kind(self.model), self.model)
         if self.as_weights:
             form = target.suffix.lower()
-            _refuse(self._of_onnx, f"of ONNX files; a file of weights ({form}) has no such thing")
+            self._refuse(_OF_ONNX, f"of ONNX files; a file of weights ({form}) has no such thing")
 
     def check_kind(self, kind: str | None, name: str) -> None:
         """Raise UsageError for a ``kind`` of model that cannot be exported, and for options that it has not."""
         if kind == "descriptor":
-            _refuse({"--direction": self.direction}, f"of generators; {name} is a descriptor")
+            self._refuse(("--direction",), f"of generators; {name} is a descriptor")
         elif kind == "generator" or (kind is not None and self.as_weights):
-            _refuse(self._of_descriptors, f"of descriptors; {name} is a {kind}")
+            self._refuse(_OF_DESCRIPTORS, f"of descriptors; {name} is a {kind}")
         elif kind is not None:
             raise UsageError(
                 f"{name} is of the kind '{kind}'; generators and descriptors can be exported",
@@ -143,32 +142,22 @@ class ExportRequest(Getting):
         """Which whitening is wanted: the model's own, none, or that of a file."""
         return self.whitening if self.whitening is not None else self.whiten
 
-    @property
-    def _of_onnx(self) -> dict[str, Any]:
-        return {
+    def _refuse(self, flags: tuple[str, ...], reason: str) -> None:
+        """Refuse options that would be passed over silently."""
+        given = {
             "--size": self.size,
             "--dynamic": self.dynamic,
             "--opset": self.opset != DEFAULT_OPSET,
             "--single-scale": not self.multi_scale,
             "--dim": self.dim,
             "--no-check": not self.compare,
-        }
-
-    @property
-    def _of_descriptors(self) -> dict[str, Any]:
-        return {
-            "--single-scale": not self.multi_scale,
-            "--dim": self.dim,
             "--no-whiten": not self.whiten,
             "--whitening": self.whitening,
+            "--direction": self.direction,
         }
-
-
-def _refuse(given: Mapping[str, Any], reason: str) -> None:
-    """Refuse options that would be passed over silently."""
-    for flag, value in given.items():
-        if value:
-            raise UsageError(f"{flag} is {reason}", hint="leave it out")
+        for flag in flags:
+            if given[flag]:
+                raise UsageError(f"{flag} is {reason}", hint="leave it out")
 
 
 def _registered_kind(model: str) -> str | None:
@@ -191,21 +180,15 @@ class ExportResult:
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""
+        kind = {"kind": self.kind, "precision": self.request.precision}
         if self.onnx is None:
-            return {
-                "file": self.file,
-                "whitening": self.whitening,
-                "size_bytes": self.size_bytes,
-                "kind": self.kind,
-                "precision": self.request.precision,
-            }
+            return {"file": self.file, "whitening": self.whitening, "size_bytes": self.size_bytes, **kind}
         size = self.request.size
         return {
             "file": self.file,
             "size_bytes": self.size_bytes,
             "name": self.name,
-            "kind": self.kind,
-            "precision": self.request.precision,
+            **kind,
             "opset": self.request.opset,
             "size_px": list(parse_size(size)) if size is not None else None,
             "max_difference": self.onnx.difference,
@@ -219,10 +202,7 @@ class ExportResult:
 
 
 def export(*model: Any, emit: Emit = ignore, **options: Any) -> ExportResult:
-    """Export a model: ``export("hedngan", output="hedngan.onnx")``.
-
-    ``model`` is a name or a path; ``options`` are the fields of :class:`ExportRequest`. Raises what :func:`run` does.
-    """
+    """Export a model: ``export("hedngan", output="hedngan.onnx")``; see :class:`ExportRequest` and :func:`run`."""
     return run(make(ExportRequest, *model, **options), emit=emit)
 
 

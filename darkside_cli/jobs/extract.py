@@ -28,49 +28,49 @@ class ExtractRequest(Images, Limited, Describing):
 
     model: str = ask(
         REQUIRED,
+        "A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
         **DESCRIPTOR,
-        help="A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
     )
     output: Path = ask(
         REQUIRED,
-        help="The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
+        "The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
         short="-o",
         metavar="FILE",
     )
     boxes: Path | None = ask(
         None,
-        help="Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
+        "Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
         metavar="FILE",
         group=DATA,
     )
     image_root: Path | None = ask(
         None,
-        help="Call images by their paths from here; without PATHS or a list: all images below it.",
+        "Call images by their paths from here; without PATHS or a list: all images below it.",
         metavar="DIR",
         group=DATA,
     )
     image_list: Path | None = ask(
         None,
-        help="Names of images from --image-root, one a line, as hloc reads them ('-': standard input).",
+        "Names of images from --image-root, one a line, as hloc reads them ('-': standard input).",
         metavar="FILE",
         group=DATA,
     )
     format: str | None = ask(
         None,
-        help="h5, npz or npy (default: what FILE ends in).",
+        "h5, npz or npy (default: what FILE ends in).",
         kind="format",
         choices_from="darkside_cli.retrieval.describe.write:FORMATS",
         group=DATA,
     )
     on_error: str = ask(
         "skip",
-        help="Rows of broken images: skip them, or fill them with nan.",
+        "Rows of broken images: skip them, or fill them with nan.",
         kind="way",
         choices_from=ON_ERROR,
         group=DATA,
     )
-    resume: bool = ask(True, help="Go on where an interrupted run was.", group=DATA)
-    overwrite: bool = ask(False, help="Make FILE anew if it is there.", group=DATA)
+    resume: bool = ask(True, "Go on where an interrupted run was.", group=DATA)
+    overwrite: bool = ask(False, "Make FILE anew if it is there.", group=DATA)
 
     #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
     null: bool = False
@@ -124,8 +124,7 @@ class ExtractResult:
 def extract(*images: Any, emit: Emit = ignore, **options: Any) -> ExtractResult:
     """Describe image files: ``extract("images", model="gem_resnet101_hedngan", output="images.h5")``.
 
-    ``images`` is a path or several, folders among them; ``options`` are the fields of :class:`ExtractRequest`.
-    Raises what :func:`run` does.
+    See :class:`ExtractRequest` and :func:`run`.
     """
     return run(make(ExtractRequest, *images, **options), emit=emit)
 
@@ -150,13 +149,10 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
     absences = Absences()
-    with absences:
-        check_model(request.root, request.model, kind="descriptor")
-    with absences:
-        check_path(request.whitening)
+    absences(check_model, request.root, request.model, kind="descriptor")
+    absences(check_path, request.whitening)
     images, root = _find(request)
-    with absences:
-        jobs = make_jobs(images, request.boxes)
+    jobs = absences(make_jobs, images, request.boxes)
     absences.tell()
     if ranks.is_first:
         whitening = request.whiten and request.whitening is None

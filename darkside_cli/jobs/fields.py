@@ -68,13 +68,13 @@ def check_device(device: str) -> None:
 def computing_device() -> Any:
     """Declare a field for what is computed on."""
     words = "auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."
-    return ask("auto", help=words, kind="device", choices_from=DEVICES, open_ended=True, group=DEVICE)
+    return ask("auto", words, kind="device", choices_from=DEVICES, open_ended=True, group=DEVICE)
 
 
 def worker_threads(**changes: Any) -> Any:
     """Declare a field for the number of threads that read and write images."""
     words = "Threads that decode and encode images (default: by CPU count)."
-    return ask(None, help=words, minimum=1, maximum=256, group=DEVICE, **changes)
+    return ask(None, words, minimum=1, maximum=256, group=DEVICE, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class OnDevice(Getting):
     device: str = computing_device()
     precision: str = ask(
         "auto",
-        help="auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
+        "auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
         kind="precision",
         choices_from=PRECISIONS,
         group=DEVICE,
@@ -104,11 +104,11 @@ class Images(Request):
 
     images: tuple[Path, ...] = ask(
         (),
-        help="Images or folders; '-' or none at all reads their names from standard input.",
+        "Images or folders; '-' or none at all reads their names from standard input.",
         metavar="PATHS...",
         argument=True,
     )
-    recursive: bool = ask(False, help="Take the images of sub-folders too.", short="-r", group=DATA)
+    recursive: bool = ask(False, "Take the images of sub-folders too.", short="-r", group=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +116,10 @@ class Limited(Request):
     """A request of a job that refuses images which would take too much."""
 
     max_pixels: int | None = ask(
-        None, help="Refuse images of more pixels (default: 500 million).", minimum=1, group=ADVANCED
+        None, "Refuse images of more pixels (default: 500 million).", minimum=1, group=ADVANCED
     )
     max_seconds: float = ask(
-        120.0, help="Give up an image that takes longer to read.", minimum=0.1, maximum=86_400, group=ADVANCED
+        120.0, "Give up an image that takes longer to read.", minimum=0.1, maximum=86_400, group=ADVANCED
     )
 
 
@@ -129,7 +129,7 @@ class OnImages(OnDevice):
 
     batch_size: int = ask(
         0,
-        help="Images of one size run at once (0: chosen by size and memory).",
+        "Images of one size run at once (0: chosen by size and memory).",
         minimum=0,
         maximum=1024,
         group=DEVICE,
@@ -141,13 +141,11 @@ class OnImages(OnDevice):
 class Whitened(Getting):
     """A request of a job that may change how a model whitens its descriptors, and equalises images before."""
 
-    whitening: Path | None = ask(None, help="Apply this whitening instead.", metavar="FILE", group=ADVANCED)
-    dim: int | None = ask(
-        None, help="Keep only so many dimensions of the whitening.", minimum=1, group=ADVANCED
-    )
+    whitening: Path | None = ask(None, "Apply this whitening instead.", metavar="FILE", group=ADVANCED)
+    dim: int | None = ask(None, "Keep only so many dimensions of the whitening.", minimum=1, group=ADVANCED)
     clahe: str | None = ask(
         None,
-        help="Contrast equalisation before the network, or none (default: as recorded with the model).",
+        "Contrast equalisation before the network, or none (default: as recorded with the model).",
         metavar="CLIP[:GRID]",
         group=ADVANCED,
     )
@@ -168,14 +166,14 @@ class Whitened(Getting):
 class Describing(Whitened, OnImages):
     """A request of a job that describes images."""
 
-    image_size: int = ask(1024, help="Shrink to this longest side in pixels first (0: never).", minimum=0)
+    image_size: int = ask(1024, "Shrink to this longest side in pixels first (0: never).", minimum=0)
     scales: str = ask(
         "ms",
-        help="ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+        "ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
         metavar="SCALES",
         group=ADVANCED,
     )
-    whiten: bool = ask(True, help="Apply the whitening that belongs to the model.", group=ADVANCED)
+    whiten: bool = ask(True, "Apply the whitening that belongs to the model.", group=ADVANCED)
 
     def check(self) -> None:
         """Raise UsageError for contradictions, and for what are no scales and no settings of CLAHE."""
@@ -208,42 +206,40 @@ class Training(Getting):
     """A request of a job that trains. Fields with a ``setting`` stand for keys of the configuration."""
 
     output: Path | None = ask(
-        None, help="Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
+        None, "Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
     )
-    preset: str | None = ask(
-        None, help="Settings to begin with, by name or from a .toml.", metavar="NAME|FILE"
-    )
+    preset: str | None = ask(None, "Settings to begin with, by name or from a .toml.", metavar="NAME|FILE")
     config: Path | None = ask(
-        None, help="Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
+        None, "Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
     )
     overrides: tuple[str, ...] = ask(
         (),
-        help="One setting, may be repeated: --set optim.lr=1e-4.",
+        "One setting, may be repeated: --set optim.lr=1e-4.",
         flag="--set",
         metavar="KEY=VALUE",
         group=ADVANCED,
     )
-    epochs: int | None = ask(None, help="Epochs in all.", minimum=1, setting="trainer.epochs")
+    epochs: int | None = ask(None, "Epochs in all.", minimum=1, setting="trainer.epochs")
     seed: int | None = ask(
-        None, help="Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
+        None, "Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
     )
-    resume: bool = ask(True, help="Go on where an earlier run in the folder stopped, or start over.")
+    resume: bool = ask(True, "Go on where an earlier run in the folder stopped, or start over.")
     device: str = computing_device()
     precision: str | None = ask(
         None,
-        help="auto, fp32 (exact), bf16 or fp16.",
+        "auto, fp32 (exact), bf16 or fp16.",
         kind="precision",
         choices_from=PRECISIONS,
         setting="trainer.precision",
         group=DEVICE,
     )
     compile: bool | None = ask(
-        None, help="Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
+        None, "Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
     )
     workers: int | None = worker_threads(setting="data.workers")
     layout: str = ask(
         "darkside",
-        help="gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
+        "gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
         kind="layout",
         choices_from=LAYOUTS,
         group=ADVANCED,

@@ -44,14 +44,14 @@ class FinetuneRequest(Training):
 
     model: tuple[str, ...] = ask(
         (),
-        help="Generator that turns anchors to night: by name, a checkpoint or a run folder; may be given several "
+        "Generator that turns anchors to night: by name, a checkpoint or a run folder; may be given several "
         "times, which mixes them [default: hedngan].",
         setting="augment.models",
         **GENERATOR,
     )
     backbone: str | None = ask(
         None,
-        help="Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
+        "Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
         short="-b",
         kind="backbone",
         choices_from="darkside_cli.networks.configs:BACKBONES",
@@ -59,7 +59,7 @@ class FinetuneRequest(Training):
     )
     init: str | None = ask(
         None,
-        help="Weights to begin with: imagenet (published features), torchvision, random, a model or a file "
+        "Weights to begin with: imagenet (published features), torchvision, random, a model or a file "
         "[default: imagenet].",
         metavar="NAME|PATH",
         kind="weights to begin with",
@@ -69,7 +69,7 @@ class FinetuneRequest(Training):
     )
     data: str | None = ask(
         None,
-        help="What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
+        "What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
         "(.csv, .json), a database (.pkl) [default: retrieval-sfm-120k].",
         setting="data.database",
         group=DATA,
@@ -77,21 +77,21 @@ class FinetuneRequest(Training):
     )
     images: Path | None = ask(
         None,
-        help="Folder that names in a list or database start from.",
+        "Folder that names in a list or database start from.",
         metavar="DIR",
         setting="data.images",
         group=DATA,
     )
     validation: str | None = ask(
         None,
-        help="What to validate on, likewise (default: a database's own part, else some places are kept back).",
+        "What to validate on, likewise (default: a database's own part, else some places are kept back).",
         metavar="NAME|PATH",
         setting="data.validation",
         group=DATA,
     )
     augment: str | None = ask(
         None,
-        help="Night for anchors: generator, images (ready ones), gamma, exposure (darkened without learning), "
+        "Night for anchors: generator, images (ready ones), gamma, exposure (darkened without learning), "
         "or none, the baseline [default: generator].",
         kind="augmentation",
         choices_from="darkside_cli.retrieval.config:AUGMENTATIONS",
@@ -99,34 +99,34 @@ class FinetuneRequest(Training):
     )
     night_images: Path | None = ask(
         None,
-        help="Ready night images, named as the day ones are, instead of a generator.",
+        "Ready night images, named as the day ones are, instead of a generator.",
         metavar="DIR",
         setting="augment.images",
         group=DATA,
     )
     whitening: str | None = ask(
         None,
-        help="Whitening to learn afterwards: lw, pca or none [default: lw].",
+        "Whitening to learn afterwards: lw, pca or none [default: lw].",
         kind="whitening",
         choices_from=WHITENINGS,
         setting="whitening.kind",
     )
     whiten_on: str | None = ask(
         None,
-        help="What to learn it from (default: as published, or the training data).",
+        "What to learn it from (default: as published, or the training data).",
         metavar="NAME|PATH",
         setting="whitening.database",
         group=DATA,
     )
     dataset: tuple[str, ...] = ask(
         (),
-        help="Test set to evaluate on, by name or path; may be given several times (default: those that are here).",
+        "Test set to evaluate on, by name or path; may be given several times (default: those that are here).",
         setting="evaluation.datasets",
         **TEST_SET,
     )
     image_size: int | None = ask(
         None,
-        help="Longest side of training images in pixels.",
+        "Longest side of training images in pixels.",
         minimum=8,
         setting="data.image_size_px",
         group=DATA,
@@ -205,7 +205,7 @@ class FinetuneResult(Trained):
 def finetune(*data: Any, emit: Emit = ignore, **options: Any) -> FinetuneResult:
     """Fine-tune a descriptor: ``finetune("my-places", backbone="resnet18", init="random", augment="gamma")``.
 
-    ``options`` are the fields of :class:`FinetuneRequest`. Raises what :func:`run` does.
+    See :class:`FinetuneRequest` and :func:`run`.
     """
     return run(make(FinetuneRequest, *data, **options), emit=emit)
 
@@ -228,20 +228,16 @@ def check(request: FinetuneRequest) -> None:
     if config.init == "imagenet":
         imagenet_asset(config.backbone)
     elif config.init not in INITS:
-        with absences:
-            _check_beginning(root, config.init)
+        absences(_check_beginning, root, config.init)
     for model in _generators(augment):
-        with absences:
-            check_generator(root, model, to="night")
+        absences(check_generator, root, model, to="night")
     whitening = whitening_spec(config)
     specs = [data.spec, data.validation if config.validates else None, whitening[0] if whitening else None]
     for spec in specs:
         if spec is not None:
-            with absences:
-                check_training_data(spec)
+            absences(check_training_data, spec)
     for dataset in config.evaluation.datasets or ():
-        with absences:
-            check_test_set(dataset)
+        absences(check_test_set, dataset)
     for spec in (data.spec, data.validation if config.validates else None):
         if spec is not None and Path(spec).is_dir():
             from darkside_cli.datasets.tuples import tuples_of_folder
@@ -249,8 +245,7 @@ def check(request: FinetuneRequest) -> None:
             tuples_of_folder(spec)  # a folder without places is a mistake, whatever else is missing
     night_images = augment.images if augment.kind == "images" else None
     for path in (data.images, whitening[1] if whitening else None, night_images):
-        with absences:
-            check_path(path, "folder")
+        absences(check_path, path, "folder")
     absences.tell()
 
 

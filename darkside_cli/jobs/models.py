@@ -27,21 +27,17 @@ class ModelsRequest(Request):
 
     model: str | None = ask(
         None,
-        help="A model or a checkpoint file to describe; all published models without it.",
+        "A model or a checkpoint file to describe; all published models without it.",
         argument=True,
         **{**MODEL, "metavar": "NAME|FILE"},
     )
     size: int = ask(
-        256,
-        help="Image side in pixels that the cost is counted at.",
-        minimum=16,
-        maximum=8192,
-        group=ADVANCED,
+        256, "Image side in pixels that the cost is counted at.", minimum=16, maximum=8192, group=ADVANCED
     )
     graph: Path | None = ask(
-        None, help="Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", metavar="FILE"
+        None, "Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", metavar="FILE"
     )
-    layers: bool = ask(False, help="List every layer.")
+    layers: bool = ask(False, "List every layer.")
 
     def check(self) -> None:
         """Raise UsageError for what is asked of a model where none is named, and for what cannot be drawn to."""

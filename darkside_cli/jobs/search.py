@@ -28,58 +28,58 @@ class SearchRequest(Whitened, OnDevice):
 
     queries: tuple[Path, ...] = ask(
         (),
-        help="Photographs to look up, or folders of them; '-' or none at all reads their names from "
+        "Photographs to look up, or folders of them; '-' or none at all reads their names from "
         "standard input.",
         metavar="QUERY...",
         argument=True,
     )
-    index: Path = ask(REQUIRED, help="Descriptors to search: .h5, .npz or .npy.", short="-i", metavar="FILE")
+    index: Path = ask(REQUIRED, "Descriptors to search: .h5, .npz or .npy.", short="-i", metavar="FILE")
     model: str | None = ask(
-        None, **DESCRIPTOR, help="What to describe queries with (default: what the index was made with)."
+        None, "What to describe queries with (default: what the index was made with).", **DESCRIPTOR
     )
-    top: int = ask(10, help="How many images to name for each query.", short="-k", minimum=1)
+    top: int = ask(10, "How many images to name for each query.", short="-k", minimum=1)
     with_self: bool = ask(
-        False, help="Also name the query itself, if it is in the index.", flag="--with-self/--without-self"
+        False, "Also name the query itself, if it is in the index.", flag="--with-self/--without-self"
     )
     backend: str = ask(
         "exact",
-        help="exact, in flat memory; or faiss, if it is installed.",
+        "exact, in flat memory; or faiss, if it is installed.",
         kind="backend",
         choices_from="darkside_cli.retrieval.search:BACKENDS",
         group=ADVANCED,
     )
     gallery: Path | None = ask(
-        None, help="Also show queries and results on a page of their own.", metavar="FILE.html"
+        None, "Also show queries and results on a page of their own.", metavar="FILE.html"
     )
     images: Path | None = ask(
         None,
-        help="Folder that the names in the index start from (default: as recorded).",
+        "Folder that the names in the index start from (default: as recorded).",
         metavar="DIR",
         group=DATA,
     )
     boxes: Path | None = ask(
         None,
-        help="Parts of queries to look up: .json or .csv, name to x1,y1,x2,y2 in pixels.",
+        "Parts of queries to look up: .json or .csv, name to x1,y1,x2,y2 in pixels.",
         metavar="FILE",
         group=DATA,
     )
     image_size: int | None = ask(
         None,
-        help="Shrink queries to this longest side first (default: as recorded, else 1024).",
+        "Shrink queries to this longest side first (default: as recorded, else 1024).",
         metavar="N",
         minimum=0,
         group=ADVANCED,
     )
     scales: str | None = ask(
         None,
-        help="ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).",
+        "ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).",
         metavar="SCALES",
         group=ADVANCED,
     )
     whiten: bool | None = ask(
-        None, help="Whether queries are whitened (default: as recorded, else they are).", group=ADVANCED
+        None, "Whether queries are whitened (default: as recorded, else they are).", group=ADVANCED
     )
-    recursive: bool = ask(False, help="Take the images of sub-folders too.", short="-r", group=DATA)
+    recursive: bool = ask(False, "Take the images of sub-folders too.", short="-r", group=DATA)
     workers: int | None = worker_threads()
 
     def check(self) -> None:
@@ -151,8 +151,7 @@ class SearchResult:
 def search(*queries: Any, emit: Emit = ignore, **options: Any) -> SearchResult:
     """Look images up: ``search("night.jpg", index="images.h5", top=5)``.
 
-    ``queries`` is a path or several, folders among them; ``options`` are the fields of :class:`SearchRequest`.
-    Raises what :func:`run` does.
+    See :class:`SearchRequest` and :func:`run`.
     """
     return run(make(SearchRequest, *queries, **options), emit=emit)
 
@@ -170,16 +169,12 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
 
     absences = Absences()
     if request.model is not None:
-        with absences:
-            check_model(request.root, request.model, kind="descriptor")
-    with absences:
-        stored = open_descriptors(request.index)
-    with absences:
-        if request.backend == "faiss":
-            import_faiss()
+        absences(check_model, request.root, request.model, kind="descriptor")
+    stored = absences(open_descriptors, request.index)
+    if request.backend == "faiss":
+        absences(import_faiss)
     images = find_images(request.queries, recursive=request.recursive)
-    with absences:
-        jobs = make_jobs(images, request.boxes)
+    jobs = absences(make_jobs, images, request.boxes)
     absences.tell()
     wanted = request.model if request.model is not None else stored.metadata.get("model")
     if isinstance(wanted, str):
@@ -200,14 +195,10 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
         return SearchResult(stored.path, wanted, queries, failed=failed)
 
     from darkside_cli.retrieval.search import warnings
-    from darkside_cli.retrieval.search.nearest import own_names
 
     read = replace(_reading(stored, request.image_size), workers=request.workers or default_threads(8))
     describer = _describer(request, stored)
-    own: list[str | None] = [None] * len(jobs)
-    if not request.with_self:
-        own = own_names(stored, queries, image_root=request.images)
-    answers = _look_up(request, stored, jobs, own, describer, read, record)
+    answers = _look_up(request, stored, jobs, describer, read, record)
     for notice in warnings.of_index(stored):
         emit(notice)
     left_out = sum(answer.left_out is not None for answer in answers)
@@ -217,7 +208,11 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
     if answers and not any(answer.found or answer.left_out for answer in answers):
         emit(Notice(f"{request.index} has no descriptors: there is nothing to find", level="warning"))
     if request.gallery is not None:
-        _write_gallery(request, request.gallery, stored, describer.name, answers, read.workers, emit)
+        absent = _write_gallery(request, request.gallery, stored, describer.name, answers, read.workers)
+        if absent:
+            lost = f"{absent} pictures of the index are not where it says: name their folder with --images"
+            emit(Notice(lost, level="warning"))
+        emit(Notice(f"gallery: {request.gallery}"))
     return SearchResult(stored.path, describer.name, queries, answers, failed)
 
 
@@ -226,19 +221,14 @@ def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
     from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.search.nearest import QuerySettings, describer_for
 
-    return describer_for(
-        stored,
-        request.model,
-        settings=QuerySettings(
-            scales=None if request.scales is None else parse_scales(request.scales),
-            whiten=request.whitening if request.whitening is not None else request.whiten,
-            dim=request.dim,
-            clahe=None if request.clahe is None else parse_clahe(request.clahe),
-        ),
-        root=request.root,
-        device=request.device,
-        precision=request.precision,
+    settings = QuerySettings(
+        scales=None if request.scales is None else parse_scales(request.scales),
+        whiten=request.whitening if request.whitening is not None else request.whiten,
+        dim=request.dim,
+        clahe=None if request.clahe is None else parse_clahe(request.clahe),
     )
+    where: dict[str, Any] = {"device": request.device, "precision": request.precision}
+    return describer_for(stored, request.model, settings=settings, root=request.root, **where)
 
 
 def _reading(stored: DescriptorFile, image_size: int | None) -> ExtractOptions:
@@ -249,13 +239,10 @@ def _reading(stored: DescriptorFile, image_size: int | None) -> ExtractOptions:
     if size is not None and not (isinstance(size, int) and size > 0):
         raise UsageError(f"{stored.path} records an image size of {size!r}", hint="make the file again")
     if image_size is not None:
-        wanted = image_size or None
-        if "image_size" in stored.metadata and wanted != size:
-            raise UsageError(
-                f"{stored.path} was made with an image size of {size or 0}, not {image_size}",
-                hint="leave --image-size out",
-            )
-        size = wanted
+        if "image_size" in stored.metadata and (image_size or None) != size:
+            made = f"{stored.path} was made with an image size of {size or 0}, not {image_size}"
+            raise UsageError(made, hint="leave --image-size out")
+        size = image_size or None
     return ExtractOptions(image_size_px=size, upright=bool(stored.metadata.get("upright", True)))
 
 
@@ -263,25 +250,26 @@ def _look_up(
     request: SearchRequest,
     stored: DescriptorFile,
     jobs: Sequence[ImageJob],
-    own: Sequence[str | None],
     describer: Describer,
     read: ExtractOptions,
     emit: Emit,
 ) -> tuple[Answer, ...]:
-    """Describe the queries and find their nearest images but for their ``own``; broken queries are left out."""
+    """Describe the queries and find their nearest images but for themselves; broken queries are left out."""
     import numpy as np
 
     from darkside_cli.retrieval.describe.extract import extract_array
-    from darkside_cli.retrieval.search.nearest import nearest
+    from darkside_cli.retrieval.search.nearest import nearest, own_names
 
+    own: list[str | None] = [None] * len(jobs)
+    if not request.with_self:
+        own = own_names(stored, [job.path for job in jobs], image_root=request.images)
     rows = extract_array(jobs, describer, options=read, label=f"search {stored.path.name}", emit=emit)
     there = np.flatnonzero(np.isfinite(rows).all(axis=1)).tolist()
     if not there:
         return ()
     more = request.top + any(own[number] is not None for number in there)
-    indices, scores = nearest(
-        stored, rows[there], more, backend=request.backend, device=str(describer.device)
-    )
+    where: dict[str, Any] = {"backend": request.backend, "device": str(describer.device)}
+    indices, scores = nearest(stored, rows[there], more, **where)
     answers = []
     for number, places, values in zip(there, indices.tolist(), scores.tolist(), strict=True):
         found = [
@@ -289,9 +277,8 @@ def _look_up(
             for place, value in zip(places, values, strict=True)
             if place >= 0
         ]
-        others = [each for each in found if each.image != own[number]]
-        job = jobs[number]
-        answers.append(Answer(job.path, tuple(others[: request.top]), own[number], job.box))
+        others = [each for each in found if each.image != own[number]][: request.top]
+        answers.append(Answer(jobs[number].path, tuple(others), own[number], jobs[number].box))
     return tuple(answers)
 
 
@@ -302,26 +289,17 @@ def _write_gallery(
     model: str,
     answers: Sequence[Answer],
     workers: int,
-    emit: Emit,
-) -> None:
-    """Write the page of queries and results, and say how many images of the index it cannot show."""
+) -> int:
+    """Write the page of queries and results; how many images of the index it cannot show."""
     from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
 
     recorded = stored.metadata.get("image_root")
-    root = (
-        request.images
-        if request.images is not None
-        else Path(recorded)
-        if isinstance(recorded, str)
-        else None
-    )
+    root = request.images or (Path(recorded) if isinstance(recorded, str) else None)
     rows = [
         GalleryRow(
             query=GalleryImage(name=str(answer.query), path=answer.query, box=answer.box),
             results=[
-                GalleryImage(
-                    name=each.image, path=None if root is None else root / each.image, score=each.score
-                )
+                GalleryImage(each.image, path=root and root / each.image, score=each.score)
                 for each in answer.found
             ],
         )
@@ -329,12 +307,4 @@ def _write_gallery(
     ]
     facts = [("index", f"{stored.path.name}, {stored.count} images"), ("model", model)]
     title = f"{len(rows)} {'query' if len(rows) == 1 else 'queries'} in {stored.path.name}"
-    absent = write_gallery(page, rows, title=title, facts=facts, workers=workers)
-    if absent:
-        emit(
-            Notice(
-                f"{absent} pictures of the index are not where it says: name their folder with --images",
-                level="warning",
-            )
-        )
-    emit(Notice(f"gallery: {page}"))
+    return write_gallery(page, rows, title=title, facts=facts, workers=workers)

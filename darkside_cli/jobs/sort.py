@@ -22,12 +22,12 @@ LIGHTS = ("day", "dusk", "night")
 class SortRequest(Images):
     """Which photographs are sorted, and what is done with them."""
 
-    output: Path = ask(Path("sorted"), help="Folder of the lists.", short="-o", metavar="DIR")
-    move: bool = ask(False, help="Move the pictures into DIR/day, dusk, night.")
-    copy: bool = ask(False, help="Copy the pictures into DIR/day, dusk, night.")
-    link: bool = ask(False, help="Make links to the pictures in DIR/day, dusk, night.")
-    dry_run: bool = ask(False, help="Tell, and write nothing.", short="-n")
-    overwrite: bool = ask(False, help="Replace lists and pictures in DIR.", group=DATA)
+    output: Path = ask(Path("sorted"), "Folder of the lists.", short="-o", metavar="DIR")
+    move: bool = ask(False, "Move the pictures into DIR/day, dusk, night.")
+    copy: bool = ask(False, "Copy the pictures into DIR/day, dusk, night.")
+    link: bool = ask(False, "Make links to the pictures in DIR/day, dusk, night.")
+    dry_run: bool = ask(False, "Tell, and write nothing.", short="-n")
+    overwrite: bool = ask(False, "Replace lists and pictures in DIR.", group=DATA)
     workers: int | None = worker_threads()
 
     def check(self) -> None:
@@ -84,8 +84,7 @@ def describe(image: Sorted) -> dict[str, Any]:
 def sort(*images: Any, emit: Emit = ignore, **options: Any) -> SortResult:
     """Sort photographs: ``sort("holidays", recursive=True, output="sorted")``.
 
-    ``images`` is a path or several, folders among them; ``options`` are the fields of :class:`SortRequest`. Raises
-    UsageError as :func:`run` does.
+    See :class:`SortRequest` and :func:`run`.
     """
     return run(make(SortRequest, *images, **options), emit=emit)
 

@@ -39,24 +39,24 @@ class TrainGanRequest(Training):
 
     model: str | None = ask(
         None,
-        help="Method: cyclegan, cut, hedgan, hedngan, rcfgan or rcfngan.",
+        "Method: cyclegan, cut, hedgan, hedngan, rcfgan or rcfngan.",
         short="-m",
         kind="method",
         choices_from="darkside_cli.methods.catalog:METHODS",
     )
     day: Path | None = ask(
         None,
-        help="Day pictures: a folder, or a file of names (default: the published list).",
+        "Day pictures: a folder, or a file of names (default: the published list).",
         metavar="LIST|DIR",
         setting="data.day",
         group=DATA,
     )
     night: Path | None = ask(
-        None, help="Night pictures, likewise.", metavar="LIST|DIR", setting="data.night", group=DATA
+        None, "Night pictures, likewise.", metavar="LIST|DIR", setting="data.night", group=DATA
     )
     data: str | None = ask(
         None,
-        help="Day and night pictures by name: nightfall, the embedded city, which is made if it is not here; "
+        "Day and night pictures by name: nightfall, the embedded city, which is made if it is not here; "
         "--day and --night come before it [default: retrieval-sfm-120k].",
         metavar="NAME",
         kind="unpaired pictures",
@@ -65,7 +65,7 @@ class TrainGanRequest(Training):
     )
     edge_detector: str | None = ask(
         None,
-        help="What sees edges: hed, rcf (published weights), sobel (needs none), or a file.",
+        "What sees edges: hed, rcf (published weights), sobel (needs none), or a file.",
         metavar="NAME|FILE",
         kind="edge detector",
         choices_from="darkside_cli.methods.catalog:EDGE_DETECTORS",
@@ -73,10 +73,10 @@ class TrainGanRequest(Training):
         setting="edge_detector",
     )
     batch_size: int | None = ask(
-        None, help="Pairs of a batch in each process.", minimum=1, setting="data.batch_size", group=DEVICE
+        None, "Pairs of a batch in each process.", minimum=1, setting="data.batch_size", group=DEVICE
     )
     crop: int | None = ask(
-        None, help="Side of the crops in pixels.", minimum=4, setting="data.crop_px", group=ADVANCED
+        None, "Side of the crops in pixels.", minimum=4, setting="data.crop_px", group=ADVANCED
     )
 
     def check(self) -> None:
@@ -143,7 +143,7 @@ class TrainGanResult(Trained):
 def train_gan(*model: str, emit: Emit = ignore, **options: Any) -> TrainGanResult:
     """Train a generator: ``train_gan("hedngan", edge_detector="sobel", day="photos/day", night="photos/night")``.
 
-    ``model`` is the method; ``options`` are the fields of :class:`TrainGanRequest`. Raises what :func:`run` does.
+    See :class:`TrainGanRequest` and :func:`run`.
     """
     return run(make(TrainGanRequest, *model, **options), emit=emit)
 
@@ -160,12 +160,10 @@ def check(request: TrainGanRequest) -> None:
     absences = Absences()
     detector: str = getattr(config, "edge_detector", "")
     if detector:
-        with absences:
-            check_edge_detector(request.root, detector)
+        absences(check_edge_detector, request.root, detector)
     for source, what in ((config.data.day, "day"), (config.data.night, "night")):
         check_source(source, what)
-    with absences:
-        check_path(config.data.images, "folder")
+    absences(check_path, config.data.images, "folder")
     absences.tell()
 
 

@@ -41,51 +41,51 @@ class TranslateRequest(Images, Limited, OnImages):
 
     to: str = ask(
         "night",
-        help="Translate to night or to day.",
+        "Translate to night or to day.",
         metavar="TIME",
         kind="time of day",
         choices_from="darkside_cli.networks.catalog:DIRECTION_TO",
     )
     model: str | None = ask(
         None,
-        help="A published generator by name, or the path of a checkpoint or run folder "
+        "A published generator by name, or the path of a checkpoint or run folder "
         "(ours, gandtr's, CycleGAN's, CUT's).",
         **GENERATOR,
     )
     direction: str | None = ask(
         None,
-        help="What a checkpoint does that does not say so: day2night or night2day.",
+        "What a checkpoint does that does not say so: day2night or night2day.",
         kind="direction",
         choices_from="darkside_cli.networks.catalog:DIRECTIONS",
         group=ADVANCED,
     )
     output: Path | None = ask(
         None,
-        help="Folder of the results (default: ./night or ./day; beside the inputs with --suffix); for one image "
+        "Folder of the results (default: ./night or ./day; beside the inputs with --suffix); for one image "
         "also a file such as night.jpg, or - for standard output.",
         short="-o",
         metavar="DIR",
     )
-    suffix: str = ask("", help="Appended to the file names, before the extension.")
+    suffix: str = ask("", "Appended to the file names, before the extension.")
     format: str | None = ask(
         None,
-        help="jpg, png, webp, tif, bmp or avif (default: the input's own).",
+        "jpg, png, webp, tif, bmp or avif (default: the input's own).",
         kind="format",
         choices_from=FORMATS,
         open_ended=True,
     )
-    quality: int = ask(95, help="Of lossy formats.", minimum=1, maximum=100, group=ADVANCED)
+    quality: int = ask(95, "Of lossy formats.", minimum=1, maximum=100, group=ADVANCED)
     max_size: int = ask(
-        0, help="Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
+        0, "Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
     )
-    compare: bool = ask(False, help="Write sheets of input and output side by side too, into compare/.")
+    compare: bool = ask(False, "Write sheets of input and output side by side too, into compare/.")
     overwrite: bool = ask(
-        False, help="Make results anew that are there already.", flag="--overwrite/--skip-existing"
+        False, "Make results anew that are there already.", flag="--overwrite/--skip-existing"
     )
     compile: bool = ask(
         False,
+        "Compile the network first; pays for many images of one size.",
         flag="--compile/--no-compile",
-        help="Compile the network first; pays for many images of one size.",
         group=DEVICE,
     )
 
@@ -208,8 +208,7 @@ class TranslateResult:
 def translate(*images: Any, emit: Emit = ignore, **options: Any) -> TranslateResult:
     """Translate image files: ``translate(["street.jpg"], to="night", output="out")``.
 
-    ``images`` is a path or several, folders among them; ``options`` are the fields of :class:`TranslateRequest`.
-    Raises what :func:`run` does.
+    See :class:`TranslateRequest` and :func:`run`.
     """
     return run(make(TranslateRequest, *images, **options), emit=emit)
 

@@ -33,72 +33,67 @@ class WhitenRequest(OnImages):
 
     data: str | None = ask(
         None,
-        help="What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
+        "What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
         "(.csv, .json), a database (.pkl), or retrieval-sfm-120k-whiten (as published whitenings).",
         argument=True,
         **{**TRAINING_DATA, "metavar": "DATA"},
     )
     model: str | None = ask(
-        None,
-        help="The descriptor to whiten: a published one by name, or the path of a checkpoint.",
-        **DESCRIPTOR,
+        None, "The descriptor to whiten: a published one by name, or the path of a checkpoint.", **DESCRIPTOR
     )
     descriptors: Path | None = ask(
         None,
-        help="Descriptors of the images, made with 'darkside extract --no-whiten', instead of a model.",
+        "Descriptors of the images, made with 'darkside extract --no-whiten', instead of a model.",
         metavar="FILE",
     )
     output: Path | None = ask(
         None,
-        help="The file to write (default: beside the checkpoint, where 'extract' and 'evaluate' find it).",
+        "The file to write (default: beside the checkpoint, where 'extract' and 'evaluate' find it).",
         short="-o",
         metavar="FILE",
     )
     format: str | None = ask(
         None,
-        help="safetensors, or pkl as published whitenings (default: what FILE ends in, else safetensors).",
+        "safetensors, or pkl as published whitenings (default: what FILE ends in, else safetensors).",
         kind="format",
         choices_from=FORMATS,
     )
     method: str = ask(
-        "lw", help="lw, learned from pairs; or pca, which needs none.", kind="method", choices_from=METHODS
+        "lw", "lw, learned from pairs; or pca, which needs none.", kind="method", choices_from=METHODS
     )
     shrink: int | None = ask(
         None,
-        help="Of pca: pull eigenvalues towards 1 by the K-th. 0: not even lw of too few pairs is shrunk.",
+        "Of pca: pull eigenvalues towards 1 by the K-th. 0: not even lw of too few pairs is shrunk.",
         metavar="K",
         minimum=0,
         group=ADVANCED,
     )
-    dim: int | None = ask(None, help="Keep only so many dimensions.", minimum=1, group=ADVANCED)
+    dim: int | None = ask(None, "Keep only so many dimensions.", minimum=1, group=ADVANCED)
     images: Path | None = ask(
-        None, help="Folder that names in a list or database start from.", metavar="DIR", group=DATA
+        None, "Folder that names in a list or database start from.", metavar="DIR", group=DATA
     )
     positives: int = ask(
-        4,
-        help="Pairs of each image with others of its place, where DATA names none.",
-        minimum=1,
-        group=ADVANCED,
+        4, "Pairs of each image with others of its place, where DATA names none.", minimum=1, group=ADVANCED
     )
     image_size: int = ask(
-        1024, help="Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
+        1024, "Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
     )
     scales: str = ask(
-        "ms", help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.", metavar="SCALES", group=ADVANCED
+        "ms", "ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.", metavar="SCALES", group=ADVANCED
     )
     clahe: str | None = ask(
         None,
-        help="Contrast equalisation before the network, or none (default: as recorded with the model).",
+        "Contrast equalisation before the network, or none (default: as recorded with the model).",
         metavar="CLIP[:GRID]",
         group=ADVANCED,
     )
     keep: Path | None = ask(
         None,
-        help="Keep the descriptors here; a stopped run goes on, a second one is quick.",
+        "Keep the descriptors here; a stopped run goes on, a second one is quick.",
         metavar="FILE",
         group=DATA,
     )
-    overwrite: bool = ask(False, help="Make FILE anew if it is there.")
+    overwrite: bool = ask(False, "Make FILE anew if it is there.")
 
     def check(self) -> None:
         """Raise UsageError for what contradicts itself, and where no file is named."""
@@ -170,7 +165,7 @@ class WhitenResult:
 def whiten(*data: Any, emit: Emit = ignore, **options: Any) -> WhitenResult:
     """Learn a whitening: ``whiten("my-places", model="mine.safetensors")``.
 
-    ``options`` are the fields of :class:`WhitenRequest`. Raises what :func:`run` does.
+    See :class:`WhitenRequest` and :func:`run`.
     """
     return run(make(WhitenRequest, *data, **options), emit=emit)
 
@@ -184,15 +179,11 @@ def check(request: WhitenRequest) -> None:
 
     absences = Absences()
     if request.model is not None:
-        with absences:
-            check_model(request.root, request.model, kind="descriptor")
+        absences(check_model, request.root, request.model, kind="descriptor")
     if request.data is not None:
-        with absences:
-            check_training_data(request.data)
-    with absences:
-        check_path(request.descriptors)
-    with absences:
-        check_path(request.images, "folder")
+        absences(check_training_data, request.data)
+    absences(check_path, request.descriptors)
+    absences(check_path, request.images, "folder")
     if request.file.exists() and not request.overwrite:
         raise UsageError(
             f"{request.file} is there already", hint="--overwrite makes it anew; or name another file"
