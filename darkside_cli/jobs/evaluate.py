@@ -169,7 +169,9 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
     from darkside_cli.retrieval.search.benchmark import require_images
     from darkside_cli.retrieval.search.evaluate import evaluate_file, evaluate_model, kept_name
 
-    further = request.distractors and warnings.Distractors(open_descriptors(request.distractors))
+    further = None
+    if request.distractors is not None:
+        further = warnings.Distractors(open_descriptors(request.distractors))
     benchmarks = _open_benchmarks(request)
     read = ExtractOptions(
         image_size_px=request.image_size or None,
@@ -300,8 +302,8 @@ def _write_gallery(page: Path, label: str, benchmark: Benchmark, judged: Judged)
 
     truth, result = judged.truth, judged.result
 
-    def shown(name: str | None, **more: Any) -> GalleryImage:
-        path = truth.image_path(name) if name is not None and truth.image_root is not None else None
+    def shown(known_as: str | None, **more: Any) -> GalleryImage:
+        path = truth.image_path(known_as) if known_as is not None and truth.image_root is not None else None
         return GalleryImage(path=path, **more)
 
     first = result.protocols[min(1, len(result.protocols) - 1)]  # medium, where there are three

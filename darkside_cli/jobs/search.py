@@ -299,7 +299,7 @@ def _write_gallery(
         GalleryRow(
             query=GalleryImage(name=str(answer.query), path=answer.query, box=answer.box),
             results=[
-                GalleryImage(each.image, path=root and root / each.image, score=each.score)
+                GalleryImage(name=each.image, path=root and root / each.image, score=each.score)
                 for each in answer.found
             ],
         )
