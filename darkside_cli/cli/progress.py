@@ -134,13 +134,15 @@ class ProgressRenderer(Renderer):
 
     def _advance(self) -> None:
         self._done += 1
-        elapsed = time.monotonic() - self._started
-        rate = f"{self._done / elapsed:.2f} {self._run.unit}/s" if elapsed > 0 else ""
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, rate=rate)
+            self._bar.update(self._task, advance=1, rate=self._rate())
         elif self._is_due():
             total = f" of {self._run.total}" if self._run.total is not None else ""
-            self._line(f"{self._done}{total} {self._run.unit}, {rate}")
+            self._line(f"{self._done}{total} {self._run.unit}, {self._rate()}")
+
+    def _rate(self) -> str:
+        elapsed = time.monotonic() - self._started
+        return f"{self._done / elapsed:.2f} {self._run.unit}/s" if elapsed > 0 else ""
 
     def _finish(self, event: events.RunFinished) -> None:
         self._stop()
