@@ -59,8 +59,8 @@ def train_gan(
 ) -> int:
     """Train a generator that turns day photographs into night ones.
 
-    It learns by one of the six methods of the paper. Defaults are the published hyper-parameters, on the published
-    lists of day and night pictures:
+    It learns by one of the six methods of the paper, or by relighting (relight). Defaults are the published
+    hyper-parameters, on the published lists of day and night pictures:
 
         darkside train-gan --model hedngan
 
