@@ -157,19 +157,19 @@ def _validate(session: Session, request: RunRequest, *, json: bool) -> int:
 
 
 def _print(session: Session, request: RunRequest, *, json: bool) -> int:
-    from darkside_cli.scenario.commands import as_json, commands, describe
-    from darkside_cli.scenario.plan import jsonable
+    from darkside_cli.scenario.run import plan_of
+    from darkside_cli.scenario.step import jsonable
 
-    plan = request.plan()
+    plan = plan_of(request)
     root = request.root.path
     if json:
-        session.output.json({**as_json(plan, root), "data_dir": root})
+        session.output.json({**plan.as_json(root), "data_dir": root})
         return EXIT_USAGE if plan.problems else EXIT_DONE
     lines: list[str] = []
     for number, each in enumerate(plan.steps, 1):
-        lines.append(f"{number}. {each.source.name}: {describe(each.step)}  [{each.source.function}]")
+        lines.append(f"{number}. {each.source.name}: {each.describe()}  [{each.source.function}]")
         lines += [f"     {problem}" for problem in each.problems]
-        lines += [f"   $ {line}" for line in ([] if each.problems else commands(each.step, root))]
+        lines += [f"   $ {line}" for line in each.commands(root)]
         if session.verbose:
             lines += [f"     {finding}" for finding in each.without_effect]
             shown = jsonlib.dumps(jsonable(each.source.plain()), indent=2, ensure_ascii=False)
@@ -233,8 +233,8 @@ class _StepPrinter:
 
     def emit(self, event: Event) -> None:
         """Show ``event``."""
-        from darkside_cli.scenario.execute import StepNotice
         from darkside_cli.scenario.run import StepBegun, StepEnded
+        from darkside_cli.scenario.step import StepNotice
 
         if isinstance(event, StepBegun):
             self._begin(event)
@@ -280,7 +280,7 @@ def _code(ended: StepEnded) -> int:
 
 def _answer(session: Session, request: RunRequest, ended: Sequence[StepEnded], **more: Any) -> None:
     """Print what the steps gave as JSON."""
-    from darkside_cli.scenario.plan import jsonable
+    from darkside_cli.scenario.step import jsonable
 
     steps = [
         {
@@ -297,7 +297,7 @@ def _answer(session: Session, request: RunRequest, ended: Sequence[StepEnded], *
 
 def _facts(error: DarksideError, request: RunRequest) -> dict[str, Any]:
     """What programs read of an error."""
-    from darkside_cli.scenario.needs import LackingError
+    from darkside_cli.scenario.evaluation import LackingError
 
     facts: dict[str, Any] = {"exit_code": error.exit_code, "reason": error.message, "hint": error.hint}
     if isinstance(error, LackingError):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from darkside_cli.scenario.options import Training
-    from darkside_cli.scenario.steps import TargetPlan, TranslatedStep
+    from darkside_cli.scenario.plan import TargetPlan
+    from darkside_cli.scenario.rules import Translated
+    from darkside_cli.scenario.training import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def convert(
     it is not clear what is to be converted or nothing is trained.
     """
     from darkside_cli.scenario.load import load_scenario
-    from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
-    from darkside_cli.scenario.steps import plan_target, require_translated
+    from darkside_cli.scenario.plan import plan_target, require_translated
+    from darkside_cli.scenario.training import TrainingStep
 
     scenario = load_scenario(files)
     names = scenario.targets()
@@ -51,13 +52,13 @@ def convert(
     plan = plan_target(scenario, chosen, root)
     picked = _pick(plan, step)
     require_translated([picked])
-    assert isinstance(picked.step, (TrainGanStep, FinetuneStep))  # noqa: S101 - see _pick
-    return Converted(chosen, picked.source.name, _to_toml(picked.step, plan, root), tuple(plan.notes))
+    assert isinstance(picked.step, TrainingStep)  # noqa: S101 - see _pick
+    return Converted(chosen, picked.source.name, _to_toml(picked.step, plan, root), plan.notes)
 
 
-def _pick(plan: TargetPlan, step: str | None) -> TranslatedStep:
+def _pick(plan: TargetPlan, step: str | None) -> Translated:
     """The step that is to be converted: the one that is called so, or the only one that trains."""
-    from darkside_cli.scenario.plan import FinetuneStep, TrainGanStep
+    from darkside_cli.scenario.training import TrainingStep
 
     names = [each.source.name for each in plan.steps]
     if step is not None and step not in names:
@@ -65,8 +66,7 @@ def _pick(plan: TargetPlan, step: str | None) -> TranslatedStep:
     able = [
         each
         for each in plan.steps
-        if step in (None, each.source.name)
-        and (isinstance(each.step, (TrainGanStep, FinetuneStep)) or each.step is None)
+        if step in (None, each.source.name) and (each.step is None or isinstance(each.step, TrainingStep))
     ]
     if len(able) == 1:
         return able[0]
@@ -81,28 +81,26 @@ def _pick(plan: TargetPlan, step: str | None) -> TranslatedStep:
     )
 
 
-def _to_toml(step: Training, plan: TargetPlan, root: Path) -> str:
+def _to_toml(step: TrainingStep, plan: TargetPlan, root: Path) -> str:
     """Settings of a training as ``--config`` takes them; the steps around it are comments."""
     import tomli_w
 
-    from darkside_cli.scenario.commands import commands
-    from darkside_cli.scenario.options import flags, under
-    from darkside_cli.scenario.plan import EvaluateStep, FinetuneStep, WhitenStep
+    from darkside_cli.scenario.step import under
 
     nested: dict[str, Any] = {}
-    for key, value in flags(step, root).items():
+    for key, value in step.flags(root).items():
         table = nested
         *parts, last = key.split(".")
         for part in parts:
             table = table.setdefault(part, {})
         table[last] = str(value) if isinstance(value, Path) else value
     lines = [f"# {step.path}, converted from a scenario of gandtr. In its place:"]
+    whole = step.kind == "finetune"
     for each in plan.steps:
         if each.step is step:
             run = f" --output {under(root, step.run)}" if step.run is not None else ""
             lines.append(f"#   darkside {step.kind} --config THIS_FILE{run}")
-            if isinstance(step, FinetuneStep):
-                lines.append("#   (which learns the whitening and evaluates, too)")
-        elif not (isinstance(step, FinetuneStep) and isinstance(each.step, (WhitenStep, EvaluateStep))):
-            lines += [f"#   {line}" for line in ([] if each.problems else commands(each.step, root))]
+            lines += ["#   (which learns the whitening and evaluates, too)"] if whole else []
+        elif not (whole and each.step is not None and each.step.kind in ("whiten", "evaluate")):
+            lines += [f"#   {line}" for line in each.commands(root)]
     return "\n".join(lines) + "\n\n" + tomli_w.dumps(nested)

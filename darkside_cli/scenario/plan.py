@@ -1,163 +1,178 @@
-"""What a scenario's steps are in our terms: one frozen dataclass for each thing that darkside can do.
-
-Weights are either a registered model's name, a text, or a path, which is a :class:`PurePosixPath`. Relative
-paths are below the data root, as they are for the reference.
-"""
+"""Targets of scenarios in our terms: what each function becomes, what cannot be translated, and the plan."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import PurePosixPath
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-Weights: TypeAlias = "str | PurePosixPath"
+from darkside_cli.errors import ConfigError
+from darkside_cli.scenario import values
+from darkside_cli.scenario.describing import translate_extraction, translate_whitening
+from darkside_cli.scenario.evaluation import translate_evaluation
+from darkside_cli.scenario.finetune import FinetuneStep, translate_finetune
+from darkside_cli.scenario.gan import TrainGanStep, translate_gan
+from darkside_cli.scenario.images import translate_translation
+from darkside_cli.scenario.load import FUNCTION, Scenario
+from darkside_cli.scenario.resolve import ResolvedStep, TargetResolver
+from darkside_cli.scenario.rules import Finding, Rule, Translated, apply_rules
+from darkside_cli.scenario.step import DownloadStep, PrintScoresStep, jsonable, under
+from darkside_cli.scenario.training import TrainingStep
 
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedStep:
-    """One step. ``name`` is its name in the scenario, ``path`` where it is there, ``function`` what it names."""
-
-    kind: ClassVar[str] = ""
-
-    name: str
-    path: str
-    function: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything in JSON's types."""
-        return {"kind": self.kind, **{each.name: jsonable(getattr(self, each.name)) for each in fields(self)}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DownloadStep(PlannedStep):
-    """Get assets by ``names``."""
-
-    kind: ClassVar[str] = "download"
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainGanStep(PlannedStep):
-    """Train a generator. ``options`` are dotted keys of the method's configuration; ``run`` is the run's folder."""
-
-    kind: ClassVar[str] = "train-gan"
-
-    method: str
-    options: Mapping[str, Any]
-    run: PurePosixPath | None
+#: Assets that the reference's download functions bring.
+DOWNLOADS = {
+    "mdir.utils.download.rsfm120k": (
+        "retrieval-sfm-120k",
+        "retrieval-sfm-120k-whiten",
+        "day-night-lists",
+        "day-night-examples",
+    ),
+    "mdir.utils.download.roxf5k_rpar6k_247tokyo1k": ("roxford5k", "rparis6k", "tokyo247"),
+    "cirtorch.utils.download.download_train": (
+        "retrieval-sfm-120k",
+        "retrieval-sfm-120k-whiten",
+        "retrieval-sfm-30k",
+    ),
+    "cirtorch.utils.download.download_test": ("oxford5k", "paris6k", "roxford5k", "rparis6k"),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuneStep(PlannedStep):
-    """Train a descriptor. ``options`` are dotted keys of the fine-tuning's configuration.
-
-    ``generator`` makes night of a share of the anchors; None: none does.
-    """
-
-    kind: ClassVar[str] = "finetune"
-
-    generator: Weights | None
-    options: Mapping[str, Any]
-    run: PurePosixPath | None
+def _download(step: ResolvedStep) -> Translated:
+    result = apply_rules(step, [])
+    result.step = DownloadStep(**step.identity, names=DOWNLOADS[step.function])
+    return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class WhitenStep(PlannedStep):
-    """Learn a whitening for ``model`` from ``database``: an asset's name, or a path. ``type`` is "lw" or "pca".
-
-    ``scales`` are "ms", "ss" or numbers between commas, as on the command line; ``output`` is the file.
-    """
-
-    kind: ClassVar[str] = "whiten"
-
-    model: Weights
-    type: str
-    database: Weights
-    images: str | None
-    image_size_px: int | None
-    scales: str
-    output: PurePosixPath
+def _print_scores(step: ResolvedStep) -> Translated:
+    result = apply_rules(step, [Rule("metadata", lambda _: {})], whole=("metadata",))
+    result.step = PrintScoresStep(**step.identity, metadata=step.plain().get("metadata", {}))
+    return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class TestSetOptions:
-    """One set to evaluate on."""
-
-    __test__ = False  # not a test, whatever pytest thinks of the name
-
-    name: str
-    image_size_px: int | None
+def _train(step: ResolvedStep) -> Translated:
+    is_descriptor = values.at(step.plain(), "network.type") == "CirSequentialNetwork"
+    return translate_finetune(step) if is_descriptor else translate_gan(step)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Describing(PlannedStep):
-    """Describe images. ``whitening`` is a file, or the name of the model whose own it is; None: no whitening."""
+def _infer(step: ResolvedStep) -> Translated:
+    makes_descriptors = values.at(step.plain(), "output.inference.name") == "embedding"
+    return translate_extraction(step) if makes_descriptors else translate_translation(step)
 
-    model: Weights
-    whitening: Weights | None
-    dim: int | None
-    scales: str
+
+FUNCTIONS: dict[str, Callable[[ResolvedStep], Translated]] = {
+    **dict.fromkeys(DOWNLOADS, _download),
+    "mdir.stages.train.train": _train,
+    "mdir.stages.infer.infer": _infer,
+    "mdir.stages.validate.validate": translate_evaluation,
+    "mdir.stages.multistep.infer_and_learn_whitening": translate_whitening,
+    "print_scores": _print_scores,
+}
+
+
+def translate_step(step: ResolvedStep) -> Translated:
+    """Translate a step, whose variables have been replaced. What cannot be is in the result's ``problems``."""
+    if step.function in FUNCTIONS:
+        return FUNCTIONS[step.function](step)
+    result = Translated(step)
+    reason = f"darkside does not know this function; it knows {', '.join(FUNCTIONS)}"
+    result.refuse(FUNCTION, step.function, reason)
+    return result
+
+
+def require_translated(steps: Sequence[Translated]) -> None:
+    """Raise ConfigError, naming every key that cannot be translated, if there is one."""
+    problems = [problem for each in steps for problem in each.problems]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ConfigError(
+            f"this scenario cannot be translated: {problems[0]}{more}",
+            hint="darkside run validate FILE.yml lists all; --lenient goes on without these keys",
+        )
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """A target's steps in the order in which they run, and what a person should know about them."""
+
+    target: str
+    steps: tuple[Translated, ...]
+    notes: tuple[str, ...]
 
     @property
-    def has_own_whitening(self) -> bool:
-        """Whether the whitening is the published one of the model itself."""
-        return isinstance(self.whitening, str) and self.whitening == self.model
+    def problems(self) -> list[Finding]:
+        """Keys that cannot be translated, of all steps."""
+        return [problem for each in self.steps for problem in each.problems]
+
+    def as_json(self, root: Path) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        document: dict[str, Any] = {
+            "target": self.target,
+            "steps": [
+                {
+                    "name": each.source.name,
+                    "function": each.source.function,
+                    "parameters": each.source.plain(),
+                    "plan": each.step.as_dict() if each.step is not None else None,
+                    "commands": each.commands(root),
+                    "problems": [asdict(finding) for finding in each.problems],
+                    "without_effect": [asdict(finding) for finding in each.without_effect],
+                }
+                for each in self.steps
+            ],
+            "notes": list(self.notes),
+        }
+        plain: dict[str, Any] = jsonable(document)
+        return plain
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateStep(_Describing):
-    """Score ``model`` on test sets."""
+def plan_target(scenario: Scenario, target: str, root: Path, *, order: str = "mended") -> TargetPlan:
+    """Resolve and translate all steps of ``target``, and hold their options against our configuration.
 
-    kind: ClassVar[str] = "evaluate"
-
-    sets: tuple[TestSetOptions, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslateStep(PlannedStep):
-    """Translate the images that are named on standard input; ``images`` is the reference's pattern for names."""
-
-    kind: ClassVar[str] = "translate"
-
-    model: Weights
-    images: str
-    output: PurePosixPath
-    max_size_px: int | None = None
+    Raises ConfigError for what is wrong with the scenario itself.
+    """
+    resolver = TargetResolver(scenario, target, order=order, outputs_known=False)
+    steps = [translate_step(resolver.resolve(name)) for name in resolver.order]
+    for each in steps:
+        _check(each, root)
+    notes = (*scenario.notes, *resolver.notes(), *generator_notes(steps), *_outside(steps, root))
+    return TargetPlan(target, tuple(steps), notes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtractStep(_Describing):
-    """Describe the images that are named on standard input into the file ``output``."""
-
-    kind: ClassVar[str] = "extract"
-
-    images: str
-    image_size_px: int | None
-    output: PurePosixPath
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrintScoresStep(PlannedStep):
-    """Print the scores of an earlier step: what it gave back, under ``metadata``."""
-
-    kind: ClassVar[str] = "print-scores"
-
-    metadata: Any = field(default_factory=dict)
+def generator_notes(steps: Sequence[Translated]) -> list[str]:
+    """Where the generator that a step trains is not the one that a later one takes."""
+    planned = [each.step for each in steps if each.step is not None]
+    return [
+        f"{step.path} takes the published generator {step.generator}, not the one that {training.path} trains; "
+        f"network.augment.path={training.run}/epochs/generator_X_best.pth takes that"
+        for step in planned
+        if isinstance(step, FinetuneStep) and isinstance(step.generator, str)
+        for training in planned
+        if isinstance(training, TrainGanStep) and training.run
+    ]
 
 
-def jsonable(value: Any) -> Any:
-    """``value`` in JSON's types: paths as texts, infinity as "inf", what is no number as None."""
-    if isinstance(value, PurePosixPath):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(each) for each in value]
-    if isinstance(value, TestSetOptions):
-        return {"name": value.name, "image_size_px": value.image_size_px}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
+def _outside(steps: Sequence[Translated], root: Path) -> list[str]:
+    """What is to be known of steps that write outside the data folder, which a scenario does by a whole path only."""
+    return [
+        f"{each.source.name} writes outside the data folder: {under(root, path)}"
+        for each in steps
+        for path in (getattr(each.step, "run", None), getattr(each.step, "output", None))
+        if isinstance(path, PurePosixPath) and not under(root, path).is_relative_to(root)
+    ]
+
+
+def _check(translated: Translated, root: Path) -> None:
+    """Add what our configuration has against the options of a training to the step's problems."""
+    if not isinstance(translated.step, TrainingStep):
+        return
+    try:
+        translated.step.configuration(root)
+    except ConfigError as error:
+        # The message begins with our key; what a person can change is the scenario's.
+        key = max((key for key in translated.origins if error.message.startswith(key)), key=len, default=None)
+        if key is not None:
+            problem = replace(translated.origins[key], reason=str(error))
+        else:
+            problem = Finding(translated.step.path, str(translated.source.place), None, error.message)
+        translated.problems.append(problem)

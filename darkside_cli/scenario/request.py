@@ -14,7 +14,6 @@ from darkside_cli.jobs.request import ADVANCED, DATA, ask
 if TYPE_CHECKING:
     from darkside_cli.scenario.load import Scenario
     from darkside_cli.scenario.resolve import TargetResolver
-    from darkside_cli.scenario.steps import TargetPlan
 
 ORDERS = ("mended", "original")
 
@@ -49,12 +48,6 @@ class RunRequest(OnDevice):
         from darkside_cli.scenario.load import load_scenario
 
         return load_scenario(self.files)
-
-    def plan(self, target: str | None = None) -> TargetPlan:
-        """What the steps of ``target`` (None: the request's) are here. Raises ConfigError."""
-        from darkside_cli.scenario.steps import plan_target
-
-        return plan_target(self.scenario, target or self.target, self.root.path, order=self.order)
 
     def resolver(self, target: str | None = None) -> TargetResolver:
         """What gives the steps of ``target`` (None: the request's) in their order. Raises ConfigError."""

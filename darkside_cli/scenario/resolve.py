@@ -8,14 +8,19 @@ Order. The reference sorts steps by their names as texts; that puts 10_x before 
 published target ``all`` (1_finetune_embed) before the training (1_train_augment) that it needs. Here steps go by
 the number before their name, steps of one number as they stand in the file, and steps without a number by name
 behind them. A step that an overlay has made null is left out. ``order="original"`` is the reference's.
+
+Variables. A text that is one variable and nothing else stands for the value itself, of whatever type; in a longer
+text the value is written as Python writes it (``True``, ``3``). Values that are texts with variables are resolved
+too. ``${`` without its ``}`` is text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, TypeAlias
 
 from darkside_cli.errors import ConfigError
 from darkside_cli.scenario.load import FUNCTION, Scenario, is_step
@@ -32,11 +37,85 @@ from darkside_cli.scenario.tree import (
     from_plain,
     plain,
 )
-from darkside_cli.scenario.variables import UndefinedError, Unknown, look_up, substitute
 
 NAME = "SCENARIO_NAME"
 PARAMETERS, OUTPUTS = "parameters", "_output_metadata"
-_NUMBER = re.compile(r"\d+")
+_NUMBER, _VARIABLE = re.compile(r"\d+"), re.compile(r"\$\{([^{}]*)\}")
+_MAX_TEXT = 1 << 16
+#: Gives the value of a variable (as it was written), or raises UndefinedError.
+Lookup: TypeAlias = "Callable[[str], Any]"
+
+
+class UndefinedError(Exception):
+    """Variable ``name`` stands for nothing: ``reason``."""
+
+    def __init__(self, name: str, reason: str, hint: str | None = None) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason, self.hint = name, reason, hint
+
+
+class Unknown(str):
+    """Stands for a value that only a run can tell, as the variable that was written; it stays as it is."""
+
+
+def look_up(name: str, reference: Mapping[str, Any]) -> Any:
+    """Value at the dotted path ``name`` in ``reference``; numbers count the items of lists.
+
+    Raises UndefinedError, which says how far the path leads.
+    """
+    value: Any = reference
+    seen: list[str] = []
+    for part in name.split("."):
+        place = f"'{'.'.join(seen)}'" if seen else "what can be referred to"
+        if isinstance(value, Mapping):
+            key = int(part) if _is_number(part) and part not in value else part
+            if key not in value:
+                known = [str(each) for each in value]
+                near = " or ".join(get_close_matches(part, known, n=3, cutoff=0.6))
+                hint = f"did you mean {near}?" if near else f"it has {', '.join(known[:12]) or 'nothing'}"
+                raise UndefinedError(name, f"{place} has no '{part}'", hint)
+            value = value[key]
+        elif isinstance(value, list):
+            if not _is_number(part) or int(part) >= len(value):
+                raise UndefinedError(name, f"{place} is a list of {len(value)} items, without '{part}'")
+            value = value[int(part)]
+        else:
+            raise UndefinedError(name, f"{place} is a single value, without '{part}'")
+        seen.append(part)
+    return value
+
+
+def _is_number(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) < 10
+
+
+def substitute(value: Any, lookup: Lookup, inside: tuple[str, ...] = ()) -> Any:
+    """``value`` with all variables in it, in keys too, replaced by what they stand for.
+
+    ``inside`` are the variables on the way. Raises UndefinedError, also for a variable that stands for itself.
+    """
+    if isinstance(value, Mapping):
+        return {
+            substitute(key, lookup, inside): substitute(each, lookup, inside) for key, each in value.items()
+        }
+    if isinstance(value, list):
+        return [substitute(each, lookup, inside) for each in value]
+    if not isinstance(value, str) or isinstance(value, Unknown):
+        return value
+    whole = _VARIABLE.fullmatch(value)
+    if whole:
+        return _value(whole[1], lookup, inside)
+    text = _VARIABLE.sub(lambda found: str(_value(found[1], lookup, inside)), value)
+    if len(text) > max(_MAX_TEXT, len(value)):
+        raise UndefinedError(value[:40], "the text becomes too long")
+    return text
+
+
+def _value(name: str, lookup: Lookup, inside: tuple[str, ...]) -> Any:
+    name = name.strip()
+    if name in inside:
+        raise UndefinedError(name, f"it stands for itself: {' -> '.join((*inside, name))}")
+    return substitute(lookup(name), lookup, (*inside, name))
 
 
 @dataclass(frozen=True)
@@ -44,7 +123,7 @@ class ResolvedStep:
     """One step whose variables have been replaced. ``path`` is its place in the scenario ("train.1_train")."""
 
     name: str
-    path: tuple[Key, ...]
+    path: str
     function: str
     parameters: Table
     place: Place
@@ -53,6 +132,11 @@ class ResolvedStep:
         """Parameters as dicts, lists and simple values."""
         values: dict[str, Any] = plain(self.parameters)
         return values
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every planned step keeps of it."""
+        return {"name": self.name, "path": self.path, "function": self.function}
 
 
 def step_order(names: list[str], order: str = "mended") -> list[str]:
@@ -106,7 +190,7 @@ class TargetResolver:
         function = self._node(step.entries[FUNCTION], name, (*path, FUNCTION))
         assert isinstance(parameters, Table)  # noqa: S101 - made of one
         self.reference[name] = {PARAMETERS: plain(parameters), OUTPUTS: {}}
-        return ResolvedStep(name, path, str(plain(function)), parameters, step.place)
+        return ResolvedStep(name, dotted(path), str(plain(function)), parameters, step.place)
 
     def finish(self, name: str, outputs: Mapping[str, Any]) -> None:
         """Tell what step ``name`` gave back."""

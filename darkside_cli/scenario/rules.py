@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from darkside_cli.scenario.resolve import ResolvedStep
+from darkside_cli.scenario.step import PlannedStep
 from darkside_cli.scenario.tree import Node, Table, dotted, plain
-
-Converted = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class Finding:
 class Rule:
     """What is done with the leaves that ``pattern`` fits.
 
-    ``convert`` gives our keys and values, or raises ValueError with the reason why it cannot.
+    ``convert`` gives our keys and values, or raises ValueError with the reason why it cannot. ``without_effect`` says
+    why the key changes nothing here.
     """
 
     pattern: str
-    convert: Callable[[Any], Converted]
+    convert: Callable[[Any], Mapping[str, Any]]
     without_effect: str = ""
 
     def fits(self, key: str) -> bool:
@@ -62,26 +64,32 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def to(pattern: str, key: str, convert: Callable[[Any], Any] | None = None) -> Rule:
+def to(pattern: str, key: str, convert: Callable[[Any], Any] = lambda value: value) -> Rule:
     """The value, converted, becomes our ``key``."""
-    return Rule(pattern, lambda value: {key: convert(value) if convert else value})
+    return Rule(pattern, lambda value: {key: convert(value)})
 
 
-def into(pattern: str, convert: Callable[[Any], Converted]) -> Rule:
-    """The value becomes several keys of ours, or none."""
-    return Rule(pattern, convert)
+def all_to(
+    prefix: str, ours: str, keys: Mapping[str, str], convert: Callable[[Any], Any] = lambda value: value
+) -> list[Rule]:
+    """:func:`to` for several ``keys`` below ``prefix``, which become keys below ``ours``."""
+    return [to(f"{prefix}.{key}", f"{ours}.{our}", convert) for key, our in keys.items()]
 
 
 def must_be(pattern: str, *allowed: Any) -> Rule:
     """Only these values are translated: they are what darkside does."""
 
-    def check(value: Any) -> Converted:
+    def check(value: Any) -> Mapping[str, Any]:
         if not any(_alike(value, each) for each in allowed):
-            shown = " or ".join(json.dumps(each) for each in allowed)
-            raise ValueError(f"only {shown} is translated")
+            raise ValueError(f"only {' or '.join(map(json.dumps, allowed))} is translated")
         return {}
 
     return Rule(pattern, check)
+
+
+def all_must_be(prefix: str, allowed: Mapping[str, Any]) -> list[Rule]:
+    """:func:`must_be` for several keys below ``prefix``, with one value each."""
+    return [must_be(f"{prefix}.{key}", value) for key, value in allowed.items()]
 
 
 def _alike(value: Any, other: Any) -> bool:
@@ -99,16 +107,48 @@ def no_matter(pattern: str, why: str) -> Rule:
 
 @dataclass
 class Translated:
-    """What rules made of a step's leaves."""
+    """A step of a scenario, ``source``, and what it is here, ``step``, None where that cannot be said.
 
+    ``values`` are by our keys, and ``origins`` says which key of the scenario each comes from. ``problems`` are keys
+    that could not be translated, ``without_effect`` those that change nothing here, with the reason.
+    """
+
+    source: ResolvedStep
+    step: PlannedStep | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Finding] = field(default_factory=dict)
     problems: list[Finding] = field(default_factory=list)
     without_effect: list[Finding] = field(default_factory=list)
-    sources: dict[str, Finding] = field(default_factory=dict)
 
-    def take(self, key: str, default: Any = None) -> Any:
-        """Value for ``key``, which is then no option any more."""
-        return self.values.pop(key, default)
+    def put(self, key: str, value: Any, origin: Finding) -> None:
+        """Let our ``key`` have the value. Raises ValueError if it has another one already."""
+        before = self.origins.get(key)
+        if before is not None and self.values[key] != value:
+            raise ValueError(
+                f"darkside has one value for this and {before.path} ({before.place}), which says otherwise"
+            )
+        self.values[key], self.origins[key] = value, origin
+
+    def refuse(self, key: str, value: Any, reason: str) -> None:
+        """Note that ``key`` of the step has a problem."""
+        self.problems.append(Finding(f"{self.source.path}.{key}", str(self.source.place), value, reason))
+
+    def is_complete(self, needed: Mapping[str, str]) -> bool:
+        """Whether all ``needed`` values are there; the keys of those that are not are noted as problems."""
+        told = {finding.path for finding in self.problems}
+        missing = [key for ours, key in needed.items() if self.values.get(ours) is None]
+        for key in missing:
+            if f"{self.source.path}.{key}" not in told:
+                self.refuse(key, None, "this is needed and not there")
+        return not missing
+
+    def describe(self) -> str:
+        """What the step does, in a few words."""
+        return "not translated" if self.step is None else self.step.describe()
+
+    def commands(self, root: Path) -> list[str]:
+        """Command lines that do the same; none where something of the step could not be translated."""
+        return [] if self.step is None or self.problems else self.step.commands(root)
 
 
 def flatten(
@@ -123,50 +163,30 @@ def flatten(
             yield dotted(path), node
 
 
-def apply_rules(
-    parameters: Table, rules: Sequence[Rule], where: str, *, whole: Collection[str] = ()
-) -> Translated:
-    """Translate the leaves of a step by ``rules``; ``where`` is the step's path, for what is said about them.
-
-    Mappings at the keys ``whole`` count as leaves.
-    """
-    result = Translated()
-    for key, node in flatten(parameters, whole):
-        value = plain(node)
-        place = str(node.place)
-        path = f"{where}.{key}"
+def apply_rules(step: ResolvedStep, rules: Sequence[Rule], *, whole: Collection[str] = ()) -> Translated:
+    """Translate the leaves of a step by ``rules``. Mappings at the keys ``whole`` count as leaves."""
+    result = Translated(step)
+    for key, node in flatten(step.parameters, whole):
+        found = Finding(f"{step.path}.{key}", str(node.place), plain(node), "")
         rule = next((rule for rule in rules if rule.fits(key)), None)
         if rule is None:
-            result.problems.append(Finding(path, place, value, "darkside has no counterpart of this key"))
-            continue
-        if rule.without_effect:
-            result.without_effect.append(Finding(path, place, value, rule.without_effect))
-            continue
-        try:
-            converted = rule.convert(value)
-        except (ValueError, TypeError) as error:
-            result.problems.append(Finding(path, place, value, str(error)))
-            continue
-        for ours, each in converted.items():
-            _set(result, ours, each, Finding(path, place, value, ""))
+            result.problems.append(replace(found, reason="darkside has no counterpart of this key"))
+        elif rule.without_effect:
+            result.without_effect.append(replace(found, reason=rule.without_effect))
+        else:
+            try:
+                for ours, value in rule.convert(found.value).items():
+                    result.put(ours, value, found)
+            except (ValueError, TypeError) as error:
+                result.problems.append(replace(found, reason=str(error)))
     return result
-
-
-def _set(result: Translated, key: str, value: Any, source: Finding) -> None:
-    before = result.sources.get(key)
-    if before is None or result.values[key] == value:
-        result.values[key] = value
-        result.sources[key] = source
-        return
-    reason = f"darkside has one value for this and {before.path} ({before.place}), which says otherwise"
-    result.problems.append(Finding(source.path, source.place, source.value, reason))
 
 
 def with_lists(values: Mapping[str, Any], defaults: Mapping[str, list[Any]]) -> dict[str, Any]:
     """``values`` with ``key[0]``, ``key[1]`` … made one list ``key``; ``defaults`` has what is not given."""
     result = {key: value for key, value in values.items() if not key.endswith("]")}
     for key, default in defaults.items():
-        given = [values.get(f"{key}[{position}]", each) for position, each in enumerate(default)]
-        if any(f"{key}[{position}]" in values for position in range(len(default))):
-            result[key] = given
+        keys = [f"{key}[{position}]" for position in range(len(default))]
+        if any(each in values for each in keys):
+            result[key] = [values.get(each, usual) for each, usual in zip(keys, default, strict=True)]
     return result

@@ -9,11 +9,10 @@ from typing import Any
 
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Emit, Event, Notice, ignore
-from darkside_cli.scenario.commands import describe
-from darkside_cli.scenario.execute import Outcome, StepNotice, execute
-from darkside_cli.scenario.plan import EvaluateStep, PlannedStep, PrintScoresStep
+from darkside_cli.scenario.evaluation import EvaluateStep
+from darkside_cli.scenario.plan import TargetPlan, plan_target, require_translated, translate_step
 from darkside_cli.scenario.request import RunRequest
-from darkside_cli.scenario.steps import require_translated, translate_step
+from darkside_cli.scenario.step import Outcome, PlannedStep, PrintScoresStep, StepNotice
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,29 @@ class StepEnded(Event):
         return {"name": self.name, "kind": self.kind, "outputs": self.outcome.outputs}
 
 
+def plan_of(request: RunRequest, target: str | None = None) -> TargetPlan:
+    """What the steps of ``target`` (None: the request's) are here. Raises ConfigError."""
+    return plan_target(request.scenario, target or request.target, request.root.path, order=request.order)
+
+
 def run(request: RunRequest, *, emit: Emit = ignore) -> list[StepEnded]:
     """Run the target of ``request``. Steps go on where an earlier run stopped; after an interrupted one none follows.
 
     Raises ConfigError for what cannot be translated, and what the jobs of the steps raise.
     """
-    plan = request.plan()
+    from darkside_cli.training.distributed import Ranks
+
+    plan = plan_of(request)
     emit(Notice(f"relative paths of the scenario are below {request.root} ({request.root.origin})"))
     for note in plan.notes:
         emit(Notice(note))
     if not request.lenient or any(each.step is None for each in plan.steps):
-        require_translated(list(plan.steps))
+        require_translated(plan.steps)
     for problem in plan.problems:
         emit(StepNotice(f"left out: {problem}"))
     resolver = request.resolver()
     prints = [isinstance(each.step, PrintScoresStep) for each in plan.steps]
+    is_first = Ranks.from_environment().is_first
     ended: list[StepEnded] = []
     for number, name in enumerate(resolver.order, 1):
         step = translate_step(resolver.resolve(name)).step
@@ -69,9 +76,9 @@ def run(request: RunRequest, *, emit: Emit = ignore) -> list[StepEnded]:
             raise UsageError(
                 f"{plan.target}.{name} cannot be translated", hint="darkside run validate FILE.yml"
             )
-        emit(StepBegun(name, number, len(plan.steps), describe(step), step))
+        emit(StepBegun(name, number, len(plan.steps), step.describe(), step))
         began = time.monotonic()
-        outcome = execute(step, request, emit)
+        outcome = step.execute(request, emit) if is_first or step.shared else Outcome()
         resolver.finish(name, outcome.outputs)
         if isinstance(step, EvaluateStep) and any(prints[number:]):
             outcome = replace(outcome, lines=())
@@ -100,7 +107,7 @@ def validate(request: RunRequest) -> list[Validation]:
     found = []
     for target in [request.target] if request.target else request.scenario.targets():
         try:
-            plan = request.plan(target)
+            plan = plan_of(request, target)
         except DarksideError as error:
             if request.target:
                 raise

@@ -13,7 +13,7 @@ from typing import Any
 from darkside_cli.assets.catalog import DATA
 from darkside_cli.interop.transform_words import DEFAULT_SCALES, split_outside_brackets
 from darkside_cli.networks.catalog import MODELS
-from darkside_cli.scenario.plan import Weights
+from darkside_cli.scenario.step import Weights
 
 HALF = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
 IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
@@ -49,11 +49,16 @@ def whole_or_all(value: Any) -> int | None:
     return None if value is None or number(value) == float("inf") else whole(value)
 
 
-def negated(value: Any) -> bool:
-    """Return the opposite of true or false."""
+def boolean(value: Any) -> bool:
+    """True or false."""
     if not isinstance(value, bool):
         raise ValueError("this is neither true nor false")
-    return not value
+    return value
+
+
+def negated(value: Any) -> bool:
+    """Return the opposite of true or false."""
+    return not boolean(value)
 
 
 def layers(value: Any) -> list[int]:
@@ -211,3 +216,10 @@ def scales(value: Any) -> str:
     if not isinstance(given, list) or not given:
         raise ValueError("scales are true, false or numbers")
     return ",".join(f"{number(each):g}" for each in given)
+
+
+def at(found: Any, key: str) -> Any:
+    """What is in nested mappings at the dotted ``key``; None if nothing is."""
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

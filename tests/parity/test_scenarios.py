@@ -13,10 +13,9 @@ from darkside_cli.errors import DarksideError
 from darkside_cli.interop.transform_words import split_outside_brackets
 from darkside_cli.scenario.files import find_scenario, published_scenarios
 from darkside_cli.scenario.load import Scenario, load_scenario
-from darkside_cli.scenario.plan import jsonable
-from darkside_cli.scenario.resolve import TargetResolver
-from darkside_cli.scenario.steps import translate_step
-from darkside_cli.scenario.variables import look_up, substitute
+from darkside_cli.scenario.plan import translate_step
+from darkside_cli.scenario.resolve import TargetResolver, look_up, substitute
+from darkside_cli.scenario.step import jsonable
 
 SEMANTICS = golden.load_case("yaml_semantics").values
 RESOLVED = golden.load_case("resolved_scenarios").values

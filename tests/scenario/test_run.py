@@ -8,11 +8,10 @@ import pytest
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event
-from darkside_cli.scenario import run as running
-from darkside_cli.scenario.execute import Outcome, StepNotice
-from darkside_cli.scenario.needs import LackingError
+from darkside_cli.scenario.evaluation import LackingError
 from darkside_cli.scenario.request import RunRequest
 from darkside_cli.scenario.run import StepBegun, StepEnded, run, validate
+from darkside_cli.scenario.step import DownloadStep, Outcome, StepNotice
 
 EVAL = "iccv23/eval/hedngan.yml"
 
@@ -39,7 +38,7 @@ class _Stopped:
 
 
 def test_no_step_follows_an_interrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "execute", lambda *_: Outcome(trained=_Stopped()))  # type: ignore[arg-type]
+    monkeypatch.setattr(DownloadStep, "execute", lambda *_: Outcome(trained=_Stopped()))  # type: ignore[arg-type]
     ended = run(RunRequest(target="all", files=("iccv23/train/cut.yml",), data_dir=tmp_path))
     assert [each.interrupted for each in ended] == [True]
 

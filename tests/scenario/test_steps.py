@@ -13,26 +13,17 @@ from darkside_cli.config.load import resolve
 from darkside_cli.errors import ConfigError
 from darkside_cli.methods.catalog import METHODS
 from darkside_cli.registry import resolve as load
+from darkside_cli.scenario.describing import ExtractStep, WhitenStep
+from darkside_cli.scenario.evaluation import EvaluateStep
 from darkside_cli.scenario.files import published_root
+from darkside_cli.scenario.finetune import FinetuneStep
+from darkside_cli.scenario.gan import TrainGanStep
+from darkside_cli.scenario.images import TranslateStep
 from darkside_cli.scenario.load import load_scenario
-from darkside_cli.scenario.plan import (
-    DownloadStep,
-    EvaluateStep,
-    ExtractStep,
-    FinetuneStep,
-    PrintScoresStep,
-    TrainGanStep,
-    TranslateStep,
-    WhitenStep,
-)
+from darkside_cli.scenario.plan import generator_notes, require_translated, translate_step
 from darkside_cli.scenario.resolve import ResolvedStep
-from darkside_cli.scenario.rules import apply_rules, into, must_be, no_matter, to
-from darkside_cli.scenario.steps import (
-    TranslatedStep,
-    plan_notes,
-    require_translated,
-    translate_step,
-)
+from darkside_cli.scenario.rules import Rule, Translated, apply_rules, must_be, no_matter, to
+from darkside_cli.scenario.step import DownloadStep, PrintScoresStep
 from darkside_cli.scenario.tree import Place, Table, from_plain
 
 METHOD_NAMES = ("cyclegan", "cut", "hedgan", "hedngan", "rcfgan", "rcfngan")
@@ -44,14 +35,18 @@ def step_of(name: str, target: str, step: str, **changes: Any) -> ResolvedStep:
     return next(each for each in resolve_target(scenario, target) if each.name == step)
 
 
-def training(method: str, **changes: Any) -> TranslatedStep:
+def training(method: str, **changes: Any) -> Translated:
     return translate_step(step_of(f"train/{method}", "train", "1_train_augment", **changes))
 
 
-def made(function: str, parameters: dict[str, Any]) -> TranslatedStep:
-    table = from_plain(copy.deepcopy(parameters), Place("x.yml", 1))
+def made(function: str, parameters: dict[str, Any]) -> Translated:
+    return translate_step(given(function, copy.deepcopy(parameters)))
+
+
+def given(function: str, parameters: dict[str, Any]) -> ResolvedStep:
+    table = from_plain(parameters, Place("x.yml", 1))
     assert isinstance(table, Table)
-    return translate_step(ResolvedStep("1_x", ("t", "1_x"), function, table, Place("x.yml", 1)))
+    return ResolvedStep("1_x", "t.1_x", function, table, Place("x.yml", 1))
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
@@ -264,7 +259,7 @@ def test_evaluation() -> None:
         ("roxford5k", 1024), ("rparis6k", 1024), ("247tokyo1k", 1024)
     ]  # fmt: skip
     own = made("mdir.stages.validate.validate", EVALUATION)
-    assert own.problems == ()
+    assert own.problems == []
     assert isinstance(own.step, EvaluateStep)
     assert own.step.model == PurePosixPath("my.pth")
     assert own.step.whitening == PurePosixPath("my_lw.pkl")
@@ -314,7 +309,7 @@ def test_inference() -> None:
             "data": {"test": {"dataset": {"name": "CirImageList", "image_dir": "ims/*", "image_size": 64}}},
         },
     )
-    assert described.problems == ()
+    assert described.problems == []
     assert isinstance(described.step, ExtractStep)
     assert described.step.output == PurePosixPath("outputs/t.1_x.h5")
     assert (described.step.scales, described.step.whitening, described.step.image_size_px) == ("ms", None, 64)
@@ -335,7 +330,7 @@ def test_scores_and_unknown_functions() -> None:
 def test_a_plan_says_when_the_trained_generator_is_not_used() -> None:
     def notes(name: str) -> list[str]:
         scenario = load_scenario([f"iccv23/train/{name}.yml"])
-        return plan_notes([translate_step(step) for step in resolve_target(scenario, "all")])
+        return generator_notes([translate_step(step) for step in resolve_target(scenario, "all")])
 
     assert "takes the published generator hedngan" in notes("hedngan")[0]
     assert notes("hedgan") == []
@@ -351,20 +346,19 @@ def test_steps_as_json_have_plain_types() -> None:
 
 
 def test_rules() -> None:
-    table = from_plain({"a": {"x": 1, "y": 1.0}, "b": {"x": 2}, "c": [1], "d": {}, "e": 5}, Place("f", 1))
-    assert isinstance(table, Table)
+    step = given("f", {"a": {"x": 1, "y": 1.0}, "b": {"x": 2}, "c": [1], "d": {}, "e": 5})
     rules = [
         to("{a,b}.x", "ours"),
         must_be("a.y", 1),
         must_be("c", [1]),
         no_matter("d", "because"),
-        into("e", lambda value: {"one": value, "two": -value}),
+        Rule("e", lambda value: {"one": value, "two": -value}),
         to("*", "late"),
     ]
-    result = apply_rules(table, rules, "t")
+    result = apply_rules(step, rules)
     assert result.values == {"ours": 1, "one": 5, "two": -5}
-    assert [(each.path, each.value) for each in result.problems] == [("t.b.x", 2)]
-    assert [each.path for each in result.without_effect] == ["t.d"]
+    assert [(each.path, each.value) for each in result.problems] == [("t.1_x.b.x", 2)]
+    assert [each.path for each in result.without_effect] == ["t.1_x.d"]
     assert not must_be("a", True).fits("ab")
     with pytest.raises(ValueError, match="only true"):
         must_be("a", True).convert(1)
@@ -396,7 +390,7 @@ def test_paths_that_climb_out_of_the_data_folder_are_refused_unless_they_are_who
     whole = translate_step(
         step_of("train/cyclegan", "output", "1_output", data__test__dataset__image_dir=f"/photos/{path}")
     )
-    assert whole.problems == ()
+    assert whole.problems == []
 
 
 def test_names_in_a_scenario_make_no_folders() -> None:
@@ -410,7 +404,7 @@ def test_names_in_a_scenario_make_no_folders() -> None:
     )
     assert isinstance(table, Table)
     name = "../../../etc/x"
-    source = ResolvedStep(name, ("t", name), "mdir.stages.infer.infer", table, Place("x.yml", 1))
+    source = ResolvedStep(name, f"t.{name}", "mdir.stages.infer.infer", table, Place("x.yml", 1))
     described = translate_step(source).step
     assert isinstance(described, ExtractStep)
     assert described.output == PurePosixPath("outputs/t..._.._.._etc_x.h5")
