@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from darkside_cli.config.limits import MAX_SEED
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice, Preparing, ignore
 from darkside_cli.images.formats import (
@@ -78,6 +79,17 @@ class TranslateRequest(Images, Limited, OnImages):
     max_size: int = ask(
         0, "Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
     )
+    seed: int | None = ask(
+        None,
+        "Which of the nights that a relighting generator can make: another number, another night "
+        "(default: an average one).",
+        minimum=0,
+        maximum=MAX_SEED,
+    )
+    darkness: float = ask(
+        0.0, "Make the night darker by so many stops, or lighter if negative.", minimum=-4, maximum=8
+    )
+    lights: float = ask(1.0, "Factor of the light of lamps and windows, 0: none.", minimum=0, maximum=16)
     compare: bool = ask(False, "Write sheets of input and output side by side too, into compare/.")
     overwrite: bool = ask(
         False, "Make results anew that are there already.", flag="--overwrite/--skip-existing"
@@ -298,6 +310,9 @@ def _load(request: TranslateRequest, model: str, name: str, emit: Emit) -> Trans
         device=request.device,
         precision=request.precision,
         compile=request.compile,
+        seed=request.seed,
+        darkness=request.darkness,
+        lights=request.lights,
         root=request.root,
     )
     if request.compile and not translator.compiled:

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from darkside_cli.kernels.fast_generator import FastGenerator, FastGuidedGenerator
+from darkside_cli.kernels.fast_relight import FastRelight
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.guided import GuidedGenerator
+from darkside_cli.networks.relight import RelightGenerator
 
 P = TypeVar("P", bound=str)
 TILES = {"fp32": (4, 2), "bf16": (4, 4)}
@@ -46,6 +48,8 @@ def prepare(network: nn.Module, *, device: torch.device | str = "cpu", precision
             return FastGuidedGenerator(network, tile)
         if isinstance(network, ResnetGenerator):
             return FastGenerator(network, tile)
+        if isinstance(network, RelightGenerator):
+            return FastRelight(deepcopy(network).to(device).eval().requires_grad_(False))
         precision = "fp32"
     tensors = [*network.parameters(), *network.buffers()]
     training = any(each.training for each in network.modules())

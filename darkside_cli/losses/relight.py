@@ -16,6 +16,8 @@ _LAMP_PX = 13
 _LAMP_SHARE = 0.2
 """How much light there may be, on the average, in a window of so many pixels: a lamp, but no ball of light."""
 _DARK_SKY = 0.14
+_AROUND_PX, _RIM_PX, _ALIKE, _SOME_SKY = 31, 17, 0.12, 0.02
+"""Windows in which the sky's colour is found and its rim looked for; how much that may differ; the least sky."""
 _CLOUDS = 0.5
 """How much less edges count in the sky."""
 
@@ -67,11 +69,13 @@ def sky_mask(day: Tensor) -> Tensor:
     texture = box_mean(F.max_pool2d(edges, 3, 1, 1), 5)
     bright = torch.sigmoid((y - 0.45) * 14)
     blue = torch.sigmoid((day[:, 2:] - day[:, :1] - 0.04) * 30) * torch.sigmoid((y - 0.2) * 20)
-    coloured = torch.maximum(bright, blue)
-    smooth = torch.sigmoid((0.05 - texture) * 90) * coloured
+    smooth = torch.sigmoid((0.09 - texture) * 60) * torch.maximum(bright, blue)
     sky = torch.cummin(box_mean(smooth, 3), 2)[0]
-    # Next to roofs nothing is smooth; what has the sky's colours there is sky, too.
-    return torch.maximum(sky, F.max_pool2d(sky, 9, 1, 4) * coloured)
+    # Next to roofs nothing is smooth; what has the colour of the sky around it is sky, too.
+    around = box_mean(torch.cat([day * sky, sky], 1), _AROUND_PX)
+    distance = (day - around[:, :3] / around[:, 3:].clamp(min=1e-4)).square().sum(1, keepdim=True)
+    alike = torch.exp(-distance / _ALIKE**2) * (around[:, 3:] > _SOME_SKY)
+    return torch.maximum(sky, F.max_pool2d(sky, _RIM_PX, 1, _RIM_PX // 2) * alike)
 
 
 @torch.no_grad()
@@ -84,12 +88,11 @@ def foliage_mask(day: Tensor) -> Tensor:
 def lit_sky(night: Tensor, light: Tensor, sky: Tensor) -> Tensor:
     """Light in the sky: lamps (``light``, linear), what is brighter than a night sky, and what is redder than blue.
 
-    ``sky`` is that of :func:`sky_mask`. Lamps count up to its border and a little beyond.
+    ``sky`` is that of :func:`sky_mask`.
     """
-    beyond = F.max_pool2d(sky, 9, 1, 4)
     too_bright = F.relu(night - _DARK_SKY).mean(1, keepdim=True)
     too_red = F.relu(night[:, :1] - night[:, 2:])
-    return (3 * beyond * light.sum(1, keepdim=True) + sky * (too_bright + too_red)).mean()
+    return (sky * (light.sum(1, keepdim=True) + too_bright + too_red)).mean()
 
 
 def large_lamps(light: Tensor) -> Tensor:

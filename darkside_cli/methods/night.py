@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from threading import Lock
 
@@ -15,6 +16,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.kernels import prepare
 from darkside_cli.methods.generators import open_generator, statistics
 from darkside_cli.methods.translate import Sides
+from darkside_cli.networks.relight import NightControls, relighting
 from darkside_cli.networks.weights import build_network
 
 
@@ -23,6 +25,7 @@ class GeneratorNight:
 
     Computes in float32; ``fingerprint`` names the weights. Sides are rounded up by the network, as published trainings
     have it: the result may be a little larger than the day image. Safe in several threads, which take turns.
+    A generator that can make several nights of a day makes that which the image's name decides.
     """
 
     costly = True
@@ -42,9 +45,10 @@ class GeneratorNight:
         self._mean, self._std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
         self._sides = Sides(network)
         self._network = prepare(network, device=self._device, precision="fp32")
+        self._relighting = relighting(self._network)
         self._lock = Lock()
 
-    def __call__(self, day: NDArray[np.uint8], name: str) -> NDArray[np.float32]:  # noqa: ARG002 - any name alike
+    def __call__(self, day: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
         """Give (H', W', 3) float32 RGB in [0, 1] for (H, W, 3) uint8 RGB."""
         height, width = day.shape[:2]
         down, right = self._sides.surplus(height, width)
@@ -53,11 +57,18 @@ class GeneratorNight:
         x = torch.from_numpy(np.ascontiguousarray(day.transpose(2, 0, 1)))[None].to(torch.float32) / 255
         x = (x - self._mean) / self._std
         with self._lock, torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
+            if self._relighting is not None:
+                self._relighting.controls = NightControls(seed=seed_of(name))
             y = self._network(x.to(self._device)).cpu()
         if down or right:
             y = y[..., :height, :width]
         night = y * self._std + self._mean
         return np.ascontiguousarray(night[0].permute(1, 2, 0).numpy())
+
+
+def seed_of(name: str) -> int:
+    """A seed that the image's name decides."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big")
 
 
 def load_night(model: str | Path, root: DataRoot, *, device: torch.device | str = "cpu") -> GeneratorNight:

@@ -25,9 +25,10 @@ from darkside_cli.images.images import image_from_pillow
 from darkside_cli.inference.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.kernels import prepare
 from darkside_cli.methods.generators import open_generator, statistics
-from darkside_cli.networks.catalog import DIRECTION_TO, DIRECTIONS, PUBLISHED_GENERATOR
+from darkside_cli.networks.catalog import DIRECTION_TO, DIRECTIONS, EMBEDDED_GENERATOR, PUBLISHED_GENERATOR
 from darkside_cli.networks.guided import working_size
 from darkside_cli.networks.locate import default_generator
+from darkside_cli.networks.relight import NightControls, relighting
 from darkside_cli.networks.weights import build_network
 
 Pixels = NDArray[np.uint8]
@@ -68,7 +69,8 @@ class Translator:
 
     ``network`` maps (B, 3, H, W) normalised by ``mean`` and ``std`` to the same range. ``compile``
     runs the network through ``torch.compile`` (not on the CPU, where it would be slower), which pays from some
-    hundred images of one size on.
+    hundred images of one size on. ``controls`` are for generators that can make several nights of a day; raises
+    UsageError if this one cannot.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Translator:
         name: str = "generator",
         direction: str | None = None,
         compile: bool = False,
+        controls: NightControls | None = None,
     ) -> None:
         self.name = name
         self.direction = direction
@@ -100,6 +103,14 @@ class Translator:
         self._working_px: int | None = getattr(config, "working_px", None)
         self._working_bytes_per_px = BYTES_PER_PX_AND_CHANNEL * ngf
         prepared = prepare(network, device=self.device, precision=self.precision)
+        if controls is not None and controls != NightControls():
+            generator = relighting(prepared)
+            if generator is None:
+                raise UsageError(
+                    f"{name} makes one night of a day: seed, darkness and lights cannot be chosen",
+                    hint=f"generators that relight can, such as {EMBEDDED_GENERATOR}",
+                )
+            generator.controls = controls
         # On the CPU the prepared network is faster than what a compiler makes of the plain one.
         self.compiled = compile and self.device.type != "cpu"
         self._network: Callable[[Tensor], Tensor] = torch.compile(prepared) if self.compiled else prepared
@@ -235,6 +246,9 @@ def load_generator(
     device: str = "auto",
     precision: str = "auto",
     compile: bool = False,
+    seed: int | None = None,
+    darkness: float = 0.0,
+    lights: float = 1.0,
     data_dir: Path | str | None = None,
     root: DataRoot | None = None,
 ) -> Translator:
@@ -243,8 +257,9 @@ def load_generator(
     ``model`` is a name (``hedngan``), or a file or run folder of ours, gandtr's, CycleGAN's or CUT's. As long as the
     published ``hedngan`` is not on this machine, the small ``darkside-mini`` that comes with the package takes its
     place, as on the command line: a UserWarning says so, and ``name`` of what is returned is that of the one used.
-    ``to`` is the time of day wanted, "night" or "day"; ``direction`` ("day2night", "night2day") states what a file
-    does that does not say so itself.
+    ``seed`` (None: an average night), ``darkness`` (stops, 0 as learned) and ``lights`` (a factor) choose among the
+    nights that a relighting generator makes. ``to`` is the time of day wanted, "night" or "day"; ``direction``
+    ("day2night", "night2day") states what a file does that does not say so itself.
 
     Raises MissingAssetError when the weights are not on this machine, CheckpointError when they do not fit, and
     UsageError when the generator goes the other way.
@@ -270,4 +285,5 @@ def load_generator(
         name=name,
         direction=direction or checkpoint.metadata.get("direction") or "day2night",
         compile=compile,
+        controls=NightControls(seed=seed, darkness=darkness, lights=lights),
     )

@@ -131,7 +131,7 @@ class RelightGeneratorConfig(NetworkConfig):
         unit="px",
     )
     guide_radius_px: int = option(
-        3, help="radius of the guided filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
+        2, help="radius of the guided filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
     )
     guide_eps: float = option(
         6e-3,

@@ -160,7 +160,7 @@ def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, 
     float32 whatever is given, as variances need it.
     """
     with without_autocast(image.device.type):
-        slopes, offsets = _coefficients(small.float(), target.float(), radius, eps)
+        slopes, offsets = coefficients(small.float(), target.float(), radius, eps)
         size = image.shape[-2:]
         guide = image.float()
         parts = []
@@ -170,9 +170,7 @@ def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, 
         return torch.cat(parts, 1).to(target.dtype)
 
 
-def _coefficients(
-    guide: Tensor, target: Tensor, radius: int, eps: float
-) -> tuple[list[Tensor], list[Tensor]]:
+def coefficients(guide: Tensor, target: Tensor, radius: int, eps: float) -> tuple[list[Tensor], list[Tensor]]:
     """For each channel of ``target``: slopes ``(B, 3, h, w)`` and offset ``(B, 1, h, w)``, smoothed."""
     side = 2 * radius + 1
 

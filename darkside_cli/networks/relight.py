@@ -31,13 +31,13 @@ from darkside_cli.networks.guided import guided_filter, shrink
 
 #: Natural logarithm of the gain: from a three-thousandth of the day's light to half as much again.
 LOG_GAIN = (-8.0, 0.4)
-#: Linear RGB of the warmest and the coldest lamps: sodium, and white LEDs.
-SODIUM, WHITE = (1.0, 0.45, 0.12), (0.85, 0.95, 1.0)
+#: Linear RGB of lamps: sodium, warm white, cold white, and the reds and blues of signs.
+LAMPS = ((1.0, 0.45, 0.12), (1.0, 0.8, 0.55), (0.85, 0.95, 1.0), (1.0, 0.12, 0.1), (0.15, 0.4, 1.0))
 _GROUPS = 4
 _FIRST_LOG_GAIN = (-2.6, -2.3, -1.8)
 """Before any training: a dark blue dusk."""
-_FIRST_EMISSION = (-6.0, 0.0)
-"""Before softplus and sigmoid: next to none, half warm and half cold."""
+_FIRST_EMISSION = (-5.5, 0.5, 0.5, 0.0, -1.0, -1.0)
+"""Before softplus and softmax: next to none, and of the lamps mostly the warm ones."""
 _LEAST_SLOPE, _UNLIT = 0.02, -8.0
 _FINE_CHANNELS = 12
 _STEM_CHANNELS = 3 * 4 + 2
@@ -144,8 +144,8 @@ class RelightGenerator(nn.Module):
         )
         self.to_fine = nn.Conv2d(width, _FINE_CHANNELS, 1)
         self.fine = nn.Conv2d(_FINE_CHANNELS + 3, _FINE_CHANNELS, 3, padding=1)
-        self.out = nn.Conv2d(_FINE_CHANNELS, 5, 3, padding=1)
-        self.register_buffer("lamps", torch.tensor([SODIUM, WHITE]), persistent=False)
+        self.out = nn.Conv2d(_FINE_CHANNELS, 4 + len(LAMPS), 3, padding=1)
+        self.register_buffer("lamps", torch.tensor(LAMPS), persistent=False)
 
     @torch.no_grad()
     def draw_weights(self, seed: int) -> None:
@@ -178,7 +178,7 @@ class RelightGenerator(nn.Module):
         """As :meth:`forward`, and the light that was added, ``(B, 3, h, w)`` linear RGB at the working size."""
         day = ((x + 1) / 2).clamp(0, 1)
         small = day if max(x.shape[-2:]) <= self.config.working_px else shrink(day, self.config.working_px)
-        log_gain, emission = self.maps(small, self._code(x, code))
+        log_gain, emission = self.maps(small, self.code(x, code))
         return relight(day, small, log_gain, emission, self.config, self.controls) * 2 - 1, emission
 
     def maps(self, day: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,18 +201,23 @@ class RelightGenerator(nn.Module):
             y = block(torch.cat([y, beside], 1), code)
         y = F.interpolate(self.to_fine(y), scale_factor=2.0, mode="bilinear")
         y = self.out(F.silu(self.fine(torch.cat([y, x], 1))))[..., :height, :width]
-        warm, cold = self.lamps[:, None, :, None, None]
-        share = torch.sigmoid(y[:, 4:])
         power = WakingSoftplus.apply(y[:, 3:4]) if self.training else F.softplus(y[:, 3:4])
-        return y[:, :3].clamp(*LOG_GAIN), power * (cold + (warm - cold) * share)
+        colour = torch.einsum("blhw,lc->bchw", y[:, 4:].softmax(1), self.lamps)
+        return y[:, :3].clamp(*LOG_GAIN), power * colour
 
-    def _code(self, x: Tensor, code: Tensor | None) -> Tensor:
+    def code(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """Codes ``(B, N)`` that images ``x`` are translated with: those given, drawn ones, or that of the seed."""
         if code is not None:
             return code.to(x)
         if self.training:
             return torch.randn(x.shape[0], self.config.code, device=x.device, dtype=x.dtype)
         seed = self.controls.seed
         return night_code(self.config.code, seed).to(x).expand(x.shape[0], -1)
+
+
+def relighting(network: nn.Module) -> RelightGenerator | None:
+    """The relighting generator that ``network`` is or contains, whose controls can be set; None if it is another."""
+    return next((each for each in network.modules() if isinstance(each, RelightGenerator)), None)
 
 
 def night_code(length: int, seed: int | None) -> Tensor:

@@ -64,7 +64,7 @@ def test_light_in_the_sky_counts_and_elsewhere_does_not() -> None:
     lamp[..., 15, 3] = 1
     assert losses.lit_sky(night, lamp, sky) == 0
     lamp[..., 1, 3] = 1
-    assert losses.lit_sky(night, lamp, sky) == pytest.approx(3 * 3 / 256)
+    assert losses.lit_sky(night, lamp, sky) == pytest.approx(3 / 256)
     bright = torch.full_like(night, 0.24)
     assert losses.lit_sky(bright, none, sky) == pytest.approx(0.1 * 4 / 16)
     brown = night.clone()

@@ -15,7 +15,9 @@ from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.methods.night import GeneratorNight, load_night
+from darkside_cli.methods.night import GeneratorNight, load_night, seed_of
+from darkside_cli.networks.configs import RelightGeneratorConfig
+from darkside_cli.networks.relight import NightControls, RelightGenerator
 from darkside_cli.networks.weights import build_network
 
 
@@ -102,3 +104,16 @@ def test_what_is_no_generator(tmp_path: Path) -> None:
         load_night("hedngan", root)
     with pytest.raises(UnknownNameError, match="hedngan"):
         load_night("hedngen", root)
+
+
+def test_a_relighting_generator_makes_the_night_that_the_name_decides() -> None:
+    network = RelightGenerator(RelightGeneratorConfig(width=4, levels=1, working_px=32))
+    network.draw_weights(0)
+    night = GeneratorNight(network.eval(), fingerprint="x")
+    first, other = night(DAY, "a.jpg"), night(DAY, "b.jpg")
+    assert not np.array_equal(first, other)
+    assert np.array_equal(first, night(DAY, "a.jpg")), "whatever came in between"
+    network.controls = NightControls(seed=seed_of("a.jpg"))
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(DAY.transpose(2, 0, 1)[None] / 127.5 - 1).float())
+    np.testing.assert_allclose(first, wanted[0].permute(1, 2, 0).numpy() / 2 + 0.5, atol=1e-5)

@@ -18,9 +18,15 @@ import darkside_cli
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.methods import translate as module
 from darkside_cli.methods.translate import Translator, load_generator
-from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
+from darkside_cli.networks.configs import (
+    PatchDiscriminatorConfig,
+    RelightGeneratorConfig,
+    ResnetGeneratorConfig,
+    UnetGeneratorConfig,
+)
 from darkside_cli.networks.discriminator import PatchDiscriminator
 from darkside_cli.networks.generator import ResnetGenerator
+from darkside_cli.networks.relight import RelightGenerator
 from darkside_cli.networks.unet import UnetGenerator
 from darkside_cli.networks.weights import save_checkpoint
 
@@ -277,3 +283,29 @@ def test_bf16_is_near(resnet: Translator) -> None:
 def test_batch_sizes_are_one_on_the_cpu(resnet: Translator) -> None:
     assert resnet.batch_size(100, 100) == 1
     assert not resnet.asynchronous
+
+
+def test_nights_can_be_chosen_where_there_are_several(tmp_path: Path) -> None:
+    config = RelightGeneratorConfig(width=4, levels=1, working_px=32)
+    network = RelightGenerator(config)
+    network.draw_weights(0)
+    file = save_checkpoint(
+        tmp_path / "relight.safetensors", network, architecture="relight_generator", config=config
+    )
+    day = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    usual = load_generator(file, device="cpu")(day)
+    one, same, other = (load_generator(file, device="cpu", seed=seed)(day) for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one, usual)
+    assert load_generator(file, device="cpu", darkness=2)(day).mean() < usual.mean()
+    assert load_generator(file, device="cpu", lights=9)(day).mean() > usual.mean()
+
+
+def test_a_generator_of_one_night_says_so(tmp_path: Path) -> None:
+    file = save_checkpoint(
+        tmp_path / "g.safetensors", ResnetGenerator(TINY), architecture="resnet_generator", config=TINY
+    )
+    for chosen in ({"seed": 1}, {"darkness": 1.0}, {"lights": 0.0}):
+        with pytest.raises(UsageError, match="makes one night of a day"):
+            load_generator(file, device="cpu", **chosen)  # type: ignore[arg-type]

@@ -113,8 +113,7 @@ def test_lamps_are_warm_or_white() -> None:
         light = network.night_and_light(image())[1]
     assert light.min() >= 0
     red, green, blue = light.chunk(3, 1)
-    assert (green <= torch.maximum(red, blue) + 1e-6).all(), "no green, no purple"
-    assert (green >= torch.minimum(red, blue) - 1e-6).all()
+    assert (green <= torch.maximum(red, blue) + 1e-6).all(), "there are no green lamps"
 
 
 def test_first_weights_depend_on_the_seed_alone() -> None:
