@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkside_cli.kernels.bands import for_each_band
-from darkside_cli.networks.guided import coefficients, shrink
+from darkside_cli.networks.guided import coefficients
 from darkside_cli.networks.layers import without_autocast
-from darkside_cli.networks.relight import LOG_GAIN, RelightGenerator, smooth, to_linear, to_srgb
+from darkside_cli.networks.relight import LOG_GAIN, RelightGenerator, shrunk, smooth, to_linear, to_srgb
 
 _BAND_VALUES = 1 << 16
 """Pixels of a band: about a megabyte of floats in all, which a core's cache holds."""
@@ -36,7 +36,7 @@ class FastRelight(nn.Module):
         config, controls = self.config, self.generator.controls
         day = ((x.float() + 1) / 2).clamp_(0, 1)
         height, width = day.shape[-2:]
-        small = day if max(height, width) <= config.working_px else shrink(day, config.working_px)
+        small = shrunk(day, config.working_px)
         with without_autocast("cpu"):
             code = self.generator.code(x)
             log_gain, emission = self.generator.maps(small.to(memory_format=torch.channels_last), code)

@@ -9,7 +9,8 @@ grows with the photograph (``tests/benchmarks/bench_guided.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -91,23 +92,23 @@ def relight(day: Tensor, gain: Tensor, max_gain: float) -> Tensor:
 def shrink(x: Tensor, working_px: int) -> Tensor:
     """Resize ``(B, C, H, W)`` so that the longer side has ``working_px`` pixels, the other at least 8."""
     height, width = (side * OVERSAMPLING for side in _working_size(x, working_px))
-    large = F.interpolate(_halved(x, height, width), size=(height, width), mode="bilinear")
+    large = F.interpolate(halved(x, height, width), size=(height, width), mode="bilinear")
     return F.avg_pool2d(large, OVERSAMPLING)
 
 
-def _halved(x: Tensor, height: int, width: int) -> Tensor:
-    """``x`` with sides halved, as often as it takes, that are long beside the ``height`` and ``width`` wanted."""
+def halved(x: Tensor, height: int, width: int, times: int = HALVED_FROM) -> Tensor:
+    """``x`` with sides halved, as often as it takes, that are ``times`` the ``height`` and ``width`` wanted or more."""
     if torch.onnx.is_in_onnx_export():
         wanted = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
         for _ in range(_MOST_HALVINGS):
             sides = torch.stack([torch.as_tensor(side) for side in x.shape[-2:]])
-            sides = torch.where(sides >= HALVED_FROM * wanted, sides // 2, sides)
+            sides = torch.where(sides >= times * wanted, sides // 2, sides)
             x = F.interpolate(x, size=(sides[0], sides[1]), mode="bilinear")  # type: ignore[arg-type]
         return x
     while True:
         now = tuple(x.shape[-2:])
         size = tuple(
-            side // 2 if side >= HALVED_FROM * wanted else side
+            side // 2 if side >= times * wanted else side
             for side, wanted in zip(now, (height, width), strict=True)
         )
         if size == now:
@@ -210,12 +211,15 @@ def coefficients(guide: Tensor, target: Tensor, radius: int, eps: float) -> tupl
 
 def box_sum(x: Tensor, radius: int) -> Tensor:
     """Sum of ``x`` ``(B, C, H, W)`` over square windows, zero beyond the border. Four times as fast as pooling."""
-    for dim, around in ((3, (radius, radius)), (2, (0, 0, radius, radius))):
-        size, padded = x.shape[dim], F.pad(x, around)
-        x = padded.narrow(dim, 0, size)
-        for shift in range(1, 2 * radius + 1):
-            x = x + padded.narrow(dim, shift, size)
-    return x
+    columns = F.pad(x, (radius, radius))
+    x = sum_of(columns[..., shift : shift - 2 * radius or None] for shift in range(2 * radius + 1))
+    rows = F.pad(x, (0, 0, radius, radius))
+    return sum_of(rows[..., shift : shift - 2 * radius or None, :] for shift in range(2 * radius + 1))
+
+
+def sum_of(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors of one shape, from the first to the last."""
+    return reduce(torch.add, parts)
 
 
 def _channels(x: Tensor) -> list[Tensor]:

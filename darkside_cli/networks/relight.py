@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkside_cli.networks.configs import RelightGeneratorConfig
-from darkside_cli.networks.guided import guided_filter, shrink
+from darkside_cli.networks.guided import guided_filter, halved
 
 #: Natural logarithm of the gain: from a three-thousandth of the day's light to half as much again.
 LOG_GAIN = (-8.0, 0.4)
@@ -177,7 +177,7 @@ class RelightGenerator(nn.Module):
     def night_and_light(self, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, and the light that was added, ``(B, 3, h, w)`` linear RGB at the working size."""
         day = ((x + 1) / 2).clamp(0, 1)
-        small = day if max(x.shape[-2:]) <= self.config.working_px else shrink(day, self.config.working_px)
+        small = shrunk(day, self.config.working_px)
         log_gain, emission = self.maps(small, self.code(x, code))
         return relight(day, small, log_gain, emission, self.config, self.controls) * 2 - 1, emission
 
@@ -187,8 +187,8 @@ class RelightGenerator(nn.Module):
         step = 2 ** (len(self.up) + 1)
         x = pad_to_multiple(day * 2 - 1, step)
         y = F.pixel_unshuffle(x, 2)
-        row = torch.linspace(-1, 1, y.shape[-2], device=y.device, dtype=y.dtype).view(1, 1, -1, 1)
-        y = torch.cat([y, row.expand(y.shape[0], 1, -1, y.shape[-1]), y.mean(1, keepdim=True)], 1)
+        grey = y.mean(1, keepdim=True)
+        y = torch.cat([y, torch.zeros_like(grey) + rows_of(y), grey], 1)
         y = self.stem(y)
         kept = []
         for level, block in enumerate(self.down):
@@ -227,6 +227,28 @@ def night_code(length: int, seed: int | None) -> Tensor:
     return torch.randn(1, length, generator=torch.Generator().manual_seed(seed))
 
 
+def shrunk(day: Tensor, working_px: int) -> Tensor:
+    """``day`` ``(B, 3, H, W)`` with a longest side of ``working_px``, or as it is if it is smaller."""
+    height, width = day.shape[-2:]
+    if torch.onnx.is_in_onnx_export():  # sides are tensors, and files of ONNX take any size
+        sides = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
+        most = sides.max()
+        wanted = torch.clamp((2 * sides * most.clamp(max=working_px) + most) // (2 * most), min=1)
+        height, width = wanted[0], wanted[1]
+    elif max(height, width) <= working_px:
+        return day
+    else:
+        longer = max(height, width)
+        height, width = (max(1, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width))
+    return F.interpolate(halved(day, height, width, times=2), size=(height, width), mode="bilinear")
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """Where each row of ``x`` ``(B, C, H, W)`` is, ``(1, 1, H, 1)``: -1 at the top, 1 at the bottom."""
+    numbers = torch.arange(x.shape[-2], device=x.device).to(x.dtype)
+    return (numbers * 2 / numbers[-1].clamp(min=1) - 1).view(1, 1, -1, 1)
+
+
 def pad_to_multiple(x: Tensor, step: int) -> Tensor:
     """Repeat the last row and column until both sides are multiples of ``step``."""
     height, width = x.shape[-2:]
@@ -251,17 +273,16 @@ def relight(
     )
     full = full.clamp_(*LOG_GAIN) if not torch.is_grad_enabled() else full.clamp(*LOG_GAIN)
     light = smooth(emission) * controls.lights
-    if light.shape[-2:] != day.shape[-2:]:
-        light = F.interpolate(light, size=day.shape[-2:], mode="bilinear")
+    light = F.interpolate(light, size=day.shape[-2:], mode="bilinear")
     return to_srgb(_saturate(to_linear(day) * full.exp() + light))
 
 
 def smooth(x: Tensor) -> Tensor:
     """``x`` ``(B, C, H, W)`` under a binomial window of 3x3 pixels."""
-    for dim, around in ((3, (1, 1, 0, 0)), (2, (0, 0, 1, 1))):
-        size, padded = x.shape[dim], F.pad(x, around, mode="replicate")
-        x = padded.narrow(dim, 0, size) + 2 * padded.narrow(dim, 1, size) + padded.narrow(dim, 2, size)
-    return x / 16
+    x = F.pad(x, (1, 1, 0, 0), mode="replicate")
+    x = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
+    x = F.pad(x, (0, 0, 1, 1), mode="replicate")
+    return (x[..., :-2, :] + 2 * x[..., 1:-1, :] + x[..., 2:, :]) / 16
 
 
 def _saturate(light: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from onnx_files import read_metadata
 from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.methods.export import TOLERANCES, export_generator
-from darkside_cli.networks.configs import ResnetGeneratorConfig, UnetGeneratorConfig
+from darkside_cli.networks.configs import RelightGeneratorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
 from darkside_cli.networks.edge_detectors import Hed, HedConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.layers import initialise
+from darkside_cli.networks.relight import RelightGenerator
 from darkside_cli.networks.unet import UnetGenerator
 from darkside_cli.networks.weights import Checkpoint, build_network, save_checkpoint
 
@@ -137,6 +138,23 @@ def test_a_unet_takes_any_sides(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no images of 0x64 pixels"):
         export_generator(made, tmp_path / "n.onnx", size_px=(64, 0))
     assert not (tmp_path / "n.onnx").exists()
+
+
+def test_a_relighting_generator_takes_images_smaller_and_larger_than_it_works_at(tmp_path: Path) -> None:
+    config = RelightGeneratorConfig(width=4, levels=2, working_px=48)
+    network = RelightGenerator(config)
+    network.draw_weights(0)
+    with torch.no_grad():
+        network.out.weight.mul_(20)
+    path = save_checkpoint(
+        tmp_path / "g.safetensors", network, architecture="relight_generator", config=config
+    )
+    result = export_generator(open_checkpoint(path), tmp_path / "g.onnx")
+    for shape in [(1, 1), (30, 48), (49, 20), (101, 230), (3, 200)]:
+        x = torch.rand(2, 3, *shape) * 2 - 1
+        with torch.no_grad():
+            wanted = network.eval()(x)
+        np.testing.assert_allclose(run(result.path, x), wanted.numpy(), atol=5e-5)
 
 
 def test_metadata_says_what_it_is(tmp_path: Path, generator_file: Path) -> None:
