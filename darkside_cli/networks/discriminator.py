@@ -23,27 +23,18 @@ class PatchDiscriminator(nn.Module):
         self.config = config = config or PatchDiscriminatorConfig()
         stride = 1 if config.antialias else 2
         channels = config.ndf
-        modules: list[nn.Module] = [
-            nn.Conv2d(config.in_channels, channels, 4, stride=stride, padding=1),
-            nn.LeakyReLU(0.2, inplace=True),
-        ]
-        modules += self._blur(channels)
+        first = nn.Conv2d(config.in_channels, channels, 4, stride=stride, padding=1)
+        modules: list[nn.Module] = [first, nn.LeakyReLU(0.2, inplace=True), *self._blur(channels)]
         for level in range(1, config.n_layers + 1):
             halves = level < config.n_layers
             width = config.ndf * min(2**level, 8)
+            step, bias = stride if halves else 1, bias_before_norm(config.norm)
             modules += [
-                nn.Conv2d(
-                    channels,
-                    width,
-                    4,
-                    stride=stride if halves else 1,
-                    padding=1,
-                    bias=bias_before_norm(config.norm),
-                ),
+                nn.Conv2d(channels, width, 4, stride=step, padding=1, bias=bias),
                 make_norm(config.norm, width),
                 nn.LeakyReLU(0.2, inplace=True),
+                *(self._blur(width) if halves else []),
             ]
-            modules += self._blur(width) if halves else []
             channels = width
         modules.append(nn.Conv2d(channels, 1, 4, padding=1))
         self.model = nn.Sequential(*modules)

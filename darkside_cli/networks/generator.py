@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from darkside_cli.errors import ConfigError
-from darkside_cli.networks.configs import SMALLEST_SIDE_PX, PaddingName, ResnetGeneratorConfig
+from darkside_cli.networks.configs import SMALLEST_SIDE_PX, ResnetGeneratorConfig
 from darkside_cli.networks.layers import BlurDownsample, BlurUpsample, bias_before_norm, make_norm
 
 N_RESAMPLINGS = 2
@@ -32,15 +32,11 @@ class ResidualBlock(nn.Module):
 
     @staticmethod
     def _convolution(channels: int, config: ResnetGeneratorConfig) -> list[nn.Module]:
-        border: dict[str, list[nn.Module]] = {
-            "reflect": [nn.ReflectionPad2d(1)],
-            "replicate": [nn.ReplicationPad2d(1)],
-            "zero": [],
-        }
-        bias = bias_before_norm(config.norm)
-        padding = 1 if config.padding == "zero" else 0
-        convolution = nn.Conv2d(channels, channels, 3, padding=padding, bias=bias)
-        return [*border[config.padding], convolution, make_norm(config.norm, channels)]
+        bias, norm = bias_before_norm(config.norm), make_norm(config.norm, channels)
+        if config.padding == "zero":
+            return [nn.Conv2d(channels, channels, 3, padding=1, bias=bias), norm]
+        border = nn.ReflectionPad2d(1) if config.padding == "reflect" else nn.ReplicationPad2d(1)
+        return [border, nn.Conv2d(channels, channels, 3, bias=bias), norm]
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape; both sides must be at least 2."""
@@ -61,20 +57,16 @@ class ResnetGenerator(nn.Module):
     def __init__(self, config: ResnetGeneratorConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ResnetGeneratorConfig()
-        width = config.ngf
-        deepest = width * 2**N_RESAMPLINGS
-        bias = bias_before_norm(config.norm)
-        modules: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(config.in_channels, width, 7, bias=bias),
-            make_norm(config.norm, width),
-            nn.ReLU(inplace=True),
-        ]
-        for level in range(N_RESAMPLINGS):
-            modules += _halving(width * 2**level, config)
-        modules += [ResidualBlock(deepest, config) for _ in range(config.n_blocks)]
-        for level in reversed(range(N_RESAMPLINGS)):
-            modules += _doubling(width * 2**level, config)
+        widths = [config.ngf * 2**level for level in range(N_RESAMPLINGS + 1)]
+        width, bias = config.ngf, bias_before_norm(config.norm)
+        first = nn.Conv2d(config.in_channels, width, 7, bias=bias)
+        norm = make_norm(config.norm, width)
+        modules: list[nn.Module] = [nn.ReflectionPad2d(3), first, norm, nn.ReLU(inplace=True)]
+        for each in widths[:-1]:
+            modules += _downsampling(each, config)
+        modules += [ResidualBlock(widths[-1], config) for _ in range(config.n_blocks)]
+        for each in reversed(widths[:-1]):
+            modules += _upsampling(each, config)
         modules += [nn.ReflectionPad2d(3), nn.Conv2d(width, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*modules)
 
@@ -99,67 +91,56 @@ class ResnetGenerator(nn.Module):
 
         Raises ConfigError if ``layers`` is empty, not increasing or beyond the modules there are.
         """
-        taken_after, last = self._taps(layers), layers[-1]
-        outputs: dict[int, Tensor] = {}
-        for index, module in enumerate(islice(self.model, last + 1)):
-            x = module(x)
-            if index in taken_after:
-                outputs[index] = x
-        return [outputs[index] for index in taken_after]
+        return self._run(x, layers, max(layers, default=0) + 1)[1]
 
     def forward_with_features(self, x: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Translate ``x`` and give what :meth:`features` would give for it, in one pass.
 
         Batch norm in train mode counts this as one pass, too. Raises ConfigError as :meth:`features` does.
         """
+        return self._run(x, layers, len(self.model))
+
+    def _run(self, x: Tensor, layers: Sequence[int], count: int) -> tuple[Tensor, list[Tensor]]:
+        """Run the first ``count`` modules, and give what was seen on the way."""
         taken_after = self._taps(layers)
         outputs: dict[int, Tensor] = {}
-        for index, module in enumerate(self.model):
+        for index, module in enumerate(islice(self.model, count)):
             x = module(x)
             if index in taken_after:
                 # Taken in front of a ReLU that works in place, it has to be kept from being overwritten.
-                rectified_next = index + 1 < len(self.model) and self._is_relu(index + 1)
+                rectified_next = index + 1 < count and self._is_relu(index + 1)
                 outputs[index] = x.clone() if rectified_next else x
         return x, [outputs[index] for index in taken_after]
 
     def _taps(self, layers: Sequence[int]) -> list[int]:
         """Numbers of the modules after which features ``layers`` are taken."""
-        if (
-            not layers
-            or list(layers) != sorted(set(layers))
-            or not 0 <= layers[0] <= layers[-1] < len(self.model)
-        ):
+        known = range(len(self.model))
+        if not layers or list(layers) != sorted(set(layers)) or not {layers[0], layers[-1]} <= set(known):
             raise ConfigError(
-                f"feature layers {list(layers)} are not increasing numbers from 0 to {len(self.model) - 1}"
+                f"feature layers {list(layers)} are not increasing numbers from 0 to {known[-1]}"
             )
-        last = layers[-1]
-        return [layer + 1 if layer != last and self._is_relu(layer + 1) else layer for layer in layers]
+        return [layer + (layer != layers[-1] and self._is_relu(layer + 1)) for layer in layers]
 
     def _is_relu(self, index: int) -> bool:
         return isinstance(self.model[index], nn.ReLU)
 
 
-def _halving(channels: int, config: ResnetGeneratorConfig) -> list[nn.Module]:
+def _downsampling(channels: int, config: ResnetGeneratorConfig) -> list[nn.Module]:
     """Halve the sides, double ``channels``."""
-    stride = 1 if config.antialias_down else 2
-    convolution = nn.Conv2d(
-        channels, 2 * channels, 3, stride=stride, padding=1, bias=bias_before_norm(config.norm)
-    )
+    stride, bias = 1 if config.antialias_down else 2, bias_before_norm(config.norm)
+    convolution = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1, bias=bias)
     blur = [BlurDownsample(2 * channels)] if config.antialias_down else []
     return [convolution, make_norm(config.norm, 2 * channels), nn.ReLU(inplace=True), *blur]
 
 
-def _doubling(channels: int, config: ResnetGeneratorConfig) -> list[nn.Module]:
+def _upsampling(channels: int, config: ResnetGeneratorConfig) -> list[nn.Module]:
     """Double the sides, from ``2 * channels`` down to ``channels``."""
-    bias = bias_before_norm(config.norm)
-    resampling: list[nn.Module]
+    bias, rest = bias_before_norm(config.norm), [make_norm(config.norm, channels), nn.ReLU(inplace=True)]
     if config.antialias_up:
-        resampling = [BlurUpsample(2 * channels), nn.Conv2d(2 * channels, channels, 3, padding=1, bias=bias)]
-    else:
-        resampling = [
-            nn.ConvTranspose2d(2 * channels, channels, 3, stride=2, padding=1, output_padding=1, bias=bias)
-        ]
-    return [*resampling, make_norm(config.norm, channels), nn.ReLU(inplace=True)]
+        convolution = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=bias)
+        return [BlurUpsample(2 * channels), convolution, *rest]
+    enlarging = nn.ConvTranspose2d(2 * channels, channels, 3, 2, padding=1, output_padding=1, bias=bias)
+    return [enlarging, *rest]
 
 
 def feature_channels(config: ResnetGeneratorConfig, layers: Sequence[int]) -> tuple[int, ...]:
@@ -171,15 +152,12 @@ def feature_channels(config: ResnetGeneratorConfig, layers: Sequence[int]) -> tu
         modules = ResnetGenerator(config).model
     channels: list[int] = []
     for module in modules:
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            channels.append(module.out_channels)
-        else:
-            channels.append(channels[-1] if channels else config.in_channels)
+        before = channels[-1] if channels else config.in_channels
+        channels.append(getattr(module, "out_channels", before))
     for layer in layers:
         if not 0 <= layer < len(channels):
-            raise ConfigError(
-                f"the generator has no module {layer}", hint=f"the last one is {len(channels) - 1}"
-            )
+            last = len(channels) - 1
+            raise ConfigError(f"the generator has no module {layer}", hint=f"the last one is {last}")
     return tuple(channels[layer] for layer in layers)
 
 
@@ -200,17 +178,9 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> ResnetGeneratorConfig | 
     first = outer.get(1, ())
     if not blocks or len(first) != 4 or len(outer[max(outer)]) != 4:
         return None
-    convolutions = sorted(blocks[min(blocks)])
-    layouts: dict[tuple[int, int], tuple[PaddingName, bool]] = {
-        (1, 5): ("reflect", False),
-        (1, 6): ("reflect", True),
-        (0, 3): ("zero", False),
-        (0, 4): ("zero", True),
-    }
-    layout = layouts.get((convolutions[0], convolutions[-1]))
-    if layout is None:
+    start, end = min(blocks[min(blocks)]), max(blocks[min(blocks)])
+    if (start, end) not in ((1, 5), (1, 6), (0, 3), (0, 4)):
         return None
-    padding, dropout = layout
     return ResnetGeneratorConfig(
         in_channels=first[1],
         out_channels=outer[max(outer)][0],
@@ -219,6 +189,6 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> ResnetGeneratorConfig | 
         norm="batch" if len(outer.get(2, ())) == 1 else "instance",
         antialias_down="model.7.filt" in shapes,
         antialias_up=f"model.{max(blocks) + 1}.filt" in shapes,
-        dropout=dropout,
-        padding=padding,
+        dropout=end in (6, 4),
+        padding="reflect" if start else "zero",
     )

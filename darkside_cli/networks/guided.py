@@ -131,24 +131,21 @@ def _working_size(x: Tensor, working_px: int) -> tuple[int, int]:
 def working_size(height: int, width: int, working_px: int) -> tuple[int, int]:
     """Height and width that the network sees an image of ``height`` and ``width`` in."""
     longer, minimum = max(height, width), ResnetGenerator.input_minimum_px
-    small_height, small_width = (
-        max(minimum, (2 * side * working_px + longer) // (2 * longer)) for side in (height, width)
-    )
-    return small_height, small_width
+
+    def small(side: int) -> int:
+        return max(minimum, (2 * side * working_px + longer) // (2 * longer))
+
+    return small(height), small(width)
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]]) -> GuidedGeneratorConfig | None:
+def recognise(_: Mapping[str, tuple[int, ...]]) -> None:
     """None: weights alone do not tell a guided generator from a ResNet one; files of ours say so in their header."""
-    del shapes
-    return None
 
 
 # Guided filter: what was found out about a small image, brought to the large one it was made from.
 
 #: Radius up to which windows are summed pixel by pixel.
 _FEW_PX = 4
-
-Columns = tuple[Tensor, Tensor, Tensor]
 
 
 def guided_filter(image: Tensor, small: Tensor, target: Tensor, *, radius: int, eps: float) -> Tensor:
@@ -183,25 +180,15 @@ def coefficients(guide: Tensor, target: Tensor, radius: int, eps: float) -> tupl
 
     counts = box_sum(torch.ones_like(guide[:1, :1]), radius) if radius <= _FEW_PX else guide
 
-    r, g, b = guide.chunk(3, 1)
+    def products(x: Tensor) -> Tensor:
+        r, g, b = x.chunk(3, 1)
+        return torch.cat([r * r, r * g, r * b, g * g, g * b, b * b], 1)
+
     mean_guide, mean_target = mean(guide), mean(target)
-    mean_r, mean_g, mean_b = mean_guide.chunk(3, 1)
-    products = mean(torch.cat([r * r, r * g, r * b, g * g, g * b, b * b], 1))
-    means = torch.cat(
-        [
-            mean_r * mean_r,
-            mean_r * mean_g,
-            mean_r * mean_b,
-            mean_g * mean_g,
-            mean_g * mean_b,
-            mean_b * mean_b,
-        ],
-        1,
-    )
-    rr, rg, rb, gg, gb, bb = (products - means).chunk(6, 1)
+    rr, rg, rb, gg, gb, bb = (mean(products(guide)) - products(mean_guide)).chunk(6, 1)
     matrix = (rr + eps, rg, rb, gg + eps, gb, bb + eps)
-    slopes, offsets = [], []
-    for one, mean_one in zip(_channels(target), _channels(mean_target), strict=True):
+    slopes, offsets, n = [], [], target.shape[1]
+    for one, mean_one in zip(target.chunk(n, 1), mean_target.chunk(n, 1), strict=True):
         together = mean(guide * one) - mean_guide * mean_one
         slope = torch.cat(solve_symmetric(matrix, tuple(together.chunk(3, 1))), 1)
         slopes.append(mean(slope))
@@ -222,13 +209,9 @@ def sum_of(parts: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, parts)
 
 
-def _channels(x: Tensor) -> list[Tensor]:
-    return [x[:, i : i + 1] for i in range(x.shape[1])]
-
-
 def solve_symmetric(
     matrix: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], right: tuple[Tensor, ...]
-) -> Columns:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Solve ``M x = right`` for positive definite 3x3 matrices, element by element.
 
     ``matrix`` has the upper triangle of M (11, 12, 13, 22, 23, 33), ``right`` three right-hand sides, all of one shape,

@@ -11,6 +11,11 @@ from torch.nn import functional as F
 from darkside_cli.networks.layers import without_autocast
 
 EPS = 1e-6
+"""What GeM takes at least of a value, and what published networks and whitenings add to a norm they divide by."""
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class GeM(nn.Module):
@@ -30,7 +35,7 @@ class GeM(nn.Module):
 
         Computed in float32 where ``x`` has less: powers of small half-precision numbers vanish.
         """
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = _at_least_float32(x)
         p = self.p.to(x.dtype)
         powers = x.clamp(min=self.eps).pow(p.view(-1, 1, 1))
         return powers.mean(dim=(-2, -1)).pow(1.0 / p)
@@ -43,9 +48,6 @@ class GeM(nn.Module):
 
 
 # Descriptors to unit length.
-
-EPS = 1e-6
-"""What published retrieval networks and whitenings add to a norm before they divide by it."""
 
 
 def l2_normalise(x: Tensor, *, dim: int = 1, eps: float = EPS) -> Tensor:
@@ -79,10 +81,6 @@ MOST_ON_LONG_SIDE = 7
 """No more regions than this lie along the longer side at the largest scale."""
 
 LEVELS = 3
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class MaxPool(nn.Module):
@@ -150,9 +148,7 @@ def _regions_on_long_side(short: int, long: int) -> int:
 
 def _spread(length: int, side: int, count: int) -> list[int]:
     """First positions of ``count`` intervals of ``side``, spread evenly from end to end of ``length``."""
-    if count == 1:
-        return [0]
-    return [(length - side) * index // (count - 1) for index in range(count)]
+    return [(length - side) * index // max(1, count - 1) for index in range(count)]
 
 
 class RMac(nn.Module):
@@ -214,9 +210,9 @@ class LearnedWhitening(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(B, in_features)`` to ``(B, out_features)``, in at least float32."""
-        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        weight, bias = _at_least_float32(self.weight), _at_least_float32(self.bias)
         with without_autocast(input.device.type):
-            return F.linear(input.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+            return F.linear(input.to(weight.dtype), weight, bias)
 
 
 class WhiteningProjection(nn.Module):

@@ -28,22 +28,12 @@ class SkipLevel(nn.Module):
         super().__init__()
         bias = bias_before_norm(norm)
         # Not in place: this level's input is handed on, too.
-        modules: list[nn.Module] = [
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias),
-        ]
-        if deeper is not None:
-            modules += [make_norm(norm, inner), deeper]
-        modules += [
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(
-                inner if deeper is None else 2 * inner, outer, 4, stride=2, padding=1, bias=bias
-            ),
-            make_norm(norm, outer),
-        ]
-        if dropout:
-            modules.append(nn.Dropout(0.5))
-        self.model = nn.Sequential(*modules)
+        down = nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias)
+        below = [make_norm(norm, inner), deeper] if deeper is not None else []
+        returned = inner if deeper is None else 2 * inner
+        up = nn.ConvTranspose2d(returned, outer, 4, stride=2, padding=1, bias=bias)
+        last = [make_norm(norm, outer), *([nn.Dropout(0.5)] if dropout else [])]
+        self.model = nn.Sequential(nn.LeakyReLU(0.2), down, *below, nn.ReLU(inplace=True), up, *last)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, outer, H, W)`` to ``(B, 2 * outer, H, W)``: the input, then what came back from below.
@@ -59,15 +49,10 @@ class OutermostLevel(nn.Module):
 
     def __init__(self, config: UnetGeneratorConfig, deeper: SkipLevel) -> None:
         super().__init__()
-        self.model = nn.Sequential(
-            nn.Conv2d(
-                config.in_channels, config.ngf, 4, stride=2, padding=1, bias=bias_before_norm(config.norm)
-            ),
-            deeper,
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(2 * config.ngf, config.out_channels, 4, stride=2, padding=1),
-            nn.Tanh(),
-        )
+        bias = bias_before_norm(config.norm)
+        down = nn.Conv2d(config.in_channels, config.ngf, 4, stride=2, padding=1, bias=bias)
+        up = nn.ConvTranspose2d(2 * config.ngf, config.out_channels, 4, stride=2, padding=1)
+        self.model = nn.Sequential(down, deeper, nn.ReLU(inplace=True), up, nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``."""

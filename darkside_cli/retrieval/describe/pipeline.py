@@ -15,8 +15,8 @@ from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped
 from darkside_cli.images.images import read_image
 from darkside_cli.images.transforms import crop_and_shrink
-from darkside_cli.inference.pipeline import GRACE_S, Counts, Pipeline
-from darkside_cli.inference.stages import Pending, Stages
+from darkside_cli.inference.pipeline import GRACE_S, Pipeline
+from darkside_cli.inference.stages import Counts, Pending, Stages
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, stamp_of
 
