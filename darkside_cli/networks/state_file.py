@@ -6,7 +6,8 @@ import os
 import pickletools
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,11 +17,15 @@ import torch
 from safetensors import safe_open
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
-from darkside_cli.networks.state_limits import PICKLES_IN_LEGACY, TRUST, check_description, check_sizes
+from darkside_cli.networks.state_limits import (
+    PICKLES_IN_LEGACY,
+    TRUST,
+    check_description,
+    check_sizes,
+    read_header,
+)
 from darkside_cli.regular_file import NotRegularError, open_regular
 
-_ZIP_MAGIC = b"PK\x03\x04"
-_PICKLE_MAGIC = b"\x80"
 #: The number that torch's old container begins with, as a pickled integer.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _CHUNK_BYTES = 1 << 20
@@ -41,6 +46,21 @@ class StateFile:
     content: Any
     header: Mapping[str, str] = field(default_factory=dict)
 
+    def description(self, key: str, version: int) -> Mapping[str, Any] | None:
+        """What the header of a file of ours says under ``key``, in format ``version``; None if it has no such entry.
+
+        Raises ValueError or KeyError if that is damaged, CheckpointError if it is of another version.
+        """
+        if key not in self.header:
+            return None
+        description = read_header(self.header[key])
+        if description["version"] != version:
+            raise CheckpointError(
+                f"{self.path} has format version {description['version']}, this darkside reads {version}",
+                hint="update darkside",
+            )
+        return description
+
 
 def read_state_file(path: str | Path) -> StateFile:
     """Read a ``torch.save`` file of either container or a safetensors file, told apart by content.
@@ -59,23 +79,21 @@ def read_state_file(path: str | Path) -> StateFile:
         kind = error.strerror.removesuffix(", not a file")
         raise CheckpointError(f"{path} is not a file: {kind}", hint="name a weights file") from error
     except OSError as error:
-        raise CheckpointError(
-            f"cannot read {path}: {error.strerror or error}", hint="check its permissions"
-        ) from error
+        reason = error.strerror or error
+        raise CheckpointError(f"cannot read {path}: {reason}", hint="check its permissions") from error
     if size == 0:
         raise CheckpointError(f"{path} is empty", hint=_AGAIN)
     # The first, since the length of its header may look like another format's magic number.
     if looks_like_safetensors(head):
         return _safetensors(path)
-    if head.startswith(_ZIP_MAGIC):
-        _check_zip(path)
-        return StateFile(path, _load_torch(path))
-    if head.startswith(_PICKLE_MAGIC):
-        _check_legacy(path)
-        return StateFile(path, _load_torch(path))
+    for magic, check in ((b"PK\x03\x04", _check_zip), (b"\x80", _check_legacy)):
+        if head.startswith(magic):
+            check(path)
+            return StateFile(path, _load_torch(path))
     if path.suffix == ".safetensors":
         return _safetensors(path)  # which will say what is wrong with it
-    _check_not_text_pickle(path, size)
+    if size <= _LONGEST_TEXT_PICKLE and _ends(data := path.read_bytes()):
+        _refuse_unsafe(path, data)  # in the oldest, textual protocol: only hostile files still come so
     raise CheckpointError(f"{path} {kind_of(head)}, not weights", hint=_AGAIN)
 
 
@@ -129,9 +147,8 @@ def _check_zip(path: Path) -> None:
     except CheckpointError:
         raise
     except Exception as error:  # zipfile raises whatever damaged fields lead to
-        raise CheckpointError(
-            f"{path} is damaged or incomplete: {_first_line(error)}", hint=_AGAIN
-        ) from error
+        text = f"{path} is damaged or incomplete: {_first_line(error)}"
+        raise CheckpointError(text, hint=_AGAIN) from error
 
 
 def _check_legacy(path: Path) -> None:
@@ -142,9 +159,7 @@ def _check_legacy(path: Path) -> None:
     if any(argument == _LEGACY_MAGIC for _, argument, _ in pickletools.genops(data)):
         check_description(path, data)
         return
-    asked = [name for name in pickle_globals(data) if not _is_harmless(name)]
-    if any(not name.startswith("numpy") for name in asked):
-        raise _unsafe(path, asked)
+    _refuse_unsafe(path, data, unless=lambda name: name.startswith("numpy"))
     raise CheckpointError(
         f"{path} is a plain Python pickle, not weights",
         hint="whitenings and ground truths are such files; give a network's weights",
@@ -159,16 +174,6 @@ def _ends(data: bytes) -> bool:
         return False
 
 
-def _check_not_text_pickle(path: Path, size: int) -> None:
-    """Name a pickle in the oldest, textual protocol by what it is: only hostile files still come so."""
-    if size > _LONGEST_TEXT_PICKLE:
-        return
-    data = path.read_bytes()
-    unsafe = [name for name in pickle_globals(data) if not _is_harmless(name)] if _ends(data) else []
-    if unsafe:
-        raise _unsafe(path, unsafe)
-
-
 def _load_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
@@ -176,9 +181,7 @@ def _load_torch(path: Path) -> Any:
             with path.open("rb") as file:  # given a path, torch would go by its suffix
                 return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for damaged files
-        unsafe = [name for name in pickle_globals(_pickled_part(path)) if not _is_harmless(name)]
-        if unsafe:
-            raise _unsafe(path, unsafe) from error
+        _refuse_unsafe(path, _pickled_part(path), cause=error)
         # Other texts are of no help; that of the pickle reader even advises to do without the precaution.
         reason = _first_line(error) if type(error) in (RuntimeError, EOFError) else "its content is garbled"
         raise CheckpointError(f"{path} is damaged or incomplete: {reason}", hint=_AGAIN) from error
@@ -190,9 +193,8 @@ def _safetensors(path: Path) -> StateFile:
             header = dict(file.metadata() or {})
             content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file: {_first_line(error)}", hint=_AGAIN
-        ) from error
+        text = f"{path} is not a whole safetensors file: {_first_line(error)}"
+        raise CheckpointError(text, hint=_AGAIN) from error
     return StateFile(path, content, header)
 
 
@@ -211,12 +213,10 @@ def pickle_globals(data: bytes) -> list[str]:
     """
     stream = BytesIO(data)
     names: dict[str, None] = {}
-    try:
+    with suppress(Exception):  # the end, or damage: what was found until here counts
         for _ in range(PICKLES_IN_LEGACY):
             for name in _globals_of_one(stream):
                 names[name] = None
-    except Exception:  # the end, or damage: what was found until here counts
-        return list(names)
     return list(names)
 
 
@@ -242,17 +242,9 @@ def _globals_of_one(stream: BytesIO) -> Iterator[str]:
 
 
 _HARMLESS = {
-    "_codecs.encode",
-    "builtins.bytearray",
-    "builtins.complex",
-    "builtins.set",
-    "collections.Counter",
-    "collections.OrderedDict",
-    "torch.Size",
-    "torch.Tensor",
-    "torch.device",
-    "torch.nn.parameter.Parameter",
-    "torch.serialization._get_layout",
+    *("_codecs.encode", "builtins.bytearray", "builtins.complex", "builtins.set"),
+    *("collections.Counter", "collections.OrderedDict", "torch.Size", "torch.Tensor", "torch.device"),
+    *("torch.nn.parameter.Parameter", "torch.serialization._get_layout"),
 }
 
 
@@ -267,14 +259,22 @@ def _is_harmless(name: str) -> bool:
     )
 
 
-def _unsafe(path: Path, names: list[str]) -> CheckpointError:
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return CheckpointError(
-        f"{path} was refused as unsafe: it asks Python for {shown}, which weights have no use for",
-        hint=TRUST,
-    )
+def _refuse_unsafe(
+    path: Path,
+    data: bytes,
+    *,
+    unless: Callable[[str], bool] = lambda _: False,
+    cause: Exception | None = None,
+) -> None:
+    """Raise CheckpointError if the pickles in ``data`` ask for what weights have no use for, ``unless`` all of it."""
+    names = [name for name in pickle_globals(data) if not _is_harmless(name)]
+    if not all(map(unless, names)):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        raise CheckpointError(
+            f"{path} was refused as unsafe: it asks Python for {shown}, which weights have no use for",
+            hint=TRUST,
+        ) from cause
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else "it ends too early"
+    return str(error).strip().partition("\n")[0][:160] or "it ends too early"

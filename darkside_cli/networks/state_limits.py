@@ -9,6 +9,7 @@ import json
 import pickletools
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,9 @@ def check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
     """
     for member in members:
         require_possible_size(member)
-        described_by = "/data/" not in member.filename
-        if described_by and member.file_size > _MAX_DESCRIPTION_BYTES:
-            raise _oversized(
-                path, f"{member.filename}, which describes its tensors, has {human_size(member.file_size)}"
-            )
+        if "/data/" not in member.filename and member.file_size > _MAX_DESCRIPTION_BYTES:
+            stated = human_size(member.file_size)
+            raise _oversized(path, f"{member.filename}, which describes its tensors, has {stated}")
     size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
     if unpacked > max(_SMALL_BYTES, _MOST_UNPACKED * size):
         raise _oversized(path, f"its {human_size(size)} unpack to {human_size(unpacked)}")
@@ -69,14 +68,12 @@ def check_description(path: Path, data: bytes) -> None:
 
 def _is_too_long(data: bytes) -> bool:
     stream, opcodes = BytesIO(data), 0
-    try:
+    with suppress(Exception):  # the end, or damage, which others tell
         for _ in range(PICKLES_IN_LEGACY):
             for _, _, position in pickletools.genops(stream):
                 opcodes += 1
                 if opcodes > _MAX_OPCODES or (position or 0) > _MAX_DESCRIPTION_BYTES:
                     return True
-    except Exception:  # the end, or damage, which others tell
-        return False
     return False
 
 

@@ -27,7 +27,7 @@ from darkside_cli.errors import CheckpointError, ConfigError, UnknownNameError
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.recognise import Uninitialised, check_fit, raise_differences, shapes_of
 from darkside_cli.networks.state_file import StateFile
-from darkside_cli.networks.state_limits import read_header, require_finite, require_normalisation
+from darkside_cli.networks.state_limits import require_finite, require_normalisation
 from darkside_cli.registry import resolve
 
 HEADER_KEY = "darkside"
@@ -102,20 +102,14 @@ def from_state_file(file: StateFile) -> Checkpoint | None:
 
     Raises CheckpointError if its header says nothing darkside understands, or its tensors do not fit it.
     """
-    if HEADER_KEY not in file.header:
-        return None
     path = file.path
     try:
-        description = read_header(file.header[HEADER_KEY])
-        version, architecture = description["version"], str(description["architecture"])
+        if (description := file.description(HEADER_KEY, FORMAT_VERSION)) is None:
+            return None
+        architecture = str(description["architecture"])
         values, metadata = dict(description["config"]), dict(description["metadata"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has a damaged description: {error!r}") from error
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format version {version}, this darkside reads {FORMAT_VERSION}",
-            hint="update darkside",
-        )
     try:
         # Its values are held against their bounds: nothing is built that no network can be.
         config = _config_from_json(architecture, values)

@@ -22,7 +22,6 @@ from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.networks.pooling import WhiteningProjection
 from darkside_cli.networks.state_file import StateFile
-from darkside_cli.networks.state_limits import read_header
 
 HEADER_KEY = "darkside-whitening"
 FORMAT_VERSION = 1
@@ -101,16 +100,10 @@ def from_state_file(file: StateFile) -> Whitening | None:
 
     Raises CheckpointError if it is damaged or of a later version.
     """
-    if HEADER_KEY not in file.header:
-        return None
     try:
-        description = read_header(file.header[HEADER_KEY])
-        version, metadata = description["version"], dict(description["metadata"])
-        if version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{file.path} has format version {version}, this darkside reads {FORMAT_VERSION}",
-                hint="update darkside",
-            )
-        return Whitening(file.content["mean"].numpy(), file.content["projection"].numpy(), metadata)
+        if (description := file.description(HEADER_KEY, FORMAT_VERSION)) is None:
+            return None
+        mean, projection = (file.content[name].numpy() for name in ("mean", "projection"))
+        return Whitening(mean, projection, dict(description["metadata"]))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file.path} is a damaged whitening: {error}") from error
