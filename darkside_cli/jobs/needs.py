@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import DarksideError, MissingAssetError
@@ -14,6 +15,7 @@ from darkside_cli.units import human_size
 if TYPE_CHECKING:
     from darkside_cli.assets.entries import Asset
     from darkside_cli.assets.store import AssetStore, Got
+    from darkside_cli.networks.packaged import PackageFile
     from darkside_cli.retrieval.training_sets import TupleNeed
 
 
@@ -71,8 +73,16 @@ def obtain_model(request: Getting, model: str, *, kind: str | None, emit: Emit) 
     except MissingAssetError:
         if model not in MODELS:
             raise
-    if model in MODELS and not MODELS.get(model).embedded:
+    if model in MODELS and not (MODELS.get(model).embedded or stand_in(request.root, model)):
         obtain(request, [model], emit=emit)
+
+
+def stand_in(root: str | PathLike[str], model: str) -> PackageFile | None:
+    """The package whose weights are used for a published ``model`` that is not under ``root``; else None."""
+    from darkside_cli.networks.catalog import MODELS
+
+    found = MODELS.get(model).weights.here(root)
+    return found[1] if found is not None else None
 
 
 def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Emit) -> None:

