@@ -12,8 +12,8 @@ from torch.nn import functional as F
 _WINDOW_PX = 15
 _VISIBLE = 4e-5
 """Mean squared gradient below which there is nothing to see: differences of a 160th of the range."""
-_LAMP_PX = 13
-_LAMP_SHARE = 0.2
+_LAMP_PX = 9
+_LAMP_SHARE = 0.08
 """How much light there may be, on the average, in a window of so many pixels: a lamp, but no ball of light."""
 _DARK_SKY = 0.14
 _AROUND_PX, _RIM_PX, _ALIKE, _SOME_SKY = 31, 17, 0.12, 0.02

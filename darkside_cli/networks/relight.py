@@ -31,12 +31,12 @@ from darkside_cli.networks.guided import guided_filter, halved
 
 #: Natural logarithm of the gain: from a three-thousandth of the day's light to half as much again.
 LOG_GAIN = (-8.0, 0.4)
-#: Linear RGB of lamps: sodium, warm white, cold white, and the reds and blues of signs.
-LAMPS = ((1.0, 0.45, 0.12), (1.0, 0.8, 0.55), (0.85, 0.95, 1.0), (1.0, 0.12, 0.1), (0.15, 0.4, 1.0))
+#: Linear RGB of lamps: sodium, warm, neutral and cold white. Signs have the colours they have by day.
+LAMPS = ((1.0, 0.45, 0.12), (1.0, 0.72, 0.42), (1.0, 0.93, 0.82), (0.8, 0.92, 1.0))
 _GROUPS = 4
 _FIRST_LOG_GAIN = (-2.6, -2.3, -1.8)
 """Before any training: a dark blue dusk."""
-_FIRST_EMISSION = (-5.5, 0.5, 0.5, 0.0, -1.0, -1.0)
+_FIRST_EMISSION = (-5.5, 0.5, 0.5, 0.0, -0.5)
 """Before softplus and softmax: next to none, and of the lamps mostly the warm ones."""
 _LEAST_SLOPE, _UNLIT = 0.02, -8.0
 _FINE_CHANNELS = 12
@@ -229,6 +229,8 @@ def night_code(length: int, seed: int | None) -> Tensor:
 
 def shrunk(day: Tensor, working_px: int) -> Tensor:
     """``day`` ``(B, 3, H, W)`` with a longest side of ``working_px``, or as it is if it is smaller."""
+    height: Any
+    width: Any
     height, width = day.shape[-2:]
     if torch.onnx.is_in_onnx_export():  # sides are tensors, and files of ONNX take any size
         sides = torch.stack([torch.as_tensor(height), torch.as_tensor(width)])
