@@ -15,7 +15,7 @@ from darkside_cli.jobs.request import DATA, ask, asked, make
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.search.benchmark import Benchmark
-    from darkside_cli.retrieval.search.evaluate import Judged
+    from darkside_cli.retrieval.search.evaluate import BenchmarkScores
     from darkside_cli.retrieval.search.score import EvaluationResult, ScoreLine
 
 _MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None: "wrong"}
@@ -167,7 +167,7 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
     from darkside_cli.retrieval.describe.store import open_descriptors
     from darkside_cli.retrieval.search import warnings
     from darkside_cli.retrieval.search.benchmark import require_images
-    from darkside_cli.retrieval.search.evaluate import evaluate_file, evaluate_model, kept_name
+    from darkside_cli.retrieval.search.evaluate import evaluate_benchmark, kept_name
 
     further = None
     if request.distractors is not None:
@@ -198,32 +198,34 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
             further.require_dim(describer.dim, describer.name)
         for benchmark in benchmarks:
             keep = request.keep and request.keep / kept_name(benchmark, describer, read)
-            judged = evaluate_model(benchmark, describer, options=read, keep=keep, **options)
-            evaluations.append(_evaluation(request, benchmark, judged, describer.name))
+            scored = evaluate_benchmark(benchmark, describer, options=read, keep=keep, **options)
+            evaluations.append(_evaluation(request, benchmark, scored, describer.name))
     for path in request.descriptors:
         for benchmark in benchmarks:
-            judged = evaluate_file(benchmark, path, **options)
-            evaluations.append(_evaluation(request, benchmark, judged, str(path)))
+            scored = evaluate_benchmark(benchmark, path, **options)
+            evaluations.append(_evaluation(request, benchmark, scored, str(path)))
     return EvaluateResult(tuple(evaluations))
 
 
-def _evaluation(request: EvaluateRequest, benchmark: Benchmark, judged: Judged, label: str) -> Evaluation:
+def _evaluation(
+    request: EvaluateRequest, benchmark: Benchmark, scored: BenchmarkScores, label: str
+) -> Evaluation:
     """What was found of the model, or the file, called ``label``; the gallery is written where one is wanted."""
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.retrieval.search.score import score_lines
 
     if request.gallery is not None:
-        _write_gallery(request.gallery, label, benchmark, judged)
+        _write_gallery(request.gallery, label, benchmark, scored)
     published = None
     if label in MODELS and benchmark.entry is not None:
         published = MODELS.get(label).scores.get(benchmark.entry.name)
-    lines = score_lines(label, judged.result, entry=benchmark.entry, published=published)
+    lines = score_lines(label, scored.result, entry=benchmark.entry, published=published)
     return Evaluation(
-        model=label if request.model else judged.made_with,
+        model=label if request.model else scored.made_with,
         descriptors=None if request.model else label,
-        scores=judged.result,
+        scores=scored.result,
         lines=tuple(lines),
-        failed=judged.failed,
+        failed=scored.failed,
     )
 
 
@@ -296,11 +298,11 @@ def _open_benchmarks(request: EvaluateRequest) -> list[Benchmark]:
     return benchmarks
 
 
-def _write_gallery(page: Path, label: str, benchmark: Benchmark, judged: Judged) -> None:
+def _write_gallery(page: Path, label: str, benchmark: Benchmark, scored: BenchmarkScores) -> None:
     """Write a page of the queries and the first images that were found for each."""
     from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
 
-    truth, result = judged.truth, judged.result
+    truth, result = scored.truth, scored.result
 
     def shown(known_as: str | None, **more: Any) -> GalleryImage:
         path = truth.image_path(known_as) if known_as is not None and truth.image_root is not None else None

@@ -16,8 +16,8 @@ from darkside_cli.jobs.request import ADVANCED, DATA, REQUIRED, ask, make
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
-    from darkside_cli.retrieval.describe.store import DescriptorFile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,12 @@
 """From scores to ranks without sorting: the place of an image is the number of images that come before it.
 
-The order of a ranked list is fixed to the last image: higher scores come first, equal scores in the order of
-the database, and images whose score is NaN (their descriptor is missing) come last, as if their score were
-minus infinity. That is ``numpy.argsort(-scores, kind="stable")``, so ranks do not depend on how scores come
-in blocks, nor on chance, where a plain ``argsort`` would leave the order of equal scores open.
+The order of a ranked list is fixed to the last image: higher scores come first, equal scores in the order of the
+database, and images whose score is NaN (their descriptor is missing) come last, as if their score were minus infinity.
+That is ``numpy.argsort(-scores, kind="stable")``, so ranks do not depend on how scores come in blocks, nor on chance,
+where a plain ``argsort`` would leave the order of equal scores open.
 
-Counting needs one look at every score. Within a block, which fits the processor's cache, scores are put in
-order so that all listed images of a query are counted by a few binary searches; the whole list is never
-ordered.
+Counting needs one look at every score. Within a block, which fits the processor's cache, scores are put in order so
+that all listed images of a query are counted by a few binary searches; the whole list is never ordered.
 """
 
 from __future__ import annotations
@@ -25,10 +24,9 @@ Scores = NDArray[np.floating[Any]]
 class RankCounter:
     """Counts, block by block, the database images that come before each listed image of each query.
 
-    ``listed`` has for each of Q queries the database indices of its images, ``scores`` their scores, both
-    (L_q,). Blocks come through :meth:`update` in any order, each database image once; then :meth:`ranks` is
-    complete. The blocks must hold the very scores given here, of the same type and bit for bit, for the
-    images listed.
+    ``listed`` has for each of Q queries the database indices of its images, ``scores`` their scores, both (L_q,).
+    Blocks come through :meth:`update` in any order, each database image once; then :meth:`ranks` is complete. The
+    blocks must hold the very scores given here, of the same type and bit for bit, for the images listed.
     """
 
     def __init__(self, listed: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]]) -> None:
@@ -43,8 +41,7 @@ class RankCounter:
         self._counts = [np.zeros(len(indices), dtype=np.int64) for indices in self._indices]
 
     def update(self, block: Scores, first: int, *, first_query: int = 0) -> None:
-        """Count a block of scores (B, N), of database images ``first`` to ``first + N``, queries on
-        ``first_query``.
+        """Count a block of scores (B, N), of database images ``first`` to ``first + N``, queries on ``first_query``.
 
         Calls for different queries may run in threads at the same time.
         """

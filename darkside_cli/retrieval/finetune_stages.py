@@ -34,7 +34,7 @@ from darkside_cli.retrieval.describe.scales import parse_scales
 from darkside_cli.retrieval.finetune_data import FinetuneSets
 from darkside_cli.retrieval.mining.tuple_data import TupleBatch, TupleData
 from darkside_cli.retrieval.search.benchmark import Benchmark
-from darkside_cli.retrieval.search.evaluate import evaluate_model
+from darkside_cli.retrieval.search.evaluate import evaluate_benchmark
 from darkside_cli.retrieval.search.score import ScoreLine, score_lines
 from darkside_cli.retrieval.task import NETWORK, DescriptorTask
 from darkside_cli.retrieval.whitening.whiten import in_words, learn, source_from_model
@@ -147,15 +147,17 @@ class FinetuneRun:
         describer = self._describer(options.scales, whiten=whiten)
         read = self._read(options.image_size_px, upright=benchmark.upright)
         keep = self._kept("evaluation", name, describer, read)
-        judged = evaluate_model(benchmark, describer, options=read, keep=keep, device=self.device, emit=emit)
+        scored = evaluate_benchmark(
+            benchmark, describer, options=read, keep=keep, device=self.device, emit=emit
+        )
         # By the file's name, as in the whitening; whoever reads them knows which run it is.
         counterpart = published_counterpart(self.config)
         published = counterpart.scores.get(benchmark.entry.name) if counterpart and benchmark.entry else None
-        lines = score_lines(NETWORK, judged.result, entry=benchmark.entry, published=published)
+        lines = score_lines(NETWORK, scored.result, entry=benchmark.entry, published=published)
         return {
             "lines": [asdict(line) for line in lines],
             "published_model": None if published is None or counterpart is None else counterpart.name,
-            "document": judged.result.to_document(),
+            "document": scored.result.to_document(),
         }
 
     def _describer(self, scales: str, *, whiten: bool) -> Describer:

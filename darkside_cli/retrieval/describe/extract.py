@@ -23,10 +23,11 @@ from darkside_cli import __version__
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
 from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, stamp_of
 from darkside_cli.retrieval.describe.journal import Journal, remove_journal
 from darkside_cli.retrieval.describe.pipeline import Describing, Rows
-from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.describe.write import check_names, format_of, write_descriptors
 from darkside_cli.training.distributed import Ranks
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +70,8 @@ def find_images(
 ) -> list[InputImage]:
     """Images that the paths ``given`` stand for, those ``listed`` by their names from ``root`` with them.
 
-    With ``root`` images are called by their paths from there, else from the folders given. Raises UsageError if
-    folders were given and there are no images in them, and what
-    :func:`darkside_cli.datasets.rooted.rooted_images` raises.
+    With ``root`` images are called by their paths from there, else from the folders given. Raises UsageError if folders
+    were given and there are no images in them, and what :func:`darkside_cli.datasets.rooted.rooted_images` raises.
     """
     images = (
         expand_inputs(given, recursive=recursive, exclude=None)
@@ -140,3 +140,23 @@ def depend_on_each_other(given: Sequence[Path]) -> bool:
         if path.is_dir() or not path.absolute().is_relative_to(here)
     }
     return len(folders) > 1
+
+
+def row_finder(
+    names: Sequence[str], asked: Iterable[str], short: Callable[[str], str]
+) -> Callable[..., int | None]:
+    """What gives the number of the row in ``names`` that is called as the first of several names that is there.
+
+    Else that of the last one's ``short`` name: one that two rows share, or two of the images ``asked`` for, is none's.
+    """
+    exact = {name: number for number, name in enumerate(names)}
+    counts, asked_counts = Counter(map(short, names)), Counter(map(short, asked))
+    loose = {short(name): number for name, number in exact.items() if counts[short(name)] == 1}
+
+    def row_of(*candidates: str) -> int | None:
+        found = next((exact[name] for name in candidates if name in exact), None)
+        if found is None and asked_counts[short(candidates[-1])] == 1:
+            return loose.get(short(candidates[-1]))
+        return found
+
+    return row_of

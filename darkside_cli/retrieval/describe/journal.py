@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from darkside_cli.atomic import TEMPORARY_PREFIX
 from darkside_cli.errors import NoSpaceError, UsageError, why_no_space
-from darkside_cli.retrieval.describe.store import Block
+from darkside_cli.retrieval.describe.descriptor_file import Block
 
 _LONGEST_NAME_BYTES = 180
 _LONGEST_LINE_BYTES = 1 << 20

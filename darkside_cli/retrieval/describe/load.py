@@ -33,10 +33,9 @@ _HOW_TO_WHITEN = "name one with --whitening FILE, or ask for plain descriptors w
 class LoadedDescriptor:
     """A model, and where it comes from.
 
-    ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is
-    JSON-able: the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records
-    of the images (:mod:`darkside_cli.retrieval.describe.overlap`) that it was "trained" and "whitened" on, as far as
-    known.
+    ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is JSON-able:
+    the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records of the images
+    (:mod:`darkside_cli.retrieval.describe.overlap`) that it was "trained" and "whitened" on, as far as known.
     """
 
     model: DescriptorModel

@@ -1,18 +1,15 @@
-"""Descriptors judged on a benchmark: made by a model or read from a file, searched, and scored."""
+"""Descriptors scored on a benchmark: made by a model or read from a file."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.errors import UsageError
@@ -20,8 +17,8 @@ from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.boxes import Box
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.extract import extract_array, settings_digest
-from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
-from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, row_finder
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.describe.tables import missing_as_nan
 from darkside_cli.retrieval.search import warnings
 from darkside_cli.retrieval.search.benchmark import Benchmark, BenchmarkRows
@@ -31,7 +28,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Judged:
+class BenchmarkScores:
     """What descriptors are worth on a benchmark.
 
     ``truth`` is the ground truth without the queries that have no descriptor, ``failed`` names all images without
@@ -44,77 +41,48 @@ class Judged:
     made_with: str | None = None
 
 
-def evaluate_model(
+def evaluate_benchmark(
     benchmark: Benchmark,
-    describer: Describer,
+    source: Describer | Path,
     *,
-    options: ExtractOptions,
+    options: ExtractOptions | None = None,
     keep: Path | None = None,
     distractors: warnings.Distractors | None = None,
     top: int = 0,
     device: str | torch.device = "cpu",
     emit: Emit = ignore,
-) -> Judged:
-    """Describe the images of ``benchmark`` and score what comes of it.
+) -> BenchmarkScores:
+    """Score what a model makes of the images of ``benchmark``, or the descriptors in a file.
 
     ``options`` hold but for ``upright``, which is the benchmark's. ``keep`` is as in :func:`describe_benchmark`,
     ``top`` and ``device`` as in :func:`darkside_cli.retrieval.search.score.score`.
     """
     truth = benchmark.truth
-    for notice in warnings.of_images(truth, describer.learned_from, describer.name):
+    if isinstance(source, Path):
+        rows = rows_from_file(truth, source)
+        if distractors is not None:
+            distractors.require_dim(rows.database.shape[1], str(source))
+        told = warnings.of_rows(str(source), truth, rows)
+    else:
+        told = warnings.of_images(truth, source.learned_from, source.name)
+    for notice in told:
         emit(notice)
-    options = replace(options, upright=benchmark.upright)
-    rows = describe_benchmark(truth, describer, options=options, keep=keep, emit=emit)
-    return _judge(truth, rows, distractors, top, device, emit)
-
-
-def evaluate_file(
-    benchmark: Benchmark,
-    path: Path,
-    *,
-    distractors: warnings.Distractors | None = None,
-    top: int = 0,
-    device: str | torch.device = "cpu",
-    emit: Emit = ignore,
-) -> Judged:
-    """Score the descriptors in the file ``path`` on ``benchmark``; otherwise as :func:`evaluate_model`."""
-    rows = rows_from_file(benchmark.truth, path)
-    if distractors is not None:
-        distractors.require_dim(rows.database.shape[1], str(path))
-    for notice in warnings.of_rows(str(path), benchmark.truth, rows):
-        emit(notice)
-    return _judge(benchmark.truth, rows, distractors, top, device, emit)
-
-
-def _judge(
-    truth: GroundTruth,
-    rows: BenchmarkRows,
-    distractors: warnings.Distractors | None,
-    top: int,
-    device: str | torch.device,
-    emit: Emit,
-) -> Judged:
+    if not isinstance(source, Path):
+        options = replace(options or ExtractOptions(), upright=benchmark.upright)
+        rows = describe_benchmark(truth, source, options=options, keep=keep, emit=emit)
     failed = rows.failed(truth)
     asked, rows = without_broken_queries(truth, rows)
     if failed:
-        emit(
-            Notice(
-                f"{truth.name}: {warnings.some(failed)} without a descriptor; queries left out: "
-                f"{len(truth.queries) - len(asked.queries)} of {len(truth.queries)}, others count as found last",
-                level="warning",
-            )
+        text = (
+            f"{truth.name}: {warnings.some(failed)} without a descriptor; queries left out: "
+            f"{len(truth.queries) - len(asked.queries)} of {len(truth.queries)}, others count as found last"
         )
-    result = score(
-        rows.database,
-        rows.queries,
-        asked,
-        distractors=distractors.blocks() if distractors is not None else None,
-        top=top,
-        device=device,
-    )
+        emit(Notice(text, level="warning"))
+    more = distractors.blocks() if distractors is not None else None
+    result = score(rows.database, rows.queries, asked, distractors=more, top=top, device=device)
     for notice in (*(distractors.warnings() if distractors is not None else ()), *warnings.of_result(result)):
         emit(notice)
-    return Judged(asked, result, failed, rows.made_with)
+    return BenchmarkScores(asked, result, failed, rows.made_with)
 
 
 def describe_benchmark(
@@ -147,7 +115,7 @@ def describe_benchmark(
 
 
 def kept_name(benchmark: Benchmark, describer: Describer, options: ExtractOptions) -> str:
-    """Name for a file of a benchmark's descriptors, made by :func:`evaluate_model`: model, data set, and a digest.
+    """Name for a file of a benchmark's descriptors, made by :func:`evaluate_benchmark`: model, data set, and a digest.
 
     No other settings, weights or folder of images have that digest, so that files of several can be side by side.
     """
@@ -186,54 +154,31 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
     """
     stored = open_descriptors(path)
     rows = missing_as_nan(stored.read())
+    model = stored.metadata.get("model")
+    made_with = model if isinstance(model, str) else None
+    count = len(truth.database)
     if stored.names is None:
-        expected = len(truth.database) + len(truth.queries)
+        expected = count + len(truth.queries)
         if len(rows) != expected:
             raise UsageError(
                 f"{path} has no names and {len(rows)} rows, but {truth.name} has {expected} images",
                 hint="give the database's rows and then the queries', or a file with names",
             )
-        return BenchmarkRows(
-            rows[: len(truth.database)], rows[len(truth.database) :], made_with=_model_of(stored)
-        )
-    exact = {name: number for number, name in enumerate(stored.names)}
-    names = [*truth.database, *(query.name for query in truth.queries)]
-    # A short name that two rows share, or two images of the benchmark, means neither.
-    loose: dict[str, int | None] = {}
-    for number, name in enumerate(stored.names):
-        loose[_short(name)] = None if _short(name) in loose else number
-    asked = Counter(_short(name) for name in set(names))
-
-    def row_of(name: str, box: Box | None) -> int | None:
-        for candidate in (_crop_name(name, box), name):
-            if candidate in exact:
-                return exact[candidate]
-        return loose.get(_short(name)) if asked[_short(name)] == 1 else None
-
-    database = [row_of(name, None) for name in truth.database]
-    queries = [row_of(query.name, query.box) for query in truth.queries]
-    missing = [name for name, row in zip(names, [*database, *queries], strict=True) if row is None]
+        return BenchmarkRows(rows[:count], rows[count:], made_with=made_with)
+    asked = [(name, None) for name in truth.database] + [(query.name, query.box) for query in truth.queries]
+    row_of = row_finder(stored.names, {name for name, _ in asked}, _short)
+    places = [row_of(_crop_name(name, box), name) for name, box in asked]
+    missing = [name for (name, _), place in zip(asked, places, strict=True) if place is None]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise UsageError(
             f"{path} has no descriptor of {', '.join(missing[:_NAMED])}{more}",
             hint=f"it must hold all images of {truth.name}",
         )
-    whole = tuple(
-        query.name
-        for query in truth.queries
-        if query.box is not None and _crop_name(query.name, query.box) not in exact
-    )
-    return BenchmarkRows(rows[_numbers(database)], rows[_numbers(queries)], whole, _model_of(stored))
-
-
-def _model_of(stored: DescriptorFile) -> str | None:
-    model = stored.metadata.get("model")
-    return model if isinstance(model, str) else None
-
-
-def _numbers(rows: Sequence[int | None]) -> NDArray[np.int64]:
-    return np.array([row for row in rows if row is not None], dtype=np.int64)
+    crops = set(stored.names)
+    whole = tuple(name for name, box in asked if box is not None and _crop_name(name, box) not in crops)
+    found = rows[np.array(places, dtype=np.int64)]
+    return BenchmarkRows(found[:count], found[count:], whole, made_with)
 
 
 def _short(name: str) -> str:

@@ -1,10 +1,8 @@
-"""Exact search: queries against a database, tile by tile, on CPU or GPU, in memory that does not grow with
-it.
+"""Exact search: queries against a database, tile by tile, on CPU or GPU, in memory that does not grow with it.
 
-The score of a query and a database image is the dot product of their descriptors in float32. Higher scores
-come first, equal scores in the order of the database, images without a descriptor (NaN) last. Ranks and top
-lists are those of a stable sort of all scores, which is never made (see
-:mod:`darkside_cli.metrics.ranking`).
+The score of a query and a database image is the dot product of their descriptors in float32. Higher scores come first,
+equal scores in the order of the database, images without a descriptor (NaN) last. Ranks and top lists are those of a
+stable sort of all scores, which is never made (see :mod:`darkside_cli.metrics.ranking`).
 """
 
 from __future__ import annotations
@@ -58,17 +56,16 @@ def scan(
 ) -> Scan:
     """Score every query against every descriptor once; give the ranks of listed images and the top lists.
 
-    ``queries`` (Q, D); ``database`` (N, D). ``more`` yields further descriptors (M_i, D), any number of them,
-    which are read as they are needed and follow the database in index: distractors. ``listed`` has database
-    indices for each query. ``block`` is the number of descriptors scored at a time (default: what suits the
-    caches or the GPU). Memory beyond the descriptors is about ``8 * block * Q + 8 * block * D`` bytes,
-    however many there are.
+    ``queries`` (Q, D); ``database`` (N, D). ``more`` yields further descriptors (M_i, D), any number of them, which are
+    read as they are needed and follow the database in index: distractors. ``listed`` has database indices for each
+    query. ``block`` is the number of descriptors scored at a time (default: what suits the caches or the GPU). Memory
+    beyond the descriptors is about ``8 * block * Q + 8 * block * D`` bytes, however many there are.
 
-    Near ties aside, which another ``block``, device or number of threads may round otherwise, results do not
-    depend on how the descriptors come in parts.
+    Near ties aside, which another ``block``, device or number of threads may round otherwise, results do not depend on
+    how the descriptors come in parts.
 
-    Raises UsageError if shapes do not fit, an index is outside the database, a query's descriptor is not
-    finite, or ``k`` or ``block`` is out of range.
+    Raises UsageError if shapes do not fit, an index is outside the database, a query's descriptor is not finite, or
+    ``k`` or ``block`` is out of range.
     """
     check_descriptors(queries, "the queries")
     check_descriptors(database, "the database's descriptors", queries.shape[1])
@@ -92,9 +89,8 @@ def scan(
 class _Listed:
     """Database indices listed for each query, and their scores, which counting needs before all others.
 
-    They are computed from copies of the descriptors, in tiles as all are. Should a library round them
-    otherwise than in their places all the same, an image would come before itself; so they are also put in
-    their places.
+    They are computed from copies of the descriptors, in tiles as all are. Should a library round them otherwise than in
+    their places all the same, an image would come before itself; so they are also put in their places.
     """
 
     def __init__(

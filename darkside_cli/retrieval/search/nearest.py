@@ -15,9 +15,9 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
-from darkside_cli.retrieval.describe.store import DescriptorFile
 from darkside_cli.retrieval.describe.tables import missing_as_nan
 from darkside_cli.retrieval.search import import_faiss
 from darkside_cli.retrieval.search.index import scan

@@ -11,7 +11,7 @@ from darkside_cli.datasets.ground_truth import GroundTruth
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Notice
 from darkside_cli.retrieval.describe import overlap
-from darkside_cli.retrieval.describe.store import Block, DescriptorFile
+from darkside_cli.retrieval.describe.descriptor_file import Block, DescriptorFile
 from darkside_cli.retrieval.describe.tables import missing_as_nan, stretched_rows
 from darkside_cli.retrieval.search.benchmark import BenchmarkRows
 from darkside_cli.retrieval.search.score import EvaluationResult

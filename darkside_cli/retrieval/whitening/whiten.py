@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,10 +17,11 @@ from darkside_cli.interop.whitening import write_published_whitening
 from darkside_cli.networks.whitening import Whitening, save_whitening
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.extract import extract_array
-from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, row_finder
 from darkside_cli.retrieval.describe.pipeline import Rows
-from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening, pca_whitening
 
 PUBLISHED_SUFFIX = ".pkl"
@@ -159,13 +160,8 @@ def find_tuples(tuples: TupleSet, stored: DescriptorFile, *, emit: Emit = ignore
             f"{stored.path} has no names, so that pairs cannot be found in it",
             hint="make it with 'darkside extract', or add names",
         )
-    exact = {name: number for number, name in enumerate(stored.names)}
-    loose = _numbers_by_stem(stored.names)
-    own = _numbers_by_stem(tuples.names)
-    found = [
-        exact.get(name, loose.get(_stem(name)) if own[_stem(name)] is not None else None)
-        for name in tuples.names
-    ]
+    row_of = row_finder(stored.names, tuples.names, lambda name: PurePosixPath(name).stem)
+    found = [row_of(name) for name in tuples.names]
     table = stored.read()
     rows = np.full((len(tuples), stored.dim), np.nan, dtype=np.float32)
     there = np.array([number is not None for number in found], dtype=np.bool_)
@@ -190,15 +186,3 @@ def find_tuples(tuples: TupleSet, stored: DescriptorFile, *, emit: Emit = ignore
             )
         )
     return rows
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
-
-
-def _numbers_by_stem(names: Sequence[str]) -> dict[str, int | None]:
-    """Numbers by short name; a short name that several share means none of them."""
-    numbers: dict[str, int | None] = {}
-    for number, name in enumerate(names):
-        numbers[_stem(name)] = None if _stem(name) in numbers else number
-    return numbers

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.retrieval.describe.store import DescriptorFileError, open_descriptors
+from darkside_cli.retrieval.describe.descriptor_file import DescriptorFileError
+from darkside_cli.retrieval.describe.store import open_descriptors
 
 TABLE = np.random.default_rng(0).standard_normal((11, 6)).astype(np.float32)
 NAMES = tuple(f"day/{number:02}.jpg" for number in range(11))

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UnknownNameError, UsageError
-from darkside_cli.retrieval.describe.store import DescriptorFileError, open_descriptors
+from darkside_cli.retrieval.describe.descriptor_file import DescriptorFileError
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.describe.write import check_names, format_of, write_descriptors
 
 KINDS = ("h5", "npz", "npy")

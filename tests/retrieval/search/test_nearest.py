@@ -15,8 +15,9 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.networks.whitening import save_whitening
 from darkside_cli.retrieval.describe.describer import Describer
+from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.load import load_descriptor
-from darkside_cli.retrieval.describe.store import DescriptorFile, open_descriptors
+from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.describe.write import write_descriptors
 from darkside_cli.retrieval.search.nearest import describer_for, nearest
 
