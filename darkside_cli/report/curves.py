@@ -125,19 +125,16 @@ def device_panels(scalars: Scalars) -> list[Panel]:
     """Memory and utilisation of the device, where they are known."""
     most = max([0, *(each.memory_bytes or 0 for each in scalars.of(StepDone))])
     factor, unit = next(((f, u) for f, u in _UNITS if most >= f), (1e6, "MB"))
+
+    def memory(event: StepDone) -> float | None:
+        return None if event.memory_bytes is None else event.memory_bytes / factor
+
+    def utilisation(event: StepDone) -> float | None:
+        return None if event.utilisation is None else 100 * event.utilisation
+
     panels = (
-        _step_panel(
-            scalars,
-            f"device memory, {unit}",
-            lambda each: None if each.memory_bytes is None else each.memory_bytes / factor,
-            4,
-        ),
-        _step_panel(
-            scalars,
-            "device utilisation, %",
-            lambda each: None if each.utilisation is None else 100 * each.utilisation,
-            5,
-        ),
+        _step_panel(scalars, f"device memory, {unit}", memory, 4),
+        _step_panel(scalars, "device utilisation, %", utilisation, 5),
     )
     return [panel for panel in panels if panel is not None]
 

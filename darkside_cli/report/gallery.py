@@ -96,7 +96,6 @@ def write_gallery(
         key=_key,
         labels={mark: label for mark, label in _LABELS.items() if mark in marks},
         every_label=_LABELS,
-        side=thumbnail_px,
     )
     return len(images) - len(thumbnails)
 

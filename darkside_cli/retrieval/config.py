@@ -10,17 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from darkside_cli.config.limits import (
-    MAX_BATCH,
-    MAX_CLAHE_GRID,
-    MAX_CLIP_LIMIT,
-    MAX_CROP_PX,
-    MAX_IMAGE_PX,
-    MAX_MEGABYTES,
-    MAX_RATE,
-    MAX_VECTOR,
-    MAX_WEIGHT,
-)
+from darkside_cli.config import limits
 from darkside_cli.config.schema import option
 from darkside_cli.retrieval.describe.scales import check_scales
 from darkside_cli.retrieval.mining.config import MiningConfig
@@ -51,9 +41,9 @@ class LossOptions:
         help="distance from which on negatives do not matter (none: as published, 0.75 for VGG and AlexNet, 0.85 for "
         "other backbones, 0.1 for the triplet loss)",
         minimum=0,
-        maximum=MAX_RATE,
+        maximum=limits.MAX_RATE,
     )
-    temperature: float = option(0.07, help="of the softmax", minimum=1e-3, maximum=MAX_RATE)
+    temperature: float = option(0.07, help="of the softmax", minimum=1e-3, maximum=limits.MAX_RATE)
 
     def margin_for(self, backbone: str) -> float:
         """The margin, by the backbone's name where none is given."""
@@ -72,17 +62,17 @@ class DescriptorOptimOptions:
         5e-7,
         help="learning rate, as published for ImageNet features; with --init random it is 1e-4",
         minimum=0,
-        maximum=MAX_RATE,
+        maximum=limits.MAX_RATE,
     )
     betas: tuple[float, float] = option((0.9, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
     weight_decay: float = option(
-        5e-4, help="L2 penalty that is added to the gradients", minimum=0, maximum=MAX_WEIGHT
+        5e-4, help="L2 penalty that is added to the gradients", minimum=0, maximum=limits.MAX_WEIGHT
     )
     pool_factor: float = option(
         10.0,
         help="factor of the rate for the exponent of the pooling, which has no weight decay",
         minimum=0,
-        maximum=MAX_WEIGHT,
+        maximum=limits.MAX_WEIGHT,
     )
 
 
@@ -123,16 +113,16 @@ class TupleDataConfig:
         4,
         help="pairs of an image with others of its place, where nobody names them",
         minimum=1,
-        maximum=MAX_BATCH,
+        maximum=limits.MAX_BATCH,
     )
     image_size_px: int = option(
-        362, help="shrink images to this longest side", unit="px", minimum=8, maximum=MAX_CROP_PX
+        362, help="shrink images to this longest side", unit="px", minimum=8, maximum=limits.MAX_CROP_PX
     )
     batch_size: int = option(
         5,
         help="tuples of a batch in each process; their gradients are summed up",
         minimum=1,
-        maximum=MAX_BATCH,
+        maximum=limits.MAX_BATCH,
     )
     workers: int | None = option(
         None, help="threads that decode (none: by CPU count)", minimum=1, maximum=256
@@ -140,7 +130,7 @@ class TupleDataConfig:
     prefetch: int = option(4, help="tuples read ahead", minimum=1, maximum=1000)
     cache_mb: int = option(
         512, help="memory for images as the network gets them, which spares small sets most of the work",
-        unit="MB", minimum=0, maximum=MAX_MEGABYTES,
+        unit="MB", minimum=0, maximum=limits.MAX_MEGABYTES,
     )  # fmt: skip
 
     @property
@@ -183,9 +173,9 @@ class NightOptions:
         1.0,
         help="clip limit of CLAHE on all images, day and night; 0: no CLAHE",
         minimum=0,
-        maximum=MAX_CLIP_LIMIT,
+        maximum=limits.MAX_CLIP_LIMIT,
     )
-    clahe_grid: int = option(8, help="tiles of CLAHE along a side", minimum=1, maximum=MAX_CLAHE_GRID)
+    clahe_grid: int = option(8, help="tiles of CLAHE along a side", minimum=1, maximum=limits.MAX_CLAHE_GRID)
     cache: Path | None = option(
         None, help="folder where translations are kept (none: cache/night in the data folder)"
     )
@@ -194,7 +184,7 @@ class NightOptions:
         help="how much of the disk they may take, a megabyte each; 0: keep none",
         unit="GB",
         minimum=0,
-        maximum=MAX_MEGABYTES / 1000,
+        maximum=limits.MAX_MEGABYTES / 1000,
     )
 
     def __post_init__(self) -> None:
@@ -218,7 +208,7 @@ class WhiteningOptions:
     )
     images: Path | None = option(None, help="folder that names in a list or database start from")
     image_size_px: int = option(
-        1024, help="shrink images to this longest side", unit="px", minimum=8, maximum=MAX_IMAGE_PX
+        1024, help="shrink images to this longest side", unit="px", minimum=8, maximum=limits.MAX_IMAGE_PX
     )
     scales: str = option(
         "ms", help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers between commas", validate=check_scales
@@ -228,7 +218,7 @@ class WhiteningOptions:
         help="of pca: pull eigenvalues towards 1 by the k-th; 0: learn lw from fewer pairs than dimensions without "
         "shrinking their covariance",
         minimum=0,
-        maximum=MAX_VECTOR,
+        maximum=limits.MAX_VECTOR,
     )
 
 
@@ -240,7 +230,7 @@ class EvaluationOptions:
         None, help="test sets by name or path (none: the published ones that are on this machine)"
     )
     image_size_px: int = option(
-        1024, help="shrink images to this longest side", unit="px", minimum=8, maximum=MAX_IMAGE_PX
+        1024, help="shrink images to this longest side", unit="px", minimum=8, maximum=limits.MAX_IMAGE_PX
     )
     scales: str = option("ms", help="ms, ss, or numbers between commas", validate=check_scales)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from darkside_cli.retrieval.mining.draws import Draws
+from darkside_cli.retrieval.mining.draws import TorchDraws
 
 
 def obvious_anchors(
-    pool: np.ndarray, count: int, exclude: float, include: float, draws: Draws | None
+    pool: np.ndarray, count: int, exclude: float, include: float, draws: TorchDraws | None
 ) -> tuple[list[int], list[float]]:
     """Positions and similarities, from the matrix of all similarities."""
     similar = torch.from_numpy(pool) @ torch.from_numpy(pool).T

@@ -17,7 +17,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.kernels import for_each_band, in_team
 from darkside_cli.metrics.ranking import IntArray, Scores
 from darkside_cli.retrieval.describe.tables import Descriptors, as_float32, check_descriptors, finite_rows
-from darkside_cli.retrieval.mining.draws import Draws
+from darkside_cli.retrieval.mining.draws import TorchDraws
 
 # What threads share a product in. The number of threads plays no part, so that it does not change the rounding.
 _BANDS, _FEWEST_ROWS = 8, 2048
@@ -46,7 +46,7 @@ def diverse_anchors(
     *,
     similar_exclude: float = 0.2,
     similar_include: float = 0.8,
-    draws: Draws | None = None,
+    draws: TorchDraws | None = None,
     device: str | torch.device | None = None,
 ) -> DiverseAnchors:
     """Choose ``count`` of the ``pool`` (P, D) of unit vectors, beginning with the first.

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
+import numpy as np
 import torch
 
 from darkside_cli.metrics.ranking import IntArray
-
-
-class Draws(Protocol):
-    """Where mining has its random choices from."""
-
-    def permutation(self, count: int) -> IntArray:
-        """Order of ``count`` things, (count,)."""
-        ...
-
-    def below(self, bound: int) -> int:
-        """One of 0 … ``bound - 1``."""
-        ...
-
-    def data_pass(self) -> None:
-        """Draw what a pass over images draws, before it: mining announces each."""
-        ...
 
 
 class TorchDraws:
@@ -45,15 +28,14 @@ class TorchDraws:
 
     def permutation(self, count: int) -> IntArray:
         """Order of ``count`` things, (count,)."""
-        order: IntArray = torch.randperm(count, generator=self._generator).numpy()
-        return order
+        return np.asarray(torch.randperm(count, generator=self._generator))
 
     def below(self, bound: int) -> int:
         """One of 0 … ``bound - 1``."""
         return int(torch.randint(bound, (1,), generator=self._generator))
 
     def data_pass(self) -> None:
-        """Draw the base seed that a loader hands to its workers."""
+        """Draw the base seed that a loader hands to its workers, before a pass over images."""
         if self._data_passes:
             self._number()
 
@@ -61,8 +43,7 @@ class TorchDraws:
         """Order in which ``tuples`` are trained on: of a generator of its own, which this stream gives the seed."""
         self.data_pass()
         own = torch.Generator().manual_seed(self._number())
-        order: IntArray = torch.randperm(tuples, generator=own).numpy()
-        return order
+        return np.asarray(torch.randperm(tuples, generator=own))
 
     def _number(self) -> int:
         return int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))

@@ -23,7 +23,7 @@ from darkside_cli.metrics.ranking import IntArray, Scores
 from darkside_cli.retrieval.describe.tables import finite_rows
 from darkside_cli.retrieval.mining.anchors import diverse_anchors
 from darkside_cli.retrieval.mining.config import MiningConfig
-from darkside_cli.retrieval.mining.draws import Draws
+from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.negatives import hard_negatives, negative_distances
 
 Role = Literal["anchor", "positive", "negative"]
@@ -64,7 +64,7 @@ def mine(
     describe: Describe,
     config: MiningConfig,
     *,
-    draws: Draws,
+    draws: TorchDraws,
     device: str | torch.device | None = None,
     emit: Emit = ignore,
 ) -> MinedTuples:

@@ -24,6 +24,7 @@ from darkside_cli.retrieval.describe.tables import (
     check_descriptors,
     default_rows,
     finite_rows,
+    take,
 )
 
 # How deep a tile is first looked into for a query without a full list, and by how much deeper after that.
@@ -70,7 +71,7 @@ def hard_negatives(
         empty = np.empty((len(queries), count))
         return HardNegatives(empty.astype(np.int64), empty.astype(np.float32))
     _require_clusters(query_clusters, pool_clusters, count)
-    target = torch.device(device) if device is not None else _device_of(pool)
+    target = torch.device(device or (pool.device if isinstance(pool, Tensor) else "cpu"))
     probe = as_float32(queries).to(target).contiguous()
     if not bool(finite_rows(probe).all()):
         raise UsageError("an anchor has no descriptor: it is not finite", hint="leave broken images out")
@@ -93,17 +94,11 @@ def negative_distances(queries: Descriptors, pool: Descriptors, positions: IntAr
     for first in range(0, len(positions), at_once):
         part = slice(first, first + at_once)
         wanted = positions[part].reshape(-1)
-        chosen = as_float32(
-            pool[torch.from_numpy(wanted).to(pool.device) if isinstance(pool, Tensor) else wanted]
-        )
+        chosen = as_float32(take(pool, wanted))
         own = as_float32(queries[part]).to(chosen.device)
         difference = own[:, None] - chosen.reshape(len(own), -1, chosen.shape[1]) + EPS
         result[part] = difference.square().sum(dim=2).sqrt().cpu().numpy()
     return result
-
-
-def _device_of(pool: Descriptors) -> torch.device:
-    return pool.device if isinstance(pool, Tensor) else torch.device("cpu")
 
 
 def _require_clusters(query_clusters: IntArray, pool_clusters: IntArray, count: int) -> None:

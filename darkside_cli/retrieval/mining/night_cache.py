@@ -101,7 +101,7 @@ class NightCache:
                     "further ones are made anew each time"
                 )
                 return False
-            oldest = min(others, key=lambda each: _age(self.folder / each))
+            oldest = min(others, key=self._last_used)
             shutil.rmtree(self.folder / oldest, ignore_errors=True)
             del self._sizes[oldest]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +109,12 @@ class NightCache:
             self._stop(f"the disk of {self.folder} is nearly full: translations are made anew each time")
             return False
         return True
+
+    def _last_used(self, place: str) -> float:
+        try:
+            return (self.folder / place).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def _stop(self, reason: str) -> None:
         if not self._stopped:
@@ -157,10 +163,3 @@ def _sizes(folder: Path) -> dict[str, int]:
             with suppress(OSError):
                 sizes[place.name] += path.stat().st_size
     return sizes
-
-
-def _age(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return 0.0

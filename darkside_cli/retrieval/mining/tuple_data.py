@@ -24,7 +24,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.retrieval.mining.config import MiningConfig
-from darkside_cli.retrieval.mining.draws import Draws, TorchDraws
+from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.hard_tuples import MinedTuples, Role, mine
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber, ahead
 from darkside_cli.training.distributed import Ranks
@@ -185,9 +185,13 @@ class TupleData:
 
 
 def validation_tuples(
-    describer: ImageDescriber, mining: MiningConfig, *, draws: Draws | None = None, device: torch.device | None = None,
+    describer: ImageDescriber,
+    mining: MiningConfig,
+    *,
+    draws: TorchDraws | None = None,
+    device: torch.device | None = None,
     emit: Emit = ignore,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Descriptors of all tuples of a validation set: anchors and positives (T, D), negatives (T, K, D).
 
     Every image is described once for each role; negatives are mined with the same descriptors.

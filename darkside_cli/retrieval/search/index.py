@@ -25,6 +25,7 @@ from darkside_cli.retrieval.describe.tables import (
     as_float32,
     check_descriptors,
     default_rows,
+    take,
 )
 from darkside_cli.retrieval.search.device_ranking import DeviceRankCounter, DeviceTopK
 
@@ -124,8 +125,7 @@ class _Listed:
         images, position = np.unique(every, return_inverse=True)
         scores = np.empty(len(every), dtype=np.float32)
         parts = (
-            database[torch.from_numpy(part).to(database.device) if isinstance(database, Tensor) else part]
-            for part in np.split(images, range(scorer.rows, len(images), scorer.rows))
+            take(database, part) for part in np.split(images, range(scorer.rows, len(images), scorer.rows))
         )
         for first, tile in scorer.tiles(parts):
             here = np.flatnonzero((position >= first) & (position < first + tile.shape[1]))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from darkside_cli.datasets.catalog import TestSet
-from darkside_cli.datasets.ground_truth import GroundTruth
+from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import UsageError
 from darkside_cli.metrics.protocols import KAPPAS, ProtocolScore, score_ranks
 from darkside_cli.retrieval.describe.tables import Descriptors
@@ -126,36 +126,25 @@ def score(
             groups[group] = own[start : start + len(indices)]
             start += len(indices)
         ranks.append(groups)
-    lists = zip(found.top_indices.tolist(), found.top_scores.tolist(), strict=True)
+    lists = zip(ground_truth.queries, found.top_indices.tolist(), found.top_scores.tolist(), strict=True)
     return EvaluationResult(
         dataset=ground_truth.name,
         queries=tuple(query.name for query in ground_truth.queries),
         database_size=len(ground_truth.database),
         distractors=found.scanned - len(ground_truth.database),
         protocols=tuple(score_ranks(ranks, protocol, kappas) for protocol in ground_truth.protocols),
-        top=tuple(
-            _top_images(ground_truth, number, indices, scores)
-            for number, (indices, scores) in enumerate(lists)
-        )
-        if top
-        else None,
+        top=tuple(_top_images(ground_truth, *each) for each in lists) if top else None,
     )
 
 
 def _top_images(
-    truth: GroundTruth, query: int, indices: Sequence[int], scores: Sequence[float]
+    truth: GroundTruth, query: Query, indices: Sequence[int], scores: Sequence[float]
 ) -> tuple[TopImage, ...]:
-    group_of: dict[int, str] = {}
-    for group, own in truth.queries[query].groups.items():
-        for image in own:
-            group_of.setdefault(image, group)  # what is right and junk at once counts as right
+    # What is right and junk at once counts as right: of an image's groups the first one holds.
+    group_of = {image: group for group, own in reversed(list(query.groups.items())) for image in own}
+    names, count = truth.database, len(truth.database)
     return tuple(
-        TopImage(
-            index=index,
-            name=truth.database[index] if index < len(truth.database) else None,
-            score=value,
-            group=group_of.get(index),
-        )
+        TopImage(index, names[index] if index < count else None, value, group_of.get(index))
         for index, value in zip(indices, scores, strict=True)
     )
 
