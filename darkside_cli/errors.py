@@ -101,7 +101,3 @@ class MissingAssetError(DarksideError):
     def __init__(self, message: str, *, hint: str | None = None, assets: Iterable[Any] = ()) -> None:
         super().__init__(message, hint=hint)
         self.assets = tuple(assets)
-
-    def advised(self, advice: str) -> MissingAssetError:
-        """The same with another way out added to the hint."""
-        return MissingAssetError(self.message, hint=f"{self.hint}; or {advice}", assets=self.assets)

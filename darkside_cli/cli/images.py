@@ -21,6 +21,7 @@ from darkside_cli.events import Event, ItemFailed, RunStarted
 from darkside_cli.jobs import sort as sorting
 from darkside_cli.jobs import translate as translation
 from darkside_cli.jobs.request import MAIN
+from darkside_cli.jobs.translated_image import image_of
 
 #: What --output is called where the image itself goes to stdout.
 STDOUT = Path("-")
@@ -63,7 +64,7 @@ def translate(
         nonlocal model
         if isinstance(event, RunStarted):
             model = event.model
-        if json or to_stdout or (image := translation.image_of(event)) is None:
+        if json or to_stdout or (image := image_of(event)) is None:
             return
         if jsonl:
             session.output.jsonl(image.document(model))

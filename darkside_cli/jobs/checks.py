@@ -7,13 +7,14 @@ found out when they are opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.images.formats import VIDEO_SUFFIXES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,3 +147,20 @@ def check_page(path: Path | None) -> None:
     """See that a page that will be written in the end can be. Raises UsageError if it is a folder."""
     if path is not None and path.is_dir():
         raise UsageError(f"{os.fsdecode(path)} is a folder", hint="name a file, such as gallery.html")
+
+
+def refuse_empty_folders(paths: Iterable[Path], *, recursive: bool, videos: bool = False) -> None:
+    """Raise UsageError for folders among ``paths``, in which no image was found; told of ``videos`` where wanted.
+
+    No name at all is nothing to do; folders without images are a mistake.
+    """
+    folders = [path for path in paths if path.is_dir()]
+    if not folders:
+        return
+    named = ", ".join(map(os.fsdecode, folders))
+    hint = None if recursive else "--recursive takes sub-folders too"
+    inside = (entry for folder in folders for entry in folder.iterdir())
+    if videos and any(entry.suffix.lower() in VIDEO_SUFFIXES for entry in inside):
+        named += ", but videos"
+        hint = "take frames out first: ffmpeg -i VIDEO frame-%05d.png"
+    raise UsageError(f"no images in {named}", hint=hint)

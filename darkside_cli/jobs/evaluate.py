@@ -10,7 +10,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
 from darkside_cli.jobs.fields import DESCRIPTOR, TEST_SET, Describing, test_set_names
-from darkside_cli.jobs.needs import obtain
+from darkside_cli.jobs.needs import missing_test_sets, obtain
 from darkside_cli.jobs.request import DATA, ask, asked, make
 
 if TYPE_CHECKING:
@@ -250,20 +250,12 @@ def _obtain(request: EvaluateRequest, emit: Emit) -> None:
 
     Descriptors that are there already need no images, only the ground truth.
     """
-    from darkside_cli.datasets.catalog import TEST_SETS
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.networks.locate import state_on_disk
 
-    root = request.root.path
-    missing = []
-    for name in (*request.model, *request.dataset):
-        if name in TEST_SETS:
-            entry = TEST_SETS.get(name)
-            there = entry.ground_truth(root).is_file() and (not request.model or entry.images(root).is_dir())
-            if entry.made or not there:
-                missing.append(entry.name)
-        elif name in MODELS and state_on_disk(MODELS.get(name), root) != "ready":
-            missing.append(MODELS.get(name).name)
+    models = [MODELS.get(name) for name in request.model if name in MODELS]
+    missing = [model.name for model in models if state_on_disk(model, request.root.path) != "ready"]
+    missing += missing_test_sets(request.root, request.dataset, with_images=bool(request.model))
     if missing:
         obtain(request, missing, emit=emit)
 

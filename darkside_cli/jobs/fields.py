@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
@@ -205,6 +205,9 @@ class Describing(Whitened, OnImages):
 class Training(Getting):
     """A request of a job that trains. Fields with a ``setting`` stand for keys of the configuration."""
 
+    #: Folder of the experiments of this kind.
+    kind: ClassVar[str]
+
     output: Path | None = ask(
         None, "Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
     )
@@ -263,4 +266,4 @@ class Training(Getting):
     @property
     def folder(self) -> Path:
         """Folder of the run."""
-        raise NotImplementedError
+        return self.output if self.output is not None else self.root.experiments / self.kind / self.name

@@ -6,26 +6,21 @@ is made again, at whatever stage it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.errors import MissingAssetError, UnknownNameError
 from darkside_cli.events import Emit, ignore
-from darkside_cli.jobs.checks import Absences, check_generator, check_model, check_path
 from darkside_cli.jobs.fields import GENERATOR, TEST_SET, TRAINING_DATA, Training
-from darkside_cli.jobs.needs import obtain, obtain_model, obtain_tuples, open_assets
+from darkside_cli.jobs.finetune_needs import check_names, generators_of, obtain_all
 from darkside_cli.jobs.request import DATA, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded, reported
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
-    from darkside_cli.config.paths import DataRoot
-    from darkside_cli.retrieval.config import FinetuneConfig, NightOptions
+    from darkside_cli.retrieval.config import FinetuneConfig
     from darkside_cli.retrieval.finetune_stages import FinetuneRun
     from darkside_cli.retrieval.search.score import ScoreLine
 
@@ -40,6 +35,7 @@ class FinetuneRequest(Training):
     Raises ConfigError for wrong configuration.
     """
 
+    kind = "finetune"
     positional = "data"
 
     model: tuple[str, ...] = ask(
@@ -173,11 +169,6 @@ class FinetuneRequest(Training):
         makers = config.augment.models if config.augment.kind == "generator" else (config.augment.kind,)
         return f"{config.backbone}_{'+'.join(Path(each).stem for each in makers)}"
 
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return self.output if self.output is not None else self.root.experiments / "finetune" / self.name
-
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult(Trained):
@@ -211,94 +202,14 @@ def finetune(*data: Any, emit: Emit = ignore, **options: Any) -> FinetuneResult:
 
 
 def check(request: FinetuneRequest) -> None:
-    """See that all that the run names can be meant, and that paths are there, before anything is got or loaded.
-
-    Raises UsageError and ConfigError first, then MissingAssetError.
-    """
-    from darkside_cli.datasets.catalog import check_test_set, check_training_data
-    from darkside_cli.retrieval.config import INITS
-    from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.training_sets import imagenet_asset, whitening_spec
-
+    """See that all that the run names can be meant, before anything is got or loaded: see ``finetune_needs``."""
     check_run(request.folder)
-    config, root = request.resolved.value, request.root
-    absences, data, augment = Absences(), config.data, config.augment
-    for scales in (config.whitening.scales, config.evaluation.scales):
-        parse_scales(scales)
-    if config.init == "imagenet":
-        imagenet_asset(config.backbone)
-    elif config.init not in INITS:
-        absences(_check_beginning, root, config.init)
-    for model in _generators(augment):
-        absences(check_generator, root, model, to="night")
-    whitening = whitening_spec(config)
-    specs = [data.spec, data.validation if config.validates else None, whitening[0] if whitening else None]
-    for spec in specs:
-        if spec is not None:
-            absences(check_training_data, spec)
-    for dataset in config.evaluation.datasets or ():
-        absences(check_test_set, dataset)
-    for spec in (data.spec, data.validation if config.validates else None):
-        if spec is not None and Path(spec).is_dir():
-            from darkside_cli.datasets.tuples import tuples_of_folder
-
-            tuples_of_folder(spec)  # a folder without places is a mistake, whatever else is missing
-    night_images = augment.images if augment.kind == "images" else None
-    for path in (data.images, whitening[1] if whitening else None, night_images):
-        absences(check_path, path, "folder")
-    absences.tell()
-
-
-def _check_beginning(root: DataRoot, init: str) -> None:
-    """See that ``init`` is a descriptor to begin with. Raises as check_model does, with the words of ``--init`` too."""
-    from darkside_cli.jobs.fields import descriptor_names
-    from darkside_cli.retrieval.config import INITS
-
-    try:
-        check_model(root, init, kind="descriptor")
-    except UnknownNameError as error:
-        raise UnknownNameError(
-            "weights to begin with", init, [*INITS, *descriptor_names()], extra_hint="a path is taken too"
-        ) from error
+    check_names(request.resolved.value, request.root)
 
 
 def prepare(request: FinetuneRequest, *, emit: Emit = ignore) -> None:
-    """See that what the run needs is here: data, features to begin with, generators, test sets. No more is asked for.
-
-    What can be made is made; what is published is downloaded where that was asked for, else MissingAssetError.
-    """
-    from darkside_cli.datasets.catalog import TEST_SETS
-    from darkside_cli.retrieval.training_sets import imagenet_asset, need_of, tuple_needs
-
-    config = request.resolved.value
-    trains_on_published = need_of(config.data.spec) is not None
-    advice = "give your own with --data" if trains_on_published else "--whitening none"
-    assets, needs = open_assets(request).assets, tuple_needs(config)
-    # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
-    made = [need for need in needs if assets.get(need.entry.asset).made_by]
-    with _also(advice):
-        obtain_tuples(request, [need for need in needs if need not in made], emit=emit)
-    if config.init == "imagenet":
-        with _also("begin with --init torchvision, random or a file"):
-            obtain(request, [imagenet_asset(config.backbone)], emit=emit)
-    elif config.init == "torchvision":
-        from darkside_cli.retrieval.initial import torchvision_file
-
-        torchvision_file(config.backbone, download=request.download and not request.offline)
-    for model in _generators(config.augment):
-        with _also("take another generator, --night-images, or --augment none"):
-            obtain_model(request, model, kind="generator", emit=emit)
-    with _also(advice):
-        obtain_tuples(request, made, emit=emit)
-    wanted = [TEST_SETS.get(each) for each in config.evaluation.datasets or () if each in TEST_SETS]
-    root = request.root.path
-    missing = [
-        entry.name
-        for entry in wanted
-        if entry.made or not (entry.ground_truth(root).is_file() and entry.images(root).is_dir())
-    ]
-    if missing:
-        obtain(request, missing, emit=emit)
+    """See that what the run needs is here, or get it where that was asked for: see ``finetune_needs``."""
+    obtain_all(request, request.resolved.value, emit=emit)
 
 
 def run(request: FinetuneRequest, *, emit: Emit = ignore, prepared: bool = False) -> FinetuneResult:
@@ -340,7 +251,7 @@ def _put_together(request: FinetuneRequest, ranks: Ranks, *, emit: Emit) -> Fine
 
     config, root = request.resolved.value, request.root
     device = pick_device(ranks.device_name(request.device))
-    generators = [load_night(each, root, device=device) for each in _generators(config.augment)]
+    generators = [load_night(each, root, device=device) for each in generators_of(config.augment)]
     return prepare_finetune(
         config,
         run=request.folder,
@@ -352,17 +263,3 @@ def _put_together(request: FinetuneRequest, ranks: Ranks, *, emit: Emit) -> Fine
         resolved=request.resolved.as_dict(),
         emit=emit,
     )
-
-
-def _generators(augment: NightOptions) -> tuple[str, ...]:
-    """Generators that are used, by name or path."""
-    return augment.models if augment.kind == "generator" and augment.share else ()
-
-
-@contextmanager
-def _also(advice: str) -> Iterator[None]:
-    """Add another way out to what is said of missing assets."""
-    try:
-        yield
-    except MissingAssetError as error:
-        raise error.advised(advice) from error

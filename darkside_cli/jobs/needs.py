@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, Notice
 from darkside_cli.jobs.request import Getting, Request
@@ -101,6 +103,23 @@ def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Em
         obtain(request, [MODELS.get(model).name], emit=emit)
 
 
+def missing_test_sets(root: DataRoot, names: Iterable[str], *, with_images: bool = True) -> list[str]:
+    """Published test sets among ``names`` that are not here, ``with_images`` or their ground truths alone.
+
+    Those that are made here are always among them: whoever makes them knows whether they are whole.
+    """
+    from darkside_cli.datasets.catalog import TEST_SETS
+
+    entries = [TEST_SETS.get(name) for name in names if name in TEST_SETS]
+    return [
+        entry.name
+        for entry in entries
+        if entry.made
+        or not entry.ground_truth(root.path).is_file()
+        or (with_images and not entry.images(root.path).is_dir())
+    ]
+
+
 def default_generator(request: Getting) -> tuple[str, Notice | None]:
     """The generator where none is named, and what to say of the choice.
 
@@ -193,3 +212,13 @@ def _raise_first(got: Got) -> None:
     failed = next(iter(got.failed.values()), None)
     if failed is not None:
         raise failed
+
+
+@contextmanager
+def advising(advice: str, note: str = "") -> Iterator[None]:
+    """Add a ``note`` and another way out to what is said of missing assets."""
+    try:
+        yield
+    except MissingAssetError as error:
+        hint = f"{error.hint}{note}; or {advice}"
+        raise MissingAssetError(error.message, hint=hint, assets=error.assets) from error

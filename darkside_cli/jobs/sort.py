@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.jobs.checks import refuse_empty_folders
 from darkside_cli.jobs.fields import Images, worker_threads
 from darkside_cli.jobs.request import DATA, ask, make
 
@@ -100,12 +101,7 @@ def run(request: SortRequest, *, emit: Emit = ignore) -> SortResult:
 
     images = expand_inputs(request.images, recursive=request.recursive, exclude=request.output)
     if not images:
-        folders = [os.fsdecode(path) for path in request.images if path.is_dir()]
-        if folders:
-            raise UsageError(
-                f"no images in {', '.join(folders)}",
-                hint=None if request.recursive else "--recursive takes sub-folders too",
-            )
+        refuse_empty_folders(request.images, recursive=request.recursive)
         emit(Notice("no image names came in: nothing to do"))
         return SortResult()
 

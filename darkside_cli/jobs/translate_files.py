@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,28 +26,14 @@ from darkside_cli.images.images import DecodedImage, encode_image, read_image, w
 from darkside_cli.inference.pipeline import GRACE_S, Pipeline
 from darkside_cli.inference.stages import Pending, Stages
 
+if TYPE_CHECKING:
+    from darkside_cli.methods.translate import Translator
+
 Pixels = NDArray[np.uint8]
 #: Between the two images of a sheet.
 GAP_PX = 8
 #: Folder of the sheets, beside the results.
 SHEETS = "compare"
-
-
-class BatchTranslator(Protocol):
-    """What is needed of a translator; :class:`darkside_cli.methods.translate.Translator` is one."""
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether :meth:`submit` returns before the device is done."""
-
-    def submit(self, images: Pixels) -> Pending[Pixels]:
-        """Start a batch, (B, H, W, 3) uint8 RGB."""
-
-    def batch_size(self, height: int, width: int) -> int:
-        """How many images of this size go into one batch."""
-
-    def release_memory(self) -> None:
-        """Give cached device memory back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +43,8 @@ class FileOptions:
     ``max_size_px`` limits the longest side (0: none); ``batch_size`` 0 lets the translator choose; ``workers`` is
     the number of threads on each side of the device; ``compare`` writes a sheet of input and output beside. Images of
     more than ``max_pixels`` (None: :data:`~darkside_cli.images.identify.MAX_PIXELS`) are refused, those that are not
-    read within ``max_seconds`` given up.
+    read within ``max_seconds`` given up. ``in_memory`` encodes one result instead of writing it, whatever is there,
+    in ``format`` (Pillow's name; None: the source's own, or PNG where that cannot be written).
     """
 
     max_size_px: int = 0
@@ -68,26 +55,30 @@ class FileOptions:
     workers: int = 2
     max_pixels: int | None = None
     max_seconds: float = MAX_SECONDS
+    in_memory: bool = False
+    format: str | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many images were written, could not be, and were there already."""
+    """How many images were written, could not be, and were there already; the contents of one ``in_memory``."""
 
     done: int
     failed: int
     skipped: int
     seconds: float
+    encoded: memoryview | None = None
 
 
 class _Translation(Stages[TranslationJob, DecodedImage, Pixels]):
-    def __init__(self, load: Callable[[], BatchTranslator], options: FileOptions, emit: Emit) -> None:
+    def __init__(self, load: Callable[[], Translator], options: FileOptions, emit: Emit) -> None:
         self._load = load
         self._options = options
         self._emit = emit
+        self.encoded: memoryview | None = None
 
     @cached_property
-    def translator(self) -> BatchTranslator:
+    def translator(self) -> Translator:
         return self._load()
 
     @property
@@ -119,8 +110,13 @@ class _Translation(Stages[TranslationJob, DecodedImage, Pixels]):
         return self.translator.submit(np.stack([image.pixels for image in items]))
 
     def store(self, job: TranslationJob, loaded: DecodedImage, result: Pixels) -> None:
+        quality = self._options.quality
+        if self._options.in_memory:
+            own = loaded.format if loaded.format is not None and can_write(loaded.format) else "PNG"
+            self.encoded = encode_image(result, self._options.format or own, like=loaded, quality=quality)
+            return
         if self._options.overwrite or not job.target.exists():
-            write_image(job.target, result, like=loaded, quality=self._options.quality)
+            write_image(job.target, result, like=loaded, quality=quality)
         if self._options.compare:
             # Of the result as it lies in its file, also where this run has just written it: a sheet that an
             # interrupted run or another process left to be made is then the same.
@@ -132,7 +128,7 @@ class _Translation(Stages[TranslationJob, DecodedImage, Pixels]):
                 raise ImageError(f"no sheet of {job.target}: {error.message}", hint=error.hint) from error
             sheet = side_by_side(loaded.pixels, written.pixels)
             like = replace(loaded, alpha=None, exif=None)
-            write_image(sheet_path(job.target), sheet, like=like, quality=self._options.quality)
+            write_image(sheet_path(job.target), sheet, like=like, quality=quality)
 
     def finished(self, job: TranslationJob, loaded: DecodedImage, seconds: float) -> Event:
         if loaded.left_out is not None:
@@ -145,7 +141,7 @@ class _Translation(Stages[TranslationJob, DecodedImage, Pixels]):
 
 
 def _is_done(job: TranslationJob, options: FileOptions) -> bool:
-    if options.overwrite or not job.target.exists():
+    if options.in_memory or options.overwrite or not job.target.exists():
         return False
     return not options.compare or sheet_path(job.target).exists()
 
@@ -157,48 +153,9 @@ def _is_needed(jobs: Iterable[TranslationJob], options: FileOptions) -> bool:
     return any(not _is_done(job, options) for job in there)
 
 
-class _ToMemory(_Translation):
-    """Encodes the result instead of writing it."""
-
-    def __init__(
-        self, load: Callable[[], BatchTranslator], options: FileOptions, emit: Emit, format: str | None
-    ) -> None:
-        super().__init__(load, options, emit)
-        self._format = format
-        self.encoded: memoryview | None = None
-
-    def skip(self, job: TranslationJob) -> ItemSkipped | None:  # noqa: ARG002
-        return None
-
-    def store(self, job: TranslationJob, loaded: DecodedImage, result: Pixels) -> None:  # noqa: ARG002
-        own = loaded.format if loaded.format is not None and can_write(loaded.format) else "PNG"
-        self.encoded = encode_image(result, self._format or own, like=loaded, quality=self._options.quality)
-
-
-def translate_to_memory(
-    job: TranslationJob,
-    load: Callable[[], BatchTranslator],
-    *,
-    format: str | None = None,
-    options: FileOptions | None = None,
-    label: str = "translate",
-    model: str | None = None,
-    emit: Emit = ignore,
-) -> tuple[memoryview | None, Summary]:
-    """Translate one image and give the file's contents instead of writing them; None if that failed.
-
-    ``format`` is Pillow's name of the format, by default the source's own, or PNG where that cannot be written. Of
-    ``options``, ``overwrite`` and ``compare`` do not count. What is told is as :func:`translate_files` tells it.
-    """
-    options = replace(options or FileOptions(), workers=1, batch_size=1)
-    stages = _ToMemory(load, options, emit, format)
-    summary = _run(stages, [job], options, RunStarted(label, 1, model=model), emit)
-    return stages.encoded, summary
-
-
 def translate_files(
     jobs: Sequence[TranslationJob],
-    load: Callable[[], BatchTranslator],
+    load: Callable[[], Translator],
     *,
     options: FileOptions | None = None,
     label: str = "translate",
@@ -212,31 +169,21 @@ def translate_files(
     at all. A KeyboardInterrupt waits for the files being written, tells of them, and goes on up.
     """
     options = options or FileOptions()
-    started = RunStarted(label, len(jobs), model=model)
-    return _run(_Translation(load, options, emit), jobs, options, started, emit)
-
-
-def _run(
-    stages: _Translation,
-    jobs: Sequence[TranslationJob],
-    options: FileOptions,
-    started: RunStarted,
-    emit: Emit,
-) -> Summary:
+    stages = _Translation(load, options, emit)
     if _is_needed(jobs, options):
         _ = stages.translator
     begun = time.perf_counter()
-    emit(started)
+    emit(RunStarted(label, len(jobs), model=model))
     counts = Pipeline(
         stages,
-        workers=options.workers,
-        batch_size=options.batch_size,
+        workers=1 if options.in_memory else options.workers,
+        batch_size=1 if options.in_memory else options.batch_size,
         emit=emit,
         give_up_s=options.max_seconds + GRACE_S,
     ).run(jobs)
-    summary = Summary(counts.done, counts.failed, counts.skipped, time.perf_counter() - begun)
-    emit(RunFinished(started.job, summary.done, summary.failed, summary.skipped, summary.seconds))
-    return summary
+    seconds = time.perf_counter() - begun
+    emit(RunFinished(label, counts.done, counts.failed, counts.skipped, seconds))
+    return Summary(counts.done, counts.failed, counts.skipped, seconds, stages.encoded)
 
 
 def side_by_side(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
