@@ -30,6 +30,7 @@ PANEL_OF = {name: panel for panel, names in COMMAND_PANELS.items() for name in n
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 Row = tuple[str, str]
+_ARGUMENTS = "Arguments"
 _EXAMPLE = "    "
 _VALUE = re.compile(r"(?<= )(--?[\w-]+) (?=[^-|\s])")
 _TYPE = re.compile(r" <[^<>]+>$")
@@ -108,10 +109,6 @@ def _rows(params: Iterable[Any], context: Any) -> list[Row]:
     return [(_TYPE.sub("", name), _plain_range(text)) for name, text in records]
 
 
-def _place(name: str) -> int:
-    return list(PANEL_OF).index(name) if name in PANEL_OF else len(PANEL_OF)
-
-
 def _usage(piece: str) -> str:
     """A piece of the usage line, without the braces that Typer adds, and without repeating that something repeats."""
     piece = piece.strip("{}")
@@ -120,51 +117,41 @@ def _usage(piece: str) -> str:
     return piece[1:-4] if " " in piece else f"{piece[:-7]}]..."
 
 
-def _text_of(command: Any) -> str:
-    return inspect.cleandoc(command.help or "").partition("\f")[0]
+class _Described:
+    """Whose description is written with its examples."""
+
+    help: str | None
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer calls it
+        """Write the description."""
+        formatter.write("\n")
+        _write_prose(formatter, inspect.cleandoc(self.help or "").partition("\f")[0])
 
 
-class Command(TyperCommand):
+class Command(_Described, TyperCommand):
     """A command whose options are shown in panels."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands in the usage line after the command's name."""
         return [_usage(piece) for piece in super().collect_usage_pieces(ctx)]
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer calls it
-        """Write the description."""
-        formatter.write("\n")
-        _write_prose(formatter, _text_of(self))
-
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options; those without a panel (--help) are in the last one."""
-        params = self.get_params(ctx)
-        arguments = [each for each in params if each.param_type_name == "argument"]
-        options = [each for each in params if each.param_type_name == "option"]
-        panels: dict[str, list[Any]] = {panel: [] for panel in OPTION_PANELS}
-        for each in options:
-            panels.setdefault(getattr(each, "rich_help_panel", None) or ADVANCED, []).append(each)
-        _write_panels(
-            formatter,
-            [
-                ("Arguments", _rows(arguments, ctx)),
-                *((panel, _rows(each, ctx)) for panel, each in panels.items()),
-            ],
-        )
+        panels: dict[str, list[Any]] = {panel: [] for panel in (_ARGUMENTS, *OPTION_PANELS)}
+        for each in self.get_params(ctx):
+            own = getattr(each, "rich_help_panel", None) or ADVANCED
+            panels.setdefault(_ARGUMENTS if each.param_type_name == "argument" else own, []).append(each)
+        _write_panels(formatter, [(panel, _rows(each, ctx)) for panel, each in panels.items()])
 
 
-class Group(TyperGroup):
+class Group(_Described, TyperGroup):
     """The command itself: its sub-commands are shown in panels, none of their summaries cut short."""
-
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer calls it
-        """Write the description, with its examples."""
-        formatter.write("\n")
-        _write_prose(formatter, _text_of(self))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sub-commands, then the few options."""
         panels: dict[str, list[Row]] = {panel: [] for panel in COMMAND_PANELS}
-        for name in sorted(self.list_commands(ctx), key=_place):
+        order = [*PANEL_OF, *self.list_commands(ctx)]
+        for name in sorted(self.list_commands(ctx), key=order.index):
             command = self.get_command(ctx, name)
             if command is not None and not command.hidden:
                 row = (name, command.get_short_help_str(1000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -31,18 +31,17 @@ Jsonl = Annotated[
     typer.Option("--jsonl", help="Print one JSON object per item instead of its path.", rich_help_panel=DATA),
 ]
 
-
 # As a path has it: with one slash of two.
 _ADDRESS = re.compile(r"(https?|ftps?|sftp|s3|gs|file):/", re.IGNORECASE)
 
 
-def input_paths(paths: Sequence[str | Path] | None, *, null: bool) -> list[Path]:
+def input_paths(paths: Iterable[str | Path] | None, *, null: bool) -> list[Path]:
     """Resolve the PATHS argument: the given ones, or the names piped into standard input.
 
     ``-`` stands for the names on standard input, wherever it appears. Raises UsageError when nothing is given and
     standard input is a terminal, when an image came in where names belong, and for URLs.
     """
-    given, image = _read_inputs(paths, null=null, advice="curl -LO URL gets it")
+    given, image = inputs_or_image(paths, null=null, advice="curl -LO URL gets it")
     if image is not None:
         raise UsageError(
             "an image came in on standard input, where names of images belong",
@@ -51,37 +50,36 @@ def input_paths(paths: Sequence[str | Path] | None, *, null: bool) -> list[Path]
     return given
 
 
-def inputs_or_image(paths: Sequence[str | Path] | None, *, null: bool) -> tuple[list[Path], bytes | None]:
+def inputs_or_image(
+    paths: Iterable[str | Path] | None,
+    *,
+    null: bool,
+    advice: str = "curl -L URL | darkside translate - -o - > night.jpg",
+) -> tuple[list[Path], bytes | None]:
     """:func:`input_paths`, but that standard input may also be an image, the only one given: its bytes.
 
-    Raises UsageError, besides, for a video, and for an image where other images are named beside it.
+    Raises UsageError, besides, for a video, and for an image where other images are named beside it. ``advice`` is for
+    those who give a URL.
     """
-    return _read_inputs(paths, null=null, advice="curl -L URL | darkside translate - -o - > night.jpg")
-
-
-def _read_inputs(
-    paths: Sequence[str | Path] | None, *, null: bool, advice: str
-) -> tuple[list[Path], bytes | None]:
-    """:func:`inputs_or_image`, with ``advice`` for those who give a URL."""
     from darkside_cli.datasets.listing import iter_path_tokens
     from darkside_cli.datasets.piped import image_or_names
 
-    if not paths:
+    words = [os.fspath(path) for path in paths or ()]
+    if not words:
         if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError(
-                "no images given", hint="name files or folders, or pipe names in: ls *.jpg | darkside …"
-            )
-        paths = ["-"]
+            hint = "name files or folders, or pipe names in: ls *.jpg | darkside …"
+            raise UsageError("no images given", hint=hint)
+        words = ["-"]
     result: list[Path] = []
-    for token in paths:
-        if os.fspath(token) != "-":
-            result.append(_no_address(Path(token), advice))
+    for word in words:
+        if word != "-":
+            result.append(_no_address(Path(word), advice))
             continue
         # With --null these are names: the bytes that tell an image from them could be of any list.
         image, names = (None, sys.stdin.buffer) if null else image_or_names(sys.stdin.buffer)
         if image is None:
             result.extend(_no_address(path, advice) for path in iter_path_tokens(names, null))
-        elif len(paths) == 1:
+        elif len(words) == 1:
             return [], image
         else:
             raise UsageError(

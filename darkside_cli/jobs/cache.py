@@ -5,7 +5,7 @@ Nothing is deleted before :meth:`Removal.apply` is called, so that a person can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,18 +59,14 @@ class CacheRequest(Request):
 
     def check(self) -> None:
         """Raise UsageError for names that the action does not take, UnknownNameError for nearly a cache's name."""
+        known = [*asset_names(), *CACHES.names()]
         for name in self.names:
-            if (
-                name not in asset_names()
-                and name not in CACHES
-                and get_close_matches(name, CACHES.names(), 1)
-            ):
-                raise UnknownNameError("asset", name, [*asset_names(), *CACHES.names()])
+            if name not in known and name not in CACHES and get_close_matches(name, CACHES.names(), 1):
+                raise UnknownNameError("asset", name, known)
         if self.action in ("verify", "forget") and self.caches:
             name = self.caches[0].name
-            raise UsageError(
-                f"{name} has no digests to {self.action}", hint=f"darkside cache rm {name} deletes it"
-            )
+            hint = f"darkside cache rm {name} deletes it"
+            raise UsageError(f"{name} has no digests to {self.action}", hint=hint)
         if self.action == "prune" and self.names:
             raise UsageError("prune takes no names", hint="darkside cache rm NAMES deletes assets")
         if self.action in ("rm", "forget") and not self.names:
@@ -136,18 +132,15 @@ def contents(request: CacheRequest) -> Contents:
     from darkside_cli.assets.upkeep import last_used, leftovers
 
     store = open_assets(request)
-    everything = not request.names
-    states = [
-        (asset, store.state(asset))
-        for asset in (list(store.assets) if everything else store.select(request.assets))
-    ]
-    caches = [(cache, cache_state(store.root, cache)) for cache in (CACHES if everything else request.caches)]
+    named = bool(request.names)
+    states = [(each, store.state(each)) for each in (store.select(request.assets) if named else store.assets)]
+    caches = [(each, cache_state(store.root, each)) for each in (request.caches if named else CACHES)]
     rows = [
         (asset, state, last_used(store, asset))
         for asset, state in states
-        if state.status != "missing" or not everything
+        if named or state.status != "missing"
     ]
-    kept = [(cache, state) for cache, state in caches if state.files or not everything]
+    kept = [(cache, state) for cache, state in caches if named or state.files]
     used = sum(state.size for _, state, _ in rows) + sum(state.size for _, state in kept)
     rest = sum(item.size for item in leftovers(store))
     return Contents(store.root, tuple(rows), tuple(kept), used, rest, free_bytes(store.root))
@@ -169,11 +162,11 @@ class Removal:
         """Delete it and return the number of bytes freed."""
         from darkside_cli.assets.upkeep import prune, remove
 
-        forgotten = _forget_gone(self.store, self.gone)
+        # Digests of files that somebody else has deleted would be held against the next ones.
+        forgotten = _forget(self.store, self.gone, lambda path: not (self.store.root / path).exists())
         if forgotten:
-            emit(
-                Notice(f"forgot the digests of {len(forgotten)} files that are gone: {', '.join(forgotten)}")
-            )
+            names = ", ".join(forgotten)
+            emit(Notice(f"forgot the digests of {len(forgotten)} files that are gone: {names}"))
         freed = sum(remove(self.store, asset) for asset in self.assets)
         freed += sum(clear_cache(self.store.root, cache) for cache in self.caches)
         return freed + prune(self.leftovers)
@@ -222,13 +215,9 @@ def leftover_removal(request: CacheRequest) -> Removal:
     from darkside_cli.assets.upkeep import leftovers
 
     store = open_assets(request)
-    found = leftovers(store)
-    return Removal(
-        tuple(str(item.path) for item in found),
-        sum(item.size for item in found),
-        store,
-        leftovers=tuple(found),
-    )
+    found = tuple(leftovers(store))
+    names = tuple(str(item.path) for item in found)
+    return Removal(names, sum(item.size for item in found), store, leftovers=found)
 
 
 def forget(request: CacheRequest) -> list[str]:
@@ -241,27 +230,23 @@ def forget(request: CacheRequest) -> list[str]:
     store = open_assets(request)
     known = store.ledger.read().files
     ours = {path for asset in store.assets for path in recorded_paths(asset)}
-    paths: list[str] = []
-    for name in request.names:
-        if name in known or name in ours:
-            paths.append(name)
-        else:
-            hint = "or a path as darkside download --verify --json tells it"
-            paths += recorded_paths(store.assets.get(name, extra_hint=hint))
-    return _forget(store, (path for path in paths if path in known))
+    hint = "or a path as darkside download --verify --json tells it"
+    named = [
+        name if name in known or name in ours else store.assets.get(name, extra_hint=hint)
+        for name in request.names
+    ]
+    return _forget(store, named)
 
 
-def _forget_gone(store: AssetStore, assets: Sequence[Asset]) -> list[str]:
-    """Drop the recorded digests of files that somebody else has deleted: they would be held against the next ones."""
+def _forget(
+    store: AssetStore, named: Iterable[str | Asset], when: Callable[[str], bool] = lambda _: True
+) -> list[str]:
+    """Drop the recorded digests of files, by path or by asset, of which ``when`` holds; their paths."""
     from darkside_cli.assets.upkeep import recorded_paths
 
     known = store.ledger.read().files
-    recorded = [path for asset in assets for path in recorded_paths(asset) if path in known]
-    return _forget(store, (path for path in recorded if not (store.root / path).exists()))
-
-
-def _forget(store: AssetStore, paths: Iterable[str]) -> list[str]:
-    gone = list(paths)
+    paths = [path for each in named for path in ([each] if isinstance(each, str) else recorded_paths(each))]
+    gone = [path for path in paths if path in known and when(path)]
     if gone:
         store.ledger.forget(*gone)
     return gone
