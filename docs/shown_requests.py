@@ -11,7 +11,7 @@ from darkside_cli.registry import resolve
 
 
 class Requests(griffe.Extension):
-    """Takes ``ask(default, help=...)`` out of the fields of requests."""
+    """Takes ``ask(help, default)`` out of the fields of requests."""
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         """Say of each field what ``asked`` knows of it."""

@@ -38,23 +38,23 @@ class ConfigRequest(Request):
     """What is shown or converted."""
 
     action: str = ask(
+        "show (what a command would work with) or convert (a scenario into TOML).",
         REQUIRED,
-        help="show (what a command would work with) or convert (a scenario into TOML).",
         kind="action",
         choices_from=ACTIONS,
         argument=True,
     )
     words: tuple[str, ...] = ask(
+        "A command line to show, without 'darkside', or a scenario to convert.",
         (),
-        help="A command line to show, without 'darkside', or a scenario to convert.",
         metavar="COMMAND [OPTIONS]... | SCENARIO.yml [OVERLAY.yml | KEY=VALUE]...",
         choices_from=_known_words,
         open_ended=True,
         argument=True,
     )
-    target: str | None = ask(None, help="Target to convert (default: train, or the only one).")
-    step: str | None = ask(None, help="Step to convert, if there are several.")
-    output: Path | None = ask(None, help="Write here, not to stdout.", short="-o", metavar="FILE")
+    target: str | None = ask("Target to convert (default: train, or the only one).")
+    step: str | None = ask("Step to convert, if there are several.")
+    output: Path | None = ask("Write here, not to stdout.", short="-o", metavar="FILE")
 
 
 @command(

@@ -38,19 +38,17 @@ class RunOptions(RunRequest):
     """What is to be done with a scenario, as words or as options."""
 
     words: tuple[str, ...] = ask(
-        (),
-        help="What to run of which scenario, and what to lay over it from left to right; or 'list', or "
+        "What to run of which scenario, and what to lay over it from left to right; or 'list', or "
         "'validate', and a scenario.",
+        (),
         metavar="TARGET SCENARIO.yml [OVERLAY.yml | KEY=VALUE]...",
         choices_from=_known_words,
         open_ended=True,
         argument=True,
     )
-    list: bool = ask(False, help="Show the published scenarios, or the targets of one.")
-    validate: bool = ask(False, help="Check every target of a scenario, or one; run nothing.")
-    print_steps: bool = ask(
-        False, help="Show what would run, and the commands that do the same; run nothing."
-    )
+    list: bool = ask("Show the published scenarios, or the targets of one.", False)
+    validate: bool = ask("Check every target of a scenario, or one; run nothing.", False)
+    print_steps: bool = ask("Show what would run, and the commands that do the same; run nothing.", False)
 
 
 @command(app, "run", request=RunOptions)

@@ -33,40 +33,38 @@ class DemoRequest(Request):
     """
 
     output: Path | None = ask(
-        None,
-        help="Folder of the demonstration (default: experiments/demo in the data folder).",
+        "Folder of the demonstration (default: experiments/demo in the data folder).",
         short="-o",
         metavar="DIR",
     )
-    seed: int = ask(0, help="Seed of the first run.", minimum=0)
-    seeds: int = ask(1, help="How many seeds to run, counted from --seed.", minimum=1, maximum=100)
+    seed: int = ask("Seed of the first run.", 0, minimum=0)
+    seeds: int = ask("How many seeds to run, counted from --seed.", 1, minimum=1, maximum=100)
     size: str = ask(
+        "Size of the city: tiny, small (demo) or full.",
         "small",
-        help="Size of the city: tiny, small (demo) or full.",
         kind="size",
         choices_from="darkside_cli.nightfall.config:SIZES",
     )
     model: str = ask(
-        "hedgan", help="Method that trains the generator.", short="-m", kind="method", choices_from=PRESETS
+        "Method that trains the generator.", "hedgan", short="-m", kind="method", choices_from=PRESETS
     )
     share: float | None = ask(
-        None,
-        help="Share of the anchors that become night (default: the preset's).",
+        "Share of the anchors that become night (default: the preset's).",
         minimum=0,
         maximum=1,
         group=ADVANCED,
     )
     set_gan: tuple[str, ...] = ask(
-        (), help="A setting of train-gan, may be repeated.", metavar="KEY=VALUE", group=ADVANCED
+        "A setting of train-gan, may be repeated.", (), metavar="KEY=VALUE", group=ADVANCED
     )
     set_base: tuple[str, ...] = ask(
+        "A setting of the training by day that comes before, may be repeated.",
         (),
-        help="A setting of the training by day that comes before, may be repeated.",
         metavar="KEY=VALUE",
         group=ADVANCED,
     )
     set_finetune: tuple[str, ...] = ask(
-        (), help="A setting of finetune, may be repeated.", metavar="KEY=VALUE", group=ADVANCED
+        "A setting of finetune, may be repeated.", (), metavar="KEY=VALUE", group=ADVANCED
     )
     device: str = computing_device()
 

@@ -36,8 +36,8 @@ class CacheRequest(Request):
     """What to do with the data folder."""
 
     action: str = ask(
-        "list",
         "list, verify, rm (delete assets), prune (delete leftovers), forget (drop recorded digests).",
+        "list",
         argument=True,
         metavar="ACTION",
         kind="action",
@@ -45,15 +45,15 @@ class CacheRequest(Request):
         show_default=False,
     )
     names: tuple[str, ...] = ask(
-        (),
         "Assets (or groups), or night-cache; for forget also paths in the data folder.",
+        (),
         argument=True,
         metavar="NAMES...",
         choices_from=cache_names,
         open_ended=True,
     )
-    yes: bool = ask(False, "Delete without asking.", short="-y")
-    dry_run: bool = ask(False, "Say what would be deleted, delete nothing.")
+    yes: bool = ask("Delete without asking.", False, short="-y")
+    dry_run: bool = ask("Say what would be deleted, delete nothing.", False)
 
     positional: ClassVar[str | None] = "names"
 

@@ -38,37 +38,37 @@ class DownloadRequest(Request):
     """What to bring into the data folder, or, with ``list``, ``verify`` or ``dry_run``, what to tell of it."""
 
     names: tuple[str, ...] = ask(
-        (),
         "Models and data sets, or the groups weights, eval, train, all.",
+        (),
         argument=True,
         metavar="NAMES...",
         kind="asset",
         choices_from=asset_names,
     )
-    list: bool = ask(False, "Show every asset: state, size, licence.")
+    list: bool = ask("Show every asset: state, size, licence.", False)
     from_: tuple[Path, ...] = ask(
-        (), "Import an archive, folder or file that you have already (again and again).", metavar="PATH"
+        "Import an archive, folder or file that you have already (again and again).", (), metavar="PATH"
     )
-    verify: bool = ask(False, "Check what is there against its digests, fetch nothing.")
-    dry_run: bool = ask(False, "Say what would be fetched, with sizes, and fetch nothing.")
+    verify: bool = ask("Check what is there against its digests, fetch nothing.", False)
+    dry_run: bool = ask("Say what would be fetched, with sizes, and fetch nothing.", False)
     mirror: tuple[str, ...] = ask(
-        (),
         "Ask here first (again and again; also DARKSIDE_MIRROR): an address, a folder, a list file.",
+        (),
         metavar="URL|DIR|LIST",
         group=DATA,
     )
-    keep_archives: bool = ask(False, "Keep archives in downloads/ after unpacking.", group=DATA)
+    keep_archives: bool = ask("Keep archives in downloads/ after unpacking.", False, group=DATA)
     size: str = ask(
-        "",
         "Size of data sets that are made here (nightfall): tiny, small or full [default: small].",
+        "",
         kind="size",
         choices_from=size_names,
         group=DATA,
     )
-    jobs: int = ask(4, "Files fetched at once.", short="-j", minimum=1, maximum=32, group=DEVICE)
+    jobs: int = ask("Files fetched at once.", 4, short="-j", minimum=1, maximum=32, group=DEVICE)
     retries: int = ask(
-        5,
         "Tries again of an address that fails; the waits double, from 1 s to 30 s.",
+        5,
         metavar="N",
         minimum=0,
         maximum=100,

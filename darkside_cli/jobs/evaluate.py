@@ -30,41 +30,38 @@ class EvaluateRequest(Describing):
     positional = "model"
 
     model: tuple[str, ...] = ask(
-        (),
         "A published descriptor by name, or the path of a checkpoint; may be given several times.",
+        (),
         **DESCRIPTOR,
     )
     dataset: tuple[str, ...] = ask(
-        (),
         "A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
         "may be given several times.",
+        (),
         **TEST_SET,
     )
     descriptors: tuple[Path, ...] = ask(
-        (), "Score these descriptors (.h5, .npz, .npy) instead of a model's.", metavar="FILE"
+        "Score these descriptors (.h5, .npz, .npy) instead of a model's.", (), metavar="FILE"
     )
     distractors: Path | None = ask(
-        None, "Descriptors of further images, all wrong (+1M).", metavar="FILE", group=DATA
+        "Descriptors of further images, all wrong (+1M).", metavar="FILE", group=DATA
     )
-    images: Path | None = ask(None, "Where the images are.", metavar="DIR", group=DATA)
+    images: Path | None = ask("Where the images are.", metavar="DIR", group=DATA)
     query_folder: tuple[str, ...] = ask(
-        (), "Of a place's folders, the queries' [default: night].", metavar="NAME", group=DATA
+        "Of a place's folders, the queries' [default: night].", (), metavar="NAME", group=DATA
     )
     database_folder: tuple[str, ...] = ask(
-        (), "Of a place's folders, the database's [default: day].", metavar="NAME", group=DATA
+        "Of a place's folders, the database's [default: day].", (), metavar="NAME", group=DATA
     )
     distractor_images: tuple[Path, ...] = ask(
-        (), "Folders of more images for a folder of places, all wrong.", metavar="DIR", group=DATA
+        "Folders of more images for a folder of places, all wrong.", (), metavar="DIR", group=DATA
     )
     keep: Path | None = ask(
-        None,
-        "Keep the descriptors here; a stopped run goes on, a second one is quick.",
-        metavar="DIR",
-        group=DATA,
+        "Keep the descriptors here; a stopped run goes on, a second one is quick.", metavar="DIR", group=DATA
     )
-    overwrite: bool = ask(False, "Describe images anew whose descriptors were kept.", group=DATA)
-    gallery: Path | None = ask(None, "Write a page of queries with their top results.", metavar="FILE.html")
-    top: int = ask(10, "Results per query in the gallery.", minimum=1, maximum=1000)
+    overwrite: bool = ask("Describe images anew whose descriptors were kept.", False, group=DATA)
+    gallery: Path | None = ask("Write a page of queries with their top results.", metavar="FILE.html")
+    top: int = ask("Results per query in the gallery.", 10, minimum=1, maximum=1000)
 
     #: Whether the ``top`` results of each query are in the figures, also without a gallery.
     with_top: bool = False

@@ -43,52 +43,46 @@ class ExportRequest(Getting):
     positional = "model"
 
     model: str = ask(
-        REQUIRED,
         "A published generator or descriptor by name, or a checkpoint or run folder.",
+        REQUIRED,
         argument=True,
         **MODEL,
     )
     output: Path | None = ask(
-        None,
         "The file: .onnx, .safetensors (ours) or .pth (gandtr's); default: the model's name with .onnx.",
         short="-o",
         metavar="FILE",
     )
-    size: str | None = ask(
-        None, "Images of this height and width only (as some runtimes need).", metavar="HxW"
-    )
-    dynamic: bool = ask(False, "Images of any size: the default without --size.")
+    size: str | None = ask("Images of this height and width only (as some runtimes need).", metavar="HxW")
+    dynamic: bool = ask("Images of any size: the default without --size.", False)
     opset: int = ask(
-        DEFAULT_OPSET, "Version of the ONNX operator set.", minimum=11, maximum=20, group=ADVANCED
+        "Version of the ONNX operator set.", DEFAULT_OPSET, minimum=11, maximum=20, group=ADVANCED
     )
     precision: str = ask(
-        "fp32",
         "Of the computation (images and results are fp32), or of the weights in their file.",
+        "fp32",
         kind="precision",
         choices_from=PRECISIONS,
     )
     multi_scale: bool = ask(
-        True,
         "Of descriptors: the paper's three scales, or one.",
+        True,
         flag="--multi-scale/--single-scale",
         group=ADVANCED,
     )
-    whiten: bool = ask(True, "Of descriptors: with the whitening that belongs to it.", group=ADVANCED)
-    whitening: Path | None = ask(
-        None, "Of descriptors: this whitening instead.", metavar="FILE", group=ADVANCED
-    )
+    whiten: bool = ask("Of descriptors: with the whitening that belongs to it.", True, group=ADVANCED)
+    whitening: Path | None = ask("Of descriptors: this whitening instead.", metavar="FILE", group=ADVANCED)
     dim: int | None = ask(
-        None, "Of descriptors: only the first dimensions of the whitening.", minimum=1, group=ADVANCED
+        "Of descriptors: only the first dimensions of the whitening.", minimum=1, group=ADVANCED
     )
     direction: str | None = ask(
-        None,
         "Which generator of a run's folder: day2night (first choice) or night2day.",
         kind="direction",
         choices_from="darkside_cli.networks.catalog:DIRECTIONS",
         group=ADVANCED,
     )
-    compare: bool = ask(True, "Hold the file against PyTorch with ONNX Runtime.", flag="--check/--no-check")
-    overwrite: bool = ask(False, "Replace a file that is there.")
+    compare: bool = ask("Hold the file against PyTorch with ONNX Runtime.", True, flag="--check/--no-check")
+    overwrite: bool = ask("Replace a file that is there.", False)
 
     def check(self) -> None:
         """Raise UsageError for contradictions, a file that is there, and options that the model's kind has not."""

@@ -27,50 +27,46 @@ class ExtractRequest(Images, Limited, Describing):
     """Which images are described, by what, and which file their descriptors go to."""
 
     model: str = ask(
-        REQUIRED,
         "A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
+        REQUIRED,
         **DESCRIPTOR,
     )
     output: Path = ask(
-        REQUIRED,
         "The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
+        REQUIRED,
         short="-o",
         metavar="FILE",
     )
     boxes: Path | None = ask(
-        None,
         "Parts of images to describe: .json or .csv, name to x1,y1,x2,y2 in pixels.",
         metavar="FILE",
         group=DATA,
     )
     image_root: Path | None = ask(
-        None,
         "Call images by their paths from here; without PATHS or a list: all images below it.",
         metavar="DIR",
         group=DATA,
     )
     image_list: Path | None = ask(
-        None,
         "Names of images from --image-root, one a line, as hloc reads them ('-': standard input).",
         metavar="FILE",
         group=DATA,
     )
     format: str | None = ask(
-        None,
         "h5, npz or npy (default: what FILE ends in).",
         kind="format",
         choices_from="darkside_cli.retrieval.describe.write:FORMATS",
         group=DATA,
     )
     on_error: str = ask(
-        "skip",
         "Rows of broken images: skip them, or fill them with nan.",
+        "skip",
         kind="way",
         choices_from=ON_ERROR,
         group=DATA,
     )
-    resume: bool = ask(True, "Go on where an interrupted run was.", group=DATA)
-    overwrite: bool = ask(False, "Make FILE anew if it is there.", group=DATA)
+    resume: bool = ask("Go on where an interrupted run was.", True, group=DATA)
+    overwrite: bool = ask("Make FILE anew if it is there.", False, group=DATA)
 
     #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
     null: bool = False

@@ -68,13 +68,13 @@ def check_device(device: str) -> None:
 def computing_device() -> Any:
     """Declare a field for what is computed on."""
     words = "auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."
-    return ask("auto", words, kind="device", choices_from=DEVICES, open_ended=True, group=DEVICE)
+    return ask(words, "auto", kind="device", choices_from=DEVICES, open_ended=True, group=DEVICE)
 
 
 def worker_threads(**changes: Any) -> Any:
     """Declare a field for the number of threads that read and write images."""
     words = "Threads that decode and encode images (default: by CPU count)."
-    return ask(None, words, minimum=1, maximum=256, group=DEVICE, **changes)
+    return ask(words, minimum=1, maximum=256, group=DEVICE, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,8 @@ class OnDevice(Getting):
 
     device: str = computing_device()
     precision: str = ask(
-        "auto",
         "auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
+        "auto",
         kind="precision",
         choices_from=PRECISIONS,
         group=DEVICE,
@@ -103,12 +103,12 @@ class Images(Request):
     positional = "images"
 
     images: tuple[Path, ...] = ask(
-        (),
         "Images or folders; '-' or none at all reads their names from standard input.",
+        (),
         metavar="PATHS...",
         argument=True,
     )
-    recursive: bool = ask(False, "Take the images of sub-folders too.", short="-r", group=DATA)
+    recursive: bool = ask("Take the images of sub-folders too.", False, short="-r", group=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +116,10 @@ class Limited(Request):
     """A request of a job that refuses images which would take too much."""
 
     max_pixels: int | None = ask(
-        None, "Refuse images of more pixels (default: 500 million).", minimum=1, group=ADVANCED
+        "Refuse images of more pixels (default: 500 million).", minimum=1, group=ADVANCED
     )
     max_seconds: float = ask(
-        120.0, "Give up an image that takes longer to read.", minimum=0.1, maximum=86_400, group=ADVANCED
+        "Give up an image that takes longer to read.", 120.0, minimum=0.1, maximum=86_400, group=ADVANCED
     )
 
 
@@ -128,8 +128,8 @@ class OnImages(OnDevice):
     """A request of a job that reads many images."""
 
     batch_size: int = ask(
-        0,
         "Images of one size run at once (0: chosen by size and memory).",
+        0,
         minimum=0,
         maximum=1024,
         group=DEVICE,
@@ -141,10 +141,9 @@ class OnImages(OnDevice):
 class Whitened(Getting):
     """A request of a job that may change how a model whitens its descriptors, and equalises images before."""
 
-    whitening: Path | None = ask(None, "Apply this whitening instead.", metavar="FILE", group=ADVANCED)
-    dim: int | None = ask(None, "Keep only so many dimensions of the whitening.", minimum=1, group=ADVANCED)
+    whitening: Path | None = ask("Apply this whitening instead.", metavar="FILE", group=ADVANCED)
+    dim: int | None = ask("Keep only so many dimensions of the whitening.", minimum=1, group=ADVANCED)
     clahe: str | None = ask(
-        None,
         "Contrast equalisation before the network, or none (default: as recorded with the model).",
         metavar="CLIP[:GRID]",
         group=ADVANCED,
@@ -166,14 +165,14 @@ class Whitened(Getting):
 class Describing(Whitened, OnImages):
     """A request of a job that describes images."""
 
-    image_size: int = ask(1024, "Shrink to this longest side in pixels first (0: never).", minimum=0)
+    image_size: int = ask("Shrink to this longest side in pixels first (0: never).", 1024, minimum=0)
     scales: str = ask(
-        "ms",
         "ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
+        "ms",
         metavar="SCALES",
         group=ADVANCED,
     )
-    whiten: bool = ask(True, "Apply the whitening that belongs to the model.", group=ADVANCED)
+    whiten: bool = ask("Apply the whitening that belongs to the model.", True, group=ADVANCED)
 
     def check(self) -> None:
         """Raise UsageError for contradictions, and for what are no scales and no settings of CLAHE."""
@@ -209,27 +208,26 @@ class Training(Getting):
     kind: ClassVar[str]
 
     output: Path | None = ask(
-        None, "Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
+        "Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
     )
-    preset: str | None = ask(None, "Settings to begin with, by name or from a .toml.", metavar="NAME|FILE")
+    preset: str | None = ask("Settings to begin with, by name or from a .toml.", metavar="NAME|FILE")
     config: Path | None = ask(
-        None, "Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
+        "Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
     )
     overrides: tuple[str, ...] = ask(
-        (),
         "One setting, may be repeated: --set optim.lr=1e-4.",
+        (),
         flag="--set",
         metavar="KEY=VALUE",
         group=ADVANCED,
     )
-    epochs: int | None = ask(None, "Epochs in all.", minimum=1, setting="trainer.epochs")
+    epochs: int | None = ask("Epochs in all.", minimum=1, setting="trainer.epochs")
     seed: int | None = ask(
-        None, "Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
+        "Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
     )
-    resume: bool = ask(True, "Go on where an earlier run in the folder stopped, or start over.")
+    resume: bool = ask("Go on where an earlier run in the folder stopped, or start over.", True)
     device: str = computing_device()
     precision: str | None = ask(
-        None,
         "auto, fp32 (exact), bf16 or fp16.",
         kind="precision",
         choices_from=PRECISIONS,
@@ -237,12 +235,12 @@ class Training(Getting):
         group=DEVICE,
     )
     compile: bool | None = ask(
-        None, "Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
+        "Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
     )
     workers: int | None = worker_threads(setting="data.workers")
     layout: str = ask(
-        "darkside",
         "gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
+        "darkside",
         kind="layout",
         choices_from=LAYOUTS,
         group=ADVANCED,

@@ -39,14 +39,13 @@ class FinetuneRequest(Training):
     positional = "data"
 
     model: tuple[str, ...] = ask(
-        (),
         "Generator that turns anchors to night: by name, a checkpoint or a run folder; may be given several "
         "times, which mixes them [default: hedngan].",
+        (),
         setting="augment.models",
         **GENERATOR,
     )
     backbone: str | None = ask(
-        None,
         "Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
         short="-b",
         kind="backbone",
@@ -54,7 +53,6 @@ class FinetuneRequest(Training):
         setting="backbone",
     )
     init: str | None = ask(
-        None,
         "Weights to begin with: imagenet (published features), torchvision, random, a model or a file "
         "[default: imagenet].",
         metavar="NAME|PATH",
@@ -64,7 +62,6 @@ class FinetuneRequest(Training):
         setting="init",
     )
     data: str | None = ask(
-        None,
         "What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
         "(.csv, .json), a database (.pkl) [default: retrieval-sfm-120k].",
         setting="data.database",
@@ -72,21 +69,18 @@ class FinetuneRequest(Training):
         **TRAINING_DATA,
     )
     images: Path | None = ask(
-        None,
         "Folder that names in a list or database start from.",
         metavar="DIR",
         setting="data.images",
         group=DATA,
     )
     validation: str | None = ask(
-        None,
         "What to validate on, likewise (default: a database's own part, else some places are kept back).",
         metavar="NAME|PATH",
         setting="data.validation",
         group=DATA,
     )
     augment: str | None = ask(
-        None,
         "Night for anchors: generator, images (ready ones), gamma, exposure (darkened without learning), "
         "or none, the baseline [default: generator].",
         kind="augmentation",
@@ -94,38 +88,31 @@ class FinetuneRequest(Training):
         setting="augment.kind",
     )
     night_images: Path | None = ask(
-        None,
         "Ready night images, named as the day ones are, instead of a generator.",
         metavar="DIR",
         setting="augment.images",
         group=DATA,
     )
     whitening: str | None = ask(
-        None,
         "Whitening to learn afterwards: lw, pca or none [default: lw].",
         kind="whitening",
         choices_from=WHITENINGS,
         setting="whitening.kind",
     )
     whiten_on: str | None = ask(
-        None,
         "What to learn it from (default: as published, or the training data).",
         metavar="NAME|PATH",
         setting="whitening.database",
         group=DATA,
     )
     dataset: tuple[str, ...] = ask(
-        (),
         "Test set to evaluate on, by name or path; may be given several times (default: those that are here).",
+        (),
         setting="evaluation.datasets",
         **TEST_SET,
     )
     image_size: int | None = ask(
-        None,
-        "Longest side of training images in pixels.",
-        minimum=8,
-        setting="data.image_size_px",
-        group=DATA,
+        "Longest side of training images in pixels.", minimum=8, setting="data.image_size_px", group=DATA
     )
 
     def check(self) -> None:

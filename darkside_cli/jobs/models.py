@@ -28,18 +28,17 @@ class ModelsRequest(Request):
     """Which model is described, if not all are listed, and how thoroughly."""
 
     model: str | None = ask(
-        None,
         "A model or a checkpoint file to describe; all published models without it.",
         argument=True,
         **{**MODEL, "metavar": "NAME|FILE"},
     )
     size: int = ask(
-        256, "Image side in pixels that the cost is counted at.", minimum=16, maximum=8192, group=ADVANCED
+        "Image side in pixels that the cost is counted at.", 256, minimum=16, maximum=8192, group=ADVANCED
     )
     graph: Path | None = ask(
-        None, "Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", metavar="FILE"
+        "Draw the architecture: .svg, .png, .pdf (needs graphviz) or .dot.", metavar="FILE"
     )
-    layers: bool = ask(False, "List every layer.")
+    layers: bool = ask("List every layer.", False)
 
     def check(self) -> None:
         """Raise UsageError for what is asked of a model where none is named, and for what cannot be drawn to."""
@@ -231,22 +230,20 @@ def _whitenings(checkpoint: Checkpoint, entry: ModelEntry | None, root: Path) ->
     path = checkpoint.path
     published = [root / file.path for file in entry.files if file.role == "whitening"] if entry else []
     beside = [path.with_name(f"{path.stem}{suffix}") for suffix in WHITENING_SUFFIXES]
-    inside = checkpoint.metadata.get("cirtorch") or {}
-    found: list[dict[str, Any]] = [
-        {"from": f"{path.name}: {name}", **_dimensions(read_whitening(path, which=name))}
-        for name in inside.get("whitenings", ())
+    files = dict.fromkeys([*published, *(each for each in beside if each.is_file())])
+    inside = (checkpoint.metadata.get("cirtorch") or {}).get("whitenings", ())
+    found: list[tuple[str, Whitening | None]] = [
+        (f"{path.name}: {name}", read_whitening(path, which=name)) for name in inside
     ]
-    for file in dict.fromkeys([*published, *(each for each in beside if each.is_file())]):
-        there = file.is_file()
-        found.append({"from": str(file), **_dimensions(read_whitening(file) if there else None)})
-    return found
-
-
-def _dimensions(whitening: Whitening | None) -> dict[str, int | None]:
-    """Dimensions of the descriptors that a whitening takes and gives."""
-    if whitening is None:
-        return {"in": None, "out": None}
-    return {"in": whitening.in_dim, "out": whitening.out_dim}
+    found += [(str(file), read_whitening(file) if file.is_file() else None) for file in files]
+    return [
+        {
+            "from": where,
+            "in": None if whitening is None else whitening.in_dim,
+            "out": None if whitening is None else whitening.out_dim,
+        }
+        for where, whitening in found
+    ]
 
 
 def _described_whitening(model: str, path: Path) -> DescribedModel | None:

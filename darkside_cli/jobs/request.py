@@ -4,8 +4,8 @@
 
     @dataclass(frozen=True, kw_only=True)
     class SortRequest(Request):
-        images: tuple[Path, ...] = ask((), "Images or folders.", argument=True)
-        output: Path | None = ask(None, "Folder of the lists.", short="-o", group=DATA)
+        images: tuple[Path, ...] = ask("Images or folders.", (), argument=True)
+        output: Path | None = ask("Folder of the lists.", short="-o", group=DATA)
 
 A field is declared once. The command line makes its option of it, Python takes it as a keyword, and the reference
 in the documentation is written from it. Values are brought to the declared types (texts to paths, lists to tuples) and
@@ -75,7 +75,7 @@ class Asked:
         return tuple(source() if callable(source) else source)
 
 
-def ask(default: Any, help: str, **known: Any) -> Any:
+def ask(help: str, default: Any = None, **known: Any) -> Any:
     """Declare a field of a request; ``default`` is REQUIRED where it has to be given.
 
     On the command line it is ``--name``, with ``--no-name`` where the default is not False, or what ``flag`` says, and
@@ -111,12 +111,11 @@ class Request:
     """What every job may be told."""
 
     data_dir: Path | None = ask(
-        None,
         "Root of weights and data sets (else DARKSIDE_HOME, CIRTORCH_ROOT, user data).",
         metavar="DIR",
         group=DATA,
     )
-    offline: bool = ask(False, "Never touch the network.", envvar="DARKSIDE_OFFLINE", group=DATA)
+    offline: bool = ask("Never touch the network.", False, envvar="DARKSIDE_OFFLINE", group=DATA)
 
     #: The field that a call from Python may give without its name, if there is one.
     positional: ClassVar[str | None] = None
@@ -154,7 +153,7 @@ class Request:
 class Getting(Request):
     """A request of a job that may get what it lacks."""
 
-    download: bool = ask(False, "Get published weights and data first if they are missing.", group=DATA)
+    download: bool = ask("Get published weights and data first if they are missing.", False, group=DATA)
 
 
 def make(request: type[R], *arguments: Any, **options: Any) -> R:

@@ -27,59 +27,49 @@ class SearchRequest(Whitened, OnDevice):
     positional = "queries"
 
     queries: tuple[Path, ...] = ask(
-        (),
         "Photographs to look up, or folders of them; '-' or none at all reads their names from "
         "standard input.",
+        (),
         metavar="QUERY...",
         argument=True,
     )
-    index: Path = ask(REQUIRED, "Descriptors to search: .h5, .npz or .npy.", short="-i", metavar="FILE")
+    index: Path = ask("Descriptors to search: .h5, .npz or .npy.", REQUIRED, short="-i", metavar="FILE")
     model: str | None = ask(
-        None, "What to describe queries with (default: what the index was made with).", **DESCRIPTOR
+        "What to describe queries with (default: what the index was made with).", **DESCRIPTOR
     )
-    top: int = ask(10, "How many images to name for each query.", short="-k", minimum=1)
+    top: int = ask("How many images to name for each query.", 10, short="-k", minimum=1)
     with_self: bool = ask(
-        False, "Also name the query itself, if it is in the index.", flag="--with-self/--without-self"
+        "Also name the query itself, if it is in the index.", False, flag="--with-self/--without-self"
     )
     backend: str = ask(
-        "exact",
         "exact, in flat memory; or faiss, if it is installed.",
+        "exact",
         kind="backend",
         choices_from="darkside_cli.retrieval.search:BACKENDS",
         group=ADVANCED,
     )
-    gallery: Path | None = ask(
-        None, "Also show queries and results on a page of their own.", metavar="FILE.html"
-    )
+    gallery: Path | None = ask("Also show queries and results on a page of their own.", metavar="FILE.html")
     images: Path | None = ask(
-        None,
-        "Folder that the names in the index start from (default: as recorded).",
-        metavar="DIR",
-        group=DATA,
+        "Folder that the names in the index start from (default: as recorded).", metavar="DIR", group=DATA
     )
     boxes: Path | None = ask(
-        None,
         "Parts of queries to look up: .json or .csv, name to x1,y1,x2,y2 in pixels.",
         metavar="FILE",
         group=DATA,
     )
     image_size: int | None = ask(
-        None,
         "Shrink queries to this longest side first (default: as recorded, else 1024).",
         metavar="N",
         minimum=0,
         group=ADVANCED,
     )
     scales: str | None = ask(
-        None,
-        "ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).",
-        metavar="SCALES",
-        group=ADVANCED,
+        "ms, ss, or numbers: 1,0.7071,0.5 (default: as recorded, else ms).", metavar="SCALES", group=ADVANCED
     )
     whiten: bool | None = ask(
-        None, "Whether queries are whitened (default: as recorded, else they are).", group=ADVANCED
+        "Whether queries are whitened (default: as recorded, else they are).", group=ADVANCED
     )
-    recursive: bool = ask(False, "Take the images of sub-folders too.", short="-r", group=DATA)
+    recursive: bool = ask("Take the images of sub-folders too.", False, short="-r", group=DATA)
     workers: int | None = worker_threads()
 
     def check(self) -> None:

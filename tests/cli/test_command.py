@@ -21,18 +21,18 @@ SEEN: list[object] = []
 
 @dataclass(frozen=True, kw_only=True)
 class PaintRequest(Getting):
-    images: tuple[Path, ...] = ask((), help="What is painted.", argument=True)
-    colour: str = ask("red", help="Of the paint.", choices_from=f"{__name__}:COLOURS", kind="colour")
-    coats: int = ask(1, help="How often.", minimum=1, maximum=9)
-    scales: tuple[float, ...] = ask((), help="Sizes.", flag="--scale")
-    output: Path | None = ask(None, help="Where to.", short="-o")
-    dry: bool = ask(True, help="Wait.")
-    hidden: int = ask(3, help="Python's alone.")
+    images: tuple[Path, ...] = ask("What is painted.", (), argument=True)
+    colour: str = ask("Of the paint.", "red", choices_from=f"{__name__}:COLOURS", kind="colour")
+    coats: int = ask("How often.", 1, minimum=1, maximum=9)
+    scales: tuple[float, ...] = ask("Sizes.", (), flag="--scale")
+    output: Path | None = ask("Where to.", short="-o")
+    dry: bool = ask("Wait.", True)
+    hidden: int = ask("Python's alone.", 3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepRequest(Request):
-    output: Path = ask(REQUIRED, help="Where to.", short="-o")
+    output: Path = ask("Where to.", REQUIRED, short="-o")
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ COLOURS = ("red", "green")
 class PaintRequest(Getting):
     positional = "images"
 
-    images: tuple[Path, ...] = ask((), help="What is painted.", argument=True)
-    colour: str = ask("red", help="Of the paint.", choices_from=f"{__name__}:COLOURS", kind="colour")
-    coats: int = ask(1, help="How often.", minimum=1, maximum=9)
-    scales: tuple[float, ...] = ask((), help="Sizes.", minimum=0.1)
-    output: Path | None = ask(None, help="Where to.", short="-o", group=DATA)
-    seed: int | None = ask(None, help="Seed.", setting="trainer.seed")
-    force: bool = ask(False, help="Paint over.")
+    images: tuple[Path, ...] = ask("What is painted.", (), argument=True)
+    colour: str = ask("Of the paint.", "red", choices_from=f"{__name__}:COLOURS", kind="colour")
+    coats: int = ask("How often.", 1, minimum=1, maximum=9)
+    scales: tuple[float, ...] = ask("Sizes.", (), minimum=0.1)
+    output: Path | None = ask("Where to.", short="-o", group=DATA)
+    seed: int | None = ask("Seed.", setting="trainer.seed")
+    force: bool = ask("Paint over.", False)
 
     def check(self) -> None:
         if self.force and self.output is not None:
@@ -76,7 +76,7 @@ def test_only_the_positional_field_goes_without_a_name() -> None:
 def test_what_has_to_be_given_is_asked_for() -> None:
     @dataclass(frozen=True, kw_only=True)
     class KeepRequest(Request):
-        output: Path = ask(REQUIRED, help="Where to.")
+        output: Path = ask("Where to.", REQUIRED)
 
     assert make(KeepRequest, output="x").output == Path("x")
     with pytest.raises(UsageError, match="KeepRequest needs output"):
