@@ -90,7 +90,7 @@ def test_bounds_and_choices_are_checked_before_the_command_runs(run: object) -> 
 def test_a_field_without_a_default_is_an_option_that_must_be_given() -> None:
     app = typer.Typer()
 
-    @command(app, request=KeepRequest)
+    @command(app, "keep", request=KeepRequest)
     def keep(session: Session, request: KeepRequest) -> int:
         """Keep."""
         SEEN[:] = [request]
