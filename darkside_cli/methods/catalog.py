@@ -70,7 +70,7 @@ METHODS: Registry[MethodEntry] = Registry(
         MethodEntry(
             name="hedngan",
             summary="HED-N-GAN: the same, to the eyes of a student that learns to see at night",
-            target="darkside_cli.methods.hedngan:HedNGanTask",
+            target="darkside_cli.methods.hedgan:HedNGanTask",
             config="darkside_cli.methods.config:HedNGanConfig",
             paper=_DARK_SIDE,
             needs_detector=True,
@@ -86,7 +86,7 @@ METHODS: Registry[MethodEntry] = Registry(
         MethodEntry(
             name="rcfngan",
             summary="HED-N-GAN with the edge detector RCF",
-            target="darkside_cli.methods.hedngan:HedNGanTask",
+            target="darkside_cli.methods.hedgan:HedNGanTask",
             config="darkside_cli.methods.config:RcfNGanConfig",
             paper=_DARK_SIDE,
             needs_detector=True,

@@ -9,31 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from darkside_cli.config.limits import (
-    MAX_COUNT,
-    MAX_CROP_PX,
-    MAX_EPOCHS,
-    MAX_LAYERS,
-    MAX_POOL,
-    MAX_RATE,
-    MAX_VECTOR,
-    MAX_WEIGHT,
-)
+from darkside_cli.config import limits
 from darkside_cli.config.schema import option
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
-from darkside_cli.methods.network_options import (
-    InitialisationOptions,
-    NetworkOptions,
-    PatchDiscriminatorOptions,
-    ProjectedDiscriminatorOptions,
-    RelightGeneratorOptions,
-    ResnetGeneratorOptions,
-)
+from darkside_cli.methods import network_options as networks
 from darkside_cli.training.trainer_config import TrainerConfig
 
 AdversarialName = Literal["lsgan", "vanilla", "hinge"]
-_GENERATORS = "darkside_cli.methods.network_options:GENERATORS"
-_DISCRIMINATORS = "darkside_cli.methods.network_options:DISCRIMINATORS"
 
 
 def _method(name: str) -> Any:
@@ -47,16 +29,17 @@ def _method(name: str) -> Any:
 
 
 def _weight(usual: float | None, *, help: str) -> Any:
-    return option(usual, help=help, minimum=0, maximum=MAX_WEIGHT)
+    return option(usual, help=help, minimum=0, maximum=limits.MAX_WEIGHT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdamOptions:
-    """Adam, one optimiser per network."""
+def _generator(usual: networks.NetworkOptions, help: str = "the network that makes night of day") -> Any:
+    return option(usual, help=help, kinds="darkside_cli.methods.network_options:GENERATORS")
 
-    lr: float = option(2e-4, help="learning rate", minimum=0, maximum=MAX_RATE)
-    betas: tuple[float, float] = option((0.5, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
-    weight_decay: float = _weight(0.0, help="L2 penalty that is added to the gradients")
+
+def _discriminator(
+    usual: networks.NetworkOptions, help: str = "the network that tells real from made"
+) -> Any:
+    return option(usual, help=help, kinds="darkside_cli.methods.network_options:DISCRIMINATORS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +50,7 @@ class ScheduleOptions:
         None,
         help="epochs at the end over which the rate falls to zero (none: half of all)",
         minimum=0,
-        maximum=MAX_EPOCHS,
+        maximum=limits.MAX_EPOCHS,
     )
 
     def decay_of(self, epochs: int) -> int:
@@ -80,18 +63,18 @@ class SampleOptions:
     """Images of the progress."""
 
     every: int = option(
-        5, help="epochs between sample grids, 0: none", minimum=0, maximum=MAX_EPOCHS, unit="epochs"
+        5, help="epochs between sample grids, 0: none", minimum=0, maximum=limits.MAX_EPOCHS, unit="epochs"
     )
     count: int = option(4, help="validation pictures in a grid", minimum=1, maximum=64)
     size_px: int = option(
-        362, help="longest side of those pictures", minimum=16, maximum=MAX_CROP_PX, unit="px"
+        362, help="longest side of those pictures", minimum=16, maximum=limits.MAX_CROP_PX, unit="px"
     )
     pictures: Path | None = option(
         None, help="list or folder of day pictures to validate with (none: some of those trained on)"
     )
     fid: bool = option(False, help="measure the Fréchet inception distance too, with an optional library")
     measured: int = option(
-        16, help="day pictures that the scores are measured on", minimum=1, maximum=MAX_COUNT
+        16, help="day pictures that the scores are measured on", minimum=1, maximum=limits.MAX_COUNT
     )
 
 
@@ -101,23 +84,21 @@ class GanConfig:
 
     method: str = option(help="name of the method in METHODS")
 
-    generator: NetworkOptions = option(
-        ResnetGeneratorOptions(), help="the network that makes night of day", kinds=_GENERATORS
-    )
-    discriminator: NetworkOptions = option(
-        PatchDiscriminatorOptions(), help="the network that tells real from made", kinds=_DISCRIMINATORS
-    )
+    generator: networks.NetworkOptions = _generator(networks.ResnetGeneratorOptions())
+    discriminator: networks.NetworkOptions = _discriminator(networks.PatchDiscriminatorOptions())
     adversarial: AdversarialName = option(
         "lsgan", help="adversarial loss: least squares, cross entropy, or the hinge loss of projected GANs"
     )
-    optim: AdamOptions = option(AdamOptions(), help="optimisers of generators, discriminators and heads")
+    optim: networks.AdamOptions = option(
+        networks.AdamOptions(), help="optimisers of generators, discriminators and heads"
+    )
     schedule: ScheduleOptions = option(ScheduleOptions(), help="learning rate over the epochs")
     data: UnpairedConfig = option(UnpairedConfig(), help="day and night pictures")
     trainer: TrainerConfig = option(TrainerConfig(), help="how long and how exactly to train")
     samples: SampleOptions = option(SampleOptions(), help="pictures of the progress")
 
 
-_NORMAL = InitialisationOptions(kind="normal")
+_NORMAL = networks.InitialisationOptions(kind="normal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,20 +115,19 @@ class CycleGanConfig(GanConfig):
     """CycleGAN."""
 
     method: str = _method("cyclegan")
-
-    generator: NetworkOptions = option(
-        ResnetGeneratorOptions(initialisation=_NORMAL),
-        help="the networks that make night of day and day of night",
-        kinds=_GENERATORS,
+    generator: networks.NetworkOptions = _generator(
+        networks.ResnetGeneratorOptions(initialisation=_NORMAL),
+        "the networks that make night of day and day of night",
     )
-    discriminator: NetworkOptions = option(
-        PatchDiscriminatorOptions(initialisation=_NORMAL),
-        help="the networks that tell real from made",
-        kinds=_DISCRIMINATORS,
+    discriminator: networks.NetworkOptions = _discriminator(
+        networks.PatchDiscriminatorOptions(initialisation=_NORMAL), "the networks that tell real from made"
     )
     weights: CycleGanWeights = option(CycleGanWeights(), help="weights of the generators' losses")
     pool_size: int = option(
-        50, help="generated pictures that each discriminator is reminded of", minimum=0, maximum=MAX_POOL
+        50,
+        help="generated pictures that each discriminator is reminded of",
+        minimum=0,
+        maximum=limits.MAX_POOL,
     )
     trainer: TrainerConfig = option(TrainerConfig(epochs=100), help="how long and how exactly to train")
 
@@ -171,17 +151,21 @@ class NceOptions:
         (4, 8, 12, 16),
         help="modules of the generator whose output is compared",
         minimum=0,
-        maximum=MAX_LAYERS,
+        maximum=limits.MAX_LAYERS,
     )
     num_patches: int = option(
-        256, help="patches compared per layer and picture", minimum=2, maximum=MAX_VECTOR
+        256, help="patches compared per layer and picture", minimum=2, maximum=limits.MAX_VECTOR
     )
-    dim: int = option(256, help="length of a patch's vector", minimum=1, maximum=MAX_VECTOR)
-    temperature: float = option(0.07, help="of the softmax over the patches", minimum=1e-4, maximum=MAX_RATE)
+    dim: int = option(256, help="length of a patch's vector", minimum=1, maximum=limits.MAX_VECTOR)
+    temperature: float = option(
+        0.07, help="of the softmax over the patches", minimum=1e-4, maximum=limits.MAX_RATE
+    )
     negatives: Literal["batch", "image"] = option(
         "batch", help="other patches are taken from the whole batch, as published, or from the picture alone"
     )
-    initialisation: InitialisationOptions = option(InitialisationOptions(), help="weights to begin with")
+    initialisation: networks.InitialisationOptions = option(
+        networks.InitialisationOptions(), help="weights to begin with"
+    )
 
     def __post_init__(self) -> None:
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
@@ -193,7 +177,6 @@ class CutConfig(GanConfig):
     """CUT and FastCUT."""
 
     method: str = _method("cut")
-
     variant: Literal["cut", "fastcut"] = option(
         "cut", help="fastcut: no identity term, NCE weight 10, flips; lighter and faster"
     )
@@ -247,15 +230,8 @@ class HedGanConfig(GanConfig):
     """HED-GAN: a frozen edge detector sees both day and night."""
 
     method: str = _method("hedgan")
-
-    generator: NetworkOptions = option(
-        ResnetGeneratorOptions(norm="batch"), help="the network that makes night of day", kinds=_GENERATORS
-    )
-    discriminator: NetworkOptions = option(
-        PatchDiscriminatorOptions(norm="batch"),
-        help="the network that tells real from made",
-        kinds=_DISCRIMINATORS,
-    )
+    generator: networks.NetworkOptions = _generator(networks.ResnetGeneratorOptions(norm="batch"))
+    discriminator: networks.NetworkOptions = _discriminator(networks.PatchDiscriminatorOptions(norm="batch"))
     data: UnpairedConfig = option(UnpairedConfig(batch_size=10), help="day and night pictures")
     weights: EdgeWeights = option(EdgeWeights(), help="weights of the generator's losses")
     edge_detector: str = _edge_detector("hed")
@@ -266,9 +242,8 @@ class HedNGanConfig(HedGanConfig):
     """HED-N-GAN: a student learns from the frozen detector to see edges at night."""
 
     method: str = _method("hedngan")
-
-    student: AdamOptions = option(
-        AdamOptions(lr=1e-6, betas=(0.9, 0.999), weight_decay=2e-4),
+    student: networks.AdamOptions = option(
+        networks.AdamOptions(lr=1e-6, betas=(0.9, 0.999), weight_decay=2e-4),
         help="optimiser of the student; its layers have factors of their own",
     )
     distillation: float = _weight(1.0, help="weight of the student's loss")
@@ -279,7 +254,6 @@ class RcfGanConfig(HedGanConfig):
     """HED-GAN with RCF as the edge detector."""
 
     method: str = _method("rcfgan")
-
     edge_detector: str = _edge_detector("rcf")
 
 
@@ -288,7 +262,6 @@ class RcfNGanConfig(HedNGanConfig):
     """HED-N-GAN with RCF as the edge detector."""
 
     method: str = _method("rcfngan")
-
     edge_detector: str = _edge_detector("rcf")
 
 
@@ -311,20 +284,16 @@ class RelightConfig(GanConfig):
     """Relighting: gain and emission of light, judged by ImageNet features."""
 
     method: str = _method("relight")
-
-    generator: NetworkOptions = option(
-        RelightGeneratorOptions(), help="the network that makes night of day", kinds=_GENERATORS
-    )
-    discriminator: NetworkOptions = option(
-        ProjectedDiscriminatorOptions(), help="the network that tells real from made", kinds=_DISCRIMINATORS
-    )
+    generator: networks.NetworkOptions = _generator(networks.RelightGeneratorOptions())
+    discriminator: networks.NetworkOptions = _discriminator(networks.ProjectedDiscriminatorOptions())
     adversarial: AdversarialName = option("hinge", help="adversarial loss: lsgan, vanilla or hinge")
-    optim: AdamOptions = option(
-        AdamOptions(lr=4e-4, betas=(0.0, 0.99)), help="optimisers of the generator and the discriminator"
+    optim: networks.AdamOptions = option(
+        networks.AdamOptions(lr=4e-4, betas=(0.0, 0.99)),
+        help="optimisers of the generator and the discriminator",
     )
     data: UnpairedConfig = option(UnpairedConfig(batch_size=2), help="day and night pictures")
     weights: RelightWeights = option(RelightWeights(), help="weights of the generator's losses")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.generator, RelightGeneratorOptions):
+        if not isinstance(self.generator, networks.RelightGeneratorOptions):
             raise ValueError("this method needs generator.kind = relight")

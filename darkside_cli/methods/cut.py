@@ -22,8 +22,7 @@ from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.errors import UsageError
 from darkside_cli.losses.gan import patch_nce_loss
 from darkside_cli.methods.config import CutConfig
-from darkside_cli.methods.task import GanTask, make_network
-from darkside_cli.networks.edge_detectors import EdgeDetector
+from darkside_cli.methods.task import GanTask, NetworkMethod, make_network
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.layers import initialise
 from darkside_cli.networks.patch_sample import PatchSampleMlp, PatchSampleMlpConfig
@@ -43,9 +42,8 @@ class CutTask(GanTask):
         if not isinstance(generator, ResnetGenerator):
             raise UsageError("CUT compares features of a ResNet generator", hint="generator.kind = resnet")
         layers, weights = config.nce.layers, config.nce.initialisation
-        head = PatchSampleMlp(
-            PatchSampleMlpConfig.for_generator(generator.config, layers, dim=config.nce.dim)
-        )
+        form = PatchSampleMlpConfig.for_generator(generator.config, layers, dim=config.nce.dim)
+        head = PatchSampleMlp(form)
         super().__init__(
             config,
             {
@@ -56,17 +54,9 @@ class CutTask(GanTask):
             device=device,
         )
         self.patch_head = head
-        self.translate_and_encode = TranslateAndEncode(generator, layers)
-        self.encode = Encode(generator, layers)
+        self.translate_and_encode = NetworkMethod(generator, "forward_with_features", list(layers))
+        self.encode = NetworkMethod(generator, "features", list(layers))
         self._random = torch.Generator().manual_seed(config.trainer.seed)
-
-    @classmethod
-    def build(
-        cls, config: CutConfig, *, device: torch.device | str, edge_detector: EdgeDetector | None = None
-    ) -> CutTask:
-        """Make the task; an edge detector is not needed."""
-        del edge_detector
-        return cls(config, device=device)
 
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """The discriminator, then the generator together with the head."""
@@ -120,12 +110,9 @@ class CutTask(GanTask):
         for part, where, key in zip(self._parts(features), positions, keys, strict=True):
             queries, _ = self.patch_head(part, positions=where)
             groups = 1 if options.negatives == "batch" else len(part[0])
-            losses.append(
-                [
-                    patch_nce_loss(q, k, temperature=options.temperature, groups=groups).mean()
-                    for q, k in zip(queries, key, strict=True)
-                ]
-            )
+            pairs = zip(queries, key, strict=True)
+            each = (patch_nce_loss(q, k, temperature=options.temperature, groups=groups) for q, k in pairs)
+            losses.append([loss.mean() for loss in each])
         return losses
 
     def _parts(self, features: Sequence[Tensor]) -> list[list[Tensor]]:
@@ -135,12 +122,9 @@ class CutTask(GanTask):
 
     def draw_positions(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Where to take patches: per layer up to ``num_patches`` different cells of the row-major H_l * W_l."""
-        return [
-            torch.randperm(feature.shape[2] * feature.shape[3], generator=self._random)[
-                : self.config.nce.num_patches
-            ]
-            for feature in features
-        ]
+        cells = (feature.shape[2] * feature.shape[3] for feature in features)
+        most = self.config.nce.num_patches
+        return [torch.randperm(count, generator=self._random)[:most] for count in cells]
 
     def extra_state(self) -> dict[str, Any]:
         """Return the state of the random stream of positions and mirroring."""
@@ -153,29 +137,3 @@ class CutTask(GanTask):
     def compilable(self) -> tuple[nn.Module, ...]:
         """The generator's two ways of running, and the discriminator."""
         return (self.translate_and_encode, self.encode, self.discriminator_night)
-
-
-class TranslateAndEncode(nn.Module):
-    """``generator.forward_with_features`` as a module, so that it can be compiled. Shares the parameters."""
-
-    def __init__(self, generator: ResnetGenerator, layers: Sequence[int]) -> None:
-        super().__init__()
-        self.generator = generator
-        self.layers = list(layers)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Images ``(B, 3, H, W)`` to translated ones and features ``(B, C_l, H_l, W_l)``."""
-        return self.generator.forward_with_features(x, self.layers)
-
-
-class Encode(nn.Module):
-    """``generator.features`` as a module, so that it can be compiled. Shares the parameters."""
-
-    def __init__(self, generator: ResnetGenerator, layers: Sequence[int]) -> None:
-        super().__init__()
-        self.generator = generator
-        self.layers = list(layers)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Images ``(B, 3, H, W)`` to features ``(B, C_l, H_l, W_l)``."""
-        return self.generator.features(x, self.layers)

@@ -10,6 +10,7 @@ takes half the memory; their gradients add up before both generators step.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,9 +20,7 @@ from torch import Tensor
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.losses.gan import discriminator_loss, l1_loss
 from darkside_cli.methods.config import CycleGanConfig
-from darkside_cli.methods.image_pool import ImagePool
 from darkside_cli.methods.task import GanTask, make_network
-from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.training.task import Update
 
 
@@ -47,14 +46,6 @@ class CycleGanTask(GanTask):
         seed = config.trainer.seed
         self.pool_night = ImagePool(config.pool_size, seed=seed)
         self.pool_day = ImagePool(config.pool_size, seed=seed + 1)
-
-    @classmethod
-    def build(
-        cls, config: CycleGanConfig, *, device: torch.device | str, edge_detector: EdgeDetector | None = None
-    ) -> CycleGanTask:
-        """Make the task; an edge detector is not needed."""
-        del edge_detector
-        return cls(config, device=device)
 
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """Both cycles, one step of both generators; then each discriminator."""
@@ -107,3 +98,56 @@ class CycleGanTask(GanTask):
 def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
     """Sum of scalars."""
     return torch.stack(list(terms.values())).sum()
+
+
+class ImagePool:
+    """Keeps ``size`` images and hands out a mixture of new and old ones; 0 passes everything through.
+
+    So a discriminator does not forget what generators did before: Shrivastava et al., "Learning from Simulated and
+    Unsupervised Images through Adversarial Training", CVPR 2017, section 2.3. Draws from a random
+    stream of its own, which begins with ``seed``.
+    """
+
+    def __init__(self, size: int, *, seed: int = 0) -> None:
+        self.size = size
+        self._random = random.Random(seed)  # noqa: S311 - not for secrets
+        self._images: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def query(self, images: Tensor) -> Tensor:
+        """Give back as many images as came in, ``(B, C, H, W)``, detached.
+
+        Image by image: until the pool is full the image is kept and returned; then, with probability one half,
+        it takes the place of an old one, which is returned in its stead, and else it is returned unkept.
+        """
+        images = images.detach()
+        if self.size == 0:
+            return images
+        given: list[Tensor] = []
+        for image in images:
+            if len(self._images) < self.size:
+                self._images.append(image.clone())
+                given.append(image)
+            elif self._random.uniform(0, 1) > 0.5:
+                place = self._random.randint(0, self.size - 1)
+                given.append(self._images[place])
+                self._images[place] = image.clone()
+            else:
+                given.append(image)
+        return torch.stack(given)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Images, on the CPU, and the state of the random stream."""
+        version, numbers, spare = self._random.getstate()
+        return {
+            "images": [image.cpu() for image in self._images],
+            "random": {"version": version, "numbers": list(numbers), "spare": spare},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+        """Go on from ``state``, with the images on ``device``."""
+        self._images = [image.to(device) for image in state["images"]]
+        stream = state["random"]
+        self._random.setstate((stream["version"], tuple(stream["numbers"]), stream["spare"]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
 from darkside_cli.interop.load import open_checkpoint
@@ -19,7 +19,7 @@ from darkside_cli.networks.weights import build_network
 
 if TYPE_CHECKING:
     from darkside_cli.config.paths import DataRoot
-    from darkside_cli.methods.config import AdamOptions
+    from darkside_cli.methods.network_options import AdamOptions
 
 _WITHOUT_WEIGHTS = "sobel"
 
@@ -52,10 +52,8 @@ def load_edge_detector(name_or_file: str | Path, root: DataRoot | Path) -> EdgeD
         try:
             _, path = locate(entry.name, root, kind="edge-detector")
         except MissingAssetError as error:
-            raise MissingAssetError(
-                error.message,
-                hint=f"{error.hint}; or --edge-detector {_WITHOUT_WEIGHTS}, which needs none",
-            ) from error
+            hint = f"{error.hint}; or --edge-detector {_WITHOUT_WEIGHTS}, which needs none"
+            raise MissingAssetError(error.message, hint=hint) from error
     else:
         _, path = locate(path, root)
     checkpoint = open_checkpoint(path)
@@ -84,23 +82,10 @@ def student_parameter_groups(student: EdgeDetector, options: AdamOptions) -> lis
     )
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in student.named_parameters():
-        of_weight, of_bias = next(
-            (each for start, each in factors.items() if name.startswith(start)), ((1, 1),) * 2
-        )
+        fitting = (each for start, each in factors.items() if name.startswith(start))
+        of_weight, of_bias = next(fitting, ((1, 1), (1, 1)))
         groups.setdefault(of_bias if name.endswith("bias") else of_weight, []).append(parameter)
     return [
         {"params": parameters, "lr": options.lr * rate, "weight_decay": options.weight_decay * decay}
         for (rate, decay), parameters in groups.items()
     ]
-
-
-class EdgeLogits(nn.Module):
-    """``detector.logits`` as a module, so that it can be compiled. Shares the detector's parameters."""
-
-    def __init__(self, detector: EdgeDetector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, images: Tensor) -> Tensor:
-        """RGB ``(B, 3, H, W)`` in [-1, 1] to edge logits ``(B, 1, H, W)``."""
-        return self.detector.logits(images)

@@ -1,4 +1,4 @@
-"""The settings of the networks that a method trains: those of the network itself, and the weights it begins with.
+"""The settings of the networks that a method trains: its own, its first weights, its optimiser.
 
 A setting of a network is a field of its configuration (``networks/configs.py``), which is inherited here. A new kind
 of network is a class here and an entry in :data:`GENERATORS` or :data:`DISCRIMINATORS`. Free of heavy imports.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from darkside_cli.config.limits import MAX_CROP_PX, MAX_SEED
+from darkside_cli.config.limits import MAX_CROP_PX, MAX_RATE, MAX_SEED, MAX_WEIGHT
 from darkside_cli.config.schema import option
 from darkside_cli.networks.configs import (
     GuideConfig,
@@ -23,6 +23,17 @@ from darkside_cli.networks.configs import (
 from darkside_cli.registry import Entry, Registry
 
 InitialisationName = Literal["normal", "kaiming"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamOptions:
+    """Adam, one optimiser per network."""
+
+    lr: float = option(2e-4, help="learning rate", minimum=0, maximum=MAX_RATE)
+    betas: tuple[float, float] = option((0.5, 0.999), help="decay rates of the moments", minimum=0, maximum=1)
+    weight_decay: float = option(
+        0.0, help="L2 penalty that is added to the gradients", minimum=0, maximum=MAX_WEIGHT
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

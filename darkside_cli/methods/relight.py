@@ -19,8 +19,7 @@ from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.losses import relight as losses
 from darkside_cli.losses.gan import l1_loss
 from darkside_cli.methods.config import RelightConfig
-from darkside_cli.methods.task import GanTask, make_network
-from darkside_cli.networks.edge_detectors import EdgeDetector
+from darkside_cli.methods.task import GanTask, NetworkMethod, make_network
 from darkside_cli.networks.relight import RelightGenerator
 from darkside_cli.training.task import Update
 
@@ -28,18 +27,6 @@ _SELDOM = 0.25
 _VARIETY = 0.06
 """How far two nights are apart, in units of the range for codes that differ by one, from where on it is enough."""
 _VARIETY_PX = 32
-
-
-class NightAndLight(nn.Module):
-    """``generator.night_and_light`` as a module, so that it can be compiled. Shares the generator's parameters."""
-
-    def __init__(self, generator: RelightGenerator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, day: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Night ``(B, 3, H, W)`` in [-1, 1] and the light that was added."""
-        return self.generator.night_and_light(day, code)
 
 
 class RelightTask(GanTask):
@@ -55,17 +42,9 @@ class RelightTask(GanTask):
             device=device,
         )
         assert isinstance(generator, RelightGenerator)  # noqa: S101 - the configuration takes no other kind
-        self.translate_lit = NightAndLight(generator)
+        self.translate_lit = NetworkMethod(generator, "night_and_light")
         self._code = generator.config.code
         self._random = torch.Generator().manual_seed(config.trainer.seed)
-
-    @classmethod
-    def build(
-        cls, config: RelightConfig, *, device: torch.device | str, edge_detector: EdgeDetector | None = None
-    ) -> RelightTask:
-        """Make the task; an edge detector is not needed."""
-        del edge_detector
-        return cls(config, device=device)
 
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
         """The discriminator, then the generator."""

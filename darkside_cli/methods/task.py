@@ -16,9 +16,10 @@ from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.losses.gan import adversarial_loss, discriminator_loss, generator_loss
-from darkside_cli.methods.config import AdamOptions, GanConfig
-from darkside_cli.methods.network_options import InitialisationOptions, NetworkOptions
+from darkside_cli.methods.config import GanConfig
+from darkside_cli.methods.network_options import AdamOptions, InitialisationOptions, NetworkOptions
 from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.edge_detectors import EdgeDetector
 from darkside_cli.networks.layers import initialise, keep_memory_order
 from darkside_cli.networks.weights import build_network
 from darkside_cli.registry import resolve
@@ -85,6 +86,15 @@ class GanTask(Task[UnpairedBatch]):
         }
         self.generator_day2night = networks["generator_day2night"]
         self.discriminator_night = networks["discriminator_night"]
+
+    @classmethod
+    def build(
+        cls, config: Any, *, device: torch.device | str, edge_detector: EdgeDetector | None = None
+    ) -> GanTask:
+        """Make the task; ``edge_detector`` is for those methods that learn from one."""
+        del edge_detector
+        make: Callable[..., GanTask] = cls
+        return make(config, device=device)
 
     @abstractmethod
     def train_step(self, batch: UnpairedBatch) -> Iterator[Update]:
@@ -156,6 +166,21 @@ class GanTask(Task[UnpairedBatch]):
         return facts
 
 
+class NetworkMethod(nn.Module):
+    """Method ``name`` of ``network`` as a module, so that it can be compiled. Shares the network's parameters.
+
+    It takes what the method does, ``arguments`` behind that.
+    """
+
+    def __init__(self, network: nn.Module, name: str, *arguments: Any) -> None:
+        super().__init__()
+        self.network, self._name, self._arguments = network, name, arguments
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """What the method gives."""
+        return getattr(self.network, self._name)(*inputs, *self._arguments)
+
+
 def make_adam(groups: list[dict[str, Any]], options: AdamOptions, device: torch.device) -> Adam:
     """Adam over parameter ``groups``, which may have settings of their own; one kernel for all where there is one."""
     return Adam(
@@ -182,9 +207,8 @@ def begin(network: NetworkT, options: InitialisationOptions) -> NetworkT:
     Raises MissingAssetError if there is no such checkpoint, CheckpointError if it is of another form.
     """
     if options.weights is None:
-        if (
-            draw := getattr(network, "draw_weights", None)
-        ) is not None:  # it has first weights of its own kind
+        draw = getattr(network, "draw_weights", None)
+        if draw is not None:  # it has first weights of its own kind
             draw(options.seed)
             return network
         return initialise(network, options.kind, gain=options.gain, seed=options.seed)

@@ -22,7 +22,7 @@ from darkside_cli.methods.edge_detectors import load_edge_detector
 from darkside_cli.methods.quality import QualityValidator, evenly
 from darkside_cli.methods.samples import SampleWriter
 from darkside_cli.methods.task import GanTask
-from darkside_cli.networks.architectures import ARCHITECTURES
+from darkside_cli.networks.inspect import architecture_of
 from darkside_cli.networks.weights import save_checkpoint
 from darkside_cli.registry import resolve
 from darkside_cli.training.distributed import Ranks
@@ -144,11 +144,5 @@ def _images(source: Path) -> list[Path]:
 
 def save_network(path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any]) -> None:
     """Write a network of a task as a checkpoint of ours: weights, architecture, configuration, ``metadata``."""
-    architecture = next(each for each in ARCHITECTURES if type(module) is resolve(each.target))
-    save_checkpoint(
-        path,
-        module,
-        architecture=architecture.name,
-        config=module.config if hasattr(module, "config") else None,
-        metadata={"network": name, **metadata},
-    )
+    facts = {"network": name, **metadata}
+    save_checkpoint(path, module, architecture=architecture_of(module), config=module.config, metadata=facts)

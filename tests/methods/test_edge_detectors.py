@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
-from darkside_cli.methods.config import AdamOptions
 from darkside_cli.methods.edge_detectors import (
-    EdgeLogits,
     load_edge_detector,
     make_student,
     student_parameter_groups,
 )
+from darkside_cli.methods.network_options import AdamOptions
+from darkside_cli.methods.task import NetworkMethod
 from darkside_cli.networks.catalog import MODELS
 from darkside_cli.networks.configs import PatchDiscriminatorConfig
 from darkside_cli.networks.discriminator import PatchDiscriminator
@@ -131,7 +131,7 @@ def test_rcf_has_one_group() -> None:
 
 def test_edge_logits_are_the_detectors() -> None:
     detector = Sobel()
-    logits = EdgeLogits(detector)
+    logits = NetworkMethod(detector, "logits")
     image = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert torch.equal(logits(image), detector.logits(image))
     assert next(logits.parameters()) is next(detector.parameters())

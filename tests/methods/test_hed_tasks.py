@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from darkside_cli.datasets.unpaired import UnpairedBatch
 from darkside_cli.errors import UsageError
 from darkside_cli.methods.config import HedGanConfig, HedNGanConfig
-from darkside_cli.methods.hedgan import HedGanTask
-from darkside_cli.methods.hedngan import HedNGanTask
+from darkside_cli.methods.hedgan import HedGanTask, HedNGanTask
 from darkside_cli.methods.network_options import PatchDiscriminatorOptions, ResnetGeneratorOptions
 from darkside_cli.methods.task import GanTask
 from darkside_cli.networks.sobel import Sobel

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from darkside_cli.methods.image_pool import ImagePool
+from darkside_cli.methods.cyclegan import ImagePool
 
 
 def numbered(*numbers: int) -> Tensor:

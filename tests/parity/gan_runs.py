@@ -17,8 +17,7 @@ from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import GanConfig
 from darkside_cli.methods.cut import CutTask
 from darkside_cli.methods.cyclegan import CycleGanTask
-from darkside_cli.methods.hedgan import HedGanTask
-from darkside_cli.methods.hedngan import HedNGanTask
+from darkside_cli.methods.hedgan import HedGanTask, HedNGanTask
 from darkside_cli.methods.task import GanTask
 from darkside_cli.registry import resolve
 from darkside_cli.training.task import Update

@@ -21,7 +21,7 @@ from darkside_cli.losses.gan import (
     patch_nce_loss,
 )
 from darkside_cli.methods.config import CycleGanWeights
-from darkside_cli.methods.image_pool import ImagePool
+from darkside_cli.methods.cyclegan import ImagePool
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.layers import Initialisation, initialise
 from darkside_cli.registry import resolve
