@@ -113,14 +113,14 @@ def test_threads_do_not_meet(tmp_path: Path):
 
 
 WRITER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from darkside_cli.atomic import temporary_beside
 with temporary_beside(sys.argv[1]) as temporary, temporary.open("wb") as file:
     file.write(b"half of it")
     file.flush()
     print("half", flush=True)
-    time.sleep(60)
+    signal.pause()
     file.write(b"the rest")
 """
 

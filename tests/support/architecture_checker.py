@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 PACKAGE = "darkside_cli"
 
@@ -80,12 +81,16 @@ TORCH_FREE_UNITS = {
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module. ``at_import`` is whether it is imported when the importing module is."""
+    """One imported module. ``at_import`` is whether it is imported when the importing module is.
+
+    ``level`` counts the dots that a relative import begins with.
+    """
 
     module: str
     name: str | None
     line: int
     at_import: bool
+    level: int
 
     @property
     def top(self) -> str:
@@ -113,9 +118,11 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _statements(node: ast.AST, at_import: bool = True) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node below ``node``, and whether it runs when the module is imported."""
+    """Every statement below ``node``, and whether it runs when the module is imported."""
     for child in ast.iter_child_nodes(node):
-        runs = at_import and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        if isinstance(child, ast.expr):
+            continue
+        runs = at_import and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
         if isinstance(child, ast.If) and _is_type_checking(child.test):
             yield child, at_import
             for part in child.body:
@@ -129,17 +136,20 @@ def _statements(node: ast.AST, at_import: bool = True) -> Iterator[tuple[ast.AST
         yield from _statements(child, runs)
 
 
+@cache
 def imports(source: Source) -> list[Import]:
     """What a module imports anywhere in it, relative imports made absolute."""
     found = []
     package = source.name if source.is_package else source.name.rpartition(".")[0]
     for node, at_import in _statements(ast.parse(source.text)):
         if isinstance(node, ast.Import):
-            found += [Import(alias.name, None, node.lineno, at_import) for alias in node.names]
+            found += [Import(alias.name, None, node.lineno, at_import, 0) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package.rsplit(".", node.level - 1)[0] if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            found += [Import(module, alias.name, node.lineno, at_import) for alias in node.names]
+            found += [
+                Import(module, alias.name, node.lineno, at_import, node.level) for alias in node.names
+            ]
     return found
 
 
@@ -151,11 +161,10 @@ def import_problems(source: Source) -> list[str]:
     unit = source.unit
     if unit not in RANKS:
         return [f"{source.name}: '{unit}' has no rank: add it to RANKS, in its place"]
-    for node, _ in _statements(ast.parse(source.text)):
-        if isinstance(node, ast.ImportFrom) and node.level > 1:
-            problems.append(f"{source.name}:{node.lineno}: relative import of a parent")
     for each in imports(source):
         place = f"{source.name}:{each.line}"
+        if each.level > 1:
+            problems.append(f"{place}: relative import of a parent")
         if each.top in NOBODY:
             problems.append(f"{place}: nobody imports {each.top}")
         if each.top in ONLY_IN and ONLY_IN[each.top] != unit:
@@ -286,15 +295,15 @@ def _loaded_by(each: Import, modules: dict[str, Source]) -> Iterable[str]:
 def call_problems(source: Source) -> list[str]:
     """Calls that are not made here: prints outside cli, logging set-up, unsafe loading."""
     problems = []
-    tree = ast.parse(source.text)
+    nodes = list(ast.walk(ast.parse(source.text)))
     known = {}  # local name -> what it stands for
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             known.update({alias.asname: alias.name for alias in node.names if alias.asname})
         elif isinstance(node, ast.ImportFrom) and not node.level:
             known.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
+    for node in nodes:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
             continue
         first, _, rest = ast.unparse(node.func).partition(".")
         called = ".".join(part for part in (known.get(first, first), rest) if part)

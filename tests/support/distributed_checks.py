@@ -1,20 +1,23 @@
 """What two processes compute together, for tests/training/test_distributed_training.py to hold against one process.
 
 ``python distributed_checks.py OUT``, started twice by :func:`darkside_cli.training.launch.launch`, writes
-``OUT/<rank>.pt``.
+``OUT/<rank>.pt``, trains in ``OUT/two``, telling of that in ``OUT/told <rank>.txt``, and ends in disorder: the second
+process leaves with code 7, and the first one writes into ``OUT/end.txt`` what it makes of that.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
+import toy_training
 from torch import Tensor, nn
 
 from darkside_cli.networks.layers import synchronised_batch_norm
-from darkside_cli.training.distributed import Ranks
+from darkside_cli.training.distributed import LostProcessError, Ranks
 from darkside_cli.training.updates import GradientSync
 
 #: Name -> (layer, shape of one batch entry, how many entries the first process has of six, type)
@@ -97,9 +100,11 @@ def gradients(ranks: Ranks) -> dict[str, Any]:
 
 def main() -> None:
     """Compute everything and write it."""
+    out = Path(sys.argv[1])
     torch.set_num_threads(1)
     with Ranks.from_environment() as ranks:
         found: dict[str, Any] = {"norms": norms(ranks), "gradients": gradients(ranks)}
+        found["all_gather"] = ranks.all_gather(f"from {ranks.rank}")
         found["broadcast"] = ranks.broadcast({"from": ranks.rank})
         found["gather"] = ranks.gather(torch.full((2,), float(ranks.rank)))
         found["scatter"] = ranks.scatter(["first", "second"] if ranks.is_first else None)
@@ -111,7 +116,15 @@ def main() -> None:
                     value.fill_(5 + ranks.rank)
         GradientSync(ranks, None, [], "mean").broadcast([network])
         found["copied"] = network.state_dict()
-    torch.save(found, Path(sys.argv[1]) / f"{ranks.rank}.pt")
+        torch.save(found, out / f"{ranks.rank}.pt")
+        with (out / f"told {ranks.rank}.txt").open("w", encoding="utf-8") as told, redirect_stdout(told):
+            toy_training.train(toy_training.parse([str(out / "two"), "--exact", "--batch", "2"]), ranks)
+        if ranks.rank == 1:
+            sys.exit(7)
+        try:
+            ranks.barrier()
+        except LostProcessError as error:
+            (out / "end.txt").write_text(f"{error.exit_code} {error.message}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ def providers() -> dict[str, set[str]]:
     """Distributions by the import names that they provide, judged by their files."""
     found: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():
-        for file in distribution.files or ():
-            if file.suffix in (".py", ".so", ".pyd"):
-                found.setdefault(file.parts[0].partition(".")[0], set()).add(
-                    normal(distribution.metadata["Name"])
-                )
+        name = normal(distribution.metadata["Name"])
+        paths = (str(file) for file in distribution.files or ())
+        tops = {path.partition("/")[0] for path in paths if path.endswith((".py", ".so", ".pyd"))}
+        for top in tops:
+            found.setdefault(top.partition(".")[0], set()).add(name)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,12 +38,15 @@ class _ToTensor:
 
 
 class StubDescriber:
-    """Describes an image by the means of its three channels, its width and its height, times ``factor``."""
+    """Describes an image by the means of its three channels, its width and its height, times ``factor``.
+
+    After so many batches it is interrupted (``stop_after``) or comes to no end (``stay_after``).
+    """
 
     dim = 5
 
     def __init__(
-        self, *, factor: float = 1.0, batch: int = 2, delay_s: float = 0.0, stop_after: int = -1
+        self, *, factor: float = 1.0, batch: int = 2, stay_after: int = -1, stop_after: int = -1
     ) -> None:
         self.name = "stub"
         self.factor = factor
@@ -52,7 +54,7 @@ class StubDescriber:
         self.metadata: Mapping[str, Any] = {"model": "stub"}
         self.batches: list[tuple[int, ...]] = []
         self.transform = _ToTensor()
-        self._batch, self._delay_s, self._left = batch, delay_s, stop_after
+        self._batch, self._stay, self._left = batch, stay_after, stop_after
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +75,8 @@ class StubDescriber:
         if self._left == 0:
             raise KeyboardInterrupt
         self._left -= 1
-        time.sleep(self._delay_s)
+        if len(self.batches) == self._stay:
+            threading.Event().wait()
         self.batches.append(tuple(images.shape))
         sizes = torch.tensor([images.shape[3], images.shape[2]]).expand(len(images), 2)
         return _Done((torch.cat([images.mean(dim=(2, 3)), sizes], dim=1) * self.factor).numpy())

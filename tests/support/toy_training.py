@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,8 @@ def weights(task: Task[Any]) -> dict[str, Tensor]:
     }
 
 
-def main() -> int:
-    """Run a ToyGan in the folder given, tell of events on stdout, exit as the commands do."""
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of a run, of the command line if none are given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
@@ -202,12 +203,15 @@ def main() -> int:
         "--exact", action="store_true", help="nothing random, so that processes can be compared"
     )
     parser.add_argument("--fail", type=int, default=-1, help="rank that fails in its third batch")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    ranks = Ranks.from_environment()
+    parser.add_argument("--kill", type=int, default=-1, help="rank that is killed in its third batch")
+    return parser.parse_args(words)
+
+
+def train(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Train a ToyGan in the folder given and tell of events on stdout; the code that a command would exit with."""
     task = ToyGan(dropout=0, pool=False) if arguments.exact else ToyGan()
-    if arguments.fail == ranks.rank:
-        break_third_batch(task)
+    if ranks.rank in (arguments.fail, arguments.kill):
+        break_third_batch(task, kill=ranks.rank == arguments.kill)
     config = TrainerConfig(
         epochs=arguments.epochs,
         checkpoint_every=2,
@@ -217,32 +221,41 @@ def main() -> int:
         log_every_s=0,
     )
     data = Pairs(arguments.batches, arguments.batch, ranks=ranks, delay_s=arguments.delay)
-    try:
-        with ranks:
-            result = Trainer(
-                task,
-                data,
-                config,
-                run=arguments.run,
-                device=CPU,
-                ranks=ranks,
-                resolved={"trainer": asdict(config), "batch": arguments.batch},
-                emit=lambda event: print(type(event).__name__, event, flush=True),
-            ).fit()
-    except DarksideError as error:
-        print(f"{error}", file=sys.stderr, flush=True)
-        return error.exit_code
+    result = Trainer(
+        task,
+        data,
+        config,
+        run=arguments.run,
+        device=CPU,
+        ranks=ranks,
+        resolved={"trainer": asdict(config), "batch": arguments.batch},
+        emit=lambda event: print(type(event).__name__, event, flush=True),
+    ).fit()
     torch.save(weights(task), arguments.run / f"final_{ranks.rank}.pt")
     return 130 if result.interrupted else 0
 
 
-def break_third_batch(task: ToyGan) -> None:
-    """Make ``task`` raise in its third batch."""
+def main() -> int:
+    """Train as one of the processes that the environment tells of; exit as the commands do."""
+    torch.set_num_threads(1)
+    arguments = parse()
+    try:
+        with Ranks.from_environment() as ranks:
+            return train(arguments, ranks)
+    except DarksideError as error:
+        print(f"{error}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def break_third_batch(task: ToyGan, *, kill: bool) -> None:
+    """Make ``task`` raise in its third batch, or its process end there as if by ``kill -9``."""
     step, count = task.train_step, 0
 
     def broken(batch: Pair) -> Iterator[Update]:
         nonlocal count
         count += 1
+        if count == 3 and kill:
+            os.kill(os.getpid(), signal.SIGKILL)
         if count == 3:
             raise DarksideError("the third batch is bad")
         yield from step(batch)

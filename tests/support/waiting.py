@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,3 +20,12 @@ def wait_until(
     while not happened() and (process is None or process.poll() is None):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.002)
+
+
+def is_gone(process: int) -> bool:
+    """Whether there is no process of this number any more: it has ended, and who started it knows that."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from darkside_cli.errors import UsageError
 from darkside_cli.training.distributed import Ranks
 
-ROOT = Path(__file__).parents[2]
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 
 
@@ -57,47 +50,6 @@ def test_nonsense(monkeypatch: pytest.MonkeyPatch, values: str) -> None:
         monkeypatch.setenv("LOCAL_RANK", "-1")
     with pytest.raises(UsageError, match=r"no process|must be numbers"):
         Ranks.from_environment()
-
-
-SCRIPT = """
-import sys, time
-from darkside_cli.training.distributed import LostProcessError, Ranks
-with Ranks.from_environment() as ranks:
-    print(ranks.all_gather(f"from {ranks.rank}"), flush=True)
-    if ranks.rank == 1:
-        sys.exit(7)
-    try:
-        ranks.barrier()
-    except LostProcessError as error:
-        print(error.exit_code, error.message, flush=True)
-"""
-
-
-def test_two_processes_and_one_that_ends() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "LOCAL_RANK": str(rank),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    first, second = (process.communicate(timeout=120)[0].splitlines() for process in processes)
-    assert first[0] == second[0] == "['from 0', 'from 1']"
-    assert first[1] == "1 another process of this job has ended"
-    assert [process.returncode for process in processes] == [0, 7]
 
 
 def test_processes_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import torch
 from distributed_checks import ENTRIES, NORMS, norm_results
 from safetensors.torch import load_file
 from torch import Tensor
+from toy_training import parse, train
 
 from darkside_cli.training import distributed
 from darkside_cli.training.distributed import (
@@ -31,13 +32,19 @@ ENVIRONMENT = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two processes found."""
-    folder = tmp_path_factory.mktemp("two")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of what two processes wrote, of which the second one left first."""
+    folder = tmp_path_factory.mktemp("both")
     script = str(ROOT / "tests" / "support" / "distributed_checks.py")
     result = launch([sys.executable, script, str(folder)], 2, environment=ENVIRONMENT)
-    assert result == LaunchResult(0)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert (result.code, result.rank) == (7, 1), result
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(both: Path) -> list[dict[str, Any]]:
+    """What each of the two found."""
+    return [torch.load(both / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.mark.parametrize("name", NORMS)
@@ -70,7 +77,12 @@ def test_gradients(two: list[dict[str, Any]], reduction: str, share: float) -> N
         assert each["gradients"][f"{reduction} flags"] == 3
 
 
+def test_one_that_ends_is_noticed(both: Path) -> None:
+    assert (both / "end.txt").read_text() == "1 another process of this job has ended"
+
+
 def test_values_go_to_and_fro(two: list[dict[str, Any]]) -> None:
+    assert [each["all_gather"] for each in two] == [["from 0", "from 1"]] * 2
     assert [each["broadcast"] for each in two] == [{"from": 0}] * 2
     assert [each["scatter"] for each in two] == ["first", "second"]
     assert two[1]["gather"] is None
@@ -92,8 +104,8 @@ def test_alone_values_stay() -> None:
 # Whole runs
 
 
-def run(folder: Path, *options: str, processes: int = 2) -> LaunchResult:
-    return launch([sys.executable, TOY, str(folder), *options], processes, environment=ENVIRONMENT)
+def run(folder: Path, *options: str) -> LaunchResult:
+    return launch([sys.executable, TOY, str(folder), *options], 2, environment=ENVIRONMENT)
 
 
 def final(folder: Path, rank: int = 0) -> dict[str, Tensor]:
@@ -102,18 +114,18 @@ def final(folder: Path, rank: int = 0) -> dict[str, Tensor]:
 
 
 def test_two_processes_are_one_with_the_double_batch(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    both: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path / "two", "--exact", "--batch", "2") == LaunchResult(0)
-    told = capfd.readouterr().out
-    assert told.count("TrainingFinished(") == 1  # by the first one only
-    assert run(tmp_path / "one", "--exact", "--batch", "4", processes=1) == LaunchResult(0)
+    told, of_second = ((both / f"told {rank}.txt").read_text() for rank in range(2))
+    assert told.count("TrainingFinished(") == 1
+    assert "TrainingFinished(" not in of_second
+    assert train(parse([str(tmp_path / "one"), "--exact", "--batch", "4"]), Ranks()) == 0
     alone = capfd.readouterr().out
-    first, second, one = final(tmp_path / "two", 0), final(tmp_path / "two", 1), final(tmp_path / "one")
+    first, second, one = final(both / "two", 0), final(both / "two", 1), final(tmp_path / "one")
     for key, value in one.items():
         assert torch.equal(first[key], second[key]), key
         torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-6)
-    outputs = [load_file(tmp_path / each / "generator.safetensors") for each in ("two", "one")]
+    outputs = [load_file(folder / "generator.safetensors") for folder in (both / "two", tmp_path / "one")]
     for key, value in outputs[1].items():
         torch.testing.assert_close(outputs[0][key], value, rtol=1e-4, atol=1e-6)
 
@@ -210,14 +222,7 @@ def test_one_that_fails_ends_all(tmp_path: Path, rank: int, capfd: pytest.Captur
 
 @pytest.mark.slow
 def test_one_that_is_killed_ends_all(tmp_path: Path) -> None:
-    code = f"""if True:
-        import os, runpy, sys, threading
-        if os.environ["RANK"] == "1":
-            threading.Timer(6, lambda: os.kill(os.getpid(), 9)).start()
-        sys.argv = [{TOY!r}, {str(tmp_path / "run")!r}, "--epochs", "1000", "--delay", "0.05"]
-        runpy.run_path({TOY!r}, run_name="__main__")
-    """
-    result = launch([sys.executable, "-c", code], 2, environment=ENVIRONMENT)
+    result = run(tmp_path / "run", "--kill", "1")
     assert (result.code, result.rank) == (128 + 9, 1)
 
 

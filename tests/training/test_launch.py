@@ -16,6 +16,12 @@ from darkside_cli.training import launch as launch_module
 from darkside_cli.training.launch import LaunchResult, launch, launcher_watch
 
 ROOT = Path(__file__).parents[2]
+HELPERS = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "tests" / "support")!r})
+from waiting import is_gone, wait_until
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +33,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def python(code: str) -> list[str]:
-    return [sys.executable, "-c", f"import os, signal, sys, time; rank = os.environ['RANK']\n{code}"]
+    return [sys.executable, "-c", f"{HELPERS}rank = os.environ['RANK']\n{code}"]
 
 
 def test_what_each_process_knows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -59,8 +65,6 @@ def test_threads_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("sys.exit(3 if rank == '1' else 0)", LaunchResult(3, 1, ())),
         ("print('why', file=sys.stderr); sys.exit(3 if rank == '1' else 0)", LaunchResult(3, 1, ("why",))),
         ("sys.exit(3 if rank == '0' else 0)", LaunchResult(3, 0, ())),
-        # The first one misses the second and ends before it.
-        ("time.sleep(0.3 * int(rank)); sys.exit(1 + int(rank))", LaunchResult(2, 1, ())),
         ("os.kill(os.getpid(), 9) if rank == '1' else None", LaunchResult(137, 1, ())),
     ],
 )
@@ -68,19 +72,56 @@ def test_codes(code: str, expected: LaunchResult) -> None:
     assert launch(python(code), 2) == expected
 
 
-def test_those_that_stay_are_ended() -> None:
-    started = time.monotonic()
-    code = "sys.exit(4) if rank == '1' else time.sleep(60)"
+def when_gone(path: Path, rank: int) -> str:
+    """Code of two processes: the launcher has seen that number ``rank`` is gone before the other one goes on."""
+    return f"""
+note = Path({str(path)!r})
+if rank == "{rank}":
+    note.with_suffix(".new").write_text(str(os.getpid()))
+    note.with_suffix(".new").rename(note)
+else:
+    wait_until(note.exists)
+    wait_until(lambda: is_gone(int(note.read_text())))
+"""
+
+
+def test_one_that_misses_another_is_not_to_blame(tmp_path: Path) -> None:
+    """It ends first, with 1."""
+    code = when_gone(tmp_path / "first", 0) + "sys.exit(1 + int(rank))"
+    assert launch(python(code), 2) == LaunchResult(2, 1, ())
+
+
+@pytest.mark.parametrize("stays", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN); "])
+def test_those_that_stay_are_ended(stays: str) -> None:
+    code = f"{stays}sys.exit(4) if rank == '1' else signal.pause()"
     assert launch(python(code), 3) == LaunchResult(4, 1)
-    stubborn = "sys.exit(4) if rank == '1' else signal.signal(signal.SIGTERM, signal.SIG_IGN) and 0 or time.sleep(60)"
-    assert launch(python(stubborn), 2) == LaunchResult(4, 1)
-    assert time.monotonic() - started < 30
 
 
-def test_those_that_were_asked_to_stop_have_time_to_save() -> None:
+def test_those_that_were_asked_to_stop_have_time_to_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second process was stopped, and the first one, which it told of that, takes longer than failing ones may."""
-    code = "time.sleep(0 if rank == '1' else 2); sys.exit(130)"
-    assert launch(python(code), 2).code == 130
+    seen, enough = tmp_path / "seen", tmp_path / "enough"
+
+    class Clock:
+        """A second passes between two looks."""
+
+        now = looks = 0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            time.sleep(seconds / 10)
+            self.now += 1
+            self.looks += seen.exists()
+            if self.looks == 60:
+                enough.touch()
+
+    monkeypatch.setattr(launch_module, "time", Clock())
+    code = when_gone(tmp_path / "second", 1)
+    code += f"if rank == '0': Path({str(seen)!r}).touch(); wait_until(Path({str(enough)!r}).exists)\n"
+    assert launch(python(code + "sys.exit(130)"), 2).code == 130
 
 
 def test_only_the_end_of_a_long_story_is_kept() -> None:
@@ -110,31 +151,25 @@ def test_a_command_that_is_not_there_leaves_nothing_running(monkeypatch: pytest.
 
     monkeypatch.setattr(subprocess, "Popen", second_fails)
     with pytest.raises(OSError, match="no more"):
-        launch(python("time.sleep(60)"), 2)
+        launch(python("signal.pause()"), 2)
     assert started[0].poll() == -signal.SIGKILL
 
 
 LAUNCHER = """
 import sys
 from darkside_cli.training import launch
-launch._GRACE_S = 0.2
-code = '''
-import os, signal, sys, time
-caught = []
+launch._GRACE_S = 0
+sys.exit(launch.launch(sys.argv[1:], 2).code)
+"""
+CATCHER = """
+folder, wanted, caught = Path(sys.argv[1]), int(sys.argv[2]), []
 def take(number, frame):
     caught.append(number)
-    open(sys.argv[1] + "/" + os.environ["RANK"], "a").write(f"{number} ")
+    (folder / rank).open("a").write(f"{number} ")
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, take)
-print("ready", flush=True)
-open(sys.argv[1] + "/ready" + os.environ["RANK"], "w")
-wanted = int(sys.argv[2])
-while len(caught) < wanted:
-    time.sleep(0.02)
-time.sleep(0.6)  # longer than the grace that failing ones get
-sys.exit(130)
-'''
-sys.exit(launch.launch([sys.executable, "-c", code, *sys.argv[1:]], 2).code)
+(folder / f"ready{rank}").touch()
+wait_until(lambda: len(caught) == wanted)
 """
 
 
@@ -145,22 +180,21 @@ def all_caught(folder: Path, count: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("signals", "wanted", "code"),
+    ("signals", "wanted", "expected"),
     [("SIGINT", 1, 130), ("SIGTERM SIGINT", 2, 130), ("SIGINT SIGINT SIGINT", 9, 137)],
 )
-def test_signals_are_handed_on_once_each(tmp_path: Path, signals: str, wanted: int, code: int) -> None:
+def test_signals_are_handed_on_once_each(tmp_path: Path, signals: str, wanted: int, expected: int) -> None:
+    code = CATCHER + when_gone(tmp_path / "second", 1) + "sys.exit(130)"
     process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, str(tmp_path), str(wanted)],
+        [sys.executable, "-c", LAUNCHER, *python(code), str(tmp_path), str(wanted)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
         start_new_session=True,
     )
     wait_until(lambda: all((tmp_path / f"ready{rank}").exists() for rank in "01"), process=process)
     for count, name in zip((1, 2, 2), signals.split(), strict=False):  # the third one kills: nobody notes it
         os.killpg(process.pid, getattr(signal, name))  # as a terminal does, to the whole group
         wait_until(partial(all_caught, tmp_path, count), process=process)
-    process.communicate(timeout=240)
-    assert process.returncode == code
+    assert process.wait(timeout=240) == expected
     caught = [str(int(getattr(signal, name))) for name in signals.split()][:2]
     assert [(tmp_path / rank).read_text().split() for rank in "01"] == [caught] * 2
 

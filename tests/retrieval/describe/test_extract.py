@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from stub_describer import StubDescriber, expected_row
 
@@ -231,19 +232,27 @@ def test_an_interruption_keeps_what_was_computed(
     tmp_path: Path, images: list[ImageJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also rows that wait for a slow disk."""
-    append = Journal.append
+    append, stopped = Journal.append, threading.Event()
+
+    class Stopped(StubDescriber):
+        def submit(self, images: torch.Tensor) -> object:
+            try:
+                return super().submit(images)
+            except KeyboardInterrupt:
+                stopped.set()
+                raise
 
     def slow(journal: Journal, name: str, stamp: Hashable, row: np.ndarray) -> None:
-        time.sleep(0.2)
+        assert stopped.wait(60)
         append(journal, name, stamp, row)
 
     monkeypatch.setattr(Journal, "append", slow)
     target = tmp_path / "x.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract(images, target, StubDescriber(batch=1, stop_after=4), workers=1)
+        extract(images, target, Stopped(batch=1, stop_after=2), workers=1)
     monkeypatch.undo()
     summary, _ = extract(images, target, StubDescriber(batch=1))
-    assert (summary.done, summary.skipped) == (5, 4)
+    assert (summary.done, summary.skipped) == (7, 2)
 
 
 def test_another_model_starts_afresh_and_says_so(tmp_path: Path, images: list[ImageJob]) -> None:
@@ -314,11 +323,11 @@ from stub_describer import StubDescriber
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.retrieval.describe.extract import extract_files
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
-folder, target, delay, count = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+folder, target, stay_after, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 jobs = [ImageJob(path, path.name) for path in sorted(folder.iterdir())][:count]
 with Ranks.from_environment() as ranks:
     summary = extract_files(
-        jobs, StubDescriber(batch=1, delay_s=delay), target, options=ExtractOptions(), ranks=ranks,
+        jobs, StubDescriber(batch=1, stay_after=stay_after), target, options=ExtractOptions(), ranks=ranks,
         emit=lambda event: print(type(event).__name__, flush=True),
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -330,7 +339,7 @@ def start(
     folder: Path,
     target: Path,
     *,
-    delay_s: float = 0.0,
+    stay_after: int = -1,
     count: int = 10**6,
     rank: int | None = None,
     port: int = 0,
@@ -344,7 +353,7 @@ def start(
         env |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
         env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder), str(target), str(delay_s), str(count)],
+        [sys.executable, "-c", SCRIPT, str(folder), str(target), str(stay_after), str(count)],
         env=env,
         stdout=subprocess.PIPE,
         text=True,
@@ -367,7 +376,7 @@ def wait_for(process: subprocess.Popen[str], word: str, times: int) -> None:
 
 def test_kill_9_loses_nothing_that_was_told_of(tmp_path: Path, images: list[ImageJob]) -> None:
     folder, target = images[0].path.parent, tmp_path / "x.h5"
-    process = start(folder, target, delay_s=0.1)
+    process = start(folder, target, stay_after=5)
     with process:
         wait_for(process, "ImageReady", 3)
         process.send_signal(signal.SIGKILL)
@@ -395,7 +404,7 @@ def test_two_processes_make_one_ordered_file(tmp_path: Path, images: list[ImageJ
     folder, target = images[0].path.parent, tmp_path / "x.h5"
     images[3].path.write_bytes(b"broken")
     port = free_port()
-    both = [start(folder, target, delay_s=0.15, rank=rank, port=port) for rank in (0, 1)]
+    both = [start(folder, target, stay_after=2, rank=rank, port=port) for rank in (0, 1)]
     wait_for(both[0], "ImageReady", 1)
     wait_for(both[1], "ImageReady", 1)
     for process in both:

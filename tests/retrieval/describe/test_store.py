@@ -7,17 +7,20 @@ import json
 import os
 import resource
 import signal
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import wait_until
 
 from darkside_cli.errors import MissingAssetError, NoSpaceError, UnknownNameError, UsageError
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFileError
@@ -273,7 +276,8 @@ def test_equal_rows_are_equal_bytes(tmp_path: Path, kind: str, monkeypatch: pyte
         files.append(path.read_bytes())
         if step == steps[0]:
             if kind == "h5":
-                time.sleep(1.1)  # HDF5 asks the system itself, and counts seconds
+                now = time.time()  # HDF5 asks the system itself, and counts seconds
+                wait_until(lambda: int(time.time()) > int(now))
             monkeypatch.setattr(time, "time", lambda: 2e9)
     assert files[0] == files[1]
 
@@ -315,15 +319,23 @@ def test_no_room_is_told_once_and_leaves_what_was_there(
 
 def test_ctrl_c_while_an_h5_file_is_written(tmp_path: Path) -> None:
     """A signal comes to the main thread, and HDF5 works in another: nothing is left open or behind."""
-    rows = table(4, 8)
+    rows, told = table(4, 8), threading.Event()
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.set()
+        signal.default_int_handler(number, frame)
 
     def blocks() -> Iterator[np.ndarray]:
         yield rows[:2]
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.2)
+        told.wait(60)
         yield rows[2:]
 
-    with pytest.raises(KeyboardInterrupt):
-        write_descriptors(tmp_path / "x.h5", ["a", "b", "c", "d"], blocks(), 8)
+    before = signal.signal(signal.SIGINT, tell)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_descriptors(tmp_path / "x.h5", ["a", "b", "c", "d"], blocks(), 8)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert list(tmp_path.iterdir()) == []
     assert open_in_hdf5() == 0
