@@ -20,6 +20,11 @@ from handmade_images import image_pixels
 from in_process import run_in_process
 from PIL import Image
 
+# Bytecode is kept, also where the environment says no, as containers do: the tests start a hundred processes that would
+# compile the package each time, and every worker would rewrite the assertions of all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Shells start what they put into the background with Ctrl-C ignored, and all its children inherit that; tests of Ctrl-C
 # mean a terminal's.
 if (

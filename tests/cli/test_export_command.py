@@ -33,8 +33,8 @@ def run_onnx(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
     return np.asarray(session.run(None, {"image": np.zeros(shape, np.float32)})[0])
 
 
-def test_a_generator_as_a_process(run_cli: RunCli, tmp_path: Path, generator_file: Path) -> None:
-    done = run_cli("export", generator_file, "-o", "out/g.onnx")
+def test_a_generator(run_inside: RunCli, tmp_path: Path, generator_file: Path) -> None:
+    done = run_inside("export", generator_file, "-o", "out/g.onnx")
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"out/g.onnx\n"
     assert b"ONNX Runtime differs from float64 by at most" in done.stderr

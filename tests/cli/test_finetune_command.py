@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 from cli_calls import RunCli, RunHere
 from safetensors.torch import load_file
 from stub_tuples import write_places
-from waiting import wait_until
+from waiting import let_run, wait_until
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 
@@ -192,7 +191,7 @@ def test_killed_at_any_moment_it_ends_the_same(
     for moment in moments:
         process = start("run")
         wait_until(moment, process=process)
-        time.sleep(rng.random() * 0.05)
+        let_run(process, rng.random() * 0.05)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             killed += 1

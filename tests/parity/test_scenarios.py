@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,12 @@ def _published(key: str) -> tuple[Scenario, str]:
     file = f"iccv23/{folder}/{name}.yml"
     if golden.OTHER_SET and file not in published_scenarios():
         pytest.skip(f"{file} is not shipped")
-    return load_scenario([file]), target
+    return _loaded(file), target
+
+
+@cache
+def _loaded(file: str) -> Scenario:
+    return load_scenario([file])
 
 
 @pytest.fixture(autouse=True)

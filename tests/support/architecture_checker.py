@@ -147,9 +147,7 @@ def imports(source: Source) -> list[Import]:
         elif isinstance(node, ast.ImportFrom):
             base = package.rsplit(".", node.level - 1)[0] if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            found += [
-                Import(module, alias.name, node.lineno, at_import, node.level) for alias in node.names
-            ]
+            found += [Import(module, alias.name, node.lineno, at_import, node.level) for alias in node.names]
     return found
 
 

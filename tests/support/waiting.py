@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -20,6 +21,12 @@ def wait_until(
     while not happened() and (process is None or process.poll() is None):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.002)
+
+
+def let_run(process: subprocess.Popen[Any], seconds: float) -> None:
+    """Return when ``process`` has ended, or after ``seconds``: for what is done to it at any moment."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
 
 
 def is_gone(process: int) -> bool:
