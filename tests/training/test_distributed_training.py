@@ -17,6 +17,7 @@ from torch import Tensor
 from toy_training import parse, train
 
 from darkside_cli.training import distributed
+from darkside_cli.training import launch as launch_module
 from darkside_cli.training.distributed import (
     LostProcessError,
     Ranks,
@@ -36,7 +37,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of what two processes wrote, of which the second one left first."""
     folder = tmp_path_factory.mktemp("both")
     script = str(ROOT / "tests" / "support" / "distributed_checks.py")
-    result = launch([sys.executable, script, str(folder)], 2, environment=ENVIRONMENT)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            launch_module, "_GRACE_S", 250
+        )  # on a busy machine the first one may need long to notice
+        result = launch([sys.executable, script, str(folder)], 2, environment=ENVIRONMENT)
     assert (result.code, result.rank) == (7, 1), result
     return folder
 
