@@ -40,7 +40,7 @@ NIGHT_CACHE = Cache(
     name="night-cache",
     summary="translations to night that finetune made, kept for later epochs and runs",
     folder="cache/night",
-    # By generator, then by image: retrieval/night_cache.py.
+    # By generator, then by image: retrieval/mining/night_cache.py.
     pattern=r"[0-9a-f]{24}/[0-9a-f]{2}/[0-9a-f]{40}\.npy",
 )
 
