@@ -60,11 +60,5 @@ class Record:
             entry["done"] = True
         finally:
             entry["seconds"] = round(before + time.monotonic() - started, 2)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self.write()
-
-    def write(self) -> None:
-        """Write the file, whole or not at all."""
-        write_bytes_atomic(
-            self._path, json.dumps(self._stages, indent=1, allow_nan=False).encode(), sync=True
-        )
+            content = json.dumps(self._stages, indent=1, allow_nan=False).encode()
+            write_bytes_atomic(self._path, content, sync=True)

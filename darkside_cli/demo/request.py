@@ -25,6 +25,10 @@ PRESETS = {"hedgan": "demo", "hedngan": "demo", "cut": "demo-cut"}
 BASE_PRESET, TUNED_PRESET = "demo-base", "demo"
 
 
+def _settings(help: str) -> Any:
+    return ask(help, (), metavar="KEY=VALUE", group=ADVANCED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoRequest(Request):
     """Which seeds are run, in a city of which size, by which method; settings of the trainings beyond their presets.
@@ -54,18 +58,11 @@ class DemoRequest(Request):
         maximum=1,
         group=ADVANCED,
     )
-    set_gan: tuple[str, ...] = ask(
-        "A setting of train-gan, may be repeated.", (), metavar="KEY=VALUE", group=ADVANCED
+    set_gan: tuple[str, ...] = _settings("A setting of train-gan, may be repeated.")
+    set_base: tuple[str, ...] = _settings(
+        "A setting of the training by day that comes before, may be repeated."
     )
-    set_base: tuple[str, ...] = ask(
-        "A setting of the training by day that comes before, may be repeated.",
-        (),
-        metavar="KEY=VALUE",
-        group=ADVANCED,
-    )
-    set_finetune: tuple[str, ...] = ask(
-        "A setting of finetune, may be repeated.", (), metavar="KEY=VALUE", group=ADVANCED
-    )
+    set_finetune: tuple[str, ...] = _settings("A setting of finetune, may be repeated.")
     device: str = computing_device()
 
     def check(self) -> None:
@@ -146,14 +143,8 @@ class DemoResult:
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints: scores of each seed, and, where there are any, their means and differences."""
-        document: dict[str, Any] = {
-            "seeds": [
-                {**asdict(each), "difference": {time: each.difference(time) for time in DATASETS}}
-                for each in self.seeds
-            ],
-            "complete": self.complete,
-            "report": self.report,
-        }
+        seeds = [{**asdict(s), "difference": {t: s.difference(t) for t in DATASETS}} for s in self.seeds]
+        document: dict[str, Any] = {"seeds": seeds, "complete": self.complete, "report": self.report}
         if self.seeds:
             document["mean"] = {time: {arm: self.mean(time, arm) for arm in ARMS} for time in DATASETS}
             document["difference"] = {time: self.difference(time) for time in DATASETS}

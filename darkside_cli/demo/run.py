@@ -17,15 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.demo.page import write_page
 from darkside_cli.demo.record import Record, tag_of
 from darkside_cli.demo.request import ARMS, DATASETS, DAY, NIGHT, DemoRequest, DemoResult, SeedScores, setting
-from darkside_cli.demo.search import search
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.jobs import finetune, train_gan, translate
+from darkside_cli.jobs import evaluate, finetune, train_gan, translate
+from darkside_cli.jobs.evaluate import EvaluateRequest, Evaluation
 from darkside_cli.jobs.finetune import FinetuneRequest
 from darkside_cli.jobs.translate import TranslateRequest
 from darkside_cli.nightfall.asset import MAKER, City, ensure
@@ -35,7 +37,7 @@ from darkside_cli.retrieval.search.benchmark import open_benchmark
 
 GENERATOR = "generator_day2night.safetensors"
 RESULTS_FILE = "results.json"
-_SAMPLES = 6
+_SAMPLES, _SEARCHES, _TOP = 6, 8, 5
 _RECORD = "stages.json"
 
 
@@ -160,14 +162,53 @@ class _Seed:
         return self.request.tuned(*settings, augment="generator", model=(str(generator),), **where)
 
     def search(self) -> list[dict[str, Any]]:
-        """Some searches with both descriptors, for the page."""
+        """Some night searches, evenly spread over all, with both descriptors, for the page; in JSON's types.
+
+        Of each the name of its file, and by descriptor its average precision and the names of the first images, with
+        whether each is right.
+        """
         files = {arm: self.folder / arm / DESCRIPTOR_FILE for arm in ARMS}
         with self._stage("search", {arm: sha256_of(path) for arm, path in files.items()}) as entry:
             if entry is not None:
-                config = self.request.tuned(seed=self.seed).resolved.value
-                entry["value"] = search(files, config, self.root, device=self.request.device, emit=self.emit)
-        found: list[dict[str, Any]] = self.record.value("search")
-        return found
+                truth = open_benchmark(DATASETS[NIGHT], self.root).truth
+                found = {arm: self._evaluate(path).scores for arm, path in files.items()}
+                places = np.linspace(0, len(truth.queries) - 1, min(_SEARCHES, len(truth.queries)))
+                entry["value"] = [
+                    {
+                        "query": truth.image_path(truth.queries[place].name).name,
+                        "found": {
+                            arm: {
+                                "precision": round(float(scores.protocols[0].average_precisions[place]), 4),
+                                "images": [
+                                    (truth.image_path(each.name).name, each.group is not None)
+                                    for each in (scores.top or ())[place]
+                                    if each.name is not None
+                                ],
+                            }
+                            for arm, scores in found.items()
+                        },
+                    }
+                    for place in places.astype(int).tolist()
+                ]
+        searches: list[dict[str, Any]] = self.record.value("search")
+        return searches
+
+    def _evaluate(self, descriptor: Path) -> Evaluation:
+        config = self.request.tuned(seed=self.seed).resolved.value
+        request = EvaluateRequest(
+            model=(str(descriptor),),
+            dataset=(DATASETS[NIGHT],),
+            data_dir=self.root.path,
+            device=self.request.device,
+            precision=config.trainer.precision,
+            image_size=config.evaluation.image_size_px or 0,
+            scales=config.evaluation.scales,
+            whiten=config.whitening.kind != "none",
+            batch_size=1,
+            top=_TOP,
+            with_top=True,
+        )
+        return evaluate.run(request, emit=self.emit).evaluations[0]
 
     def _where(self, output: Path) -> dict[str, Any]:
         return {"output": output, "data_dir": self.root.path}
