@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from types import MappingProxyType
@@ -32,7 +32,18 @@ KIND = "kind"
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What is known of a field beyond its type; see :func:`option`."""
+    """What is known of a field beyond its type and default.
+
+    ``unit`` is that of the value ("px", "s"). ``choices_from`` is "module:attribute" of a Registry, of names,
+    or of a function that returns names; a text that is not among them is refused, unless ``open_ended`` (a
+    model may be a path too). ``minimum`` and ``maximum``, both inclusive, hold for every number in the value.
+    ``validate`` gets the whole value and raises ValueError with the reason; what concerns several fields
+    belongs into the dataclass's ``__post_init__``, which raises ValueError likewise. Unless ``setting``, only Python
+    and files give the field a value; it is no key of a configuration.
+
+    For a field that is a table itself, ``kinds`` may be "module:attribute" of a Registry whose targets are schemas,
+    subclasses of the annotation: a key ``kind`` in the table then says which of them it is.
+    """
 
     help: str = ""
     unit: str | None = None
@@ -51,8 +62,7 @@ class Option:
         source = import_target(self.choices_from)
         if isinstance(source, Registry):
             return tuple(source.names(aliases=True))
-        names: Iterable[str] = source() if callable(source) else source
-        return tuple(names)
+        return tuple(source() if callable(source) else source)
 
     def schemas(self) -> dict[str, type]:
         """Schemas by the ``kind`` that a table may be of (imported now), the usual one first."""
@@ -62,55 +72,18 @@ class Option:
         return {entry.name: import_target(entry.target) for entry in registry}
 
 
-def option(
-    default: Any = MISSING,
-    *,
-    default_factory: Any = MISSING,
-    help: str = "",
-    unit: str | None = None,
-    choices_from: str | None = None,
-    open_ended: bool = False,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    validate: Callable[[Any], None] | None = None,
-    setting: bool = True,
-    kinds: str | None = None,
-) -> Any:
-    """Declare a field of a schema, with what people should know about it.
-
-    ``unit`` is that of the value ("px", "s"). ``choices_from`` is "module:attribute" of a Registry, of names,
-    or of a function that returns names; a text that is not among them is refused, unless ``open_ended`` (a
-    model may be a path too). ``minimum`` and ``maximum``, both inclusive, hold for every number in the value.
-    ``validate`` gets the whole value and raises ValueError with the reason; what concerns several fields
-    belongs into the dataclass's ``__post_init__``, which raises ValueError likewise. Unless ``setting``, only Python
-    and files give the field a value; it is no key of a configuration.
-
-    For a field that is a table itself, ``kinds`` may be "module:attribute" of a Registry whose targets are schemas,
-    subclasses of the annotation: a key ``kind`` in the table then says which of them it is.
+def option(default: Any = MISSING, *, default_factory: Any = MISSING, **known: Any) -> Any:
+    """Declare a field of a schema, with what people should know about it: ``known``, as :class:`Option` has it.
 
     Without ``default`` and ``default_factory`` the field has to be given. Bounds, choices and ``validate``
     are applied to what people give, not to defaults.
     """
-    metadata = {
-        _METADATA_KEY: Option(
-            help=help,
-            unit=unit,
-            choices_from=choices_from,
-            open_ended=open_ended,
-            minimum=minimum,
-            maximum=maximum,
-            validate=validate,
-            setting=setting,
-            kinds=kinds,
-        )
-    }
-    if default_factory is not MISSING:
-        if default is not MISSING:
-            raise ValueError("a field has a default or a default_factory, not both")
-        return field(default_factory=default_factory, metadata=metadata)
-    if default is not MISSING:
+    metadata = {_METADATA_KEY: Option(**known)}
+    if default_factory is MISSING:
         return field(default=default, metadata=metadata)
-    return field(metadata=metadata)
+    if default is not MISSING:
+        raise ValueError("a field has a default or a default_factory, not both")
+    return field(default_factory=default_factory, metadata=metadata)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ itself where there is one, and else says which there are. Its ``Checkpoints`` lo
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import CheckpointError, DarksideError
 from darkside_cli.interop.gandtr import METADATA_KEY, SINGLE
-from darkside_cli.interop.key_maps import config_from_reference
+from darkside_cli.interop.key_maps import config_from_reference, config_to_reference, is_expressible
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.interop.whitening import read_whitening, write_published_whitening
 from darkside_cli.networks.recognise import check_fit, expected_shapes, shapes_of
@@ -113,11 +113,6 @@ def _same_as(path: Path, target: Path) -> Path:
     return target
 
 
-def is_expressible(architecture: str) -> bool:
-    """Whether gandtr has networks of this ``architecture``; not all of their forms need be among them."""
-    return architecture in _MODEL_PARAMS
-
-
 def to_gandtr(checkpoint: Checkpoint, *, frozen: bool | None = None) -> dict[str, Any]:
     """Turn a checkpoint into what gandtr loads; ``torch.save`` of it is a file of gandtr's.
 
@@ -199,13 +194,12 @@ def _model_params(checkpoint: Checkpoint, kept: Any) -> dict[str, Any]:
                 return dict(kept)
         except DarksideError:
             pass  # kept by a newer version: made anew below
-    make = _MODEL_PARAMS.get(checkpoint.architecture)
-    if make is None:
+    params = config_to_reference(checkpoint.architecture, checkpoint.config)
+    if params is None:
         raise CheckpointError(
             f"{checkpoint.path} is a {checkpoint.architecture}, which gandtr does not have",
             hint="write it as .safetensors or as .onnx",
         )
-    params = make(checkpoint.config)
     if not _describes(params, checkpoint):
         raise CheckpointError(f"{checkpoint.path} has a form that gandtr cannot express: {checkpoint.config}")
     return params
@@ -217,68 +211,3 @@ def _describes(params: Mapping[str, Any], checkpoint: Checkpoint) -> bool:
     own = vars(checkpoint.config)
     same = {key: own[key] for key in ("mean", "std") if key in own}
     return architecture == checkpoint.architecture and replace(config, **same) == checkpoint.config
-
-
-def _channels(config: Any) -> dict[str, Any]:
-    return {"input_nc": config.in_channels, "output_nc": config.out_channels}
-
-
-def _resnet_generator(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "official_resnet_generator",
-        "no_antialias": not config.antialias_down,
-        "no_antialias_up": not config.antialias_up,
-        **_channels(config),
-        "n_blocks": config.n_blocks,
-        "ngf": config.ngf,
-        "norm_layer": config.norm,
-        **_unless_default(use_dropout=(config.dropout, False), padding_type=(config.padding, "reflect")),
-    }
-
-
-def _unet_generator(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "official_p2p_unet_generator",
-        **_channels(config),
-        "num_downs": config.num_downs,
-        "ngf": config.ngf,
-        "norm_layer": config.norm,
-        **_unless_default(use_dropout=(config.dropout, False)),
-    }
-
-
-def _patch_discriminator(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "official_p2p_discriminator",
-        "no_antialias": not config.antialias,
-        "input_nc": config.in_channels,
-        "ndf": config.ndf,
-        "n_layers": config.n_layers,
-        "norm_layer": config.norm,
-    }
-
-
-def _retrieval_net(config: Any) -> dict[str, Any]:
-    return {
-        "architecture": "cirnet",
-        "local_whitening": config.local_whitening,
-        "pooling": config.pooling,
-        "pretrained": False,
-        "regional": config.regional,
-        "whitening": config.whitening,
-        "cir_architecture": config.backbone,
-    }
-
-
-def _unless_default(**values: Sequence[Any]) -> dict[str, Any]:
-    return {key: value for key, (value, default) in values.items() if value != default}
-
-
-_MODEL_PARAMS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "resnet_generator": _resnet_generator,
-    "unet_generator": _unet_generator,
-    "patch_discriminator": _patch_discriminator,
-    "hed": lambda _: {"architecture": "hed_interpolation", "pretrained": None},
-    "retrieval_net": _retrieval_net,
-    "rcf": lambda _: {"architecture": "rcf", "pretrained": None},
-}

@@ -1,9 +1,10 @@
-"""Names and keys of the reference implementation, mapped to ours."""
+"""Names and parameters of the reference implementation, mapped to ours and back by one table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.networks.configs import PatchDiscriminatorConfig, ResnetGeneratorConfig, UnetGeneratorConfig
@@ -11,90 +12,85 @@ from darkside_cli.networks.edge_detectors import HedConfig, RcfConfig
 from darkside_cli.networks.patch_sample import PatchSampleMlpConfig
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
 
-_REQUIRED = object()
+_REQUIRED: Any = object()
 
 
-class _Parameters:
-    """The reference's ``model`` mapping: every key must be taken once, and a key nobody takes is an error."""
+class _Parameter(NamedTuple):
+    """A parameter of the reference, what it is here, and what it is there where it is not given.
 
-    def __init__(self, architecture: str, values: Mapping[str, Any]) -> None:
-        self._architecture = architecture
-        self._values = dict(values)
+    ``negated``: it says the opposite here. ``brief``: it is not written where it is the default.
+    """
 
-    def take(self, key: str, default: Any = _REQUIRED) -> Any:
-        value = self._values.pop(key, default)
-        if value is _REQUIRED:
-            raise ConfigError(f"'{self._architecture}' needs the model parameter '{key}'")
-        return value
-
-    def finish(self) -> None:
-        if self._values:
-            unknown = ", ".join(sorted(map(str, self._values)))
-            raise ConfigError(f"'{self._architecture}' has no model parameter {unknown}")
+    theirs: str
+    ours: str
+    default: Any = _REQUIRED
+    negated: bool = False
+    brief: bool = False
 
 
-def _resnet_generator(parameters: _Parameters) -> ResnetGeneratorConfig:
-    return ResnetGeneratorConfig(
-        in_channels=parameters.take("input_nc", 3),
-        out_channels=parameters.take("output_nc", 3),
-        ngf=parameters.take("ngf", 64),
-        n_blocks=parameters.take("n_blocks"),
-        norm=parameters.take("norm_layer"),
-        antialias_down=not parameters.take("no_antialias", False),
-        antialias_up=not parameters.take("no_antialias_up", False),
-        dropout=parameters.take("use_dropout", False),
-        padding=parameters.take("padding_type", "reflect"),
-    )
+@dataclass(frozen=True)
+class _Architecture:
+    """An architecture of ours; ``constant`` is written besides its parameters, None if it is never written."""
+
+    name: str
+    make: Callable[..., Any]
+    parameters: tuple[_Parameter, ...] = ()
+    constant: dict[str, Any] | None = field(default_factory=dict)
 
 
-def _unet_generator(parameters: _Parameters) -> UnetGeneratorConfig:
-    return UnetGeneratorConfig(
-        in_channels=parameters.take("input_nc", 3),
-        out_channels=parameters.take("output_nc", 3),
-        num_downs=parameters.take("num_downs"),
-        ngf=parameters.take("ngf", 64),
-        norm=parameters.take("norm_layer"),
-        dropout=parameters.take("use_dropout", False),
-    )
-
-
-def _patch_discriminator(parameters: _Parameters) -> PatchDiscriminatorConfig:
-    return PatchDiscriminatorConfig(
-        in_channels=parameters.take("input_nc", 3),
-        ndf=parameters.take("ndf", 64),
-        n_layers=parameters.take("n_layers", 3),
-        norm=parameters.take("norm_layer"),
-        antialias=not parameters.take("no_antialias", False),
-    )
-
-
-def _patch_sample_mlp(parameters: _Parameters) -> PatchSampleMlpConfig:
-    """Map the head's parameters; it assumes the plain generator with ngf 64, told its input channels."""
-    layers = parameters.take("nce_layers")
+def _patch_sample_mlp(in_channels: int, layers: Any, dim: int) -> PatchSampleMlpConfig:
+    """Make the head's configuration; it assumes the plain generator with ngf 64, told its input channels."""
     if isinstance(layers, str):
         layers = [int(layer) for layer in layers.split(",")]
-    generator = ResnetGeneratorConfig(in_channels=parameters.take("input_nc", 3))
-    return PatchSampleMlpConfig.for_generator(generator, layers, dim=parameters.take("nc", 256))
+    return PatchSampleMlpConfig.for_generator(ResnetGeneratorConfig(in_channels=in_channels), layers, dim=dim)
 
 
-def _retrieval_net(parameters: _Parameters) -> RetrievalNetConfig:
-    return RetrievalNetConfig(
-        backbone=parameters.take("cir_architecture"),
-        pooling=parameters.take("pooling", "gem"),
-        regional=parameters.take("regional", False),
-        local_whitening=parameters.take("local_whitening", False),
-        whitening=parameters.take("whitening", False),
-    )
-
-
-_ARCHITECTURES: dict[str, tuple[str, Callable[[_Parameters], Any]]] = {
-    "official_resnet_generator": ("resnet_generator", _resnet_generator),
-    "official_p2p_unet_generator": ("unet_generator", _unet_generator),
-    "official_p2p_discriminator": ("patch_discriminator", _patch_discriminator),
-    "official_p2p_mlp": ("patch_sample_mlp", _patch_sample_mlp),
-    "hed_interpolation": ("hed", lambda _: HedConfig()),
-    "rcf": ("rcf", lambda _: RcfConfig()),
-    "cirnet": ("retrieval_net", _retrieval_net),
+_INPUT, _OUTPUT = _Parameter("input_nc", "in_channels", 3), _Parameter("output_nc", "out_channels", 3)
+_NORM, _NGF = _Parameter("norm_layer", "norm"), _Parameter("ngf", "ngf", 64)
+_DROPOUT = _Parameter("use_dropout", "dropout", False, brief=True)
+_PRETRAINED = "pretrained"  # where the reference got initial weights from: no matter of the network
+_ARCHITECTURES = {
+    "official_resnet_generator": _Architecture(
+        "resnet_generator",
+        ResnetGeneratorConfig,
+        (
+            _Parameter("no_antialias", "antialias_down", False, negated=True),
+            _Parameter("no_antialias_up", "antialias_up", False, negated=True),
+            *(_INPUT, _OUTPUT, _Parameter("n_blocks", "n_blocks"), _NGF, _NORM, _DROPOUT),
+            _Parameter("padding_type", "padding", "reflect", brief=True),
+        ),
+    ),
+    "official_p2p_unet_generator": _Architecture(
+        "unet_generator",
+        UnetGeneratorConfig,
+        (_INPUT, _OUTPUT, _Parameter("num_downs", "num_downs"), _NGF, _NORM, _DROPOUT),
+    ),
+    "official_p2p_discriminator": _Architecture(
+        "patch_discriminator",
+        PatchDiscriminatorConfig,
+        (
+            _Parameter("no_antialias", "antialias", False, negated=True),
+            *(_INPUT, _Parameter("ndf", "ndf", 64), _Parameter("n_layers", "n_layers", 3), _NORM),
+        ),
+    ),
+    "official_p2p_mlp": _Architecture(
+        "patch_sample_mlp",
+        _patch_sample_mlp,
+        (_Parameter("nce_layers", "layers"), _INPUT, _Parameter("nc", "dim", 256)),
+        constant=None,
+    ),
+    "hed_interpolation": _Architecture("hed", HedConfig, constant={_PRETRAINED: None}),
+    "rcf": _Architecture("rcf", RcfConfig, constant={_PRETRAINED: None}),
+    "cirnet": _Architecture(
+        "retrieval_net",
+        RetrievalNetConfig,
+        (
+            _Parameter("cir_architecture", "backbone"),
+            _Parameter("pooling", "pooling", "gem"),
+            *(_Parameter(name, name, False) for name in ("regional", "local_whitening", "whitening")),
+        ),
+        constant={_PRETRAINED: False},
+    ),
 }
 
 
@@ -109,13 +105,36 @@ def config_from_reference(model_params: Mapping[str, Any]) -> tuple[str, Any]:
     name = model_params.get("architecture")
     if name not in _ARCHITECTURES:
         raise UnknownNameError("reference architecture", str(name), _ARCHITECTURES)
-    ours, convert = _ARCHITECTURES[name]
-    parameters = _Parameters(
-        name, {key: value for key, value in model_params.items() if key != "architecture"}
-    )
-    parameters.take(
-        "pretrained", None
-    )  # where the reference got initial weights from: no matter of the network
-    config = convert(parameters)
-    parameters.finish()
-    return ours, config
+    architecture = _ARCHITECTURES[name]
+    given = {key: value for key, value in model_params.items() if key not in ("architecture", _PRETRAINED)}
+    ours = {}
+    for each in architecture.parameters:
+        value = given.pop(each.theirs, each.default)
+        if value is _REQUIRED:
+            raise ConfigError(f"'{name}' needs the model parameter '{each.theirs}'")
+        ours[each.ours] = not value if each.negated else value
+    config = architecture.make(**ours)
+    if given:
+        raise ConfigError(f"'{name}' has no model parameter {', '.join(sorted(map(str, given)))}")
+    return architecture.name, config
+
+
+def config_to_reference(architecture: str, config: Any) -> dict[str, Any] | None:
+    """The reference's ``params.model`` mapping for a configuration of ours; None if it has no such architecture.
+
+    Not all that a configuration can say can be said there: hold what it is read as against ``config``.
+    """
+    for name, each in _ARCHITECTURES.items():
+        if each.name == architecture and each.constant is not None:
+            params: dict[str, Any] = {"architecture": name}
+            for parameter in each.parameters:
+                value = getattr(config, parameter.ours)
+                if not parameter.brief or value != parameter.default:
+                    params[parameter.theirs] = not value if parameter.negated else value
+            return params | each.constant
+    return None
+
+
+def is_expressible(architecture: str) -> bool:
+    """Whether the reference has networks of this ``architecture``; not all of their forms need be among them."""
+    return any(each.name == architecture and each.constant is not None for each in _ARCHITECTURES.values())

@@ -36,26 +36,23 @@ def read_training_db(path: str | Path, *, split: str | None = None, images: Path
     """
     path = Path(path)
     content = load_pickle(path)
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"{path} is no database of training tuples", hint=f"it needs {', '.join(_KEYS)}"
-        )
     title = path.stem
-    if not set(_KEYS) <= set(content):
-        wanted = split or SPLITS[0]
-        splits = [
-            str(key)
-            for key, value in content.items()
-            if isinstance(value, Mapping) and set(_KEYS) <= set(value)
-        ]
+    if not _has_tuples(content):
+        parts = content.items() if isinstance(content, Mapping) else ()
+        splits = {str(key): value for key, value in parts if _has_tuples(value)}
         if not splits:
             raise CheckpointError(
                 f"{path} is no database of training tuples", hint=f"it needs {', '.join(_KEYS)}"
             )
+        wanted = split or SPLITS[0]
         if wanted not in splits:
             raise UnknownNameError(f"split of {path}", wanted, splits)
-        content, title = content[wanted], f"{title}/{wanted}"
+        content, title = splits[wanted], f"{title}/{wanted}"
     return _tuples(content, title, path, images if images is not None else path.parent / IMAGES)
+
+
+def _has_tuples(content: Any) -> bool:
+    return isinstance(content, Mapping) and set(_KEYS) <= set(content)
 
 
 def _tuples(content: Mapping[str, Any], title: str, path: Path, images: Path) -> TupleSet:
