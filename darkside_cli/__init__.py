@@ -31,24 +31,27 @@ if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.describe.load import load_descriptor
 
+_JOBS = (
+    "download",
+    "evaluate",
+    "export",
+    "extract",
+    "finetune",
+    "search",
+    "sort",
+    "train_gan",
+    "translate",
+    "whiten",
+)
 _LAZY = {
+    **{job: f"darkside_cli.jobs.{job}" for job in _JOBS},
     "DarksideError": "darkside_cli.errors",
     "Describer": "darkside_cli.retrieval.describe.describer",
     "MissingAssetError": "darkside_cli.errors",
     "Translator": "darkside_cli.methods.translate",
     "UsageError": "darkside_cli.errors",
-    "download": "darkside_cli.jobs.download",
-    "evaluate": "darkside_cli.jobs.evaluate",
-    "export": "darkside_cli.jobs.export",
-    "extract": "darkside_cli.jobs.extract",
-    "finetune": "darkside_cli.jobs.finetune",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
     "load_generator": "darkside_cli.methods.translate",
-    "search": "darkside_cli.jobs.search",
-    "sort": "darkside_cli.jobs.sort",
-    "train_gan": "darkside_cli.jobs.train_gan",
-    "translate": "darkside_cli.jobs.translate",
-    "whiten": "darkside_cli.jobs.whiten",
 }
 
 __all__ = [

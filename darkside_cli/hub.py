@@ -116,7 +116,7 @@ def _generator(name: str) -> Callable[..., nn.Module]:
         if not pretrained:
             return ResnetGenerator(ResnetGeneratorConfig(norm=_NORMS[name])).eval().to(place)
         root = _root(data_dir)
-        _bring(name, root, ("weights",), progress=progress)
+        _fetch(name, root, ("weights",), progress=progress)
         _, path = locate(name, root, kind="generator")
         return build_network(open_checkpoint(path)).to(place)
 
@@ -153,7 +153,7 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
             network = RetrievalNet(config)
             return DescriptorModel(network, scales=factors, dim=dim, transform=transform).eval().to(place)
         root = _root(data_dir)
-        _bring(name, root, ("weights", "whitening") if whiten is True else ("weights",), progress=progress)
+        _fetch(name, root, ("weights", "whitening") if whiten is True else ("weights",), progress=progress)
         wanted = whiten if isinstance(whiten, bool) else Path(whiten)
         return load_model(name, root=root, scales=factors, whiten=wanted, dim=dim).model.to(place)
 
@@ -194,7 +194,7 @@ def _root(data_dir: str | os.PathLike[str] | None) -> DataRoot:
     return data_root(None if data_dir is None else Path(data_dir))
 
 
-def _bring(name: str, root: DataRoot, roles: Sequence[str], *, progress: bool) -> None:
+def _fetch(name: str, root: DataRoot, roles: Sequence[str], *, progress: bool) -> None:
     """See that the files of ``roles`` are under ``root``, fetching what is missing.
 
     Raises MissingAssetError, which says what goes where, if they cannot be had.
@@ -212,20 +212,24 @@ def _bring(name: str, root: DataRoot, roles: Sequence[str], *, progress: bool) -
     from darkside_cli.jobs.catalog import open_store
 
     store = open_store(root, Options(mirrors=read_mirrors()))
-    got = store.get(store.select([name]), _Teller() if progress else _quiet)
+    got = store.get(store.select([name]), _DownloadLines(progress))
     if name in got.failed:
         raise got.failed[name]
 
 
-class _Teller:
-    """Tells people on stderr how a download goes, as torch.hub itself does: a line now and then."""
+class _DownloadLines:
+    """Tells people on stderr how a download goes, as torch.hub itself does; without ``progress`` warnings only."""
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
+    def __init__(self, progress: bool) -> None:
+        self._progress, self._last = progress, time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Show ``event``."""
-        if isinstance(event, TransferStarted):
+        if isinstance(event, Notice) and event.level == "warning":
+            self._line(event.message)
+        elif not self._progress:
+            return
+        elif isinstance(event, TransferStarted):
             self._line(f"downloading {event.name} ({human_size(event.total)})")
         elif isinstance(event, TransferProgress) and time.monotonic() - self._last >= _TELL_EVERY_S:
             self._line(f"{event.name}: {human_size(event.done)} of {human_size(event.total)}")
@@ -233,18 +237,10 @@ class _Teller:
             self._line(f"{event.name}: {event.reason}; trying again in {event.wait_s:.0f} s")
         elif isinstance(event, TransferFinished):
             self._line(f"{event.name} is at {event.path}")
-        elif isinstance(event, Notice) and event.level == "warning":
-            self._line(event.message)
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
         sys.stderr.write(f"darkside: {text}\n")
-
-
-def _quiet(event: Event) -> None:
-    """Show warnings only."""
-    if isinstance(event, Notice) and event.level == "warning":
-        _Teller()(event)
 
 
 cyclegan = _generator("cyclegan")

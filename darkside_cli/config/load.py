@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import tomli_w
 
+from darkside_cli.config import sources
 from darkside_cli.config.schema import (
     KIND,
     Option,
@@ -33,19 +34,7 @@ from darkside_cli.config.schema import (
     walk,
     without_none,
 )
-from darkside_cli.config.sources import (
-    Given,
-    Origin,
-    Table,
-    as_table,
-    dotted,
-    flag_table,
-    merge,
-    parse_override,
-    preset_names,
-    read_preset,
-    read_toml,
-)
+from darkside_cli.config.sources import Given, Origin, Table, dotted, preset_names
 from darkside_cli.config.values import BuildTable, MismatchError, Where, cast
 from darkside_cli.config.words import NONE_TEXT, accepted, is_table, plain, show, table_value
 from darkside_cli.errors import ConfigError
@@ -56,7 +45,7 @@ T = TypeVar("T")
 _LISTED_KEYS = 12
 
 
-def _letters(key: str) -> str:
+def _without_separators(key: str) -> str:
     """Strip ``key`` of what joins its words: "image-size", "image_size" and "image.size" are alike."""
     return re.sub(r"[-_.]", "", key)
 
@@ -105,14 +94,14 @@ def resolve(
         )  # a wrong schema is found at once, not when somebody sets the key
     layers: list[Table] = []
     if preset is not None:
-        layers.append(read_preset(preset, command=command))
+        layers.append(sources.read_preset(preset, command=command))
     if file is not None:
-        layers.append(read_toml(file))
-    layers.extend(parse_override(text) for text in overrides)
-    layers.extend(flag_table(key, value) for key, value in (flags or {}).items() if value is not None)
+        layers.append(sources.read_toml(file))
+    layers.extend(sources.parse_override(text) for text in overrides)
+    layers.extend(sources.flag_table(key, value) for key, value in (flags or {}).items() if value is not None)
     given = Table(Origin("default"))
     for layer in layers:
-        given = merge(given, layer)
+        given = sources.merge(given, layer)
     builder = _Builder(schema)
     value = builder.table(schema, given, MISSING, ())
     return Resolved(value, builder.origins)
@@ -206,7 +195,7 @@ class _Builder:
         def build(schema: type, mapping: Mapping[str, Any], where: Where) -> Any:
             # Inside of a list there are no keys to note origins for: the list as a whole has one.
             return _Builder(self.root).table(
-                schema, as_table(mapping, given.origin), MISSING, (*path, *where)
+                schema, sources.as_table(mapping, given.origin), MISSING, (*path, *where)
             )
 
         try:
@@ -263,7 +252,9 @@ class _Builder:
         # "lr" means "optim.lr" more probably than some key that only looks like it, and a slip of the finger
         # is more probable than a key of another table. Whole keys of one table all look somewhat alike.
         near = [
-            key for key in everywhere if key.rpartition(".")[2] == last or _letters(key) == _letters(wanted)
+            key
+            for key in everywhere
+            if key.rpartition(".")[2] == last or _without_separators(key) == _without_separators(wanted)
         ]
         near = near or [siblings[name] for name in get_close_matches(last, siblings, n=3, cutoff=0.6)]
         near = near or get_close_matches(wanted, everywhere, n=3, cutoff=0.75)

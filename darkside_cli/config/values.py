@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args, get_origin
 
+from darkside_cli.config import words
 from darkside_cli.config.schema import (
     Option,
     is_schema,
@@ -18,17 +19,7 @@ from darkside_cli.config.schema import (
     union_members,
     without_none,
 )
-from darkside_cli.config.words import (
-    NO_OPTION,
-    NONE_TEXT,
-    accepted,
-    enum_name,
-    is_table,
-    near_matches,
-    plain,
-    show,
-    table_value,
-)
+from darkside_cli.config.words import NO_OPTION, NONE_TEXT
 from darkside_cli.errors import ConfigError
 
 Where = tuple[str | int, ...]
@@ -53,7 +44,7 @@ def cast(
     kind, arguments = get_origin(annotation), get_args(annotation)
 
     def mismatch(hint: str | None = None) -> MismatchError:
-        return MismatchError(value, accepted(annotation, option), where=where, hint=hint)
+        return MismatchError(value, words.accepted(annotation, option), where=where, hint=hint)
 
     if annotation is Any:
         return value
@@ -64,9 +55,9 @@ def cast(
             raise mismatch()
         return None
     if kind is Literal:
-        return _pick(value, [(plain(choice, none=NONE_TEXT), choice) for choice in arguments], mismatch)
+        return _pick(value, [(words.plain(choice, none=NONE_TEXT), choice) for choice in arguments], mismatch)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return _pick(value, [(enum_name(member), member) for member in annotation], mismatch)
+        return _pick(value, [(words.enum_name(member), member) for member in annotation], mismatch)
     if annotation in (int, float):
         return _cast_number(value, annotation, option, mismatch)
     if annotation is bool:
@@ -78,7 +69,7 @@ def cast(
             raise mismatch()
         known = () if option.open_ended else option.choices()
         if known and value not in known:
-            raise mismatch(near_matches(value, known))
+            raise mismatch(words.near_matches(value, known))
         return value
     if annotation is Path:
         return _cast_path(value, mismatch)
@@ -86,10 +77,10 @@ def cast(
         if not isinstance(value, Mapping):
             raise mismatch()
         return build(annotation, value, where)
-    if is_table(annotation):
+    if words.is_table(annotation):
         if not isinstance(value, Mapping):
             raise mismatch()
-        item = table_value(annotation)
+        item = words.table_value(annotation)
         return {
             str(key): cast(each, item, option, build=build, where=(*where, str(key)))
             for key, each in value.items()
@@ -129,7 +120,7 @@ def _cast_union(
     if len(problems) == 1 and problems[0].where != where:  # something inside a list: name that
         raise problems[0]
     hint = next((problem.hint for problem in problems if problem.hint), None)
-    raise MismatchError(value, accepted(annotation, option), where=where, hint=hint)
+    raise MismatchError(value, words.accepted(annotation, option), where=where, hint=hint)
 
 
 def _is_none(value: Any) -> bool:
@@ -144,7 +135,7 @@ def _pick(value: Any, choices: list[tuple[Any, Any]], mismatch: Callable[[str | 
         if choice is value or (alike and value == name):
             return choice
     texts = [name for name, _ in choices if isinstance(name, str)]
-    raise mismatch(near_matches(value, texts) if isinstance(value, str) else None)
+    raise mismatch(words.near_matches(value, texts) if isinstance(value, str) else None)
 
 
 def _cast_number(
@@ -208,13 +199,13 @@ def check_values(config: Any, path: str = "") -> dict[str, Any]:
         except MismatchError as problem:
             inside = "".join(f"[{part}]" for part in problem.where)
             raise ConfigError(
-                f"{place}{inside} must be {problem.accepted}, not {show(problem.value)}"
+                f"{place}{inside} must be {problem.accepted}, not {words.show(problem.value)}"
             ) from None
         if each.option.validate is not None:
             try:
                 each.option.validate(value)
             except ValueError as error:
-                raise ConfigError(f"{place} = {show(value)}: {error}") from error
+                raise ConfigError(f"{place} = {words.show(value)}: {error}") from error
     return values
 
 

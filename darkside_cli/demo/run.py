@@ -108,7 +108,7 @@ class _Seed:
         with self._stage("generator", request.resolved.as_dict(), made=[run / GENERATOR]) as entry:
             if entry is not None:
                 self._say("trains a generator that turns day into night, on pictures of places of its own")
-                _whole(train_gan.run(request, emit=self.emit))
+                _completed(train_gan.run(request, emit=self.emit))
         return run
 
     def translate_samples(self, generator: Path) -> None:
@@ -135,7 +135,7 @@ class _Seed:
         with self._stage("base", request.resolved.as_dict(), made=[run / DESCRIPTOR_FILE]) as entry:
             if entry is not None:
                 self._say("trains what the descriptors begin with, by day alone")
-                _whole(finetune.run(request, emit=self.emit))
+                _completed(finetune.run(request, emit=self.emit))
         return run / DESCRIPTOR_FILE
 
     def train_descriptor(self, arm: str, base: Path, generator: Path) -> dict[str, float]:
@@ -146,7 +146,7 @@ class _Seed:
         with self._stage(arm, request.resolved.as_dict(), beginnings, made=[run / DESCRIPTOR_FILE]) as entry:
             if entry is not None:
                 self._say(f"trains a descriptor {arm} night augmentation")
-                result = _whole(finetune.run(request, emit=self.emit))
+                result = _completed(finetune.run(request, emit=self.emit))
                 lines = {line.dataset: line.mean_average_precision for line in result.lines}
                 entry["value"] = {time: float(lines[name] or 0.0) for time, name in DATASETS.items()}
         scores: dict[str, float] = self.record.value(arm)
@@ -235,7 +235,7 @@ class _Seed:
         self.emit(Notice(f"seed {self.seed} {what}"))
 
 
-def _whole(result: Any) -> Any:
+def _completed(result: Any) -> Any:
     if not result.complete:
         raise _Stopped
     return result

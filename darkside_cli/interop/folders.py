@@ -78,14 +78,8 @@ def find_generator(folder: Path, direction: str | None = None) -> Path:
 
 def find_descriptor(folder: Path) -> Path | None:
     """Find the descriptor's file in a run's folder, as :func:`find_generator` does; None if there is none."""
-    for pattern, place in (
-        (r"descriptor(?:_(?P<tag>.+))?\.safetensors", folder),
-        (r"embed(?:_(?P<tag>.+))?\.pth", folder / "epochs"),
-        (r"embed(?:_(?P<tag>.+))?\.pth", folder),
-    ):
-        if best := _best(re.compile(pattern), place):
-            return best
-    return None
+    ours, gandtr = r"descriptor(?:_(?P<tag>.+))?\.safetensors", r"embed(?:_(?P<tag>.+))?\.pth"
+    return _first((ours, folder), (gandtr, folder / "epochs"), (gandtr, folder))
 
 
 def find_network(folder: Path, direction: str | None = None) -> Path:
@@ -106,18 +100,14 @@ def _find(folder: Path, direction: str) -> Path | None:
     ours = rf"generator_{direction}(?:_(?P<tag>.+))?\.safetensors"
     gandtr = rf"generator_{_GANDTR[direction]}(?:_(?P<tag>.+))?\.pth"
     cyclegan = rf"(?P<tag>[^_]+)_net_G_{_CYCLEGAN[direction]}\.pth"
-    places = (
-        (ours, folder),
-        (ours, folder / "checkpoints"),
-        (gandtr, folder / "epochs"),
-        (gandtr, folder),
-        (cyclegan, folder),
-        (r"(?P<tag>[^_]+)_net_G\.pth", folder),
-    )
-    for pattern, place in places:
-        if best := _best(re.compile(pattern), place):
-            return best
-    return None
+    cut = r"(?P<tag>[^_]+)_net_G\.pth"
+    in_places = ((ours, folder / "checkpoints"), (gandtr, folder / "epochs"), (gandtr, folder))
+    return _first((ours, folder), *in_places, (cyclegan, folder), (cut, folder))
+
+
+def _first(*places: tuple[str, Path]) -> Path | None:
+    """The best file of the first folder that has one, by pairs (pattern of names, folder)."""
+    return next((best for pattern, place in places if (best := _best(re.compile(pattern), place))), None)
 
 
 def _best(pattern: re.Pattern[str], place: Path) -> Path | None:

@@ -52,7 +52,7 @@ def write_gandtr_layout(run: Path) -> list[Path]:
         if source.is_file():
             written.append(save_gandtr(_best(run, theirs), open_checkpoint(source)))
             names.append(theirs)
-    for theirs, source, frozen in _others(run) if names else ():
+    for theirs, source, frozen in _other_networks(run) if names else ():
         checkpoint = open_checkpoint(source)
         if is_expressible(checkpoint.architecture):
             with suppress(
@@ -61,7 +61,7 @@ def write_gandtr_layout(run: Path) -> list[Path]:
                 written.append(save_gandtr(_best(run, theirs), checkpoint, frozen=frozen))
                 names.append(theirs)
     if len(names) == 1:
-        written.append(_same_as(written[0], _best(run, _SET)))
+        written.append(_link(written[0], _best(run, _SET)))
     elif names:
         written.append(save_gandtr_set(_best(run, _SET), names))
     if (run / WHITENING).is_file():
@@ -75,7 +75,7 @@ def _best(run: Path, name: str) -> Path:
     return run / _FOLDER / f"{name}_best.pth"
 
 
-def _others(run: Path) -> Iterator[tuple[str, Path, bool]]:
+def _other_networks(run: Path) -> Iterator[tuple[str, Path, bool]]:
     """Networks that are no results: gandtr's names, our files, and whether they are frozen."""
     checkpoints = run / "checkpoints"
     ends = {
@@ -102,7 +102,7 @@ def _others(run: Path) -> Iterator[tuple[str, Path, bool]]:
             yield name, frozen[ours], True
 
 
-def _same_as(path: Path, target: Path) -> Path:
+def _link(path: Path, target: Path) -> Path:
     """Let ``target`` be the file ``path`` beside it: a link, as gandtr's own, or a copy where links cannot be."""
     with temporary_beside(target) as temporary:
         temporary.unlink(missing_ok=True)

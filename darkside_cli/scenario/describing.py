@@ -12,21 +12,21 @@ from darkside_cli.scenario import values
 from darkside_cli.scenario.images import NO_ASYNC, named_images
 from darkside_cli.scenario.request import RunRequest
 from darkside_cli.scenario.resolve import ResolvedStep
-from darkside_cli.scenario.rules import Rule, Translated, apply_rules, must_be, no_matter, to
+from darkside_cli.scenario.rules import Rule, Translated, apply_rules, ignored, must_be, to
 from darkside_cli.scenario.step import Outcome, PlannedStep, Weights, descriptor, under, whitening_file
 
 WRAPPERS = "network.runtime.wrappers"
 _RULES = [
     to("network.path", "model", values.weights),
-    no_matter("output.debug", "darkside has --verbose and --debug"),
+    ignored("output.debug", "darkside has --verbose and --debug"),
     must_be("output.inference.name", "embedding"),
-    no_matter("output.inference.async", NO_ASYNC),
+    ignored("output.inference.async", NO_ASYNC),
     must_be("data.test.dataset.name", "CirImageList"),
     to("data.test.dataset.image_dir", "images", values.image_pattern),
     to("data.test.dataset.image_size", "image_size_px", values.whole),
     must_be("data.test.transforms", values.CLAHE_TRANSFORMS),
     must_be("data.test.mean_std", values.IMAGENET),
-    no_matter("data.test.loader.*", values.LOADERS),
+    ignored("data.test.loader.*", values.LOADERS),
 ]
 
 

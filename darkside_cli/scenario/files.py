@@ -18,18 +18,8 @@ import yaml
 
 from darkside_cli.errors import ConfigError, UnknownNameError
 from darkside_cli.regular_file import TooLargeError, read_regular
-from darkside_cli.scenario.tree import (
-    Items,
-    Key,
-    Leaf,
-    Node,
-    Place,
-    Table,
-    check_size,
-    from_plain,
-    nested,
-    split_key,
-)
+from darkside_cli.scenario import tree
+from darkside_cli.scenario.tree import Items, Key, Leaf, Node, Place, Table
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -159,7 +149,7 @@ class _Builder:
 
     def build(self, root: yaml.Node) -> Node:
         node = self._node(root, self._place(root))
-        check_size(node)
+        tree.check_size(node)
         return node
 
     def _place(self, node: yaml.Node) -> Place:
@@ -251,7 +241,7 @@ def parse_override(argument: str, *, rank: int = 0) -> Table:
     key, typed = match["key"].strip(), match["value"].strip()
     path: tuple[Key, ...] = tuple(part.strip('"') for part in _PART.findall(key))
     if '"' not in key:
-        path = split_key(key, place)
+        path = tree.split_key(key, place)
     try:
         value = json.loads(typed)
     except ValueError:
@@ -263,4 +253,4 @@ def parse_override(argument: str, *, rank: int = 0) -> Table:
         value = typed
     except RecursionError:
         raise ConfigError(f"argument {key}=…: nested too deep") from None
-    return nested(path, from_plain(value, place), place)
+    return tree.nested(path, tree.from_plain(value, place), place)

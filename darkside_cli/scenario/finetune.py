@@ -19,13 +19,19 @@ from darkside_cli.scenario.rules import (
     all_must_be,
     all_to,
     apply_rules,
+    ignored,
     must_be,
-    no_matter,
     to,
-    with_lists,
 )
 from darkside_cli.scenario.step import Outcome, Weights, generator
-from darkside_cli.scenario.training import CHECKPOINTS, TrainingStep, adam, outcome_of, single_network
+from darkside_cli.scenario.training import (
+    CHECKPOINTS,
+    TrainingStep,
+    adam,
+    outcome_of,
+    planned,
+    single_network,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +156,8 @@ FINETUNE = [
     must_be("data.val.dataset.{query_size,pool_size}", float("inf"), None),
     to("data.train.loader.batch_size", "data.batch_size", values.whole),
     must_be("data.val.loader.batch_size", 1),
-    no_matter("data.{train,val}.loader.{num_workers,pin_memory}", values.LOADERS),
-    no_matter("data.test.dataset.*", "fine-tuning itself uses no test set"),
+    ignored("data.{train,val}.loader.{num_workers,pin_memory}", values.LOADERS),
+    ignored("data.test.dataset.*", "fine-tuning itself uses no test set"),
 ]  # fmt: skip
 
 
@@ -162,7 +168,5 @@ def translate_finetune(step: ResolvedStep) -> Translated:
     published = found.get("data.images") == PurePosixPath(f"{values.SFM}/ims")
     if published and not isinstance(found.get("data.file"), PurePosixPath):
         del found["data.images"]  # our default
-    run, night = found.pop("run", None), found.pop("generator", None)
-    options = with_lists(found, {"optim.betas": [0.9, 0.999]})
-    result.step = FinetuneStep(**step.identity, generator=night, options=options, run=run)
-    return result
+    night = found.pop("generator", None)
+    return planned(result, FinetuneStep, {"optim.betas": [0.9, 0.999]}, generator=night)

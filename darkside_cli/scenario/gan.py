@@ -21,13 +21,19 @@ from darkside_cli.scenario.rules import (
     all_must_be,
     all_to,
     apply_rules,
+    ignored,
     must_be,
-    no_matter,
     to,
-    with_lists,
 )
 from darkside_cli.scenario.step import Outcome
-from darkside_cli.scenario.training import CHECKPOINTS, TrainingStep, adam, outcome_of, single_network
+from darkside_cli.scenario.training import (
+    CHECKPOINTS,
+    TrainingStep,
+    adam,
+    outcome_of,
+    planned,
+    single_network,
+)
 
 PUBLISHED = {
     "day": f"{values.SFM}/dataset/train_day.txt",
@@ -138,13 +144,13 @@ _EVERY_GAN = [
     to("data.train.dataset.image_dir", "data.images", values.image_folder),
     to("data.train.dataset.size", "data.size", lambda value: None if value is None else values.whole(value)),
     to("data.train.loader.batch_size", "data.batch_size", values.whole),
-    no_matter("data.train.loader.{num_workers,pin_memory}", "darkside chooses its threads: data.workers"),
+    ignored("data.train.loader.{num_workers,pin_memory}", "darkside chooses its threads: data.workers"),
     Rule("data.train.transforms", values.crops),
     must_be("data.train.mean_std", values.HALF),
     must_be("data.val.dataset.{image_dir,dataset}", None),
-    no_matter("data.val.dataset.*", _NO_VALIDATION),
-    no_matter("data.val.loader.*", _NO_VALIDATION),
-    no_matter("data.val.{transforms,mean_std}", _NO_VALIDATION),
+    ignored("data.val.dataset.*", _NO_VALIDATION),
+    ignored("data.val.loader.*", _NO_VALIDATION),
+    ignored("data.val.{transforms,mean_std}", _NO_VALIDATION),
 ]  # fmt: skip
 
 _LSGAN = values.one_of({"mse": "lsgan"})
@@ -176,7 +182,7 @@ _CUT = [
     to("network.featdown.model.nc", "nce.dim", values.whole),
     to("network.featdown.model.nce_layers", "nce.layers", values.layers),
     *all_to(f"{_CRITERION}.weights", "weights", {"nce": "nce", "identity": "identity"}, values.number),
-    no_matter(
+    ignored(
         f"{_CRITERION}.identity.loss",
         "CUT compares patches of night pictures too; gandtr never uses this loss",
     ),
@@ -269,11 +275,9 @@ def translate_gan(step: ResolvedStep) -> Translated:
     for key, (ours, value) in _IF_MISSING.items():
         if values.at(written, key) is None and ours not in result.origins:
             result.values[ours] = value
-    run = result.values.pop("run", None)
     _leave_out_published(result.values)
-    options = with_lists(result.values, {"optim.betas": [0.5, 0.999], "student.betas": [0.9, 0.999]})
-    result.step = TrainGanStep(**step.identity, method=method, options=options, run=run)
-    return result
+    betas = {"optim.betas": [0.5, 0.999], "student.betas": [0.9, 0.999]}
+    return planned(result, TrainGanStep, betas, method=method)
 
 
 def _leave_out_published(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from darkside_cli.events import Emit
 from darkside_cli.scenario import values
 from darkside_cli.scenario.request import RunRequest
 from darkside_cli.scenario.resolve import ResolvedStep
-from darkside_cli.scenario.rules import Translated, apply_rules, must_be, no_matter, to
+from darkside_cli.scenario.rules import Translated, apply_rules, ignored, must_be, to
 from darkside_cli.scenario.step import Outcome, PlannedStep, Weights, generator, under
 
 NO_ASYNC = "darkside always writes while it computes"
@@ -26,11 +26,11 @@ _RULES = [
     to("data.test.dataset.image_dir", "images", values.image_pattern),
     to("data.test.transforms", "max_size_px", values.downscaled),
     must_be("data.test.mean_std", values.HALF),
-    no_matter("data.test.loader.*", values.LOADERS),
-    no_matter("output.debug", "darkside has --verbose and --debug"),
+    ignored("data.test.loader.*", values.LOADERS),
+    ignored("output.debug", "darkside has --verbose and --debug"),
     must_be("output.inference.name", "rgb"),
     to("output.inference.image_dir", "output", values.file_path),
-    no_matter("output.inference.async", NO_ASYNC),
+    ignored("output.inference.async", NO_ASYNC),
     must_be("output.inference.stretch_by", "meanstd"),
 ]
 
@@ -119,11 +119,11 @@ def named_images(request: RunRequest, pattern: str) -> tuple[tuple[Path, str], .
         paths.append(next((each for each in candidates if each.is_file()), candidates[0]))
         given[paths[-1]] = name
     return tuple(
-        (image.path, os.fspath(given[image.path] if _stays(given.get(image.path)) else image.relative))
+        (image.path, os.fspath(given[image.path] if _is_inside(given.get(image.path)) else image.relative))
         for image in expand_inputs(paths, recursive=False, exclude=None)
     )
 
 
-def _stays(name: Path | None) -> bool:
+def _is_inside(name: Path | None) -> bool:
     """Whether a name below the folder of results stays in it."""
     return name is not None and not name.is_absolute() and ".." not in name.parts and bool(name.name)

@@ -16,30 +16,17 @@ What laying over means is told at :func:`~darkside_cli.scenario.tree.lay_over`.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from darkside_cli.errors import ConfigError, UnknownNameError
+from darkside_cli.scenario import tree
 from darkside_cli.scenario.files import find_scenario, parse_override, published_root, read_scenario_file
-from darkside_cli.scenario.tree import (
-    Items,
-    Key,
-    Leaf,
-    Node,
-    Table,
-    check_size,
-    children,
-    copied,
-    dotted,
-    lay_over,
-    nested,
-    plain,
-    split_key,
-    without_operators,
-)
+from darkside_cli.scenario.tree import Items, Key, Leaf, Node, Table
 
 TEMPLATE = "__template__"
 FUNCTION = "__function__"
@@ -66,7 +53,7 @@ class Scenario:
 
     def plain(self) -> dict[str, Any]:
         """Everything as dicts, lists and simple values."""
-        values: dict[str, Any] = plain(self.document)
+        values: dict[str, Any] = tree.plain(self.document)
         return values
 
     def targets(self) -> tuple[str, ...]:
@@ -74,9 +61,7 @@ class Scenario:
 
         Keys that begin with an underscore are none; anchors may be kept under them.
         """
-        return tuple(
-            str(key) for key, node in self.document.entries.items() if _public(key) and _is_target(node)
-        )
+        return tuple(str(key) for key, node in self.document.entries.items() if _is_target(key, node))
 
     def target(self, name: str) -> Table:
         """Mapping of the target ``name``, its private keys (those with an underscore before them) included.
@@ -91,22 +76,20 @@ class Scenario:
         if not isinstance(node, Table):
             raise ConfigError(f"{node.place}: '{name}' is no target: a target is a mapping of steps")
         for key, step in node.entries.items():
-            if is_step(key, step):
-                self._check_step(f"{name}.{key}", step)
+            path = f"{name}.{key}"
+            if not is_step(key, step):
+                continue
+            if not isinstance(step, Table):
+                raise ConfigError(f"{step.place}: {path} is no step: a step is a mapping with {FUNCTION}")
+            function = step.entries.get(FUNCTION)
+            if function is None:
+                raise ConfigError(
+                    f"{step.place}: {path} does not say what it does",
+                    hint=f"a step has {FUNCTION}, such as mdir.stages.train.train",
+                )
+            if not isinstance(function, Leaf) or not isinstance(function.value, str):
+                raise ConfigError(f"{function.place}: {path}.{FUNCTION} is not a name")
         return node
-
-    @staticmethod
-    def _check_step(path: str, step: Node) -> None:
-        if not isinstance(step, Table):
-            raise ConfigError(f"{step.place}: {path} is no step: a step is a mapping with {FUNCTION}")
-        function = step.entries.get(FUNCTION)
-        if function is None:
-            raise ConfigError(
-                f"{step.place}: {path} does not say what it does",
-                hint=f"a step has {FUNCTION}, such as mdir.stages.train.train",
-            )
-        if not isinstance(function, Leaf) or not isinstance(function.value, str):
-            raise ConfigError(f"{function.place}: {path}.{FUNCTION} is not a name")
 
 
 def _public(key: Key) -> bool:
@@ -118,8 +101,8 @@ def is_step(key: Key, node: Node) -> bool:
     return _public(key) and not (isinstance(node, Leaf) and node.value is None)
 
 
-def _is_target(node: Node) -> bool:
-    if not isinstance(node, Table):
+def _is_target(key: Key, node: Node) -> bool:
+    if not isinstance(node, Table) or not _public(key):
         return False
     steps = [each for key, each in node.entries.items() if is_step(key, each)]
     return bool(steps) and all(isinstance(each, Table) and FUNCTION in each.entries for each in steps)
@@ -157,14 +140,14 @@ class _Loader:
         for rank, argument in enumerate(others, 1):
             if _is_file(argument):
                 path_above = find_scenario(argument)
-                above = self._complete(path_above, argument, rank)
+                above = self._complete(self._read(path_above, argument, rank), path_above)
                 name = path_above.stem
             else:
                 above = parse_override(argument, rank=rank)
-            lay_over(document, above)
-        document = self._root(self._filled(document, path.parent, (), ()))
-        check_size(document)
-        without_operators(document)
+            tree.lay_over(document, above)
+        document = self._complete(document, path)
+        tree.check_size(document)
+        tree.without_operators(document)
         return Scenario(name, document, self.arguments, tuple(self.notes))
 
     def _note(self, text: str) -> None:
@@ -177,14 +160,9 @@ class _Loader:
             raise ConfigError(f"{self.arguments[0]} asks for more than {_MAX_FILES} templates")
         return read_scenario_file(path, name=name, rank=rank)
 
-    def _complete(self, path: Path, name: str, rank: int) -> Table:
-        """Read a file and fill in all its templates."""
-        return self._root(self._filled(self._read(path, name, rank), path.parent, (), ()))
-
-    @staticmethod
-    def _root(node: Node) -> Table:
-        assert isinstance(node, Table)  # noqa: S101 - a mapping, filled in or not, is one
-        return node
+    def _complete(self, table: Table, path: Path) -> Table:
+        """Fill in all templates of the file ``path``."""
+        return cast("Table", self._filled(table, path.parent, (), ()))
 
     def _filled(self, node: Node, folder: Path, chain: tuple[Mention, ...], where: Keys) -> Node:
         """``node`` with the templates in it, looked for in ``folder``; ``chain`` is what led here.
@@ -193,8 +171,10 @@ class _Loader:
         """
         if isinstance(node, Table):
             node, folder, chain = self._with_template(node, folder, chain, where)
-        filled = {key: self._filled(child, folder, chain, (*where, key)) for key, child in children(node)}
-        if all(filled[key] is child for key, child in children(node)):
+        filled = {
+            key: self._filled(child, folder, chain, (*where, key)) for key, child in tree.children(node)
+        }
+        if all(filled[key] is child for key, child in tree.children(node)):
             return node
         if isinstance(node, Table):
             return Table(filled, node.place)
@@ -207,7 +187,7 @@ class _Loader:
         named = own.entries.get(TEMPLATE)
         if named is None:
             return own, folder, chain
-        given = copied(own).entries  # what is laid over goes on to change, and aliases have it too
+        given = copy.deepcopy(own).entries  # what is laid over goes on to change, and aliases have it too
         direct = {key: node for key, node in given.items() if key != TEMPLATE and "." not in str(key)}
         deep = {str(key): node for key, node in given.items() if "." in str(key)}
         table = Table({}, own.place)
@@ -217,26 +197,26 @@ class _Loader:
             table = self._template(path, named, where)
             table, folder, chain = self._with_template(table, path.parent, chain, where)
         table = Table(dict(table.entries), table.place)
-        lay_over(table, Table(direct, own.place), where)
+        tree.lay_over(table, Table(direct, own.place), where)
         for key, node in deep.items():
-            self._lay_deep(table, split_key(key, node.place), node, where)
+            self._lay_deep(table, tree.split_key(key, node.place), node, where)
         return table, folder, chain
 
     @staticmethod
     def _template_path(named: Node, folder: Path, where: Keys) -> Path:
         if not isinstance(named, Leaf) or not isinstance(named.value, str) or not named.value:
-            raise ConfigError(f"{named.place}: {dotted((*where, TEMPLATE))} is not the name of a file")
+            raise ConfigError(f"{named.place}: {tree.dotted((*where, TEMPLATE))} is not the name of a file")
         return Path(os.path.normpath(folder / Path(named.value).expanduser()))
 
     @staticmethod
     def _mention(named: Node, chain: tuple[Mention, ...], where: Keys) -> Mention:
         """Note who names a template, and refuse what goes round: the same mention inside of itself, twice."""
-        mention = (str(named.place), str(plain(named)))
+        mention = (str(named.place), str(tree.plain(named)))
         if chain.count(mention) > 1:
             start = len(chain) - 1 - chain[::-1].index(mention)
             ring = " -> ".join([*(name for _, name in chain[start:]), mention[1]])
             raise ConfigError(
-                f"{named.place}: {dotted((*where, TEMPLATE))}: templates go round in a ring: {ring}",
+                f"{named.place}: {tree.dotted((*where, TEMPLATE))}: templates go round in a ring: {ring}",
                 hint="one of them has to stop naming the next",
             )
         return mention
@@ -248,7 +228,7 @@ class _Loader:
             return self._read(path, name, named.place.rank)
         except FileNotFoundError:
             raise ConfigError(
-                f"{named.place}: {dotted((*where, TEMPLATE))} names {plain(named)}, and there is no {path}",
+                f"{named.place}: {tree.dotted((*where, TEMPLATE))} names {tree.plain(named)}, and there is no {path}",
                 hint="templates are looked for in the folder of the closest template around them, else in that "
                 "of the scenario",
             ) from None
@@ -256,12 +236,12 @@ class _Loader:
     def _lay_deep(self, table: Table, path: Keys, node: Node, where: Keys) -> None:
         hidden = _find(table, path)
         if isinstance(hidden, Leaf) and hidden.place.rank > node.place.rank:
-            quoted = dotted((*where, f'"{dotted(path)}"'))
+            quoted = tree.dotted((*where, f'"{tree.dotted(path)}"'))
             self._note(
-                f"{hidden.place} has no effect: {dotted((*where, *path))} is set after it, by a key with dots "
+                f"{hidden.place} has no effect: {tree.dotted((*where, *path))} is set after it, by a key with dots "
                 f"({node.place}); give that one: {quoted}=VALUE"
             )
-        lay_over(table, nested(path, node, node.place), where)
+        tree.lay_over(table, tree.nested(path, node, node.place), where)
 
 
 def _is_file(argument: str) -> bool:

@@ -23,20 +23,9 @@ from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from darkside_cli.errors import ConfigError
+from darkside_cli.scenario import tree
 from darkside_cli.scenario.load import FUNCTION, Scenario, is_step
-from darkside_cli.scenario.tree import (
-    MAX_NODES,
-    Items,
-    Key,
-    Leaf,
-    Node,
-    Place,
-    Table,
-    children,
-    dotted,
-    from_plain,
-    plain,
-)
+from darkside_cli.scenario.tree import MAX_NODES, Items, Key, Leaf, Node, Place, Table
 
 NAME = "SCENARIO_NAME"
 PARAMETERS, OUTPUTS = "parameters", "_output_metadata"
@@ -130,7 +119,7 @@ class ResolvedStep:
 
     def plain(self) -> dict[str, Any]:
         """Parameters as dicts, lists and simple values."""
-        values: dict[str, Any] = plain(self.parameters)
+        values: dict[str, Any] = tree.plain(self.parameters)
         return values
 
     @property
@@ -164,7 +153,9 @@ class TargetResolver:
         self.steps = {str(key): node for key, node in table.entries.items() if is_step(key, node)}
         self.order = tuple(step_order(list(self.steps), order))
         self.outputs_known = outputs_known
-        private = {str(key): plain(node) for key, node in table.entries.items() if str(key).startswith("_")}
+        private = {
+            str(key): tree.plain(node) for key, node in table.entries.items() if str(key).startswith("_")
+        }
         self.reference: dict[str, Any] = {**private, NAME: scenario.name}
         self._budget = MAX_NODES
 
@@ -189,8 +180,8 @@ class TargetResolver:
         parameters = self._node(Table(entries, step.place), name, path)
         function = self._node(step.entries[FUNCTION], name, (*path, FUNCTION))
         assert isinstance(parameters, Table)  # noqa: S101 - made of one
-        self.reference[name] = {PARAMETERS: plain(parameters), OUTPUTS: {}}
-        return ResolvedStep(name, dotted(path), str(plain(function)), parameters, step.place)
+        self.reference[name] = {PARAMETERS: tree.plain(parameters), OUTPUTS: {}}
+        return ResolvedStep(name, tree.dotted(path), str(tree.plain(function)), parameters, step.place)
 
     def finish(self, name: str, outputs: Mapping[str, Any]) -> None:
         """Tell what step ``name`` gave back."""
@@ -198,14 +189,16 @@ class TargetResolver:
 
     def _node(self, node: Node, step: str, path: tuple[Key, ...]) -> Node:
         if isinstance(node, Leaf):
-            return from_plain(self._value(node.value, node.place, step, path), node.place)
+            return tree.from_plain(self._value(node.value, node.place, step, path), node.place)
         if isinstance(node, Items):
-            return Items([self._node(each, step, (*path, i)) for i, each in children(node)], node.place)
+            return Items([self._node(each, step, (*path, i)) for i, each in tree.children(node)], node.place)
         entries: dict[Key, Node] = {}
         for key, each in node.entries.items():
             resolved = self._value(key, each.place, step, (*path, key))
             if not isinstance(resolved, (str, int)) or resolved in entries:
-                raise ConfigError(f"{each.place}: {dotted((*path, key))}: '{resolved}' cannot be a key here")
+                raise ConfigError(
+                    f"{each.place}: {tree.dotted((*path, key))}: '{resolved}' cannot be a key here"
+                )
             entries[resolved] = self._node(each, step, (*path, resolved))
         return Table(entries, node.place)
 
@@ -214,7 +207,7 @@ class TargetResolver:
             return substitute(value, lambda name: self._look_up(name, step))
         except UndefinedError as error:
             raise ConfigError(
-                f"{place}: {dotted(path)}: ${{{error.name}}} stands for nothing: {error.reason}",
+                f"{place}: {tree.dotted(path)}: ${{{error.name}}} stands for nothing: {error.reason}",
                 hint=error.hint,
             ) from None
 

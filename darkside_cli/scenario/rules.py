@@ -80,7 +80,7 @@ def must_be(pattern: str, *allowed: Any) -> Rule:
     """Only these values are translated: they are what darkside does."""
 
     def check(value: Any) -> Mapping[str, Any]:
-        if not any(_alike(value, each) for each in allowed):
+        if not any(_equals(value, each) for each in allowed):
             raise ValueError(f"only {' or '.join(map(json.dumps, allowed))} is translated")
         return {}
 
@@ -92,7 +92,7 @@ def all_must_be(prefix: str, allowed: Mapping[str, Any]) -> list[Rule]:
     return [must_be(f"{prefix}.{key}", value) for key, value in allowed.items()]
 
 
-def _alike(value: Any, other: Any) -> bool:
+def _equals(value: Any, other: Any) -> bool:
     if isinstance(value, bool) or isinstance(other, bool):
         return value is other
     if isinstance(value, str) and isinstance(other, str):
@@ -100,7 +100,7 @@ def _alike(value: Any, other: Any) -> bool:
     return bool(value == other)
 
 
-def no_matter(pattern: str, why: str) -> Rule:
+def ignored(pattern: str, why: str) -> Rule:
     """The key changes nothing here; ``why`` is said where a person asks for it."""
     return Rule(pattern, lambda _: {}, why)
 
@@ -179,14 +179,4 @@ def apply_rules(step: ResolvedStep, rules: Sequence[Rule], *, whole: Collection[
                     result.put(ours, value, found)
             except (ValueError, TypeError) as error:
                 result.problems.append(replace(found, reason=str(error)))
-    return result
-
-
-def with_lists(values: Mapping[str, Any], defaults: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """``values`` with ``key[0]``, ``key[1]`` … made one list ``key``; ``defaults`` has what is not given."""
-    result = {key: value for key, value in values.items() if not key.endswith("]")}
-    for key, default in defaults.items():
-        keys = [f"{key}[{position}]" for position in range(len(default))]
-        if any(each in values for each in keys):
-            result[key] = [values.get(each, usual) for each, usual in zip(keys, default, strict=True)]
     return result

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from darkside_cli.scenario import values
-from darkside_cli.scenario.rules import Rule, all_must_be, must_be, no_matter, to
+from darkside_cli.scenario.rules import Rule, Translated, all_must_be, ignored, must_be, to
 from darkside_cli.scenario.step import Outcome, PlannedStep, under
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ CHECKPOINTS = [
     must_be("learning.training.type", "EpochTraining"),
     to("learning.training.epochs", "trainer.epochs", values.whole),
     to("learning.training.seed", "trainer.seed", values.whole),
-    no_matter(
+    ignored(
         "learning.training.deterministic", "darkside's training repeats itself bit for bit on one machine"
     ),
-    no_matter("output.debug", "darkside has --verbose and --debug"),
-    no_matter("output.learning.progress.{print_each,print_each_val}", _REPORTS),
-    no_matter("output.learning.{progress,htmlreport}", _REPORTS),
-    no_matter("output.learning.htmlreport.*", _REPORTS),
+    ignored("output.debug", "darkside has --verbose and --debug"),
+    ignored("output.learning.progress.{print_each,print_each_val}", _REPORTS),
+    ignored("output.learning.{progress,htmlreport}", _REPORTS),
+    ignored("output.learning.htmlreport.*", _REPORTS),
 ]
 #: Images that the published trainings show their progress on; where they are not at hand, others do.
 _EXAMPLES = PurePosixPath("data/val/day_night")
@@ -119,6 +119,20 @@ class TrainingStep(PlannedStep):
             "output": under(root, self.run) if self.run is not None else None,
             "overrides": self.overrides(root),
         }
+
+
+def planned(
+    result: Translated, make: type[TrainingStep], betas: Mapping[str, list[float]], **fields: Any
+) -> Translated:
+    """Give ``result`` its step; ``key[0]`` and ``key[1]`` become one list, filled from ``betas``."""
+    options = {key: value for key, value in result.values.items() if not key.endswith("]") and key != "run"}
+    for key, default in betas.items():
+        keys = [f"{key}[{position}]" for position in range(len(default))]
+        if any(each in result.values for each in keys):
+            options[key] = [result.values.get(each, usual) for each, usual in zip(keys, default, strict=True)]
+    identity, run = result.source.identity, result.values.get("run")
+    result.step = make(**identity, options=options, run=run, **fields)
+    return result
 
 
 def outcome_of(result: Trained) -> Outcome:

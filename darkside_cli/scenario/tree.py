@@ -6,11 +6,10 @@ the reference.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from darkside_cli.errors import ConfigError
 
@@ -84,14 +83,6 @@ def from_plain(value: Any, place: Place) -> Node:
     if isinstance(value, list):
         return Items([from_plain(each, place) for each in value], place)
     return Leaf(value, place)
-
-
-N = TypeVar("N", Leaf, Items, Table)
-
-
-def copied(node: N) -> N:
-    """Copy a tree; what was shared in it is shared in the copy."""
-    return copy.deepcopy(node)
 
 
 def children(node: Node) -> Iterator[tuple[Key, Node]]:
@@ -195,17 +186,13 @@ def _append(base: Table, name: Key, node: Node, path: Path) -> None:
         below.items.extend(list(node.items))
         if len(below.items) > MAX_NODES:
             raise ConfigError(f"{node.place}: {where} becomes too long: more than {MAX_NODES:,} items")
-    elif isinstance(below, Leaf) and isinstance(node, Leaf) and _texts(below, node):
+    elif isinstance(below, Leaf) and isinstance(node, Leaf) and kind(below) == kind(node) == "a text":
         base.entries[name] = Leaf(below.value + node.value, node.place)
     else:
         raise ConfigError(
             f"{node.place}: {where}+ gives {kind(node)}, and {where} is {kind(below)} ({below.place})",
             hint="lists are appended to lists, texts to texts",
         )
-
-
-def _texts(*leaves: Leaf) -> bool:
-    return all(isinstance(leaf.value, str) for leaf in leaves)
 
 
 def _combined(below: Node, above: Node, path: Path) -> Node:

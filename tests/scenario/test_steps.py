@@ -22,7 +22,7 @@ from darkside_cli.scenario.images import TranslateStep
 from darkside_cli.scenario.load import load_scenario
 from darkside_cli.scenario.plan import generator_notes, require_translated, translate_step
 from darkside_cli.scenario.resolve import ResolvedStep
-from darkside_cli.scenario.rules import Rule, Translated, apply_rules, must_be, no_matter, to
+from darkside_cli.scenario.rules import Rule, Translated, apply_rules, ignored, must_be, to
 from darkside_cli.scenario.step import DownloadStep, PrintScoresStep
 from darkside_cli.scenario.tree import Place, Table, from_plain
 
@@ -351,7 +351,7 @@ def test_rules() -> None:
         to("{a,b}.x", "ours"),
         must_be("a.y", 1),
         must_be("c", [1]),
-        no_matter("d", "because"),
+        ignored("d", "because"),
         Rule("e", lambda value: {"one": value, "two": -value}),
         to("*", "late"),
     ]
