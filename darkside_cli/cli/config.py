@@ -146,8 +146,7 @@ def _convert(session: Session, request: ConfigRequest, *, json: bool) -> int:
 
     output = request.output
     converted = convert(list(request.words), session.root.path, target=request.target, step=request.step)
-    for note in converted.notes:
-        session.say(note)
+    session.say(*converted.notes)
     if json:
         session.output.json(converted.document())
     if output is None:

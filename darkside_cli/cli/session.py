@@ -117,10 +117,10 @@ class Session:
         self.output.above_bar = screen.above_bar
         return screen
 
-    def say(self, text: str) -> None:
-        """Say a line to people, unless it is to be quiet."""
-        if not self.quiet:
-            say(text)
+    def say(self, *lines: str) -> None:
+        """Say lines to people, unless it is to be quiet."""
+        for line in () if self.quiet else lines:
+            say(line)
 
     @property
     def root(self) -> DataRoot:

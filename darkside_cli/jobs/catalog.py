@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.assets.catalog import DATA
-from darkside_cli.assets.entries import Asset, RemoteFile
+from darkside_cli.assets.entries import Asset, RemoteFile, State
 from darkside_cli.errors import DarksideError
 from darkside_cli.networks.catalog import MODELS, ModelEntry
 from darkside_cli.registry import Registry
@@ -52,6 +53,31 @@ def open_store(root: str | PathLike[str], options: Options | None = None) -> Ass
     from darkside_cli.assets.store import AssetStore
 
     return AssetStore(Path(root), ASSETS, options, read_names, wrong_content)
+
+
+def asset_document(asset: Asset, state: State) -> dict[str, Any]:
+    """Everything the registry knows of ``asset``, and what of it is on this machine."""
+    return {
+        "name": asset.name,
+        "aliases": list(asset.aliases),
+        "summary": asset.summary,
+        "groups": list(asset.groups),
+        "state": state.status,
+        "size_bytes": state.size,
+        "images": state.images,
+        "lacking": list(state.lacking),
+        "published_bytes": asset.published_size,
+        "requires": list(asset.requires),
+        "needed_by": list(asset.needed_by),
+        "licence": asset.licence,
+        "citation": asset.citation,
+        "source": asset.source,
+        "by_hand": asset.by_hand,
+        "files": [asdict(file) for file in asset.files],
+        "images_folder": asset.images.folder if asset.images is not None else None,
+        "archives": [asdict(archive) for archive in asset.images.archives] if asset.images else [],
+        "links": [asdict(link) for link in asset.links],
+    }
 
 
 def read_names(path: Path) -> Iterable[str]:

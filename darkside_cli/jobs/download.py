@@ -79,16 +79,15 @@ class DownloadRequest(Request):
 
     def check(self) -> None:
         """Raise UsageError for what excludes each other, and if nothing is named that could be brought."""
+        tells = self.list or self.verify or self.dry_run
         if sum((self.list, self.verify, self.dry_run)) > 1:
             raise UsageError("--list, --verify and --dry-run exclude each other", hint="choose one")
-        if self.from_ and (self.list or self.verify or self.dry_run):
-            raise UsageError(
-                "--from imports, which --list, --verify and --dry-run do not", hint="leave one of them out"
-            )
+        if self.from_ and tells:
+            not_both = "--from imports, which --list, --verify and --dry-run do not"
+            raise UsageError(not_both, hint="leave one of them out")
         if not (self.names or self.from_ or self.list or self.verify):
-            raise UsageError(
-                "nothing to download is named", hint="darkside download --list shows what there is"
-            )
+            hint = "darkside download --list shows what there is"
+            raise UsageError("nothing to download is named", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,8 @@ class AssetList:
 
     def document(self) -> dict[str, Any]:
         """What ``--list --json`` prints."""
+        from darkside_cli.jobs.catalog import asset_document
+
         return {"data_dir": self.data_dir, "assets": [asset_document(*each) for each in self.assets]}
 
 
@@ -231,31 +232,6 @@ def verify_assets(store: AssetStore, assets: Sequence[Asset], *, emit: Emit = ig
     present = assets or [asset for asset in store.assets if store.state(asset).status != "missing"]
     found = [item for item in verify(store, present, emit) if assets or item.verdict != "missing"]
     return Verification(store.root, tuple(found))
-
-
-def asset_document(asset: Asset, state: State) -> dict[str, Any]:
-    """Everything the registry knows of ``asset``, and what of it is on this machine."""
-    return {
-        "name": asset.name,
-        "aliases": list(asset.aliases),
-        "summary": asset.summary,
-        "groups": list(asset.groups),
-        "state": state.status,
-        "size_bytes": state.size,
-        "images": state.images,
-        "lacking": list(state.lacking),
-        "published_bytes": asset.published_size,
-        "requires": list(asset.requires),
-        "needed_by": list(asset.needed_by),
-        "licence": asset.licence,
-        "citation": asset.citation,
-        "source": asset.source,
-        "by_hand": asset.by_hand,
-        "files": [asdict(file) for file in asset.files],
-        "images_folder": asset.images.folder if asset.images is not None else None,
-        "archives": [asdict(archive) for archive in asset.images.archives] if asset.images else [],
-        "links": [asdict(link) for link in asset.links],
-    }
 
 
 def _import(store: AssetStore, sources: Sequence[Path], emit: Emit) -> tuple[list[Imported], Failures]:

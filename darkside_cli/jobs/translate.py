@@ -307,7 +307,7 @@ def _inputs(request: TranslateRequest) -> list[InputImage]:
     from darkside_cli.jobs.translate_files import is_sheet
 
     if request.content is not None:
-        return [InputImage(UNNAMED, name_of_content(request.content))]
+        return [InputImage(UNNAMED, _name_of_content(request.content))]
     if request.named is not None:
         return [InputImage(path, PurePath(name)) for path, name in request.named]
     exclude = request.folder if request.in_memory or request.file is None else request.file
@@ -315,7 +315,7 @@ def _inputs(request: TranslateRequest) -> list[InputImage]:
     return [image for image in expanded if not is_sheet(image.path)]
 
 
-def name_of_content(image: bytes) -> PurePath:
+def _name_of_content(image: bytes) -> PurePath:
     """What an image without a name is called: another one is never taken for it, and the same one is not made anew."""
     suffix = formats.image_suffix(image[: formats.START_BYTES]) or ""
     return PurePath(f"stdin-{hashlib.sha256(image).hexdigest()[:8]}{suffix}")
