@@ -12,6 +12,8 @@ import stat
 from pathlib import Path
 from typing import IO
 
+from darkside_cli.errors import MissingAssetError, UsageError
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -69,3 +71,17 @@ def read_regular(path: Path, *, limit_bytes: int) -> bytes:
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes >> 20:,} MB" if size_bytes >= 1 << 20 else f"{size_bytes:,} bytes"
+
+
+def read_list_text(path: Path, *, limit_bytes: int, hint: str) -> str:
+    """Text (UTF-8) of a list that a person names.
+
+    Raises MissingAssetError if there is no such file, UsageError with ``hint`` if it cannot be read or is no text.
+    """
+    try:
+        return read_regular(path, limit_bytes=limit_bytes).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {path}: {reason}", hint=hint) from error

@@ -26,9 +26,9 @@ from darkside_cli.assets.http_failures import Refused, Transient
 from darkside_cli.assets.inventory import find_file
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.assets.mirrors import local_path
-from darkside_cli.assets.parallel import Work, run_parallel
 from darkside_cli.assets.partial import PartFile, PartNote
 from darkside_cli.assets.soundness import EVERY_S, hashed, wrong_digest, wrong_form
+from darkside_cli.assets.transfer import Work, run_parallel
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import (
     Emit,

@@ -26,7 +26,7 @@ from darkside_cli.assets.entries import (
 )
 from darkside_cli.assets.inventory import Inventory, Judge, NameReader, find_images, read_list
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
-from darkside_cli.assets.parallel import Work, run_parallel
+from darkside_cli.assets.transfer import Work, run_parallel
 from darkside_cli.assets.unpack import Unpacked, flat, sharded, unpack
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError

@@ -78,7 +78,7 @@ def extract(
 
 def _with_names(request: extraction.ExtractRequest, *, null: bool) -> extraction.ExtractRequest:
     """``request`` with the images and names that standard input gives in place of ``-``, or of no image at all."""
-    from darkside_cli.datasets.rooted import listed_names
+    from darkside_cli.datasets.names import listed_names
 
     request = replace(request, null=null)
     paths = [os.fspath(path) for path in request.images]

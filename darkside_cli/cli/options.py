@@ -61,8 +61,7 @@ def inputs_or_image(
     Raises UsageError, besides, for a video, and for an image where other images are named beside it. ``advice`` is for
     those who give a URL.
     """
-    from darkside_cli.datasets.listing import iter_path_tokens
-    from darkside_cli.datasets.piped import image_or_names
+    from darkside_cli.datasets.names import image_or_names, iter_path_tokens
 
     words = [os.fspath(path) for path in paths or ()]
     if not words:

@@ -179,7 +179,7 @@ def _print(session: Session, request: RunRequest, *, json: bool) -> int:
 
 def _names_on_stdin() -> Iterator[Path]:
     """Names of images, one a line of standard input. Raises UsageError if that is a terminal."""
-    from darkside_cli.datasets.listing import iter_path_tokens
+    from darkside_cli.datasets.names import iter_path_tokens
 
     if sys.stdin is None or sys.stdin.isatty():
         hint = "pipe their names in: find . -name '*.jpg' | darkside run output FILE.yml"

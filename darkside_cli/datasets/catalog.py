@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.images.formats import is_image_name
@@ -48,10 +49,7 @@ UNPAIRED_LISTS: Registry[UnpairedLists] = Registry(
             assets=("day-night-lists", "retrieval-sfm-120k"),
         ),
         UnpairedLists(
-            name="nightfall",
-            summary="the embedded synthetic city",
-            folder="nightfall",
-            assets=("nightfall",),
+            name="nightfall", summary="the embedded synthetic city", folder="nightfall", assets=("nightfall",)
         ),
     ),
 )
@@ -109,9 +107,8 @@ class TrainingSet(Entry):
 
     def database_file(self, train: Path) -> Path:
         """Its database: where cirtorch has it, if it is there and only there."""
-        own = train / self.database
-        other = None if self.also_at is None else train / self.also_at
-        return other if other is not None and not own.is_file() and other.is_file() else own
+        places = [train / path for path in (self.database, self.also_at) if path]
+        return next((path for path in places if path.is_file()), places[0])
 
     def images(self, train: Path) -> Path:
         """Folder of the images: beside its database, or with the set they come with."""
@@ -121,39 +118,36 @@ class TrainingSet(Entry):
         return (train / TRAINING_SETS.get(self.images_of).database).parent / _IMAGES
 
 
+def _training(name: str, summary: str, database: str, **more: Any) -> TrainingSet:
+    return TrainingSet(name=name, summary=summary, database=f"{database}.pkl", **more)
+
+
 TRAINING_SETS: Registry[TrainingSet] = Registry(
     "training data",
     (
-        TrainingSet(
-            name="retrieval-sfm-120k",
-            summary="Retrieval-SfM 120k (Radenovic et al., TPAMI 2019), training and validation",
-            database=f"{_SFM}/{_SFM}.pkl",
+        _training(
+            "retrieval-sfm-120k",
+            "Retrieval-SfM 120k (Radenovic et al., TPAMI 2019), training and validation",
+            f"{_SFM}/{_SFM}",
         ),
-        TrainingSet(
-            name="retrieval-sfm-120k-whiten",
-            summary="Its pairs that published whitenings were learned from",
-            database=f"{_WHITEN}/{_WHITEN}.pkl",
+        _training(
+            "retrieval-sfm-120k-whiten",
+            "Its pairs that published whitenings were learned from",
+            f"{_WHITEN}/{_WHITEN}",
             also_at=f"{_SFM}/{_WHITEN}.pkl",
             images_of="retrieval-sfm-120k",
         ),
-        TrainingSet(
-            name="retrieval-sfm-30k-whiten",
-            summary="Fewer such pairs",
-            database=f"{_WHITEN_30K}/{_WHITEN_30K}.pkl",
+        _training(
+            "retrieval-sfm-30k-whiten",
+            "Fewer such pairs",
+            f"{_WHITEN_30K}/{_WHITEN_30K}",
             also_at=f"retrieval-SfM-30k/{_WHITEN_30K}.pkl",
             asset="retrieval-sfm-30k",
             images_of="retrieval-sfm-120k",
         ),
-        TrainingSet(
-            name="nightfall",
-            summary="The embedded synthetic city, training and validation",
-            database="nightfall/nightfall.pkl",
-        ),
-        TrainingSet(
-            name="nightfall-whiten",
-            summary="Its pairs for a whitening",
-            database="nightfall/nightfall-whiten.pkl",
-            asset="nightfall",
+        _training("nightfall", "The embedded synthetic city, training and validation", "nightfall/nightfall"),
+        _training(
+            "nightfall-whiten", "Its pairs for a whitening", "nightfall/nightfall-whiten", asset="nightfall"
         ),
     ),
 )
@@ -171,9 +165,8 @@ def check_training_data(spec: str | Path) -> None:
     Raises UnknownNameError for what is neither a name nor a path, MissingAssetError for a path that leads nowhere.
     """
     if published_name(spec) is None:
-        _check_path(
-            str(spec), TRAINING_SETS, Path(spec), "or name a folder of places, a .csv, .json or .pkl file"
-        )
+        hint = "or name a folder of places, a .csv, .json or .pkl file"
+        _check_path(str(spec), TRAINING_SETS, Path(spec), hint)
 
 
 def _check_path(spec: str, known: Registry[TrainingSet] | Registry[TestSet], path: Path, hint: str) -> None:
@@ -209,73 +202,34 @@ class TestSet(Entry):
 
     def images(self, root: Path) -> Path:
         """Folder of the images under ``root``: its own if it is there, else the one it shares."""
-        own = root / "data" / "test" / self.folder / "jpg"
-        shared = root / "data" / "test" / self.images_of / "jpg"
-        return shared if self.images_of and not own.is_dir() and shared.is_dir() else own
+        folders = [root / "data" / "test" / name / "jpg" for name in (self.folder, self.images_of) if name]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
+def _test(name: str, summary: str, *aliases: str, folder: str = "", of: str = "", by: str = "") -> TestSet:
+    return TestSet(
+        name=name, aliases=aliases, summary=summary, folder=folder or name, images_of=of, published_protocol=by,
+        made=name.startswith("nightfall"),
+    )  # fmt: skip
+
+
+_TOKYO = "24/7 Tokyo (Torii et al., CVPR 2015), queries by day and night"
+_REVISITED = "(Radenovic et al., CVPR 2018)"
+_CITY = "The embedded synthetic city, asked by night and answered by day"
 TEST_SETS: Registry[TestSet] = Registry(
     "data set",
     (
-        TestSet(
-            name="tokyo247",
-            aliases=("247tokyo1k", "tokyo"),
-            summary="24/7 Tokyo (Torii et al., CVPR 2015), queries by day and night",
-            folder="247tokyo1k",
-            published_protocol="ok",
+        _test("tokyo247", _TOKYO, "247tokyo1k", "tokyo", folder="247tokyo1k", by="ok"),
+        _test("roxford5k", f"Revisited Oxford {_REVISITED}", "roxford", "roxf", of="oxford5k", by="medium"),
+        _test("rparis6k", f"Revisited Paris {_REVISITED}", "rparis", "rpar", of="paris6k", by="medium"),
+        _test("oxford5k", "Oxford Buildings (Philbin et al., CVPR 2007), the older protocol"),
+        _test("paris6k", "Paris Buildings (Philbin et al., CVPR 2008), the older protocol"),
+        _test("nightfall", _CITY),
+        _test(
+            "nightfall-day", "The same asked by day, from the same spots: what night costs", of="nightfall"
         ),
-        TestSet(
-            name="roxford5k",
-            aliases=("roxford", "roxf"),
-            summary="Revisited Oxford (Radenovic et al., CVPR 2018)",
-            folder="roxford5k",
-            images_of="oxford5k",
-            published_protocol="medium",
-        ),
-        TestSet(
-            name="rparis6k",
-            aliases=("rparis", "rpar"),
-            summary="Revisited Paris (Radenovic et al., CVPR 2018)",
-            folder="rparis6k",
-            images_of="paris6k",
-            published_protocol="medium",
-        ),
-        TestSet(
-            name="oxford5k",
-            summary="Oxford Buildings (Philbin et al., CVPR 2007), the older protocol",
-            folder="oxford5k",
-        ),
-        TestSet(
-            name="paris6k",
-            summary="Paris Buildings (Philbin et al., CVPR 2008), the older protocol",
-            folder="paris6k",
-        ),
-        TestSet(
-            name="nightfall",
-            summary="The embedded synthetic city, asked by night and answered by day",
-            folder="nightfall",
-            made=True,
-        ),
-        TestSet(
-            name="nightfall-day",
-            summary="The same asked by day, from the same spots: what night costs",
-            folder="nightfall-day",
-            images_of="nightfall",
-            made=True,
-        ),
-        TestSet(
-            name="nightfall-val",
-            summary="Other places of the embedded city, to choose settings by",
-            folder="nightfall-val",
-            made=True,
-        ),
-        TestSet(
-            name="nightfall-val-day",
-            summary="Those asked by day",
-            folder="nightfall-val-day",
-            images_of="nightfall-val",
-            made=True,
-        ),
+        _test("nightfall-val", "Other places of the embedded city, to choose settings by"),
+        _test("nightfall-val-day", "Those asked by day", of="nightfall-val"),
     ),
 )
 

@@ -1,80 +1,20 @@
-"""From what a person names (files, folders, names in a pipe) to images, the same ones for the same names."""
+"""From what a person names (files, folders) to images, the same ones for the same names."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from darkside_cli.datasets.outputs import InputImage, Locations
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.formats import is_image_name
 
-MAX_NAME_BYTES = 1 << 16
-"""Of a name in a list: systems take 4,096 for a path, and long ones elsewhere eight times that."""
-MAX_NAMES = 5_000_000
-"""Of a list: held in memory, those take a gigabyte."""
-
-_CHUNK_BYTES = 1 << 16
 _DIGITS = re.compile("([0-9]+)")
 # Stands in the output tree for a path that has no name of its own ("missing/.."); such a path is never an
 # image.
 _NAMELESS = PurePath("unnamed")
-
-
-def iter_path_tokens(stream: BinaryIO, null: bool) -> Iterator[Path]:
-    """Names from ``stream`` as they come in: one a line, or with ``null`` separated by NUL bytes.
-
-    Any bytes but the separator may be in a name, also such as are no UTF-8 (``os.fsdecode``); spaces belong
-    to it, and with ``null`` so do line breaks. Lines may end in CR LF. Empty lines, and those of nothing but
-    white space, are passed over.
-
-    Raises UsageError when a line holds a NUL byte (that list was made with ``find -print0``), for a name that is
-    longer than any file's, and when there are more names than a list can have: neither is read to its end.
-    """
-    for number, path in enumerate(_path_tokens(stream, null=null)):
-        if number == MAX_NAMES:
-            raise UsageError(
-                f"more than {MAX_NAMES:,} names are no list of images", hint="give them in parts"
-            )
-        yield path
-
-
-def _path_tokens(stream: BinaryIO, *, null: bool) -> Iterator[Path]:
-    if null:
-        yield from (Path(os.fsdecode(token)) for token in _null_separated(stream) if token)
-        return
-    while line := stream.readline(MAX_NAME_BYTES + 2):
-        name = line.removesuffix(b"\n").removesuffix(b"\r")
-        if b"\0" in name:
-            raise UsageError(
-                "the names are separated by NUL bytes, not by line ends", hint="read them with -0"
-            )
-        _require_name(name)
-        if name.strip():
-            yield Path(os.fsdecode(name))
-
-
-def _null_separated(stream: BinaryIO) -> Iterator[bytes]:
-    # read1 answers with what a pipe holds by now; read would wait for a full chunk.
-    read = getattr(stream, "read1", stream.read)
-    rest = b""
-    while chunk := read(_CHUNK_BYTES):
-        *tokens, rest = (rest + chunk).split(b"\0")
-        for token in (*tokens, rest):
-            _require_name(token)
-        yield from tokens
-    yield rest
-
-
-def _require_name(name: bytes) -> None:
-    if len(name) > MAX_NAME_BYTES:
-        raise UsageError(
-            f"no file has a name of more than {MAX_NAME_BYTES:,} bytes",
-            hint="give names, one a line, or separated by NUL bytes with -0",
-        )
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:
@@ -121,6 +61,37 @@ def expand_inputs(paths: Iterable[Path], *, recursive: bool, exclude: Path | Non
             relative = _below(outside_base, _absolute(path, walker.locations))
         result.append(InputImage(path, relative if relative.name else _NAMELESS))
     return result
+
+
+def rooted_images(
+    root: Path, given: Iterable[Path], listed: Sequence[str] = (), *, recursive: bool
+) -> list[InputImage]:
+    """Images that the paths ``given`` stand for, and those ``listed`` by their names from ``root``, each once.
+
+    ``relative`` is the path from ``root``, whatever else is given. ``given`` is as in
+    :func:`expand_inputs`. Raises MissingAssetError if there is no such folder, UsageError
+    for an image that is not in it.
+    """
+    if not root.is_dir():
+        raise MissingAssetError(f"there is no folder {os.fsdecode(root)}", hint="check --image-root")
+    locations = Locations()
+    roots = (root.absolute(), Path(locations.of_folder(root)))
+    images: list[InputImage] = []
+    for image in expand_inputs(given, recursive=recursive, exclude=None):
+        spelled = (image.path.absolute(), Path(locations.of_name(image.path)))
+        names = [path.relative_to(top) for path in spelled for top in roots if path.is_relative_to(top)]
+        name = next((name for name in names if ".." not in name.parts), None)
+        if name is None:
+            raise UsageError(
+                f"{os.fsdecode(image.path)} is not in {os.fsdecode(root)}",
+                hint="--image-list takes names from there, other paths are from the working directory",
+            )
+        images.append(InputImage(image.path, name))
+    images += [InputImage(root / name, PurePath(name)) for name in listed]
+    first: dict[str, InputImage] = {}
+    for image in images:
+        first.setdefault(locations.of_name(image.path), image)
+    return list(first.values())
 
 
 class _Walker:

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from darkside_cli.datasets.tuples import POSITIVES, IntArray, TupleSet, spread_pairs
-from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.regular_file import read_regular
+from darkside_cli.datasets.tuples import POSITIVES, IntArray, TupleSet, columns_of, spread_pairs
+from darkside_cli.errors import UsageError
+from darkside_cli.regular_file import read_list_text
 
 LARGEST_TURN_DEG = 60.0
 """Cameras that look further apart than this see different sides of a place."""
@@ -62,9 +62,11 @@ def tuples_of_list(
     if not entries:
         raise UsageError(f"{path} lists no images", hint=_FORMS)
     if "query" in entries[0]:
-        return _of_pairs(
-            [_pair(entry, path, number) for number, entry in enumerate(entries, 1)], folder, title
-        )
+        pairs = [
+            (_text(entry, "query", path, number), _text(entry, "positive", path, number))
+            for number, entry in enumerate(entries, 1)
+        ]
+        return _of_pairs(pairs, folder, title)
     records = [_record(entry, path, number) for number, entry in enumerate(entries, 1)]
     index = {record.image: number for number, record in enumerate(records)}
     if len(index) < len(records):
@@ -83,33 +85,17 @@ def tuples_of_list(
                 f"{places[clusters[query]]} and {places[clusters[positive]]}",
                 hint="give them the same place, or leave the place out",
             )
-    if links:
-        queries, found = np.array(links, dtype=np.int64).T
-    else:
-        queries, found = _positives(records, clusters, positives, path)
-    return TupleSet(
-        title,
-        tuple(record.image for record in records),
-        tuple(folder / record.image for record in records),
-        clusters,
-        queries,
-        found,
-        places=places,
-    ).require_pairs()
+    names = tuple(record.image for record in records)
+    files = tuple(folder / name for name in names)
+    queries, found = columns_of(links) if links else _positives(records, clusters, positives, path)
+    return TupleSet(title, names, files, clusters, queries, found, places=places).require_pairs()
 
 
 def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the objects of a JSON list, or the lines of a CSV one by its titles."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is no list by its name", hint=f"known: {', '.join(SUFFIXES)}")
-    try:
-        text = read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint=_FORMS) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"cannot read {path}: {error}", hint=_FORMS) from error
+    text = read_list_text(path, limit_bytes=_MAX_BYTES, hint=_FORMS)
     if path.suffix.lower() == ".csv":
         yield from _csv_rows(text, path)
         return
@@ -129,15 +115,11 @@ def _csv_rows(text: str, path: Path) -> Iterator[Mapping[str, str]]:
     try:
         titles = {(title or "").strip().lower() for title in reader.fieldnames or ()}
         if not ({"image"} <= titles or {"query", "positive"} <= titles):
-            raise UsageError(
-                f"{path} has no such columns: {', '.join(sorted(titles)) or 'none'}", hint=_FORMS
-            )
+            named = ", ".join(sorted(titles)) or "none"
+            raise UsageError(f"{path} has no such columns: {named}", hint=_FORMS)
         for row in reader:
-            yield {
-                str(key).strip().lower(): value.strip()
-                for key, value in row.items()
-                if isinstance(value, str)
-            }
+            texts = ((key, value) for key, value in row.items() if isinstance(value, str))
+            yield {str(key).strip().lower(): value.strip() for key, value in texts}
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: {error}", hint=_FORMS) from error
 
@@ -221,20 +203,18 @@ def _positives(
         raise UsageError(
             f"{path}: some images have no position, or another number of coordinates", hint=_FORMS
         )
-    queries: list[int] = []
-    found: list[int] = []
+    pairs: list[tuple[int, int]] = []
     for group in members:
         places = np.array([records[image].position for image in group])
         for at, image in enumerate(group):
             away = np.linalg.norm(places - places[at], axis=1)
             nearest = [
-                group[i]
+                (image, group[i])
                 for i in np.argsort(away, kind="stable").tolist()
                 if i != at and _turn(records[image].heading, records[group[i]].heading) <= LARGEST_TURN_DEG
             ]
-            queries += [image] * len(nearest[:positives])
-            found += nearest[:positives]
-    return np.array(queries, dtype=np.int64), np.array(found, dtype=np.int64)
+            pairs += nearest[:positives]
+    return columns_of(pairs)
 
 
 def _turn(first: float | None, second: float | None) -> float:
@@ -244,10 +224,6 @@ def _turn(first: float | None, second: float | None) -> float:
     return abs((first - second + 180) % 360 - 180)
 
 
-def _pair(entry: Mapping[str, Any], path: Path, number: int) -> tuple[str, str]:
-    return _text(entry, "query", path, number), _text(entry, "positive", path, number)
-
-
 def _of_pairs(pairs: Sequence[tuple[str, str]], folder: Path, title: str) -> TupleSet:
     for query, positive in pairs:
         if query == positive:
@@ -255,10 +231,8 @@ def _of_pairs(pairs: Sequence[tuple[str, str]], folder: Path, title: str) -> Tup
     names = tuple(dict.fromkeys(name for pair in pairs for name in pair))
     index = {name: number for number, name in enumerate(names)}
     links = [(index[query], index[positive]) for query, positive in pairs]
-    queries, found = np.array(links, dtype=np.int64).T
-    return TupleSet(
-        title, names, tuple(folder / name for name in names), _joined(len(names), links), queries, found
-    )
+    files = tuple(folder / name for name in names)
+    return TupleSet(title, names, files, _joined(len(names), links), *columns_of(links))
 
 
 def _joined(count: int, links: Iterable[tuple[int, int]]) -> IntArray:

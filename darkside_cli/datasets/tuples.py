@@ -127,13 +127,11 @@ def without_broken(tuples: TupleSet, *, emit: Emit = ignore) -> TupleSet:
     kept = tuples.keep(np.array([reason is None for reason in reasons]))
     lost = len(tuples) - len(kept)
     if lost:
-        emit(
-            Notice(
-                f"{lost} of {len(tuples)} images of {tuples.name} are passed over, and {tuples.pairs - kept.pairs} of "
-                f"{tuples.pairs} pairs with them",
-                level="warning",
-            )
+        text = (
+            f"{lost} of {len(tuples)} images of {tuples.name} are passed over, and {tuples.pairs - kept.pairs} of "
+            f"{tuples.pairs} pairs with them"
         )
+        emit(Notice(text, level="warning"))
     if tuples.pairs and not kept.pairs:
         raise UsageError(
             f"no pair of {tuples.name} is left: {lost} of {len(tuples)} images cannot be read, such as "
@@ -175,12 +173,14 @@ def split_off(
             f"{fewest_places} are needed on each side",
             hint="name a validation set, or add places with two images or more",
         )
-    number_of = {
-        number: int.from_bytes(_hash_of(_place_name(tuples, number), seed)[:8], "big") / 2**64
-        for number in np.unique(tuples.clusters).tolist()
-    }
-    chosen = {number for number, value in number_of.items() if value < share}
-    ordered = sorted(with_pairs, key=lambda number: number_of[number])
+
+    def drawn(number: int) -> float:
+        name = str(number) if tuples.places is None else tuples.places[number]
+        digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+    chosen = {number for number in np.unique(tuples.clusters).tolist() if drawn(number) < share}
+    ordered = sorted(with_pairs, key=drawn)
     chosen |= set(ordered[:fewest_places])
     chosen -= set(ordered[-fewest_places:])
     is_chosen = np.isin(tuples.clusters, sorted(chosen))
@@ -188,29 +188,24 @@ def split_off(
     return replace(rest, name=f"{tuples.name} (training)"), replace(part, name=f"{tuples.name} (validation)")
 
 
-def _place_name(tuples: TupleSet, number: int) -> str:
-    return tuples.places[number] if tuples.places is not None else str(number)
-
-
-def _hash_of(name: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
-
-
 def spread_pairs(groups: Iterable[Sequence[int]], positives: int) -> tuple[IntArray, IntArray]:
     """Queries and positives (P,) of groups of image numbers: to every image up to ``positives`` others of its group.
 
     They are taken all round the group at even distances, since neighbours in a list are often nearly the same image.
     """
-    queries: list[int] = []
-    found: list[int] = []
+    pairs: list[tuple[int, int]] = []
     for group in groups:
         size = len(group)
         steps = min(positives, size - 1)
-        for at, image in enumerate(group):
-            for step in range(1, steps + 1):
-                queries.append(image)
-                found.append(group[(at + -(-step * size // (steps + 1))) % size])
-    return np.array(queries, dtype=np.int64), np.array(found, dtype=np.int64)
+        strides = [-(-step * size // (steps + 1)) for step in range(1, steps + 1)]
+        pairs += [(image, group[(at + step) % size]) for at, image in enumerate(group) for step in strides]
+    return columns_of(pairs)
+
+
+def columns_of(pairs: Sequence[tuple[int, int]]) -> tuple[IntArray, IntArray]:
+    """Queries (P,) and positives (P,) of pairs."""
+    queries, found = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return queries, found
 
 
 def chosen_by_name(name: str, ratio: float) -> bool:
@@ -243,23 +238,15 @@ def tuples_of_folder(root: str | Path, *, positives: int = POSITIVES, name: str 
     places: dict[str, list[int]] = defaultdict(list)
     for number, image in enumerate(images):
         places[image.relative.parts[0]].append(number)
-    titles = tuple(places)
     clusters = np.empty(len(images), dtype=np.int64)
     for place, members in enumerate(places.values()):
         clusters[members] = place
-    queries, found = spread_pairs(places.values(), positives)
-    tuples = TupleSet(
-        name or root.resolve().name,
-        tuple(image.relative.as_posix() for image in images),
-        tuple(image.path for image in images),
-        clusters,
-        queries,
-        found,
-        places=titles,
-    )
+    names, paths = (image.relative.as_posix() for image in images), (image.path for image in images)
+    title, pairs = name or root.resolve().name, spread_pairs(places.values(), positives)
+    tuples = TupleSet(title, tuple(names), tuple(paths), clusters, *pairs, places=tuple(places))
     if tuples.pairs == 0:
         raise UsageError(
-            f"no folder in {root} has two images or more ({len(images)} images of {len(titles)} places)",
+            f"no folder in {root} has two images or more ({len(images)} images of {len(places)} places)",
             hint=f"put the images of each place into a folder of its own: {root / '<place>'}",
         )
     return tuples

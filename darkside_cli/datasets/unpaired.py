@@ -10,7 +10,6 @@ need no second start of the interpreter beside a device in use, and end quietly.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections import deque
@@ -18,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,16 +28,14 @@ from torch import Tensor
 
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
-from darkside_cli.datasets.unpaired_order import EpochPlan, count_batches, generator_for, share_of
-from darkside_cli.datasets.unpaired_sets import ImageCache, UnpairedSet, open_set, tell_common_part
+from darkside_cli.datasets.unpaired_order import count_batches, draw_epoch, generator_for, share_of
+from darkside_cli.datasets.unpaired_sets import MEND, ImageCache, UnpairedSet, open_set, tell_common_part
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed, ignore
 from darkside_cli.images.augment import as_float, change_colours, cut_view, draw_view
 from darkside_cli.images.crops import ScaleCrop, resize_part
 from darkside_cli.images.images import read_rgb
 from darkside_cli.images.settings import default_threads
-
-__all__ = ["UnpairedBatch", "UnpairedConfig", "UnpairedImages"]
 
 _MOST_THREADS = 16
 
@@ -47,7 +44,28 @@ Failure = tuple[UnpairedSet, int, str]
 
 
 @dataclass(frozen=True)
-class _Pair:
+class UnpairedBatch:
+    """Day and night images that have nothing to do with each other: each (B, 3, H, W) float32 RGB in [-1, 1]."""
+
+    day: Tensor
+    night: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> UnpairedBatch:
+        """Give the same batch on ``device``."""
+        return UnpairedBatch(
+            self.day.to(device, non_blocking=non_blocking), self.night.to(device, non_blocking=non_blocking)
+        )
+
+    def pin_memory(self) -> UnpairedBatch:
+        """Give the same batch in page-locked memory, from which devices copy without waiting."""
+        return UnpairedBatch(self.day.pin_memory(), self.night.pin_memory())
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return len(self.day)
+
+
+class _Pair(NamedTuple):
     """What is to be made: the images at ``position`` of ``epoch``, by index."""
 
     epoch: int
@@ -103,14 +121,12 @@ class UnpairedImages:
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[UnpairedBatch]:
         """Batches ``start`` … of ``epoch`` (counted from 0), this process's part; nothing before them is decoded."""
-        plan = EpochPlan.draw(len(self.day), len(self.night), self.size, seed=self.seed + epoch)
-        shares = [
+        days, nights = draw_epoch(len(self.day), len(self.night), self.size, seed=self.seed + epoch)
+        shares = (
             share_of(batch, self.size, self.config.batch_size, self.rank, self.ranks)
             for batch in range(start, self.batches(epoch))
-        ]
-        work = (
-            [_Pair(epoch, at, int(plan.day[at]), int(plan.night[at])) for at in share] for share in shares
         )
+        work = ([_Pair(epoch, at, int(days[at]), int(nights[at])) for at in share] for share in shares)
         if self._crop_stream is not None:
             if start:
                 raise ValueError("with one stream of crops an epoch begins at its start")
@@ -126,9 +142,9 @@ class UnpairedImages:
                 "unusable": len(each.unusable),
                 "smallest_px": min(min(size) for size in each.sizes if size is not None),
                 "largest_px": max(max(size) for size in each.sizes if size is not None),
-                "fingerprint": hashlib.sha256(
-                    b"\0".join(os.fsencode(path.name) for path in each.paths)
-                ).hexdigest()[:16],
+                "fingerprint": sha256(b"\0".join(os.fsencode(path.name) for path in each.paths)).hexdigest()[
+                    :16
+                ],
             }
             for each in (self.day, self.night)
         }
@@ -150,15 +166,8 @@ class UnpairedImages:
             while True:
                 while len(pending) < self.config.prefetch and (pairs := next(work, None)) is not None:
                     batch = self._room(len(pairs))
-                    pending.append(
-                        (
-                            batch,
-                            [
-                                pool.submit(self._make, pair, batch, row, None)
-                                for row, pair in enumerate(pairs)
-                            ],
-                        )
-                    )
+                    made = [pool.submit(self._make, pair, batch, row, None) for row, pair in enumerate(pairs)]
+                    pending.append((batch, made))
                 if not pending:
                     return
                 batch, futures = pending.popleft()
@@ -185,7 +194,7 @@ class UnpairedImages:
         key = (self.seed, pair.epoch, pair.position)
         day = self._read(self.day, pair.day, key, failures)
         night = self._read(self.night, pair.night, key, failures)
-        rng = generator_for(*key) if stream is None else stream
+        rng = stream or generator_for(*key)
         day_image, night_image = self._cut(day, night, rng)
         options = self.config.augment
         mirrored = [options.flip and rng.random() < 0.5 for _ in range(2)]
@@ -210,10 +219,7 @@ class UnpairedImages:
             parts = [part, part]
         else:
             parts = [crop.draw([size]) for size in sizes]
-        day_image, night_image = (
-            _cut_part(each, part, config.crop_size) for each, part in zip((day, night), parts, strict=True)
-        )
-        return day_image, night_image
+        return _cut_part(day, parts[0], config.crop_size), _cut_part(night, parts[1], config.crop_size)
 
     def _read(
         self, images: UnpairedSet, index: int, key: tuple[int, int, int], failures: list[Failure]
@@ -223,19 +229,17 @@ class UnpairedImages:
         tried: set[int] = set()
         while True:
             if index not in images.unusable and index not in tried:
+                decode = partial(
+                    read_rgb, images.paths[index], max_size_px=self.config.max_size_px, fast=True
+                )
                 try:
-                    return self._cache.get((images.what, index), partial(self._decode, images.paths[index]))
+                    return self._cache.get((images.what, index), decode)
                 except ImageError as error:
                     failures.append((images, index, error.message))
             tried.add(index)
             if len(tried) == len(images):
-                raise UsageError(
-                    f"no {images.what} picture can be read", hint="mend or remove what is named above"
-                )
+                raise UsageError(f"no {images.what} picture can be read", hint=MEND)
             index = others.randrange(len(images))
-
-    def _decode(self, path: Path) -> Image.Image:
-        return read_rgb(path, max_size_px=self.config.max_size_px, fast=True)
 
 
 def _cut_part(
@@ -249,32 +253,5 @@ def _cut_part(
 
 def _write(image: FloatImage, mirrored: bool, target: Tensor) -> None:
     """Put ``image`` (H, W, 3) in [0, 1] into ``target`` (3, H, W) in [-1, 1]."""
-    if mirrored:
-        image = image[:, ::-1]
     half = np.float32(0.5)
-    target.numpy()[...] = ((image - half) / half).transpose(2, 0, 1)
-
-
-# What a method of unpaired translation is trained with.
-
-
-@dataclass(frozen=True)
-class UnpairedBatch:
-    """Day and night images that have nothing to do with each other: each (B, 3, H, W) float32 RGB in [-1, 1]."""
-
-    day: Tensor
-    night: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> UnpairedBatch:
-        """Give the same batch on ``device``."""
-        return UnpairedBatch(
-            self.day.to(device, non_blocking=non_blocking), self.night.to(device, non_blocking=non_blocking)
-        )
-
-    def pin_memory(self) -> UnpairedBatch:
-        """Give the same batch in page-locked memory, from which devices copy without waiting."""
-        return UnpairedBatch(self.day.pin_memory(), self.night.pin_memory())
-
-    def __len__(self) -> int:
-        """Count the pairs."""
-        return len(self.day)
+    target.numpy()[...] = ((image[:, ::-1] if mirrored else image) - half).transpose(2, 0, 1) / half

@@ -24,10 +24,8 @@ class UnpairedConfig:
     )
     images: Path | None = option(
         None,
-        help=(
-            "folder that names in lists are relative to (none: the list's own folder, the working directory, "
-            "the published images, in this order)"
-        ),
+        help="folder that names in lists are relative to (none: the list's own folder, the working directory, the "
+        "published images, in this order)",
     )
     nightfall_size: str = option(
         "small",

@@ -6,7 +6,6 @@ Golden case ``pool_and_sampling``; global random generators are neither read nor
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,18 +13,15 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
-_NUMPY_SEEDS = 2**32
-
 
 def draw_pairs(day: int, night: int, size: int, *, seed: int) -> tuple[Indices, Indices]:
     """Draw ``size`` of ``day`` and of ``night`` images with replacement, independently of each other.
 
     By NumPy's legacy generator started with ``seed`` (training seed + epoch): all day ones, then all night ones.
     """
-    generator = np.random.RandomState(seed % _NUMPY_SEEDS)
-    return generator.randint(day, size=size).astype(np.int64), generator.randint(night, size=size).astype(
-        np.int64
-    )
+    generator = np.random.RandomState(seed % 2**32)
+    days, nights = (generator.randint(count, size=size).astype(np.int64) for count in (day, night))
+    return days, nights
 
 
 def draw_order(size: int, *, seed: int) -> Indices:
@@ -41,19 +37,11 @@ def draw_order(size: int, *, seed: int) -> Indices:
     return torch.randperm(size, generator=torch.Generator().manual_seed(start)).numpy()
 
 
-@dataclass(frozen=True)
-class EpochPlan:
-    """The pairs of one epoch in the order they are visited: ``day`` and ``night`` (N,) are indices of images."""
-
-    day: Indices
-    night: Indices
-
-    @classmethod
-    def draw(cls, day: int, night: int, size: int, *, seed: int) -> EpochPlan:
-        """Plan an epoch of ``size`` pairs out of ``day`` and ``night`` images; ``seed`` is training seed + epoch."""
-        days, nights = draw_pairs(day, night, size, seed=seed)
-        order = draw_order(size, seed=seed)
-        return cls(days[order], nights[order])
+def draw_epoch(day: int, night: int, size: int, *, seed: int) -> tuple[Indices, Indices]:
+    """Indices (N,) of the day and of the night images of an epoch, as visited; ``seed`` is training seed + epoch."""
+    days, nights = draw_pairs(day, night, size, seed=seed)
+    order = draw_order(size, seed=seed)
+    return days[order], nights[order]
 
 
 def count_batches(size: int, batch_size: int, ranks: int) -> int:

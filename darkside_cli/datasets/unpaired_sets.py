@@ -15,25 +15,25 @@ from PIL import Image
 from darkside_cli.assets.entries import shard_path
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import PUBLISHED_LISTS, check_source, lists_of
-from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.names import iter_path_tokens
 from darkside_cli.datasets.unpaired_config import UnpairedConfig
 from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice
+from darkside_cli.images.crops import Size
+from darkside_cli.images.exif import orientation_of
 from darkside_cli.images.identify import identify, open_regular_file, reason_of
 from darkside_cli.images.settings import AugmentConfig
 
 #: Below so many images a person is told that they are few.
 FEW = 50
+MEND = "mend or remove what is named above"
 
 _NAMED = 3
 _WELL_SEEN = 0.7
-_ORIENTATION = 0x0112
 _HEADER_THREADS = 8
 #: Pillow keeps RGB in as many bytes.
 _BYTES_PER_PIXEL = 4
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
 
 
 @dataclass
@@ -68,11 +68,10 @@ class UnpairedSet:
 
     def check(self) -> None:
         """Raise UsageError if too little is left to train on."""
-        hint = "mend or remove what is named above"
         if self.broken * 2 > len(self):
-            raise UsageError(f"{self.broken} of {len(self)} {self.what} pictures cannot be read", hint=hint)
+            raise UsageError(f"{self.broken} of {len(self)} {self.what} pictures cannot be read", hint=MEND)
         if len(self.unusable) == len(self):
-            raise UsageError(f"no {self.what} picture is left to train on", hint=hint)
+            raise UsageError(f"no {self.what} picture is left to train on", hint=MEND)
 
 
 def open_set(what: str, config: UnpairedConfig, root: DataRoot, emit: Emit) -> UnpairedSet:
@@ -119,12 +118,11 @@ def tell_common_part(day: UnpairedSet, night: UnpairedSet, emit: Emit) -> None:
         shares = [np.minimum(other_sizes, size).prod(axis=1).mean() / size.prod() for size in sizes]
         seen.append(float(np.mean(shares)))
     if min(seen) < _WELL_SEEN:
-        emit(
-            Notice(
-                f"pictures differ in size: of a pair the upper left part that both have is used, {min(seen):.0%} of "
-                "them on average; data.share_crop=false cuts each by itself"
-            )
+        text = (
+            f"pictures differ in size: of a pair the upper left part that both have is used, {min(seen):.0%} of "
+            "them on average; data.share_crop=false cuts each by itself"
         )
+        emit(Notice(text))
 
 
 def _images(source: Path | None, what: str, config: UnpairedConfig, root: DataRoot) -> list[Path]:
@@ -133,22 +131,17 @@ def _images(source: Path | None, what: str, config: UnpairedConfig, root: DataRo
         source = lists.list_file(train, what)
         if not source.is_file():
             which = "published list" if lists is PUBLISHED_LISTS else f"list of {lists.name}"
+            download = f"darkside download {' '.join(lists.assets)} brings it and its pictures"
             raise MissingAssetError(
                 f"the {which} of {what} pictures is not at {source}",
-                hint=(
-                    f"darkside download {' '.join(lists.assets)} brings it and its pictures; "
-                    f"your own are given with --{what}"
-                ),
+                hint=f"{download}; your own are given with --{what}",
             )
     assert source is not None  # noqa: S101 - None is the name of the published lists
     if source.is_dir():
         return [image.path for image in expand_inputs([source], recursive=config.recursive, exclude=None)]
     check_source(source, what)
-    bases = (
-        [config.images]
-        if config.images is not None
-        else [source.parent, Path(), (lists or PUBLISHED_LISTS).images(train)]
-    )
+    published = (lists or PUBLISHED_LISTS).images(train)
+    bases = [source.parent, Path(), published] if config.images is None else [config.images]
     with source.open("rb") as stream:
         return [_find(name, bases) for name in iter_path_tokens(stream, null=False)]
 
@@ -167,11 +160,7 @@ def _look(path: Path) -> Size | str | None:
         with open_regular_file(path) as stream:
             image = identify(stream)
             width, height = image.size
-            try:
-                turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)
-            except Exception:  # damaged EXIF can raise anything; the image itself may be sound
-                turned = False
-            return (height, width) if turned else (width, height)
+            return (height, width) if orientation_of(image) >= 5 else (width, height)
     except FileNotFoundError:
         return None
     except ImageError as error:
@@ -196,12 +185,9 @@ def _tell_missing(missing: Sequence[Path], images: UnpairedSet, source: Path | N
         f"{len(missing)} of {len(images)} {images.what} pictures are not there: {_few_of(map(str, missing))}"
     )
     if len(missing) * 2 > len(images):
-        lists = lists_of(source)
-        hint = (
-            f"darkside download {lists.assets[-1]} brings them"
-            if lists is not None
-            else "data.images names the folder that the names in the list are relative to"
-        )
+        hint = "data.images names the folder that the names in the list are relative to"
+        if (lists := lists_of(source)) is not None:
+            hint = f"darkside download {lists.assets[-1]} brings them"
         raise MissingAssetError(text, hint=hint)
     emit(Notice(text, level="warning"))
 
@@ -214,12 +200,8 @@ def _tell_sizes(images: UnpairedSet, config: UnpairedConfig, emit: Emit) -> None
     sides = [side for _, size in known for side in size]
     emit(Notice(f"{what}, sides of {min(sides)} to {max(sides)} px"))
     if len(images) < FEW and config.augment == AugmentConfig():
-        emit(
-            Notice(
-                f"{what} are few: data.augment makes more of them (flip, aspect, rotate_deg, perspective …)",
-                level="warning",
-            )
-        )
+        more = "data.augment makes more of them (flip, aspect, rotate_deg, perspective …)"
+        emit(Notice(f"{what} are few: {more}", level="warning"))
     if not small:
         return
     text = f"{len(small)} of {what} are smaller than the crop of {width}x{height}: " + _few_of(
@@ -235,9 +217,7 @@ def _tell_sizes(images: UnpairedSet, config: UnpairedConfig, emit: Emit) -> None
 
 
 class ImageCache:
-    """Decoded RGB images by key, up to ``capacity`` bytes: what came first stays.
-
-    So a small set is decoded once and not in every epoch.
+    """Decoded RGB images by key, up to ``capacity`` bytes: what came first stays, so small sets are decoded once.
 
     Images are asked for at random, so one is as good to keep as another, and replacing them would cost without
     finding more. Safe in several threads; two that ask for the same one at a time may both make it.

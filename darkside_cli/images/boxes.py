@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.regular_file import read_regular
+from darkside_cli.errors import UsageError
+from darkside_cli.regular_file import read_list_text
 
 Box = tuple[float, float, float, float]
 _MAX_BYTES = 1 << 28  # a million boxes have a third of that
@@ -24,13 +24,7 @@ def read_boxes(path: str | Path) -> dict[str, Box]:
     if it is no such list, a box is empty, or an image has two.
     """
     path = Path(path)
-    try:
-        text = read_regular(path, limit_bytes=_MAX_BYTES).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise MissingAssetError(f"there is no file {path}", hint="check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read {path}: {reason}", hint=f"boxes are {_FORMS}") from error
+    text = read_list_text(path, limit_bytes=_MAX_BYTES, hint=f"boxes are {_FORMS}")
     entries = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text)
     boxes: dict[str, Box] = {}
     for name, values in entries:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from darkside_cli.datasets import ground_truth_json
-from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query
-from darkside_cli.datasets.ground_truth_json import parse_box
+from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query, parse_box
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.metrics import protocols

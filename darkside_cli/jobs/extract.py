@@ -214,8 +214,8 @@ def _rooted(request: ExtractRequest) -> bool:
 
 def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
     """Images that are meant, and the folder from which they have their names."""
+    from darkside_cli.datasets.names import read_image_list
     from darkside_cli.datasets.outputs import InputImage
-    from darkside_cli.datasets.rooted import read_image_list
     from darkside_cli.retrieval.describe.image_jobs import common_root, find_images
 
     if request.named is not None:

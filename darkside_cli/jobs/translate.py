@@ -192,8 +192,8 @@ def run(request: TranslateRequest, *, emit: Emit = ignore) -> TranslateResult:
     if the weights are not on this machine, CheckpointError if they are no generator's, and NoSpaceError, with the
     ``result`` so far, when the disk is full.
     """
+    from darkside_cli.datasets.names import is_followed
     from darkside_cli.datasets.outputs import changed_names
-    from darkside_cli.datasets.piped import is_followed
 
     jobs = _plan(request)
     if not jobs:

@@ -11,7 +11,8 @@ from torch import nn
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.config.values import check_values
-from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens
+from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.names import iter_path_tokens
 from darkside_cli.datasets.unpaired import UnpairedImages
 from darkside_cli.datasets.unpaired_sets import UnpairedSet
 from darkside_cli.errors import UsageError

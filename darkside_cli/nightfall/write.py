@@ -19,7 +19,7 @@ from pathlib import Path
 
 from darkside_cli.assets.disk import Stopped, free_bytes, locked, not_enough_space
 from darkside_cli.assets.ledger import FOLDER as LEDGER_FOLDER
-from darkside_cli.assets.parallel import Work, run_parallel
+from darkside_cli.assets.transfer import Work, run_parallel
 from darkside_cli.atomic import TEMPORARY_PREFIX, write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, ImageReady, Notice, RunFinished, RunStarted, ignore

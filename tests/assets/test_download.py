@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from darkside_cli.assets.transfer import run_parallel
 from faulty_server import Fault, FaultyServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,6 @@ from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Timeouts
 from darkside_cli.assets.http_failures import error_page
 from darkside_cli.assets.mirrors import Mirror, read_mirrors
-from darkside_cli.assets.parallel import run_parallel
 from darkside_cli.assets.soundness import wrong_form
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError
 from darkside_cli.events import (

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from darkside_cli.datasets.ground_truth import Box, GroundTruth, GroundTruthError, Query
-from darkside_cli.datasets.ground_truth_json import from_document, to_document
+from darkside_cli.datasets.ground_truth import (
+    Box,
+    GroundTruth,
+    GroundTruthError,
+    Query,
+    from_document,
+    to_document,
+)
 from darkside_cli.metrics import protocols
 
 NAMES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkside_cli.datasets import listing
-from darkside_cli.datasets.listing import expand_inputs, iter_path_tokens, natural_key
+from darkside_cli.datasets import names
+from darkside_cli.datasets.listing import expand_inputs, natural_key
+from darkside_cli.datasets.names import iter_path_tokens
 from darkside_cli.datasets.outputs import InputImage
 from darkside_cli.errors import UsageError
 from darkside_cli.images.formats import IMAGE_SUFFIXES
@@ -501,14 +502,14 @@ def test_a_name_without_end(null: bool) -> None:
 
 @pytest.mark.parametrize(("null", "line"), [(False, b"y\n"), (True, b"y\0")])
 def test_names_without_end(null: bool, line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MAX_NAMES", 5000)
+    monkeypatch.setattr(names, "MAX_NAMES", 5000)
     with pytest.raises(UsageError, match="more than 5,000 names"):
         list(iter_path_tokens(io.BufferedReader(WithoutEnd(line)), null))
     assert names_in(line * 5000, null=null) == [b"y"] * 5000
 
 
 def test_the_longest_name() -> None:
-    longest = b"a" * listing.MAX_NAME_BYTES
+    longest = b"a" * names.MAX_NAME_BYTES
     for ending in (b"\n", b"\r\n", b""):
         assert names_in(longest + ending) == [longest]
     assert names_in(longest + b"\0" + longest, null=True) == [longest] * 2

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.datasets.rooted import read_image_list, rooted_images
+from darkside_cli.datasets.listing import rooted_images
+from darkside_cli.datasets.names import read_image_list
 from darkside_cli.errors import MissingAssetError, UsageError
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from published_ground_truth import to_published, write_published
 
-from darkside_cli.datasets.ground_truth import GroundTruthError, Query
-from darkside_cli.datasets.ground_truth_json import to_document
+from darkside_cli.datasets.ground_truth import GroundTruthError, Query, to_document
 from darkside_cli.errors import CheckpointError, MissingAssetError
 from darkside_cli.interop.ground_truth import from_published, read_ground_truth
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.listing import expand_inputs, rooted_images
 from darkside_cli.datasets.outputs import InputImage
-from darkside_cli.datasets.rooted import rooted_images
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed
 from darkside_cli.images.boxes import Box, read_boxes
@@ -71,7 +70,7 @@ def find_images(
     """Images that the paths ``given`` stand for, those ``listed`` by their names from ``root`` with them.
 
     With ``root`` images are called by their paths from there, else from the folders given. Raises UsageError if folders
-    were given and there are no images in them, and what :func:`darkside_cli.datasets.rooted.rooted_images` raises.
+    were given and there are no images in them, and what :func:`darkside_cli.datasets.listing.rooted_images` raises.
     """
     images = (
         expand_inputs(given, recursive=recursive, exclude=None)

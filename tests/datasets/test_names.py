@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from darkside_cli.datasets import piped
-from darkside_cli.datasets.listing import iter_path_tokens
-from darkside_cli.datasets.piped import image_or_names, is_followed
+from darkside_cli.datasets import names
+from darkside_cli.datasets.names import image_or_names, is_followed, iter_path_tokens
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.images.formats import START_BYTES, can_write, image_suffix, is_video
 
@@ -100,7 +99,7 @@ def test_other_files_are_neither(data: bytes) -> None:
 
 def test_more_than_memory_should_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded("PNG")
-    monkeypatch.setattr(piped, "LARGEST_IMAGE_BYTES", len(data))
+    monkeypatch.setattr(names, "LARGEST_IMAGE_BYTES", len(data))
     assert image_or_names(io.BytesIO(data))[0] == data
     with pytest.raises(UsageError, match="MiB"):
         image_or_names(io.BytesIO(data + b"x"))
