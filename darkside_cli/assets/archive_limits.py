@@ -14,27 +14,14 @@ from typing import IO
 
 from darkside_cli.errors import MissingAssetError
 
-GIB = 1 << 30
-
-
-MIB = 1 << 20
-
-
+GIB, MIB = 1 << 30, 1 << 20
 _CHUNK = 1 << 18
-
 
 #: What a damaged or cut stream raises, depending on the format and on where it is cut.
 _DAMAGE = (
-    EOFError,
-    OSError,
-    zlib.error,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    UnicodeError,
-    ValueError,
-)
+    EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError,
+    UnicodeError, ValueError,
+)  # fmt: skip
 
 
 class ArchiveError(MissingAssetError):

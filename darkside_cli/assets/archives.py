@@ -88,15 +88,9 @@ def _decompressed(file: BinaryIO) -> BinaryIO:
     return buffered
 
 
-_EXTENSIONS = frozenset(
-    {
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.SOLARIS_XHDTYPE,
-    }
-)
+_EXTENSIONS = {
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE
+}  # fmt: skip
 
 
 def _header_class(guard: Guard) -> type[tarfile.TarInfo]:
@@ -110,11 +104,10 @@ def _header_class(guard: Guard) -> type[tarfile.TarInfo]:
             try:
                 header = super().frombuf(buf, encoding, errors)
             except tarfile.HeaderError as error:
-                if any(buf):
-                    raise ArchiveError(
-                        f"{guard.path.name} is damaged: {error}", hint="fetch it once more"
-                    ) from error
-                raise
+                if not any(buf):
+                    raise
+                damage = f"{guard.path.name} is damaged: {error}"
+                raise ArchiveError(damage, hint="fetch it once more") from error
             if header.type in _EXTENSIONS and not 0 <= header.size <= guard.limits.header:
                 raise guard.refuse(f"has an extension header of {header.size} bytes")
             return header

@@ -90,19 +90,11 @@ def clear_cache(root: Path, cache: Cache) -> int:
 
 def _own_files(folder: Path, cache: Cache) -> Iterator[Path]:
     """Files of ``cache``, and those of processes that were killed while they wrote one."""
-    pattern = re.compile(cache.pattern)
-    for path in _walk(folder):
+    for path in (Path(where, name) for where, _, names in os.walk(folder) for name in sorted(names)):
+        named = re.fullmatch(cache.pattern, path.relative_to(folder).as_posix())
         with suppress(OSError):
-            if stat.S_ISREG(path.lstat().st_mode) and (
-                path.name.startswith(TEMPORARY_PREFIX)
-                or pattern.fullmatch(path.relative_to(folder).as_posix())
-            ):
+            if (named or path.name.startswith(TEMPORARY_PREFIX)) and stat.S_ISREG(path.lstat().st_mode):
                 yield path
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for where, _, names in os.walk(folder):
-        yield from (Path(where, name) for name in sorted(names))
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:

@@ -72,28 +72,12 @@ def _initial(
 PARIS_BROKEN = frozenset(
     f"paris_{name}.jpg"
     for name in (
-        "louvre_000136",
-        "louvre_000146",
-        "moulinrouge_000422",
-        "museedorsay_001059",
-        "notredame_000188",
-        "pantheon_000284",
-        "pantheon_000960",
-        "pantheon_000974",
-        "pompidou_000195",
-        "pompidou_000196",
-        "pompidou_000201",
-        "pompidou_000467",
-        "pompidou_000640",
-        "sacrecoeur_000299",
-        "sacrecoeur_000330",
-        "sacrecoeur_000353",
-        "triomphe_000662",
-        "triomphe_000833",
-        "triomphe_000863",
-        "triomphe_000867",
+        "louvre_000136", "louvre_000146", "moulinrouge_000422", "museedorsay_001059", "notredame_000188",
+        "pantheon_000284", "pantheon_000960", "pantheon_000974", "pompidou_000195", "pompidou_000196",
+        "pompidou_000201", "pompidou_000467", "pompidou_000640", "sacrecoeur_000299", "sacrecoeur_000330",
+        "sacrecoeur_000353", "triomphe_000662", "triomphe_000833", "triomphe_000863", "triomphe_000867",
     )
-)
+)  # fmt: skip
 
 _OXFORD_PLACES = (
     "all_souls|ashmolean|balliol|bodleian|christ_church|cornmarket|hertford|jesus|keble|magdalen|new|oriel|"

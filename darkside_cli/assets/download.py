@@ -27,8 +27,8 @@ from darkside_cli.assets.inventory import find_file
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.assets.mirrors import local_path
 from darkside_cli.assets.partial import PartFile, PartNote
-from darkside_cli.assets.soundness import EVERY_S, hashed, wrong_digest, wrong_form
-from darkside_cli.assets.transfer import Work, run_parallel
+from darkside_cli.assets.soundness import hashed, wrong_digest, wrong_form
+from darkside_cli.assets.transfer import EVERY_S, Work, run_parallel
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.events import (
     Emit,
@@ -85,11 +85,7 @@ class Downloader:
             return lambda _emit, _stop: self._planned(file)
 
         results = run_parallel([job(file) for file in files], workers=2 * self.options.jobs, emit=ignore)
-        return [result.get() for result in results]
-
-    def find(self, file: RemoteFile) -> Path | None:
-        """Where ``file`` lies, at its own place or where earlier software left it; not looked into."""
-        return find_file(self.root, file)
+        return [result.result() for result in results]
 
     def fetch(self, file: RemoteFile, emit: Emit = ignore, stop: threading.Event | None = None) -> Path:
         """Bring one file and return where it lies; a file that is there and right is left as it is.
@@ -99,7 +95,7 @@ class Downloader:
         next call.
         """
         stop = stop or threading.Event()
-        found = self.find(file)
+        found = find_file(self.root, file)
         if found is not None and (self._trusted(found) or not os.access(self.root, os.W_OK)):
             return found
         with locked(self.ledger.folder, file.path, emit, stop):
@@ -130,7 +126,7 @@ class Downloader:
         return list(dict.fromkeys([*mirrored, *file.urls]))
 
     def _planned(self, file: RemoteFile) -> Planned:
-        path = self.find(file)
+        path = find_file(self.root, file)
         if path is not None:
             return Planned(file, path, "there", path.stat().st_size, 0)
         part = PartFile(self.root / file.path)
@@ -139,14 +135,8 @@ class Downloader:
         size = file.size if file.size is not None else note.total if note is not None else None
         if size is None and not self.options.offline:
             with new_session() as session:
-                for url in self.addresses(file):
-                    local = local_path(url)
-                    if local is not None:
-                        size = local.stat().st_size if local.is_file() else None
-                    else:
-                        size = probe_size(session, url, _PROBE)
-                    if size is not None:
-                        break
+                sizes = (_size_at(session, url) for url in self.addresses(file))
+                size = next((known for known in sizes if known is not None), None)
         return Planned(file, part.target, "partial" if received else "missing", size, received)
 
     def _trusted(self, path: Path) -> bool:
@@ -154,16 +144,14 @@ class Downloader:
         return record is not None and record.unchanged(path)
 
     def _existing(self, file: RemoteFile, emit: Emit, stop: threading.Event) -> Path | None:
-        path = self.find(file)
+        path = find_file(self.root, file)
         if path is None or self._trusted(path):
             return path
         name = path.relative_to(self.root).as_posix()
-        record = self.ledger.read().files.get(name)
         digest = hashed(path, emit, stop)
-        if record is not None and record.sha256 != digest:
+        if differs := self.ledger.contradiction(name, digest):
             raise MissingAssetError(
-                f"{path} is not the file that was recorded at its first use "
-                f"(SHA-256 {digest[:12]}… instead of {record.sha256[:12]}…)",
+                f"{path} is not the file that was recorded at its first use ({differs})",
                 hint="move it away to have it downloaded anew, or accept it: darkside cache forget " + name,
             )
         reason = wrong_digest(file, digest) or wrong_form(path) or self.judge(path, file.name)
@@ -222,15 +210,8 @@ class Downloader:
                 if local is not None:
                     _copy(local, part, hooks)
                 else:
-                    fetch(
-                        session,
-                        url,
-                        part,
-                        file,
-                        hash_known=hash_known,
-                        timeouts=self.options.timeouts,
-                        hooks=hooks,
-                    )
+                    limits = self.options.timeouts
+                    fetch(session, url, part, file, hash_known=hash_known, timeouts=limits, hooks=hooks)
                 self._accept(file, part, url, joined=joined)
                 return
             except Transient as failure:
@@ -253,11 +234,8 @@ class Downloader:
             if total is not None:
                 # A part that is given up is on the disk still, and will be gone.
                 self._space.claim(file.name, part.target.parent, max(0, total - part.size))
-            emit(
-                TransferProgress(file.name, offset, total)
-                if begun
-                else TransferStarted(file.name, total, offset)
-            )
+            again = TransferProgress(file.name, offset, total)
+            emit(again if begun else TransferStarted(file.name, total, offset))
             begun = True
 
         def on_move(done: int, total: int | None) -> None:
@@ -274,12 +252,11 @@ class Downloader:
     def _accept(self, file: RemoteFile, part: PartFile, url: str, *, joined: bool) -> None:
         """Give a complete part its name, or drop it and raise if it is not the published file."""
         digest = part.digest()
-        record = self.ledger.read().files.get(file.path)
         reason = wrong_digest(file, digest)
-        if reason is None and record is not None and record.sha256 != digest:
+        if reason is None and (differs := self.ledger.contradiction(file.path, digest)):
             reason = (
-                f"differs from the file recorded at its first use (SHA-256 {digest[:12]}… instead of "
-                f"{record.sha256[:12]}…; if it was replaced on purpose: darkside cache forget {file.path})"
+                f"differs from the file recorded at its first use ({differs}; if it was replaced on purpose: "
+                f"darkside cache forget {file.path})"
             )
         if reason is None and file.size is not None and part.size != file.size:
             reason = f"has {part.size} bytes instead of {file.size}"
@@ -294,6 +271,13 @@ class Downloader:
             raise Refused(f"what it sent {reason}")
         part.finish()
         self.ledger.record(file.path, part.target, digest, url)
+
+
+def _size_at(session: requests.Session, url: str) -> int | None:
+    local = local_path(url)
+    if local is None:
+        return probe_size(session, url, _PROBE)
+    return local.stat().st_size if local.is_file() else None
 
 
 def _copy(source: Path, part: PartFile, hooks: Hooks) -> None:

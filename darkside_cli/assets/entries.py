@@ -117,10 +117,14 @@ class Asset(Entry):
     made_by: str = ""
 
     @property
+    def archives(self) -> tuple[Archive, ...]:
+        """Archives of its images."""
+        return self.images.archives if self.images is not None else ()
+
+    @property
     def published_size(self) -> int | None:
         """Bytes that it is published with, None as long as one of its files has no known size."""
-        files = [*self.files, *(self.images.archives if self.images is not None else ())]
-        sizes = [file.size for file in files]
+        sizes = [file.size for file in (*self.files, *self.archives)]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
 

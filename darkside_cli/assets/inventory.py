@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from darkside_cli.assets.entries import (
@@ -69,16 +70,10 @@ class Inventory:
     """
 
     def __init__(
-        self,
-        root: Path,
-        ledger: Ledger,
-        read_names: NameReader = read_list,
-        judge: Judge | None = None,
+        self, root: Path, ledger: Ledger, read_names: NameReader = read_list, judge: Judge | None = None
     ) -> None:
-        self.root = root
-        self.ledger = ledger
-        self._read_names = read_names
-        self._judge = judge
+        self.root, self.ledger = root, ledger
+        self._read_names, self._judge = read_names, judge
         self._names: dict[tuple[Path, int], tuple[str, ...]] = {}
 
     def state(self, asset: Asset) -> State:
@@ -130,13 +125,13 @@ class Inventory:
         size = sum(state.size for state in begun)
         return State(PARTIAL if size else MISSING, size, lacking=(images.folder,))
 
-    def wanting(self, images: ImageSet) -> list[Archive]:
-        """List the archives an image set still needs: none when it is complete, however it came to be."""
-        if self.images(images).status == COMPLETE:
+    def wanting(self, asset: Asset) -> list[Archive]:
+        """List the archives its images still need: none when they are complete, however they came to be."""
+        if asset.images is None or self.images(asset.images).status == COMPLETE:
             return []
-        records = self.ledger.read().archives.get(images.folder, {})
-        left = [archive for archive in images.archives if archive.name not in records]
-        return left or list(images.archives)  # all were unpacked once, yet images are missing
+        records = self.ledger.unpacked(asset.images.folder)
+        left = [archive for archive in asset.archives if archive.name not in records]
+        return left or list(asset.archives)  # all were unpacked once, yet images are missing
 
     def local_archive(self, archive: Archive) -> Path | None:
         """Archive in ``downloads/``, under any of its names."""
@@ -144,7 +139,7 @@ class Inventory:
         return next((folder / name for name in archive.names if (folder / name).is_file()), None)
 
     def _flat(self, images: ImageSet, folder: Path) -> State:
-        records = self.ledger.read().archives.get(images.folder, {})
+        records = self.ledger.unpacked(images.folder)
         with os.scandir(folder) as entries:
             sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         sizes = {name: size for name, size in sizes.items() if size >= SMALLEST_IMAGE}
@@ -162,7 +157,7 @@ class Inventory:
 
     def _sharded(self, images: ImageSet, folder: Path, deep: bool) -> State:
         # Counting would walk 65,536 folders, so what is wanted is asked for one by one.
-        records = self.ledger.read().archives.get(images.folder, {})
+        records = self.ledger.unpacked(images.folder)
         lacking = [name for name in self._wanted(images, deep) if not _may_be_image(folder / name)]
         unpacked = all(archive.name in records for archive in images.archives)
         whole = not lacking and (unpacked or sum(1 for _ in folder.iterdir()) >= _SHARDS)
@@ -183,12 +178,11 @@ class Inventory:
             return self._judge(path, name)
         if not name.endswith(".pkl"):
             return None
-        try:
-            tuple(self._read_names(path))
-        except DarksideError as error:
-            return f"is refused: {error.message}"
-        except UnicodeDecodeError:  # read as a list of words: this inventory knows no pickles
-            return None
+        with suppress(UnicodeDecodeError):  # read as a list of words: this inventory knows no pickles
+            try:
+                tuple(self._read_names(path))
+            except DarksideError as error:
+                return f"is refused: {error.message}"
         return None
 
     def _wanted(self, images: ImageSet, deep: bool = True) -> list[str]:

@@ -129,6 +129,17 @@ class Ledger:
         with self.change() as contents:
             contents.files[name] = record
 
+    def contradiction(self, name: str, sha256: str) -> str | None:
+        """Say how ``sha256`` differs from what is recorded of the file called ``name``; None if it does not."""
+        record = self.read().files.get(name)
+        if record is None or record.sha256 == sha256:
+            return None
+        return f"SHA-256 {sha256[:12]}… instead of {record.sha256[:12]}…"
+
+    def unpacked(self, folder: str) -> dict[str, ArchiveRecord]:
+        """Records of the archives that were unpacked into ``folder``, by name."""
+        return self.read().archives.get(folder, {})
+
     def forget(self, *names: str) -> None:
         """Forget the digests of the files called ``names``."""
         with self.change() as contents:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from darkside_cli.assets.archives import kind_of, members
 from darkside_cli.assets.disk import locked
-from darkside_cli.assets.entries import Archive, ImageSet, RemoteFile
+from darkside_cli.assets.entries import ImageSet, RemoteFile
 from darkside_cli.assets.inventory import find_images
 from darkside_cli.assets.soundness import hashed, wrong_digest, wrong_form
 from darkside_cli.assets.store import AssetStore
@@ -79,7 +79,7 @@ def _import_file(store: AssetStore, source: Path, emit: Emit, stop: threading.Ev
         for file in asset.files:
             if file.name == source.name:
                 return [_import_single(store, asset.name, file, source, emit, stop)]
-        for archive in asset.images.archives if asset.images is not None else ():
+        for archive in asset.archives:
             if source.name in archive.names and asset.images is not None:
                 return [_unpack(store, asset.name, asset.images, archive.name, source, emit, stop)]
     if kind_of(source) is None:
@@ -188,11 +188,9 @@ def _import_single(
     if reason:
         raise UsageError(f"{source} {reason}", hint="it is not the published file, or not all of it")
     with locked(store.ledger.folder, file.path, emit, stop):
-        record = store.ledger.read().files.get(file.path)
-        if record is not None and record.sha256 != digest:
+        if differs := store.ledger.contradiction(file.path, digest):
             raise UsageError(
-                f"{source} differs from the file recorded at its first use "
-                f"(SHA-256 {digest[:12]}… instead of {record.sha256[:12]}…)",
+                f"{source} differs from the file recorded at its first use ({differs})",
                 hint=f"if the new one is right: darkside cache forget {file.path}",
             )
         if not (target.exists() and target.samefile(source)):
@@ -211,7 +209,7 @@ def _import_single(
 
 def _look_into(store: AssetStore, source: Path) -> tuple[list[str], Counter[str]]:
     """Names of known archives inside an archive, and how many of the first images belong to which set."""
-    known = {name for archive in _archives(store) for name in archive.names}
+    known = {name for asset in store.assets for archive in asset.archives for name in archive.names}
     archives: list[str] = []
     images: Counter[str] = Counter()
     # A zip archive has a table of contents; a tar has to be read through.
@@ -234,12 +232,6 @@ def _sets_of(store: AssetStore, parts: Sequence[str]) -> list[str]:
     ]
 
 
-def _archives(store: AssetStore) -> Iterator[Archive]:
-    for asset in store.assets:
-        if asset.images is not None:
-            yield from asset.images.archives
-
-
 def _known_names(store: AssetStore) -> list[str]:
-    files = [file.name for asset in store.assets for file in asset.files]
-    return [*(name for archive in _archives(store) for name in archive.names), *files]
+    archives = [name for asset in store.assets for archive in asset.archives for name in archive.names]
+    return [*archives, *(file.name for asset in store.assets for file in asset.files)]

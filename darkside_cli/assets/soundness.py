@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 import zipfile
 from pathlib import Path
 
 from darkside_cli.assets.archives import kind_of
-from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.ledger import sha256_of
-from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted
+from darkside_cli.assets.transfer import Transfer
+from darkside_cli.errors import ImageError
+from darkside_cli.events import Emit
 
-#: Seconds between two progress events of one transfer.
-EVERY_S = 0.1
 _CHUNK = 1 << 20
 _PRINTABLE = frozenset(range(32, 127)) | {9, 10, 13}
 
@@ -22,19 +20,9 @@ _PRINTABLE = frozenset(range(32, 127)) | {9, 10, 13}
 def hashed(path: Path, emit: Emit, stop: threading.Event) -> str:
     """SHA-256 of a file, with events of activity "verify". Raises Stopped when ``stop`` is set meanwhile."""
     total = path.stat().st_size
-    started = told = time.monotonic()
-    emit(TransferStarted(path.name, total, activity="verify"))
-
-    def moved(done: int) -> None:
-        nonlocal told
-        if stop.is_set():
-            raise Stopped
-        if time.monotonic() - told >= EVERY_S:
-            told = time.monotonic()
-            emit(TransferProgress(path.name, done, total, activity="verify"))
-
-    digest = sha256_of(path, moved)
-    emit(TransferFinished(path.name, path, total, time.monotonic() - started, activity="verify"))
+    transfer = Transfer(path.name, total, "verify", emit, stop)
+    digest = sha256_of(path, transfer.moved)
+    transfer.finish(path, total)
     return digest
 
 
@@ -80,15 +68,13 @@ def wrong_form(path: Path, name: str | None = None) -> str | None:
         return "is text, not a file of weights or data"
     if suffix in _WEIGHTS:
         return _wrong_weights(path, head)
-    if suffix in _ARCHIVES:
-        if kind_of(path) is None:
-            return "is no archive"
-        return "is cut short" if head[:2] == b"PK" and not zipfile.is_zipfile(path) else None
     if suffix == ".txt":
         return _wrong_list(path)
-    if suffix == ".pkl" and head[:1] in (b"\x80", b"(") and end != b".":
-        return "is cut short"
-    return None
+    if suffix in _ARCHIVES and kind_of(path) is None:
+        return "is no archive"
+    cut = suffix in _ARCHIVES and head[:2] == b"PK" and not zipfile.is_zipfile(path)
+    cut = cut or (suffix == ".pkl" and head[:1] in (b"\x80", b"(") and end != b".")
+    return "is cut short" if cut else None
 
 
 def _wrong_weights(path: Path, head: bytes) -> str | None:
@@ -132,7 +118,6 @@ def _wrong_list(path: Path) -> str | None:
 
 def not_an_image(path: Path) -> str | None:
     """Say why a file is no image, by its size and beginning; None if it looks like one. It is not decoded."""
-    from darkside_cli.errors import ImageError
     from darkside_cli.images.identify import identify
 
     size = path.stat().st_size

@@ -7,7 +7,9 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from darkside_cli.assets.archive_limits import ArchiveError
 from darkside_cli.assets.disk import free_bytes, locked, not_enough_space
@@ -18,7 +20,6 @@ from darkside_cli.assets.entries import (
     Archive,
     Asset,
     ImageSet,
-    Maker,
     RemoteFile,
     State,
     maker_of,
@@ -27,7 +28,7 @@ from darkside_cli.assets.entries import (
 from darkside_cli.assets.inventory import Inventory, Judge, NameReader, find_images, read_list
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
 from darkside_cli.assets.transfer import Work, run_parallel
-from darkside_cli.assets.unpack import Unpacked, flat, sharded, unpack
+from darkside_cli.assets.unpack import Unpacked, flat, second_name, sharded, unpack
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, Notice, ignore
@@ -74,7 +75,7 @@ class AssetStore:
         self.downloads.judge = self.inventory.wrong
 
     def select(self, names: Iterable[str]) -> list[Asset]:
-        """Assets called ``names``, groups and aliases too, and what they require. Raises UnknownNameError."""
+        """As :func:`~darkside_cli.assets.entries.select` of its assets."""
         return select(self.assets, names)
 
     def state(self, asset: Asset) -> State:
@@ -83,12 +84,8 @@ class AssetStore:
 
     def made(self, asset: Asset) -> bool:
         """Whether an asset that is made here is there as it is wanted; True for all others."""
-        maker = maker_of(asset)
-        if maker is None:
-            return True
-        return (
-            maker.right_size(self.root, self.downloads.options.size) and self.state(asset).status == COMPLETE
-        )
+        maker, size = maker_of(asset), self.downloads.options.size
+        return maker is None or (maker.right_size(self.root, size) and self.state(asset).status == COMPLETE)
 
     def plan(self, assets: Sequence[Asset]) -> Plan:
         """Tell what :meth:`get` would fetch, and the space it takes; servers are asked for unknown sizes."""
@@ -97,7 +94,7 @@ class AssetStore:
         needed = 0
         for asset in assets:
             files |= {file.path: file for file in asset.files}
-            for archive in self.inventory.wanting(asset.images) if asset.images is not None else ():
+            for archive in self.inventory.wanting(asset):
                 local = self.inventory.local_archive(archive)
                 if local is not None:
                     needed += local.stat().st_size
@@ -123,7 +120,7 @@ class AssetStore:
             if plan.needed and plan.needed + options.spare_bytes > plan.free:
                 what = ", ".join(asset.name for asset in assets)
                 raise not_enough_space(what, self.root, plan.needed, max(0, plan.free - options.spare_bytes))
-        work: dict[str, Work[None]] = {}
+        work: dict[str, Work[Any]] = {}
         users: dict[str, list[str]] = {}
         for asset in assets:
             for key, job in self._work(asset, keep_archives):
@@ -132,11 +129,11 @@ class AssetStore:
         failed: dict[str, DarksideError] = {}
         results = run_parallel(list(work.values()), workers=options.jobs, emit=emit)
         for key, result in zip(work, results, strict=True):
-            if isinstance(result.error, DarksideError):
+            try:
+                result.result()
+            except DarksideError as error:
                 for name in users[key]:
-                    failed.setdefault(name, self._with_by_hand(name, result.error))
-            elif result.error is not None:
-                raise result.error
+                    failed.setdefault(name, self._with_by_hand(name, error))
         for asset in assets:
             self.make_links(asset, emit)
         complete = []
@@ -164,17 +161,12 @@ class AssetStore:
         """
         folder = find_images(self.root, images)
         with locked(self.ledger.folder, images.folder, emit, stop):
-            if source.is_file():
-                self._room_to_unpack(source, folder)
+            size, free = source.stat().st_size, free_bytes(folder) - self.downloads.options.spare_bytes
+            if source.is_file() and size > free:
+                raise not_enough_space(f"what {source.name} holds", self.root, size, max(0, free))
+            place = sharded if images.layout == "sharded" else flat_of(images)
             try:
-                result = unpack(
-                    source,
-                    folder,
-                    sharded if images.layout == "sharded" else flat_of(images),
-                    broken=images.broken,
-                    emit=emit,
-                    stop=stop,
-                )
+                result = unpack(source, folder, place, broken=images.broken, emit=emit, stop=stop)
             except OSError as error:
                 raise MissingAssetError(
                     f"{source.name} could not be unpacked: {error.strerror or error}",
@@ -188,28 +180,18 @@ class AssetStore:
         """Digests of what came out of an archive, as ``sha256sum --check`` reads them in the set's folder."""
         return self.ledger.folder / "manifests" / f"{images.folder.replace('/', '__')}__{archive}.sha256"
 
-    def _work(self, asset: Asset, keep_archives: bool) -> Iterator[tuple[str, Work[None]]]:
-        def bring(file: RemoteFile) -> Work[None]:
-            def job(emit: Emit, stop: threading.Event) -> None:
-                self.downloads.fetch(file, emit, stop)
-
-            return job
-
-        def bring_archive(images: ImageSet, archive: Archive) -> Work[None]:
-            known = self.ledger.read().archives.get(images.folder, {}).get(archive.name)
-            return lambda emit, stop: self._bring_archive(images, archive, known, keep_archives, emit, stop)
-
+    def _work(self, asset: Asset, keep_archives: bool) -> Iterator[tuple[str, Work[Any]]]:
         maker = maker_of(asset)
         if maker is not None and not self.made(asset):
-            yield f"making {asset.name}", self._making(maker)
+            yield f"making {asset.name}", partial(maker.make, self.root, self.downloads.options.size)
         for file in asset.files:
-            yield file.path, bring(file)
+            yield file.path, partial(self.downloads.fetch, file)
         if asset.images is not None:
-            for archive in self.inventory.wanting(asset.images):
-                yield archive.path, bring_archive(asset.images, archive)
-
-    def _making(self, maker: Maker) -> Work[None]:
-        return lambda emit, stop: maker.make(self.root, self.downloads.options.size, emit, stop)
+            known = self.ledger.unpacked(asset.images.folder)
+            for archive in self.inventory.wanting(asset):
+                before = known.get(archive.name)
+                job = partial(self._bring_archive, asset.images, archive, before, keep_archives)
+                yield archive.path, job
 
     def _bring_archive(
         self,
@@ -221,7 +203,7 @@ class AssetStore:
         stop: threading.Event,
     ) -> None:
         with locked(self.ledger.folder, f"{images.folder}/{archive.name}", emit, stop):
-            record = self.ledger.read().archives.get(images.folder, {}).get(archive.name)
+            record = self.ledger.unpacked(images.folder).get(archive.name)
             if record is not None and record != known:
                 return  # another process did it while this one waited
             path = self.inventory.local_archive(archive) or self.downloads.fetch(archive, emit, stop)
@@ -247,14 +229,11 @@ class AssetStore:
         try:
             path.symlink_to(os.path.relpath(target, path.parent), target_is_directory=target.is_dir())
         except OSError as error:
-            _imitate(target, path)
+            if target.is_dir():
+                shutil.copytree(target, path, copy_function=second_name)
+            else:
+                second_name(target, path)
             emit(Notice(f"{path} cannot be a link here ({error.strerror}), its files are second names"))
-
-    def _room_to_unpack(self, source: Path, folder: Path) -> None:
-        size = source.stat().st_size
-        free = free_bytes(folder) - self.downloads.options.spare_bytes
-        if size > free:
-            raise not_enough_space(f"what {source.name} holds", self.root, size, max(0, free))
 
     def _record(self, images: ImageSet, name: str, source: Path, result: Unpacked) -> None:
         lines = [f"{sha256}  {path}\n" for path, sha256 in sorted(result.digests.items())]
@@ -309,33 +288,9 @@ def _tell(source: Path, result: Unpacked, emit: Emit) -> None:
     if result.spoiled:
         shown = ", ".join(f"{name}: {reason}" for name, reason in result.spoiled[:3])
         more = ", …" if len(result.spoiled) > 3 else ""
-        emit(
-            Notice(
-                f"{source.name}: {len(result.spoiled)} files are no images and were left out ({shown}{more})",
-                level="warning",
-            )
-        )
+        text = f"{source.name}: {len(result.spoiled)} files are no images and were left out ({shown}{more})"
+        emit(Notice(text, level="warning"))
     if result.kept:
         shown = ", ".join(result.kept[:3]) + (", …" if len(result.kept) > 3 else "")
-        emit(
-            Notice(
-                f"{len(result.kept)} images were there before and differ from those in {source.name}; "
-                f"they stay as they were ({shown})",
-                level="warning",
-            )
-        )
-
-
-def _imitate(target: Path, path: Path) -> None:
-    """Give the files of ``target`` second names below ``path``, where links cannot be made."""
-    if target.is_dir():
-        shutil.copytree(target, path, copy_function=_second_name)
-    else:
-        _second_name(str(target), str(path))
-
-
-def _second_name(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        text = f"{len(result.kept)} images were there before and differ from those in {source.name}"
+        emit(Notice(f"{text}; they stay as they were ({shown})", level="warning"))

@@ -11,17 +11,17 @@ import hashlib
 import re
 import shutil
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from darkside_cli.assets.archive_limits import ArchiveError, Limits, Member
 from darkside_cli.assets.archives import members
-from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.entries import shard_path
-from darkside_cli.assets.soundness import EVERY_S, not_an_image
-from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted, ignore
+from darkside_cli.assets.soundness import not_an_image
+from darkside_cli.assets.transfer import Transfer
+from darkside_cli.events import Emit, ignore
 
 #: Where a member goes, relative to the folder of the set; None if it does not belong to it.
 Placement = Callable[[tuple[str, ...]], "str | None"]
@@ -82,26 +82,16 @@ def unpack(
     when ``stop`` is set; ``folder`` is then as it was.
     Files that are no images are left out, and none of them keeps an image from its place.
     """
-    stop = stop or threading.Event()
     total = source.stat().st_size if source.is_file() else None
-    started = told = time.monotonic()
-    emit(TransferStarted(source.name, total, activity="unpack"))
-
-    def progress(done: int) -> None:
-        nonlocal told
-        if stop.is_set():
-            raise Stopped
-        if time.monotonic() - told >= EVERY_S:
-            told = time.monotonic()
-            emit(TransferProgress(source.name, done, total, activity="unpack"))
-
+    transfer = Transfer(source.name, total, "unpack", emit, stop or threading.Event())
     if folder.is_symlink():  # the images live on another disk
         folder = folder.resolve()
     work = working_folder(folder, source.name)
     _remove(work)
-    content = (
-        members(source, limits=limits, progress=progress) if source.is_file() else _walk(source, progress)
-    )
+    if source.is_file():
+        content = members(source, limits=limits, progress=transfer.moved)
+    else:
+        content = _walk(source, transfer.moved)
     try:
         work.mkdir(parents=True)
         placed, ignored, skipped, spoiled = _write(content, source, work, place, broken)
@@ -109,13 +99,8 @@ def unpack(
     finally:
         _remove(work)
     size = sum(size for _, size in placed.values())
-    emit(
-        TransferFinished(
-            source.name, folder, size, time.monotonic() - started, activity="unpack", files=len(placed)
-        )
-    )
-    stayed = set(kept)
-    digests = {name: digest for name, (digest, _) in placed.items() if name not in stayed}
+    transfer.finish(folder, size, len(placed))
+    digests = {name: digest for name, (digest, _) in placed.items() if name not in set(kept)}
     return Unpacked(digests, size, tuple(kept), tuple(skipped), ignored, tuple(spoiled.items()))
 
 
@@ -131,7 +116,8 @@ def _write(
     origins: dict[str, str] = {}
     by_name: dict[tuple[str, ...], str] = {}
     links: list[Member] = []
-    ignored, skipped = 0, []
+    ignored = 0
+    skipped: list[str] = []
     spoiled: dict[str, str] = {}
     for member in content:
         if member.link is not None:
@@ -139,13 +125,10 @@ def _write(
             continue
         target = place(member.parts)
         if target is None or member.parts[-1] in broken:
-            if target is not None:
-                skipped.append(member.parts[-1])
-            else:
-                ignored += 1
+            ignored += target is None
+            skipped += [] if target is None else [member.parts[-1]]
             if source.is_file():
-                for _ in member.pieces():  # read all the same: a bomb or a cut must be found
-                    pass
+                deque(member.pieces(), maxlen=0)  # read all the same: a bomb or a cut must be found
             continue
         _claim(origins, target, member, source)
         placed[target] = _write_one(member, work / target)
@@ -171,13 +154,12 @@ def _write(
         if original in spoiled:
             spoiled[target] = spoiled[original]
             continue
-        (work / target).parent.mkdir(parents=True, exist_ok=True)
-        _same(work / original, work / target)
+        second_name(work / original, work / target)
         placed[target] = placed[original]
     if not placed and spoiled:
-        name, reason = next(iter(spoiled.items()))
+        why = "{}: {}".format(*next(iter(spoiled.items())))
         raise ArchiveError(
-            f"{source.name} holds no image: {len(spoiled)} files are named so and are none ({name}: {reason})",
+            f"{source.name} holds no image: {len(spoiled)} files are named so and are none ({why})",
             hint="is it the right archive, and whole?",
         )
     if not placed:
@@ -199,22 +181,21 @@ def _claim(origins: dict[str, str], target: str, member: Member, source: Path) -
 def _write_one(member: Member, path: Path) -> tuple[str, int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    size = 0
     # "x" never follows or replaces anything; the mode is the umask's, whatever setuid bits the archive has.
     with path.open("xb") as file:
         for piece in member.pieces():
             file.write(piece)
             digest.update(piece)
-            size += len(piece)
-    return digest.hexdigest(), size
+        return digest.hexdigest(), file.tell()
 
 
-def _same(original: Path, path: Path) -> None:
-    """Make ``path`` a second name of a file that was just unpacked; costs no space where hard links exist."""
+def second_name(original: str | Path, path: str | Path) -> None:
+    """Make ``path`` a second name of the file ``original``; a copy where the disk has no hard links."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.hardlink_to(original)
+        Path(path).hardlink_to(original)
     except OSError:
-        shutil.copyfile(original, path)
+        shutil.copy2(original, path)
 
 
 def _move(work: Path, folder: Path, placed: dict[str, tuple[str, int]]) -> list[str]:

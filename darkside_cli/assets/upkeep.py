@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from darkside_cli.assets.disk import lock_path
-from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, RemoteFile, maker_of
+from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, maker_of
 from darkside_cli.assets.inventory import find_file, find_images
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.assets.verify import FOUND, size_of
@@ -86,8 +86,7 @@ def remove(store: AssetStore, asset: Asset) -> int:
 
 def recorded_paths(asset: Asset) -> list[str]:
     """Where the files and archives of ``asset`` may lie below the data root, as the ledger knows them."""
-    archives = asset.images.archives if asset.images is not None else ()
-    return [path for file in (*asset.files, *archives) for path in (file.path, *file.also_at)]
+    return [path for file in (*asset.files, *asset.archives) for path in (file.path, *file.also_at)]
 
 
 def leftovers(store: AssetStore) -> list[Leftover]:
@@ -103,7 +102,7 @@ def leftovers(store: AssetStore) -> list[Leftover]:
                 Leftover(path, f"part of a {asset.name} that was not finished", size_of(path))
                 for path in maker.leftovers(store.root)
             ]
-    folders = {(store.root / file.path).parent for file in _all_files(store)}
+    folders = {(store.root / file.path).parent for a in store.assets for file in (*a.files, *a.archives)}
     folders |= {(store.root / a.images.folder).parent for a in store.assets if a.images is not None}
     for folder in sorted(folders):
         if folder.is_dir():
@@ -144,20 +143,13 @@ def _remove_images(store: AssetStore, images: ImageSet) -> None:
         folder.unlink()
     elif folder.is_dir():
         shutil.rmtree(folder)
+    gone = [store.manifest(images, FOUND)]
     for archive in images.archives:
-        for name in archive.names:
-            (store.root / "downloads" / name).unlink(missing_ok=True)
-        for suffix in (".part", ".part.json"):
-            (store.root / f"{archive.path}{suffix}").unlink(missing_ok=True)
-        store.manifest(images, archive.name).unlink(missing_ok=True)
-    store.manifest(images, FOUND).unlink(missing_ok=True)
-
-
-def _all_files(store: AssetStore) -> Iterator[RemoteFile]:
-    for asset in store.assets:
-        yield from asset.files
-        if asset.images is not None:
-            yield from asset.images.archives
+        gone += [store.root / "downloads" / name for name in archive.names]
+        gone += [store.root / f"{archive.path}{suffix}" for suffix in (".part", ".part.json")]
+        gone.append(store.manifest(images, archive.name))
+    for path in gone:
+        path.unlink(missing_ok=True)
 
 
 def _old_archives(store: AssetStore) -> Iterator[Leftover]:
@@ -171,8 +163,7 @@ def _old_archives(store: AssetStore) -> Iterator[Leftover]:
 
 
 def _leftover(store: AssetStore, path: Path) -> Leftover | None:
-    what = None
-    target = path
+    what, target = None, path
     if path.name.endswith((".part", ".part.json")):
         what = "beginning of a download"
         target = path.with_name(path.name.removesuffix(".json").removesuffix(".part"))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, RemoteFile, maker_of
 from darkside_cli.assets.inventory import find_file, find_images
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
-from darkside_cli.assets.soundness import EVERY_S, hashed, not_an_image, wrong_digest, wrong_form
+from darkside_cli.assets.soundness import hashed, not_an_image, wrong_digest, wrong_form
 from darkside_cli.assets.store import AssetStore
+from darkside_cli.assets.transfer import Transfer
 from darkside_cli.atomic import write_bytes_atomic
-from darkside_cli.events import Emit, TransferFinished, TransferProgress, TransferStarted, ignore
+from darkside_cli.events import Emit, ignore
 
 #: Name under which a set's images are recorded when they were there before we were.
 FOUND = "found"
@@ -79,11 +78,9 @@ def _verify_made(store: AssetStore, asset: Asset, emit: Emit, stop: threading.Ev
         if maker is None or not folder.is_dir():
             yield Verified(asset.name, folder, "missing", files=0)
             continue
-        label, started = f"{asset.name}: {folder.name}", time.monotonic()
-        emit(TransferStarted(label, activity="verify"))
+        transfer = Transfer(f"{asset.name}: {folder.name}", None, "verify", emit, stop)
         files, reason = maker.damaged(folder, stop)
-        elapsed = time.monotonic() - started
-        emit(TransferFinished(label, folder, size_of(folder), elapsed, activity="verify", files=files))
+        transfer.finish(folder, size_of(folder), files)
         yield Verified(asset.name, folder, "damaged" if reason else "ok", reason, files)
 
 
@@ -93,9 +90,9 @@ def _verify_images(
     folder = find_images(store.root, images)
     if not folder.is_dir():
         return Verified(asset.name, folder, "missing", files=0)
-    names = store.ledger.read().archives.get(images.folder, {})
-    manifests = [path for name in names if (path := store.manifest(images, name)).is_file()]
-    known = dict(line for path in manifests for line in _lines(path))
+    manifests = (store.manifest(images, name) for name in store.ledger.unpacked(images.folder))
+    lines = (line for path in manifests if path.is_file() for line in path.read_text("utf-8").splitlines())
+    known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     files = sorted(known) or sorted(_images_in(folder, images))
     digests = _hash_all(folder, files, asset.name, emit, stop)
     bad = [
@@ -129,22 +126,15 @@ def _hash_all(
     folder: Path, names: Sequence[str], what: str, emit: Emit, stop: threading.Event
 ) -> dict[str, str | None]:
     """SHA-256 of each file, None for one that is not there."""
-    started = told = time.monotonic()
     sizes = {name: path.stat().st_size if (path := folder / name).is_file() else 0 for name in names}
     total, done = sum(sizes.values()), 0
-    emit(TransferStarted(what, total, activity="verify"))
+    transfer = Transfer(what, total, "verify", emit, stop)
     result: dict[str, str | None] = {}
     for name in names:
-        if stop.is_set():
-            raise Stopped
-        path = folder / name
-        result[name] = sha256_of(path) if path.is_file() else None
+        result[name] = sha256_of(folder / name) if (folder / name).is_file() else None
         done += sizes[name]
-        if time.monotonic() - told >= EVERY_S:
-            told = time.monotonic()
-            emit(TransferProgress(what, done, total, activity="verify"))
-    elapsed = time.monotonic() - started
-    emit(TransferFinished(what, folder, total, elapsed, activity="verify", files=len(names)))
+        transfer.moved(done)
+    transfer.finish(folder, total, len(names))
     return result
 
 
@@ -152,12 +142,6 @@ def _images_in(folder: Path, images: ImageSet) -> Iterator[str]:
     for path in folder.rglob("*") if images.layout == "sharded" else folder.iterdir():
         if images.holds(path.name) and path.name not in images.broken and path.is_file():
             yield path.relative_to(folder).as_posix()
-
-
-def _lines(manifest: Path) -> Iterator[tuple[str, str]]:
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        yield name, digest
 
 
 def size_of(path: Path) -> int:

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -229,17 +230,17 @@ class UnpairedImages:
         tried: set[int] = set()
         while True:
             if index not in images.unusable and index not in tried:
-                decode = partial(
-                    read_rgb, images.paths[index], max_size_px=self.config.max_size_px, fast=True
-                )
                 try:
-                    return self._cache.get((images.what, index), decode)
+                    return self._cache.get((images.what, index), partial(self._decode, images.paths[index]))
                 except ImageError as error:
                     failures.append((images, index, error.message))
             tried.add(index)
             if len(tried) == len(images):
                 raise UsageError(f"no {images.what} picture can be read", hint=MEND)
             index = others.randrange(len(images))
+
+    def _decode(self, path: Path) -> Image.Image:
+        return read_rgb(path, max_size_px=self.config.max_size_px, fast=True)
 
 
 def _cut_part(

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from darkside_cli.datasets import ground_truth_json
-from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query, parse_box
+from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query, from_document, parse_box
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.metrics import protocols
@@ -46,7 +45,7 @@ def read_ground_truth(
     if path.suffix.lower() == ".json":
         document = _load_json(path)
         if _is_own(document):
-            own = ground_truth_json.from_document(document, name=title, folder=path.parent)
+            own = from_document(document, name=title, folder=path.parent)
             return own if images is None else replace(own, image_root=images)
     else:
         document = load_pickle(path)

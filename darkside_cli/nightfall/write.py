@@ -135,7 +135,7 @@ def _take_all(
         return done
 
     jobs: list[Work[int]] = [job] * min(workers, _MOST_WORKERS, len(tasks))
-    done = sum(result.get() for result in run_parallel(jobs, workers=len(jobs), emit=emit))
+    done = sum(result.result() for result in run_parallel(jobs, workers=len(jobs), emit=emit))
     if stop.is_set():
         raise Stopped
     emit(RunFinished(f"making {NAME}", done, 0, 0, time.monotonic() - started))

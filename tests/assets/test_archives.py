@@ -71,7 +71,7 @@ def test_progress_is_in_bytes_of_the_archive(
 ) -> None:
     archive, folder = place
     archive.write_bytes(tar_bytes({f"{n}.jpg": JPEG * 5000 for n in range(20)}, mode="w"))
-    monkeypatch.setattr(unpack_module, "EVERY_S", 0.0)
+    monkeypatch.setattr("darkside_cli.assets.transfer.EVERY_S", 0.0)
     events: list[Event] = []
     unpack(archive, folder, flat, emit=events.append)
     done = [event.done for event in events if isinstance(event, TransferProgress)]

@@ -36,6 +36,7 @@ from darkside_cli.assets.http import Timeouts
 from darkside_cli.assets.http_failures import error_page
 from darkside_cli.assets.mirrors import Mirror, read_mirrors
 from darkside_cli.assets.soundness import wrong_form
+from darkside_cli.assets.transfer import run_parallel
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError
 from darkside_cli.events import (
     Emit,
@@ -673,7 +674,7 @@ def test_another_thread_is_waited_for_and_said_so(server: FaultyServer, tmp_path
     results = run_parallel(
         [lambda emit, stop: downloader.fetch(remote(server), emit, stop)] * 2, workers=2, emit=events.append
     )
-    assert [result.get() for result in results] == [tmp_path / "weights" / "net.bin"] * 2
+    assert [result.result() for result in results] == [tmp_path / "weights" / "net.bin"] * 2
     assert server.sent(PATH) == len(BODY)
     assert any(isinstance(event, Notice) and "waiting" in event.message for event in events)
 
@@ -694,8 +695,8 @@ def test_jobs_run_in_parallel_and_speak_in_the_callers_thread(server: FaultyServ
     )
     assert time.monotonic() - started < 4 * 0.3  # the silences were waited through together
     assert threads == {threading.get_ident()}
-    assert [result.error is None for result in results] == [True] * 4 + [False]
-    assert isinstance(results[-1].error, MissingAssetError)
+    assert [result.exception() is None for result in results] == [True] * 4 + [False]
+    assert isinstance(results[-1].exception(), MissingAssetError)
 
 
 def test_an_interrupt_in_the_caller_stops_the_jobs(server: FaultyServer, tmp_path: Path) -> None:

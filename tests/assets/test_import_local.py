@@ -54,9 +54,7 @@ def test_an_archive_is_known_by_its_name(store: AssetStore, tmp_path: Path, name
     assert source.exists()
     record = store.ledger.read().archives["data/test/paris6k/jpg"]["paris_1-v1.tgz"]
     assert record.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
-    assert [archive.name for archive in store.inventory.wanting(DATA.get("paris6k").images)] == [
-        "paris_2-v1.tgz"
-    ]  # type: ignore[arg-type]
+    assert [archive.name for archive in store.inventory.wanting(DATA.get("paris6k"))] == ["paris_2-v1.tgz"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -103,7 +103,7 @@ def test_checking_tells_its_progress_and_stops(
 ) -> None:
     store = open_store(full, tmp_path)
     store.get(store.select(["paris"]))
-    monkeypatch.setattr("darkside_cli.assets.verify.EVERY_S", 0.0)
+    monkeypatch.setattr("darkside_cli.assets.transfer.EVERY_S", 0.0)
     events: list[Event] = []
     verify(store, store.select(["paris"]), events.append)
     counts = [event.done for event in events if isinstance(event, TransferProgress) and event.name == "paris"]
