@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from darkside_cli.assets.transfer import run_parallel
 from faulty_server import Fault, FaultyServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
