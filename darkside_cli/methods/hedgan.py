@@ -32,7 +32,7 @@ from darkside_cli.methods.edge_detectors import make_student, student_parameter_
 from darkside_cli.methods.network_options import AdamOptions
 from darkside_cli.methods.task import GanTask, NetworkMethod, make_network
 from darkside_cli.networks.edge_detectors import EdgeDetector
-from darkside_cli.networks.inspect import architecture_of
+from darkside_cli.networks.weights import architecture_of
 from darkside_cli.training.task import Update, without_parameter_gradients
 
 

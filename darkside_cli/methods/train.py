@@ -23,8 +23,7 @@ from darkside_cli.methods.edge_detectors import load_edge_detector
 from darkside_cli.methods.quality import QualityValidator, evenly
 from darkside_cli.methods.samples import SampleWriter
 from darkside_cli.methods.task import GanTask
-from darkside_cli.networks.inspect import architecture_of
-from darkside_cli.networks.weights import save_checkpoint
+from darkside_cli.networks.weights import save_network
 from darkside_cli.registry import resolve
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.training.trainer import Trainer
@@ -141,9 +140,3 @@ def _images(source: Path) -> list[Path]:
         raise UsageError(f"there is no list or folder {source}", hint="check samples.pictures")
     with source.open("rb") as stream:
         return [source.parent / name for name in iter_path_tokens(stream, null=False)]
-
-
-def save_network(path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write a network of a task as a checkpoint of ours: weights, architecture, configuration, ``metadata``."""
-    facts = {"network": name, **metadata}
-    save_checkpoint(path, module, architecture=architecture_of(module), config=module.config, metadata=facts)

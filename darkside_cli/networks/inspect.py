@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from darkside_cli.errors import CheckpointError, DarksideError, UsageError
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.weights import Checkpoint
+from darkside_cli.networks.weights import Checkpoint, architecture_of
 from darkside_cli.registry import resolve
 
 # Sides that every network here takes at least one of: multiples of what any of them halves its images to.
@@ -88,12 +88,6 @@ def describe(
         size_px=size_px,
         layers=tuple(layers),
     )
-
-
-def architecture_of(module: nn.Module) -> str:
-    """Tell the registered name of the module's class, else the name of the class."""
-    place = f"{type(module).__module__}:{type(module).__qualname__}"
-    return next((entry.name for entry in ARCHITECTURES if entry.target == place), type(module).__name__)
 
 
 def on_meta(checkpoint_or_module: Checkpoint | nn.Module) -> nn.Module:

@@ -97,6 +97,18 @@ def save_checkpoint(
     return path
 
 
+def save_network(path: Path, name: str, module: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write a network of a task as a checkpoint of ours: weights, architecture, configuration, ``metadata``."""
+    facts = {"network": name, **metadata}
+    save_checkpoint(path, module, architecture=architecture_of(module), config=module.config, metadata=facts)
+
+
+def architecture_of(module: nn.Module) -> str:
+    """Tell the registered name of the module's class, else the name of the class."""
+    place = f"{type(module).__module__}:{type(module).__qualname__}"
+    return next((entry.name for entry in ARCHITECTURES if entry.target == place), type(module).__name__)
+
+
 def from_state_file(file: StateFile) -> Checkpoint | None:
     """Make a checkpoint of a file in our format; None if it is in another.
 

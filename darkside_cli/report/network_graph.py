@@ -12,8 +12,8 @@ from torch import nn
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import MissingAssetError
 from darkside_cli.networks.architectures import SOURCE_FORMATS, check_drawable
-from darkside_cli.networks.inspect import architecture_of, on_meta
-from darkside_cli.networks.weights import Checkpoint
+from darkside_cli.networks.inspect import on_meta
+from darkside_cli.networks.weights import Checkpoint, architecture_of
 from darkside_cli.report.network_layout import Box, Layout, blocks_of, lay_out
 from darkside_cli.report.network_trace import Node, Trace, trace
 

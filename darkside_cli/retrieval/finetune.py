@@ -16,10 +16,9 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.config.values import check_values
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, Notice, TrainingStarted, ignore
-from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.backbones import smallest_side_px
 from darkside_cli.networks.retrieval_net import RetrievalNet
-from darkside_cli.networks.weights import save_checkpoint
+from darkside_cli.networks.weights import save_network
 from darkside_cli.retrieval.config import CHANGEABLE, LEAST_RANDOM_RATE, RANDOM_RATE, FinetuneConfig
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.finetune_data import is_published, mining_of, night_of, open_sets
@@ -147,14 +146,3 @@ def _refuse_what_cannot_learn(config: FinetuneConfig, ranks: Ranks, emit: Emit) 
                 "warning",
             )
         )
-
-
-def save_network(path: Path, name: str, module: torch.nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write the descriptor as a checkpoint of ours: weights, configuration, ``metadata``."""
-    save_checkpoint(
-        path,
-        module,
-        architecture=ARCHITECTURES.get("retrieval_net").name,
-        config=module.config,
-        metadata={"network": name, **metadata},
-    )

@@ -26,8 +26,8 @@ from darkside_cli.methods.network_options import (
     ResnetGeneratorOptions,
 )
 from darkside_cli.methods.task import make_network
-from darkside_cli.methods.train import save_network
 from darkside_cli.networks.sobel import Sobel
+from darkside_cli.networks.weights import save_network
 
 SMALL = ResnetGeneratorOptions(ngf=4, n_blocks=1)
 JUDGE = PatchDiscriminatorOptions(ndf=4, n_layers=1)

@@ -21,7 +21,7 @@ from darkside_cli.interop.key_maps import config_from_reference
 from darkside_cli.methods.catalog import METHODS
 from darkside_cli.methods.config import GanConfig
 from darkside_cli.methods.task import GanTask
-from darkside_cli.methods.train import save_network
+from darkside_cli.networks.weights import save_network
 from darkside_cli.registry import resolve
 from darkside_cli.training.task import Update
 from darkside_cli.training.trainer import Trainer
