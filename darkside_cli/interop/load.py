@@ -13,8 +13,10 @@ from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError
 from darkside_cli.interop import cirtorch, gandtr
 from darkside_cli.interop.folders import direction_of, epoch_of, find_network
 from darkside_cli.interop.keras import is_hdf5, read_keras_hed
+from darkside_cli.networks import raw
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.catalog import DIRECTIONS
+from darkside_cli.networks.configs import TIMM
 from darkside_cli.networks.recognise import (
     check_fit,
     expected_shapes,
@@ -31,6 +33,13 @@ _DEFAULT_MEAN_STD = 0.5
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state")
 #: The share of keys in common from which on a state dict is called an altered one of an architecture.
 _RESEMBLANCE = 0.5
+
+
+def open_model(name: str | Path, path: Path, *, direction: str | None = None) -> Checkpoint:
+    """Open what ``locate`` found for ``name``: as :func:`open_checkpoint`; files of timm's by the network's name."""
+    if str(name).startswith(TIMM):
+        return raw.open_timm(str(name), path)
+    return open_checkpoint(path, direction=direction)
 
 
 def open_checkpoint(path: str | Path, *, direction: str | None = None) -> Checkpoint:
@@ -95,6 +104,8 @@ def _from_gandtr(network: gandtr.GandtrNetwork, path: Path) -> Checkpoint:
 
 def _from_state_dict(file: StateFile) -> Checkpoint:
     state = normalise_state(_bare(file), file.path)
+    if lite := raw.open_efficientnet_lite(state, file.path):
+        return lite
     shapes = shapes_of(state)
     recognised = recognise_state(shapes)
     if recognised is None:

@@ -44,7 +44,7 @@ def _of_model(model: ModelEntry) -> Asset:
 
 
 ASSETS: Registry[Asset] = Registry(
-    "asset", (*(_of_model(model) for model in MODELS if not model.embedded), *DATA)
+    "asset", (*(_of_model(model) for model in MODELS if not (model.embedded or model.install)), *DATA)
 )
 
 

@@ -49,13 +49,12 @@ def check_model(root: DataRoot, model: str | Path, *, kind: str | None = None) -
     Published models that are not on this machine pass: they can be got. Raises UnknownNameError for misspelt names,
     UsageError for those of another kind, MissingAssetError for paths that lead nowhere.
     """
-    from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.networks.locate import locate
+    from darkside_cli.networks.locate import is_name, locate
 
     try:
         locate(model, root, kind=kind)
     except MissingAssetError:
-        if str(model) not in MODELS:
+        if not is_name(str(model)):
             raise
 
 

@@ -248,10 +248,12 @@ def _obtain(request: EvaluateRequest, emit: Emit) -> None:
     Descriptors that are there already need no images, only the ground truth.
     """
     from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.configs import TIMM
     from darkside_cli.networks.locate import state_on_disk
 
     models = [MODELS.get(name) for name in request.model if name in MODELS]
     missing = [model.name for model in models if state_on_disk(model, request.root.path) != "ready"]
+    missing += [name for name in request.model if name.startswith(TIMM)]
     missing += missing_test_sets(request.root, request.dataset, with_images=bool(request.model))
     if missing:
         obtain(request, missing, emit=emit)

@@ -215,7 +215,7 @@ def run(request: ExportRequest, *, emit: Emit = ignore) -> ExportResult:
 def _export_onnx(request: ExportRequest, emit: Emit) -> ExportResult:
     from darkside_cli.inference.onnx_packages import require_packages
     from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.networks.locate import locate, missing_files
+    from darkside_cli.networks.locate import is_name, locate, missing_files
 
     require_packages(runtime=request.compare)
     model = request.model
@@ -223,6 +223,8 @@ def _export_onnx(request: ExportRequest, emit: Emit) -> ExportResult:
         roles = ("weights", "whitening") if request.own_whitening is True else ("weights",)
         if any(file.role in roles for file in missing_files(MODELS.get(model), request.root)):
             obtain(request, [model], emit=emit)
+    elif is_name(model):
+        obtain(request, [model], emit=emit)
     entry, path = locate(model, request.root)
     name = entry.name if entry is not None else path.name
     common: dict[str, Any] = {
@@ -232,12 +234,12 @@ def _export_onnx(request: ExportRequest, emit: Emit) -> ExportResult:
         "precision": request.precision,
         "check": request.compare,
     }
-    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.interop.load import open_model
 
     if entry is not None and entry.kind == "descriptor":
         kind = "descriptor"
     else:
-        checkpoint = open_checkpoint(path, direction=request.direction)
+        checkpoint = open_model(model, path, direction=request.direction)
         kind = checkpoint.kind
     request.check_kind(kind, name)
     if kind == "generator":
@@ -266,11 +268,11 @@ def _export_weights(request: ExportRequest, emit: Emit) -> ExportResult:
     obtain_model(request, request.model, kind=None, emit=emit)
     entry, path = locate(request.model, request.root)
 
-    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.interop.load import open_model
     from darkside_cli.interop.rewrite import rewrite, rewrite_whitening, whitening_beside
     from darkside_cli.retrieval.describe.load import find_whitening
 
-    checkpoint = open_checkpoint(path, direction=request.direction)
+    checkpoint = open_model(request.model, path, direction=request.direction)
     request.check_kind(checkpoint.kind, request.model)
     whitening = None
     if checkpoint.kind == "descriptor":

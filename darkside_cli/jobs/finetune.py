@@ -16,6 +16,7 @@ from darkside_cli.jobs.fields import GENERATOR, TEST_SET, TRAINING_DATA, Trainin
 from darkside_cli.jobs.finetune_needs import check_names, generators_of, obtain_all
 from darkside_cli.jobs.request import DATA, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded, reported
+from darkside_cli.networks.configs import TIMM
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -46,14 +47,16 @@ class FinetuneRequest(Training):
         **GENERATOR,
     )
     backbone: str | None = ask(
-        "Convolutional part, as torchvision calls it: vgg16, resnet101, … [default: vgg16].",
+        "The network that sees: vgg16, resnet101, efficientnet_lite2, …, or any of timm's as timm:NAME "
+        "[default: vgg16].",
         short="-b",
         kind="backbone",
         choices_from="darkside_cli.networks.configs:BACKBONES",
+        open_ended=True,
         setting="backbone",
     )
     init: str | None = ask(
-        "Weights to begin with: imagenet (published features), torchvision, random, a model or a file "
+        "Weights to begin with: imagenet (published features), torchvision, timm, random, a model or a file "
         "[default: imagenet].",
         metavar="NAME|PATH",
         kind="weights to begin with",
@@ -154,7 +157,8 @@ class FinetuneRequest(Training):
         """What the run is called where nobody names it: after its backbone and what makes night."""
         config = self.resolved.value
         makers = config.augment.models if config.augment.kind == "generator" else (config.augment.kind,)
-        return f"{config.backbone}_{'+'.join(Path(each).stem for each in makers)}"
+        backbone = config.backbone.replace(TIMM, "timm_")
+        return f"{backbone}_{'+'.join(Path(each).stem for each in makers)}"
 
 
 @dataclass(frozen=True, kw_only=True)

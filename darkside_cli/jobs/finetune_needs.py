@@ -36,14 +36,13 @@ def check_names(config: FinetuneConfig, root: DataRoot) -> None:
     from darkside_cli.datasets.catalog import check_test_set, check_training_data
     from darkside_cli.retrieval.config import INITS
     from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.training_sets import imagenet_asset, whitening_spec
+    from darkside_cli.retrieval.training_sets import check_init, whitening_spec
 
     absences, data, augment = Absences(), config.data, config.augment
     for scales in (config.whitening.scales, config.evaluation.scales):
         parse_scales(scales)
-    if config.init == "imagenet":
-        imagenet_asset(config.backbone)
-    elif config.init not in INITS:
+    absences(check_init, config.init, config.backbone)
+    if config.init not in INITS:
         absences(_check_beginning, root, config.init)
     for model in generators_of(augment):
         absences(check_generator, root, model, to="night")
@@ -84,6 +83,8 @@ def obtain_all(request: Getting, config: FinetuneConfig, *, emit: Emit) -> None:
 
     What can be made is made; what is published is downloaded where that was asked for, else MissingAssetError.
     """
+    from darkside_cli.networks.configs import LITE_BACKBONES
+    from darkside_cli.retrieval.config import INITS
     from darkside_cli.retrieval.training_sets import imagenet_asset, need_of, tuple_needs
 
     trains_on_published = need_of(config.data.spec) is not None
@@ -93,13 +94,13 @@ def obtain_all(request: Getting, config: FinetuneConfig, *, emit: Emit) -> None:
     made = [need for need in needs if assets.get(need.entry.asset).made_by]
     with advising(advice):
         obtain_tuples(request, [need for need in needs if need not in made], emit=emit)
-    if config.init == "imagenet":
+    if config.init == "imagenet" and config.backbone not in LITE_BACKBONES:
         with advising("begin with --init torchvision, random or a file"):
             obtain(request, [imagenet_asset(config.backbone)], emit=emit)
-    elif config.init == "torchvision":
-        from darkside_cli.retrieval.initial import torchvision_file
+    elif config.init in INITS and config.init != "random":
+        from darkside_cli.retrieval.initial import published_file
 
-        torchvision_file(config.backbone, download=request.download and not request.offline)
+        published_file(config, request.root, download=request.download and not request.offline)
     for model in generators_of(config.augment):
         with advising("take another generator, --night-images, or --augment none"):
             obtain_model(request, model, kind="generator", emit=emit)

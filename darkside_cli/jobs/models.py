@@ -154,12 +154,12 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
     if entry is not None:
         entry = _as_brought(entry, stand_in(root, entry.name))
 
-    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.interop.load import open_model
     from darkside_cli.networks.inspect import describe
     from darkside_cli.networks.weights import build_network
 
     try:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_model(model, path)
     except CheckpointError:
         whitening = _described_whitening(model, path)
         if whitening is None or graph is not None or request.layers:

@@ -40,8 +40,24 @@ def obtain(request: Getting, names: Sequence[str], *, emit: Emit, size: str = ""
     that name where nothing of it is here yet. Raises MissingAssetError, which names what is missing, its size as far
     as it is known, and the command that gets it.
     """
-    store = open_assets(request)
-    obtain_assets(request, store, store.select(names), emit=emit, size=size)
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.configs import TIMM
+    from darkside_cli.networks.locate import locate
+
+    for name in names:
+        if name.startswith(TIMM):
+            from darkside_cli.networks.raw import parse_timm, timm_weights
+
+            backbone, _ = parse_timm(name)
+            timm_weights(backbone, request.root, download=request.download and not request.offline)
+        elif name in MODELS and MODELS.get(name).install:
+            locate(name, request.root)  # or it says what to install
+    names = [
+        name for name in names if not (name.startswith(TIMM) or (name in MODELS and MODELS.get(name).install))
+    ]
+    if names:
+        store = open_assets(request)
+        obtain_assets(request, store, store.select(names), emit=emit, size=size)
 
 
 def obtain_assets(
@@ -68,14 +84,15 @@ def obtain_model(request: Getting, model: str, *, kind: str | None, emit: Emit) 
     nowhere and models of another kind.
     """
     from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.networks.locate import locate
+    from darkside_cli.networks.locate import is_name, locate
 
     try:
         locate(model, request.root, kind=kind)
     except MissingAssetError:
-        if model not in MODELS:
+        if not is_name(model):
             raise
-    if model in MODELS and not (MODELS.get(model).embedded or stand_in(request.root, model)):
+    here = model in MODELS and (MODELS.get(model).embedded or stand_in(request.root, model))
+    if is_name(model) and not here:
         obtain(request, [model], emit=emit)
 
 
@@ -94,8 +111,11 @@ def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Em
     :func:`obtain` raises.
     """
     from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.configs import TIMM
     from darkside_cli.networks.locate import missing_files
 
+    if model.startswith(TIMM):
+        obtain(request, [model], emit=emit)
     if model not in MODELS or MODELS.get(model).kind != "descriptor":
         return
     missing = missing_files(MODELS.get(model), request.root.path)

@@ -110,11 +110,11 @@ class WhitenRequest(OnImages):
     @property
     def file(self) -> Path:
         """The file to write: ``output``, or beside a checkpoint under the name that it is looked for."""
-        from darkside_cli.networks.catalog import MODELS
+        from darkside_cli.networks.locate import is_name
 
         path = self.output
         if path is None:
-            if self.model is None or self.model in MODELS or Path(self.model).is_dir():
+            if self.model is None or is_name(self.model) or Path(self.model).is_dir():
                 raise UsageError("no file to write is named", hint="name one with -o, such as lw.safetensors")
             beside, end = Path(self.model), "_lw.pkl" if self.format == "pkl" else "_whitening.safetensors"
             return beside.with_name(f"{beside.stem}{end}")

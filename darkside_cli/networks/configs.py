@@ -22,7 +22,7 @@ from darkside_cli.config.limits import (
 )
 from darkside_cli.config.schema import option
 from darkside_cli.config.values import check_itself
-from darkside_cli.errors import ConfigError
+from darkside_cli.errors import ConfigError, UnknownNameError
 
 NormName = Literal["instance", "batch"]
 PaddingName = Literal["reflect", "replicate", "zero"]
@@ -205,10 +205,15 @@ class PixelDiscriminatorConfig(NetworkConfig):
 # What retrieval networks may be made of, by name; what that stands for: ``backbones.py`` and ``retrieval_net.py``.
 
 
-POOLINGS = ("gem", "gemmp", "mac", "spoc", "rmac")
-"""Global poolings of a retrieval network."""
+POOLINGS = ("gem", "gemmp", "mac", "spoc", "rmac", "cls")
+"""Global poolings of a retrieval network; "cls" is the class token of a transformer of timm's."""
 
-OWN_BACKBONES = ("mininet",)
+TIMM = "timm:"
+"""What a backbone of the package timm begins with: "timm:convnext_tiny.fb_in1k"."""
+TIMM_TOO = "all of timm's are timm:NAME"
+
+LITE_BACKBONES = tuple(f"efficientnet_lite{size}" for size in range(5))
+OWN_BACKBONES = ("mininet", *LITE_BACKBONES)
 """Backbones that are not torchvision's."""
 
 BACKBONES = tuple(
@@ -229,3 +234,9 @@ BACKBONES = tuple(
     )
 )
 """Backbones, torchvision's as it calls the classifiers, in alphabetical order."""
+
+
+def check_backbone_name(name: str) -> None:
+    """Raise ValueError for what is no backbone; whether timm has one is found out later."""
+    if name not in BACKBONES and not name.startswith(TIMM):
+        raise ValueError(f"{UnknownNameError('backbone', name, BACKBONES, extra_hint=TIMM_TOO)}")

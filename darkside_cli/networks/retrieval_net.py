@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,12 +19,14 @@ from darkside_cli.config.schema import option
 from darkside_cli.config.values import check_itself
 from darkside_cli.errors import ConfigError, ImageError, UnknownNameError
 from darkside_cli.networks.backbones import (
-    backbone_names,
     build_features,
+    check_backbone,
     feature_channels,
+    normalisation,
     recognise_backbone,
     smallest_side_px,
 )
+from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.networks.pooling import (
     GeM,
     L2Normalise,
@@ -41,22 +44,21 @@ POOLINGS: Mapping[str, Callable[[int], nn.Module]] = {
     "mac": lambda channels: MaxPool(),  # noqa: ARG005
     "spoc": lambda channels: MeanPool(),  # noqa: ARG005
     "rmac": lambda channels: RMac(),  # noqa: ARG005
+    "cls": lambda channels: MeanPool(),  # noqa: ARG005
 }
-"""Pooling by name, made for a number of channels. "gemmp" is GeM with an exponent for every channel."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Pooling by name, made for a number of channels. "gemmp" is GeM with an exponent for every channel, "cls" the class
+token, which features then give alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalNetConfig:
     """What determines a retrieval network.
 
-    ``backbone`` is one of torchvision's classifiers ("vgg16", "resnet101", …), ``pooling`` one of
-    :data:`POOLINGS`. ``regional`` pools the squares of R-MAC and adds their vectors up,
-    ``regional_whitening`` with an affine map of each before. ``local_whitening`` is such a map of every
-    position before pooling, ``whitening`` one of the pooled vector. ``mean`` and ``std`` are those of the
-    network's input, of RGB in [0, 1].
+    ``backbone`` is one of torchvision's classifiers ("vgg16", "resnet101", …), of our own ("efficientnet_lite2") or
+    of timm's ("timm:NAME"), ``pooling`` one of :data:`POOLINGS`. ``regional`` pools the squares of R-MAC and adds
+    their vectors up, ``regional_whitening`` with an affine map of each before. ``local_whitening`` is such a map of
+    every position before pooling, ``whitening`` one of the pooled vector. ``mean`` and ``std`` are those of the
+    network's input, of RGB in [0, 1]; :meth:`of` takes those of published weights.
     """
 
     backbone: str = "vgg16"
@@ -70,12 +72,17 @@ class RetrievalNetConfig:
 
     def __post_init__(self) -> None:
         check_itself(self)
-        if self.backbone not in backbone_names():
-            raise UnknownNameError("backbone", self.backbone, backbone_names())
+        check_backbone(self.backbone)
         if self.pooling not in POOLINGS:
             raise UnknownNameError("pooling", self.pooling, POOLINGS)
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError(f"mean {self.mean} and std {self.std} are not those of three channels")
+
+    @classmethod
+    def of(cls, backbone: str, **settings: Any) -> RetrievalNetConfig:
+        """The configuration with the mean and the standard deviation that published weights of ``backbone`` expect."""
+        mean, std = normalisation(backbone)
+        return cls(backbone=backbone, **{"mean": mean, "std": std, **settings})
 
     @property
     def dim(self) -> int:
@@ -92,7 +99,7 @@ class RetrievalNet(nn.Module):
         config = RetrievalNetConfig() if config is None else config
         self.config = config
         dim = config.dim
-        self.features = build_features(config.backbone)
+        self.features = build_features(config.backbone, class_token=config.pooling == "cls")
         self.lwhiten = LocalWhitening(dim, dim) if config.local_whitening else None
         pool = POOLINGS[config.pooling](dim)
         if config.regional:
@@ -156,8 +163,8 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> RetrievalNetConfig | Non
     if backbone is None:
         return None
     regional = exponents[0] == "pool.rpool.p"
-    return RetrievalNetConfig(
-        backbone=backbone,
+    return RetrievalNetConfig.of(
+        backbone,
         pooling="gem" if shapes[exponents[0]] == (1,) else "gemmp",
         regional=regional,
         regional_whitening="pool.whiten.weight" in rest or not regional,

@@ -6,7 +6,8 @@ Our format is one safetensors file. Its header has one entry, ``darkside``, a JS
 
 Metadata keys with a meaning (all optional): ``mean`` and ``std`` (per channel, of RGB in [0, 1]),
 ``direction`` ("day2night", "night2day" or None), ``clahe`` (what a descriptor's images go through:
-``{"clip_limit", "grid_size"}`` or None), ``epoch``, ``method``, ``scores``, ``versions``, ``licence``.
+``{"clip_limit", "grid_size"}`` or None), ``raw`` (whether a descriptor is a backbone without training), ``epoch``,
+``method``, ``scores``, ``versions``, ``licence``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from darkside_cli.registry import resolve
 
 HEADER_KEY = "darkside"
 FORMAT_VERSION = 1
+RAW = "raw"
 
 
 @dataclass(frozen=True)

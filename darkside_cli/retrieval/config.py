@@ -12,6 +12,7 @@ from typing import Literal
 
 from darkside_cli.config import limits
 from darkside_cli.config.schema import option
+from darkside_cli.networks.configs import check_backbone_name
 from darkside_cli.retrieval.describe.scales import check_scales
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.training.trainer_config import TrainerConfig
@@ -19,7 +20,7 @@ from darkside_cli.training.trainer_config import TrainerConfig
 LossName = Literal["contrastive", "triplet", "softmax"]
 AugmentName = Literal["generator", "images", "gamma", "exposure", "none"]
 AUGMENTATIONS: tuple[AugmentName, ...] = ("generator", "images", "gamma", "exposure", "none")
-INITS = ("imagenet", "torchvision", "random")
+INITS = ("imagenet", "torchvision", "timm", "random")
 """Weights to begin with that have a name; the others are files."""
 
 _VGG_MARGIN, _RESNET_MARGIN, _TRIPLET_MARGIN = 0.75, 0.85, 0.1
@@ -241,15 +242,19 @@ class FinetuneConfig:
 
     backbone: str = option(
         "vgg16",
-        help="convolutional part of the network, as torchvision calls it",
+        help="the network that sees: one of torchvision's or ours, or any of timm's as timm:NAME",
         choices_from="darkside_cli.networks.configs:BACKBONES",
+        open_ended=True,
+        validate=check_backbone_name,
     )
     pooling: str = option(
-        "gem", help="gem, gemmp, mac, spoc or rmac", choices_from="darkside_cli.networks.configs:POOLINGS"
+        "gem",
+        help="gem, gemmp, mac, spoc, rmac, or cls: the class token of a transformer",
+        choices_from="darkside_cli.networks.configs:POOLINGS",
     )
     init: str = option(
         "imagenet",
-        help="weights to begin with: imagenet (published features), torchvision, random, or a file or model",
+        help="weights to begin with: imagenet (published features), torchvision, timm, random, or a file or model",
         choices_from="darkside_cli.retrieval.config:INITS",
         open_ended=True,
     )

@@ -1,4 +1,4 @@
-"""The network that fine-tuning begins with: published ImageNet features, torchvision's, random, or a file's.
+"""The network that fine-tuning begins with: published ImageNet features, torchvision's, timm's, random, or a file's.
 
 Published trainings begin with features that were converted from Caffe's models (Radenović et al., TPAMI 2019); the
 catalogue of assets knows their files. Nothing is ever fetched here without being told to.
@@ -14,13 +14,16 @@ import torch
 from darkside_cli.assets.catalog import DATA
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, MissingAssetError, UsageError
-from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.interop.load import open_model
+from darkside_cli.networks import efficientnet_lite
 from darkside_cli.networks.backbones import load_features
+from darkside_cli.networks.configs import LITE_BACKBONES
 from darkside_cli.networks.locate import locate
+from darkside_cli.networks.raw import timm_weights
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.state_limits import require_finite
-from darkside_cli.retrieval.config import FinetuneConfig
-from darkside_cli.retrieval.training_sets import imagenet_asset
+from darkside_cli.retrieval.config import INITS, FinetuneConfig
+from darkside_cli.retrieval.training_sets import check_init, imagenet_asset
 from darkside_cli.training.global_state import random_state_kept
 
 
@@ -33,13 +36,11 @@ def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:
     that has none, CheckpointError for files of another network.
     """
     file = None  # looked for before a network is made, which takes a while
-    if config.init == "imagenet":
-        file = imagenet_file(config.backbone, root)
-    elif config.init == "torchvision":
-        file = torchvision_file(config.backbone)
+    if config.init in INITS and config.init != "random":
+        file = published_file(config, root)
     with random_state_kept(torch.device("cpu")):
         torch.manual_seed(config.trainer.seed)
-        network = RetrievalNet(RetrievalNetConfig(backbone=config.backbone, pooling=config.pooling))
+        network = RetrievalNet(RetrievalNetConfig.of(config.backbone, pooling=config.pooling))
     if file is not None:
         load_features(network.features, config.backbone, file)
     elif config.init != "random":
@@ -47,8 +48,27 @@ def initial_network(config: FinetuneConfig, root: DataRoot) -> RetrievalNet:
     return network
 
 
+def published_file(config: FinetuneConfig, root: DataRoot, *, download: bool = False) -> Path:
+    """File of the weights that ``config.init`` names, fetched with ``download`` where others publish them.
+
+    Raises ConfigError if there are none of the backbone under that name, MissingAssetError if they are not here.
+    """
+    backbone = config.backbone
+    check_init(config.init, backbone)
+    if config.init == "imagenet":
+        return imagenet_file(backbone, root)
+    if config.init == "torchvision":
+        return torchvision_file(backbone, download=download)
+    try:
+        return timm_weights(backbone, root, download=download)
+    except MissingAssetError as error:
+        raise error.advised("begin with --init random or a file") from error
+
+
 def imagenet_file(backbone: str, root: DataRoot) -> Path:
     """File with the published features of ``backbone``. Raises MissingAssetError if it is not on this machine."""
+    if backbone in LITE_BACKBONES:
+        return efficientnet_lite.imagenet_file(backbone)
     asset = DATA.get(imagenet_asset(backbone))
     places = [root / path for file in asset.files for path in (file.path, *file.also_at)]
     for place in places:
@@ -93,7 +113,7 @@ def _load_model(network: RetrievalNet, config: FinetuneConfig, root: DataRoot) -
     _, path = locate(config.init, root, kind="descriptor")
     problem: Exception | None = None
     try:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_model(config.init, path)
     except CheckpointError as error:
         problem = error
     else:

@@ -13,6 +13,7 @@ from darkside_cli.assets.catalog import DATA
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import TRAINING_SETS, TrainingSet, check_training_data, published_name
 from darkside_cli.errors import ConfigError, MissingAssetError, UnknownNameError
+from darkside_cli.networks.configs import LITE_BACKBONES, OWN_BACKBONES, TIMM
 from darkside_cli.retrieval.config import FinetuneConfig
 
 if TYPE_CHECKING:
@@ -75,6 +76,30 @@ def tuple_needs(config: FinetuneConfig) -> list[TupleNeed]:
     if whitening is not None:
         found.append(need_of(whitening[0], with_images=whitening[1] is None))
     return [need for need in found if need is not None]
+
+
+def check_init(init: str, backbone: str) -> None:
+    """See that the weights to begin with that have the name ``init`` may be those of ``backbone``.
+
+    Raises ConfigError, and for networks that timm does not have UnknownNameError.
+    """
+    of_timm = backbone.startswith(TIMM)
+    if of_timm:
+        from darkside_cli.networks.timm_backbones import check_name  # which loads torch
+
+        check_name(backbone)
+    ways = "random, or a file"
+    if of_timm and init in ("imagenet", "torchvision"):
+        raise ConfigError(f"--init {init} has no weights of {backbone}", hint=f"--init timm, {ways}")
+    if init == "timm" and not of_timm:
+        raise ConfigError(
+            f"--init timm has no weights of {backbone}", hint=f"networks of timm are {TIMM}NAME"
+        )
+    if init == "torchvision" and backbone in OWN_BACKBONES:
+        ways = f"imagenet, {ways}" if backbone in LITE_BACKBONES else ways
+        raise ConfigError(f"--init torchvision has no weights of {backbone}", hint=f"--init {ways}")
+    if init == "imagenet" and backbone not in LITE_BACKBONES:
+        imagenet_asset(backbone)
 
 
 def imagenet_asset(backbone: str) -> str:

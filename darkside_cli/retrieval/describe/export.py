@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from math import floor
@@ -13,6 +14,7 @@ from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.images.transforms import ApplyClahe
 from darkside_cli.inference.onnx import DEFAULT_OPSET, Exported, InHalfPrecision, OnnxPlan, Shape, export
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
+from darkside_cli.networks.timm_backbones import ConstantResampling, TimmFeatures
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 OUTPUT = "descriptor"
@@ -39,14 +41,15 @@ def export_descriptor(
     given. With "fp16" the backbone computes in half precision. Unless ``check`` is False the file is held against
     PyTorch in float32.
 
-    Raises UsageError for a network whose computation depends on the image's size (R-MAC, regional pooling) without
-    ``size_px``, and for a size or an operator set that cannot be; MissingAssetError if packages are missing,
+    Raises UsageError for a network whose computation depends on the image's size (R-MAC, regional pooling,
+    transformers) without ``size_px``, and for a size or an operator set that cannot be; MissingAssetError if packages are missing,
     ExportMismatchError if the numbers are not PyTorch's.
     """
     config = model.network.config
-    if size_px is None and _has_regions(config):
+    if size_px is None and (_has_regions(config) or _has_tokens(model)):
+        what = "regions" if _has_regions(config) else "tokens"
         raise UsageError(
-            f"the regions of {name} depend on the image's size, which an ONNX file cannot leave open",
+            f"the {what} of {name} depend on the image's size, which an ONNX file cannot leave open",
             hint="give the size of the images it is for: --size 768x1024",
         )
     if size_px is not None:
@@ -60,7 +63,17 @@ def export_descriptor(
         opset=opset,
         metadata=_metadata(model, name, precision),
     )
-    return export(_in_half_precision(model) if precision == "fp16" else model, path, plan, reference=model)
+    network = _in_half_precision(model) if precision == "fp16" else model
+    with ConstantResampling() if _has_tokens(model) else nullcontext():
+        return export(network, path, plan, reference=model)
+
+
+def _has_tokens(model: DescriptorModel) -> bool:
+    """Whether it is a transformer, or another network that sees images at sizes of its own."""
+    features = model.network.features
+    if not isinstance(features, TimmFeatures):
+        return False
+    return features.facts.tokens or features.facts.step_px > 1 or features.facts.fixed_px is not None
 
 
 def _has_regions(config: RetrievalNetConfig) -> bool:

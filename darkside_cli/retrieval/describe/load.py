@@ -12,11 +12,11 @@ from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError,
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.inference.device import pick_device
 from darkside_cli.interop.folders import find_descriptor
-from darkside_cli.interop.load import open_checkpoint
+from darkside_cli.interop.load import open_model
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.networks.catalog import ModelEntry
 from darkside_cli.networks.locate import how_to_get, locate
-from darkside_cli.networks.weights import Checkpoint
+from darkside_cli.networks.weights import RAW, Checkpoint
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
@@ -60,9 +60,9 @@ def load_model(
 
     ``whiten`` True takes the whitening that belongs to the model: its second published file, the one inside a
     file of cirtorch's that was learned for as many scales, or the one beside a checkpoint ``x.pth``
-    (``x_lw.pkl``, ``x_whitening.safetensors``); a network that ends with a whitening of its own needs none. A path
-    names another one, False is plain descriptors. ``clahe`` True is what is recorded with the checkpoint, and
-    for files that record nothing, none.
+    (``x_lw.pkl``, ``x_whitening.safetensors``); a network that ends with a whitening of its own needs none, and a
+    backbone without training (:mod:`darkside_cli.networks.raw`) has none. A path names another one, False is plain
+    descriptors. ``clahe`` True is what is recorded with the checkpoint, and for files that record nothing, none.
 
     Raises MissingAssetError when a file is not on this machine (it says how to get it), CheckpointError when one
     does not hold what it should, UsageError for names of something else, ConfigError for scales and dimensions
@@ -73,7 +73,7 @@ def load_model(
     if path.is_dir():
         path = _in_folder(path)
     published = None if entry is None or whiten is not True else _published_whitening(entry, place)
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_model(name_or_path, path)
     if checkpoint.kind != "descriptor":
         raise CheckpointError(
             f"{path} is a {checkpoint.kind}, not a descriptor", hint=f"see 'darkside models {path}'"
@@ -185,6 +185,8 @@ def _whitening(
             return read_whitening(beside), True
     if getattr(checkpoint.config, "whitening", False):
         return None, True
+    if checkpoint.metadata.get(RAW):
+        return None, False
     raise MissingAssetError(f"there is no whitening in {path} or beside it", hint=_HOW_TO_WHITEN)
 
 

@@ -1,0 +1,290 @@
+"""Networks of the package timm (PyTorch image models, Wightman) as backbones: "timm:NAME".
+
+All of timm's networks are taken: convolutional ones give their last feature maps, transformers their patch tokens as a
+map, or their class token. Where a network takes images of one size alone, or sides of certain multiples, it sees them
+resized. The package is the extra ``darkside-cli[timm]``; nothing is fetched here without being told to.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.recognise import Uninitialised
+
+_OPTIONS: tuple[dict[str, Any], ...] = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+    {},
+)
+"""What a transformer is asked for so that it takes images of any size; not all know all of it."""
+_HEADLESS: tuple[dict[str, Any], ...] = ({"num_classes": 0, "global_pool": ""}, {"num_classes": 0}, {})
+_STEP_PX = 32
+_ODD_PX, _STEPS_PX = (97, 131), (3 * _STEP_PX, 5 * _STEP_PX)
+_SIDES_PX = (1, 8, 16, 32, 48, 64, 75, 96, 128, 256)
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+
+
+@dataclass(frozen=True)
+class TimmFacts:
+    """What is found out of a network by running it without weights.
+
+    ``options`` are how it is made. Images have sides that are multiples of ``step_px``, or the size ``fixed_px``
+    (height, width). ``tokens`` says that it is a transformer, with ``prefix`` tokens before those of the patches.
+    """
+
+    options: tuple[tuple[str, Any], ...]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    step_px: int = 1
+    fixed_px: tuple[int, int] | None = None
+    tokens: bool = False
+    prefix: int = 0
+
+
+def require_timm() -> ModuleType:
+    """The package. Raises MissingAssetError, with the command that brings it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import timm
+            import timm.data
+    except ImportError as error:
+        raise MissingAssetError(
+            f"networks of timm need the package timm ({error})", hint="pip install 'darkside-cli[timm]'"
+        ) from error
+    return timm  # type: ignore[no-any-return]
+
+
+def check_name(backbone: str) -> str:
+    """What timm calls ``backbone``. Raises UnknownNameError, with near matches, if it has no such network."""
+    timm, name = require_timm(), backbone.removeprefix(TIMM)
+    models = timm.list_models()
+    if name in models or name in (known := [*models, *timm.list_pretrained()]):
+        return name
+    near = get_close_matches(name, known, n=3)
+    if near:
+        raise UnknownNameError("network of timm", name, near)
+    raise UsageError(
+        f"timm has no network '{name}'", hint="its list: python -c 'import timm; print(timm.list_models())'"
+    )
+
+
+@cache
+def facts(backbone: str) -> TimmFacts:
+    """Find out what ``backbone`` is. Raises as :func:`check_name`, ConfigError if it gives no features."""
+    timm, name = require_timm(), check_name(backbone)
+    with torch.device("meta"), Uninitialised():
+        model, options = _make(name)
+    data = timm.data.resolve_data_config(model=model)
+    native = tuple(data["input_size"][1:])
+    known = {"options": tuple(options.items()), "mean": tuple(data["mean"]), "std": tuple(data["std"])}
+    y = _try(model, native)
+    if y is None or y.ndim not in (3, 4):
+        raise ConfigError(f"timm's {name} gives no feature maps and no tokens", hint="take another network")
+    if y.ndim == 3:
+        known["tokens"], known["prefix"] = True, _prefix(model, y.shape[1], native)
+    known["channels"] = y.shape[-1] if y.ndim == 3 or _channels_last(model) else y.shape[1]
+    if _try(model, _ODD_PX) is None:
+        known |= {"fixed_px": native} if _try(model, _STEPS_PX) is None else {"step_px": _STEP_PX}
+    return TimmFacts(**known)
+
+
+def _make(name: str) -> tuple[nn.Module, dict[str, Any]]:
+    """The network without its classifier, and the options it was made with."""
+    problem: Exception | None = None
+    for headless in _HEADLESS:
+        for sizes in _OPTIONS:
+            try:
+                return require_timm().create_model(name, pretrained=False, **headless, **sizes).eval(), {
+                    **headless,
+                    **sizes,
+                }
+            except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+                problem = error
+    raise ConfigError(f"timm cannot make {name}: {problem}") from problem
+
+
+def _try(model: nn.Module, size_px: tuple[int, ...]) -> Tensor | None:
+    """What a network on the meta device makes of an image; None if it does not take images of that size."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            y = model.forward_features(torch.empty(1, 3, *size_px))  # type: ignore[operator]
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError):
+        return None
+    return y if isinstance(y, Tensor) and y.numel() else None
+
+
+def _channels_last(model: nn.Module) -> bool:
+    return str(getattr(model, "output_fmt", "")).endswith("NHWC")
+
+
+def _prefix(model: nn.Module, count: int, size_px: tuple[int, ...]) -> int:
+    """Tokens before those of the patches; not all networks tell of their class token."""
+    told = int(getattr(model, "num_prefix_tokens", 0))
+    if told or count < 2:
+        return told
+    height, width = _grid(count, *size_px)
+    return int(max(height, width) > 2 * min(height, width) * max(size_px) / min(size_px))
+
+
+def _grid(count: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of so many patches of an image: what is nearest to its proportions."""
+    rows = [each for each in range(1, count + 1) if count % each == 0]
+    best = min(rows, key=lambda each: abs(math.log(each * each * width / (count * height))))
+    return best, count // best
+
+
+class TimmFeatures(nn.Module):
+    """A network of timm, ``(B, 3, H, W)`` to ``(B, C, h, w)``, or to its class token ``(B, C, 1, 1)``.
+
+    Raises ConfigError if the class token is wanted of a network that has none, else as :func:`facts`.
+    """
+
+    def __init__(self, backbone: str, *, class_token: bool = False) -> None:
+        super().__init__()
+        self.backbone, self.class_token = backbone, class_token
+        self.facts = facts(backbone)
+        if class_token and not self.facts.prefix:
+            raise ConfigError(f"{backbone} has no class token", hint="pool its maps: --set pooling=gem")
+        self.model = require_timm().create_model(
+            check_name(backbone), pretrained=False, **dict(self.facts.options)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of images, normalised by ``facts.mean`` and ``facts.std``."""
+        x = _resized(x, self.facts)
+        y: Tensor = self.model.forward_features(x)  # type: ignore[operator]
+        if not self.facts.tokens:
+            return y.permute(0, 3, 1, 2) if _channels_last(self.model) else y
+        if self.class_token:
+            return y[:, 0, :, None, None]
+        y = y[:, self.facts.prefix :].transpose(1, 2)
+        return y.unflatten(2, _grid(int(y.shape[2]), int(x.shape[2]), int(x.shape[3])))
+
+    def extra_repr(self) -> str:
+        """Show the name."""
+        return self.backbone
+
+
+def _resized(x: Tensor, facts: TimmFacts) -> Tensor:
+    """``x`` at the nearest size that the network takes."""
+    step = facts.step_px
+    if facts.fixed_px is None and step == 1:
+        return x
+    height, width = (max(1, round(int(side) / step)) * step for side in x.shape[-2:])
+    size = facts.fixed_px or (height, width)
+    if size == (int(x.shape[-2]), int(x.shape[-1])):
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+@cache
+def smallest_side_px(backbone: str) -> int:
+    """Height and width from which on there are features."""
+    found = facts(backbone)
+    if found.fixed_px is not None or found.step_px > 1:
+        return 1
+    with torch.device("meta"), Uninitialised():
+        model, _ = _make(check_name(backbone))
+    return next((side for side in _SIDES_PX if _try(model, (side, side)) is not None), _ODD_PX[1])
+
+
+def features_state(content: Mapping[str, Any], features: TimmFeatures) -> dict[str, Tensor]:
+    """Weights as timm publishes them, by the keys of :class:`TimmFeatures`; what is not of the features stays out."""
+    convert = getattr(sys.modules[type(features.model).__module__], "checkpoint_filter_fn", None)
+    state: Any = content
+    if convert is not None and not all(f"model.{key}" in features.state_dict() for key in content):
+        try:
+            state = convert(dict(content), features.model)
+        except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"these are no weights of {features.backbone}: {error!r}") from error
+    return {f"model.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+# Where timm's pretrained weights are.
+
+
+def weights_file(backbone: str, folder: Path, *, download: bool = False) -> Path:
+    """File of the pretrained weights of ``backbone``, fetched to where timm keeps it with ``download``.
+
+    It is looked for in ``folder`` (``NAME.safetensors``, ``.pth``, ``.bin``), in the cache of the Hugging Face hub and
+    in that of torch hub. Raises MissingAssetError if it is not there, or cannot be fetched, ConfigError where timm
+    publishes none.
+    """
+    timm, name = require_timm(), check_name(backbone)
+    own = folder / f"{name}.safetensors"
+    config = timm.get_pretrained_cfg(name)
+    repo, url = (config.hf_hub_id or "", config.url or "") if config is not None else ("", "")
+    for path in _places(own, repo, url):
+        if path.is_file():
+            return path
+    hint = f"put a file of them at {own}"
+    if not repo and not url:
+        raise ConfigError(f"timm publishes no weights of {name}", hint=hint)
+    if not download:
+        raise MissingAssetError(
+            f"timm's weights of {name} are not on this machine", hint=f"run again with --download; or {hint}"
+        )
+    try:
+        return _fetch(repo, url, config.hf_hub_filename)
+    except Exception as error:  # the hub's errors have no common base
+        raise MissingAssetError(f"cannot get timm's weights of {name}: {error}", hint=hint) from error
+
+
+def _places(own: Path, repo: str, url: str) -> Iterator[Path]:
+    yield from (own.with_name(own.stem + suffix) for suffix in (".safetensors", ".pth", ".bin"))
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    if repo:
+        kept = hub / f"models--{repo.partition('@')[0].replace('/', '--')}" / "snapshots"
+        yield from (path for name in _HUB_FILES for path in sorted(kept.glob(f"*/{name}")))
+    if url:
+        yield _in_torch_hub(url)
+
+
+def _in_torch_hub(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+
+
+def _fetch(repo: str, url: str, filename: str | None) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        if not url:
+            raise
+        path = _in_torch_hub(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+        return path
+    name, _, revision = repo.partition("@")
+    return Path(hf_hub_download(name, filename or _HUB_FILES[0], revision=revision or None))
+
+
+class ConstantResampling(TorchFunctionMode):
+    """For export at a fixed size: position embeddings that are resampled become constants, which they are."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is F.interpolate and args[0].shape[1] != 3:
+            return torch.from_numpy(result.detach().numpy().copy())
+        return result
