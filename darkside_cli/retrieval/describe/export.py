@@ -42,8 +42,8 @@ def export_descriptor(
     PyTorch in float32.
 
     Raises UsageError for a network whose computation depends on the image's size (R-MAC, regional pooling,
-    transformers) without ``size_px``, and for a size or an operator set that cannot be; MissingAssetError if packages are missing,
-    ExportMismatchError if the numbers are not PyTorch's.
+    transformers) without ``size_px``, and for a size or an operator set that cannot be; MissingAssetError if packages
+    are missing, ExportMismatchError if the numbers are not PyTorch's.
     """
     config = model.network.config
     if size_px is None and (_has_regions(config) or _has_tokens(model)):

@@ -124,3 +124,22 @@ def test_metadata_says_what_it_is_and_how_images_are_prepared(tmp_path: Path) ->
         "colour_order": "rgb",
         "precision": "fp32",
     }
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pooling"),
+    [("efficientnet_lite0", "gem"), ("timm:test_efficientnet", "gem"), ("timm:test_vit", "cls")],
+)
+def test_lite_networks_and_timms(backbone: str, pooling: str, tmp_path: Path) -> None:
+    if backbone.startswith("timm"):
+        pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = RetrievalNet(RetrievalNetConfig.of(backbone, pooling=pooling)).eval()
+    made = DescriptorModel(network, scales=(1.0, 0.5)).eval()
+    path, size = tmp_path / "x.onnx", None
+    if backbone == "timm:test_vit":
+        with pytest.raises(UsageError, match="the tokens of x depend on the image's size"):
+            export_descriptor(made, path, name="x")
+        size = (75, 118)
+    export_descriptor(made, path, name="x", size_px=size)
+    assert_equal(path, made, SIZES if size is None else [(2, *size)])
