@@ -13,7 +13,7 @@ _WINDOW_PX = 15
 _VISIBLE = 4e-5
 """Mean squared gradient below which there is nothing to see: differences of a 160th of the range."""
 _LAMP_PX = 9
-_LAMP_SHARE = 0.08
+_LAMP_SHARE = 0.05
 """How much light there may be, on the average, in a window of so many pixels: a lamp, but no ball of light."""
 _DARK_SKY = 0.14
 _AROUND_PX, _RIM_PX, _ALIKE, _SOME_SKY = 31, 17, 0.12, 0.02
@@ -97,5 +97,4 @@ def lit_sky(night: Tensor, light: Tensor, sky: Tensor) -> Tensor:
 
 def large_lamps(light: Tensor) -> Tensor:
     """Where added ``light`` ``(B, 3, H, W)`` fills a window more than lamps and windows do."""
-    strongest = light.amax(1, keepdim=True).clamp(max=1)
-    return F.relu(box_mean(strongest, _LAMP_PX) - _LAMP_SHARE).mean()
+    return F.relu(box_mean(light.amax(1, keepdim=True), _LAMP_PX) - _LAMP_SHARE).mean()

@@ -38,7 +38,7 @@ _FIRST_LOG_GAIN = (-2.6, -2.3, -1.8)
 """Before any training: a dark blue dusk."""
 _FIRST_EMISSION = (-5.5, 0.5, 0.5, 0.0, -0.5)
 """Before softplus and softmax: next to none, and of the lamps mostly the warm ones."""
-_LEAST_SLOPE, _UNLIT = 0.02, -8.0
+_LEAST_SLOPE, _UNLIT, _WHITE = 0.02, -8.0, 1.0
 _FINE_CHANNELS = 12
 _STEM_CHANNELS = 3 * 4 + 2
 
@@ -68,18 +68,23 @@ class NightControls:
     lights: float = 1.0
 
 
-class WakingSoftplus(torch.autograd.Function):
-    """Softplus whose gradient does not vanish where there is no light yet, so that lamps can be learned.
+def emitted(x: Tensor) -> Tensor:
+    """Light of lamps: softplus, but not more than white."""
+    return F.softplus(x).clamp(max=1)
 
-    Where the slope is smaller than :data:`_LEAST_SLOPE`, the gradient is that times this; downwards none below
-    :data:`_UNLIT`.
+
+class WakingLight(torch.autograd.Function):
+    """:func:`emitted` with a gradient where there is no light yet, and where there is too much of it.
+
+    The slope is that of softplus, or :data:`_LEAST_SLOPE` if that is more. Nothing pushes what is dark already
+    (:data:`_UNLIT`) further down, nor what is white further up.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        """``log(1 + exp(x))``."""
+        """As :func:`emitted`."""
         ctx.save_for_backward(x)
-        return F.softplus(x)
+        return emitted(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -87,7 +92,8 @@ class WakingSoftplus(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         (gradient,) = gradients
         changed = gradient * torch.sigmoid(x).clamp(min=_LEAST_SLOPE)
-        return torch.where((x > _UNLIT) | (gradient < 0), changed, torch.zeros_like(changed))
+        useful = torch.where(gradient < 0, x < _WHITE, x > _UNLIT)
+        return torch.where(useful, changed, torch.zeros_like(changed))
 
 
 class ModulatedBlock(nn.Module):
@@ -201,7 +207,7 @@ class RelightGenerator(nn.Module):
             y = block(torch.cat([y, beside], 1), code)
         y = F.interpolate(self.to_fine(y), scale_factor=2.0, mode="bilinear")
         y = self.out(F.silu(self.fine(torch.cat([y, x], 1))))[..., :height, :width]
-        power = WakingSoftplus.apply(y[:, 3:4]) if self.training else F.softplus(y[:, 3:4])
+        power = WakingLight.apply(y[:, 3:4]) if self.training else emitted(y[:, 3:4])
         colour = torch.einsum("blhw,lc->bchw", y[:, 4:].softmax(1), self.lamps)
         return y[:, :3].clamp(*LOG_GAIN), power * colour
 

@@ -82,7 +82,7 @@ def test_leaves_are_green() -> None:
 
 def test_a_small_lamp_is_free_and_a_ball_of_light_is_not() -> None:
     light = torch.zeros(1, 3, 40, 40)
-    light[..., 20:22, 20:23] = 9.0  # 6 of 81 pixels
+    light[..., 20:22, 20:22] = 1.0  # 4 of 81 pixels
     assert losses.large_lamps(light) == 0
-    light[..., 10:30, 10:30] = 9.0
+    light[..., 10:30, 10:30] = 1.0
     assert losses.large_lamps(light) > 0.2

@@ -14,6 +14,7 @@ from darkside_cli.networks.recognise import shapes_of
 from darkside_cli.networks.relight import (
     NightControls,
     RelightGenerator,
+    WakingLight,
     night_code,
     recognise,
     relight,
@@ -114,6 +115,16 @@ def test_lamps_are_warm_or_white() -> None:
     assert light.min() >= 0
     red, green, blue = light.chunk(3, 1)
     assert (green <= torch.maximum(red, blue) + 1e-6).all(), "there are no green lamps"
+
+
+def test_light_wakes_where_there_is_none_and_is_never_more_than_white() -> None:
+    x = torch.tensor([-9.0, -6.0, 0.0, 5.0], requires_grad=True)
+    light = WakingLight.apply(x)
+    assert light.tolist() == pytest.approx([0.00012, 0.00248, 0.69315, 1.0], abs=1e-5)
+    (up,) = torch.autograd.grad(-light.sum(), x, retain_graph=True)
+    assert up.tolist() == pytest.approx([-0.02, -0.02, -0.5, 0])
+    (down,) = torch.autograd.grad(light.sum(), x)
+    assert down.tolist() == pytest.approx([0, 0.02, 0.5, 0.99331], abs=1e-5)
 
 
 def test_first_weights_depend_on_the_seed_alone() -> None:
