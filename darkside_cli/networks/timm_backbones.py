@@ -1,8 +1,9 @@
 """Networks of the package timm (PyTorch image models, Wightman) as backbones: "timm:NAME".
 
-All of timm's networks are taken: convolutional ones give their last feature maps, transformers their patch tokens as a
-map, or their class token. Where a network takes images of one size alone, or sides of certain multiples, it sees them
-resized. The package is the extra ``darkside-cli[timm]``; nothing is fetched here without being told to.
+All that give one feature map or one row of tokens are taken (CoaT and CrossViT give several): convolutional ones give
+their last feature maps, transformers their patch tokens as a map, or their class token. Where a network takes images of
+one size alone, or sides of certain multiples, it sees them resized. The package is the extra ``darkside-cli[timm]``;
+nothing is fetched here without being told to.
 """
 
 from __future__ import annotations
