@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
     from darkside_cli.jobs.download import download
     from darkside_cli.jobs.evaluate import evaluate
+    from darkside_cli.jobs.evaluate_night import evaluate_night
     from darkside_cli.jobs.export import export
     from darkside_cli.jobs.extract import extract
     from darkside_cli.jobs.finetune import finetune
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _JOBS = (
     "download",
     "evaluate",
+    "evaluate_night",
     "export",
     "extract",
     "finetune",
@@ -63,6 +65,7 @@ __all__ = [
     "__version__",
     "download",
     "evaluate",
+    "evaluate_night",
     "export",
     "extract",
     "finetune",

@@ -128,7 +128,7 @@ def _tell_result(
 
 @command(app, "cache", request=keeping.CacheRequest)
 def cache(session: Session, request: keeping.CacheRequest, json: options.Json = False) -> int:
-    """Show what the data folder holds, check it, and delete from it.
+    """Show what the data folder holds, check it, delete from it.
 
     Without an action it lists what is there; cache rm tokyo247 deletes one asset, cache rm night-cache the
     translations that finetune keeps, and cache prune what a killed run or an unpacked archive left behind.

@@ -61,7 +61,7 @@ class ConfigRequest(Request):
     app, _OWN, request=ConfigRequest, no_args_is_help=True, context_settings={"ignore_unknown_options": True}
 )
 def config(session: Session, request: ConfigRequest, ctx: typer.Context, json: options.Json = False) -> int:
-    """Show what a command would work with; convert scenarios of gandtr.
+    """Show what a command works with; convert scenarios of gandtr.
 
     Each value is shown with where it came from; scenarios become settings in TOML:
 

@@ -228,7 +228,7 @@ def _print_queries(output: Output, result: evaluation.EvaluateResult) -> None:
 
 @command(app, "whiten", request=whitening.WhitenRequest)
 def whiten(session: Session, request: whitening.WhitenRequest, *, json: options.Json = False) -> int:
-    """Learn a whitening of descriptors from images of the same places.
+    """Learn a descriptor whitening from images of the same places.
 
     For a model, whose images are described first, or for descriptors that are there already. Prints the path of its
     file:

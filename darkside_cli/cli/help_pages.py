@@ -20,7 +20,7 @@ from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, MAIN
 OPTION_PANELS = (MAIN, DATA, DEVICE, ADVANCED)
 #: Panels of commands, likewise, and the commands in each.
 COMMAND_PANELS = {
-    "Photographs": ("translate", "samples", "sort", "train-gan"),
+    "Photographs": ("translate", "samples", "sort", "train-gan", "evaluate-night"),
     "Descriptors": ("extract", "search", "evaluate", "finetune", "whiten"),
     "The whole method": ("demo", "run"),
     "Models and data": ("models", "export", "download", "cache"),

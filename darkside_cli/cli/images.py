@@ -18,6 +18,7 @@ from darkside_cli.cli.output import Output
 from darkside_cli.cli.session import Session, run_job
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Event, ItemFailed, RunStarted
+from darkside_cli.jobs import evaluate_night as nights
 from darkside_cli.jobs import sort as sorting
 from darkside_cli.jobs import translate as translation
 from darkside_cli.jobs.request import MAIN
@@ -144,6 +145,46 @@ def sort(
         session.output.table(("picture", "light", "night", "sky L*", "L*", "b*"), rows)
     written = f", listed in {os.fsdecode(request.output)}{os.sep}" if result.lists else ""
     session.say(", ".join(f"{count} {light}" for light, count in result.counts.items()) + written)
+    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+
+
+@command(app, "evaluate-night", request=nights.EvaluateNightRequest)
+def evaluate_night(session: Session, request: nights.EvaluateNightRequest, json: options.Json = False) -> int:
+    """Compare generators: how far their nights are from real ones.
+
+    Translates the day photographs with each generator, and compares with real nights of anywhere, in the features of
+    an ImageNet network (pip install 'darkside-cli[features]'):
+
+        darkside evaluate-night --model darkside-mini --day photos/day --night photos/night --report nights.html
+
+    Lower distances are better; what the real nights have among themselves is nothing. Lost edges are the share of the
+    day's strong edges that nobody sees at night, sky light the share of its sky that is lit. The photographs as they
+    are, and a simple recipe, are in the table too. Take photographs that nothing was trained on.
+    """
+    result = run_job(session, request, nights.run, lost="nothing is kept")
+    if json:
+        session.output.json(result.document())
+    else:
+        rows = [
+            (
+                row.name,
+                *(f"{row.scores[name]:.4f}" if name in row.scores else "-" for name in nights.FIGURES),
+                row.images,
+            )
+            for row in result.rows
+        ]
+        rows.append(
+            (
+                nights.REAL,
+                nights.floor_in_words(result.floor),
+                *"-" * (len(nights.FIGURES) - 1),
+                result.nights,
+            )
+        )
+        heading = ("nights", *(name.replace("_", " ") for name in nights.FIGURES), "images")
+        session.output.table(heading, [tuple(map(str, row)) for row in rows], spare=heading[:3:-1])
+        if request.report is not None:
+            session.output.path(request.report)
     return EXIT_SOME_FAILED if result.failed else EXIT_DONE
 
 

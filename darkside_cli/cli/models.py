@@ -119,7 +119,7 @@ def _in_words(value: Any) -> str:
 
 @command(app, "export", request=exporting.ExportRequest)
 def export(session: Session, request: exporting.ExportRequest, json: options.Json = False) -> int:
-    """Write a generator or a descriptor as an ONNX file, and check it.
+    """Write a generator or a descriptor as an ONNX file; check it.
 
     The file is run to see that it computes what PyTorch does:
 

@@ -57,7 +57,7 @@ def train_gan(
     json: options.Json = False,
     print_config: PrintConfig = False,
 ) -> int:
-    """Train a generator that turns day photographs into night ones.
+    """Train a generator that turns day photographs into nights.
 
     It learns by one of the six methods of the paper, or by relighting (relight). Defaults are the published
     hyper-parameters, on the published lists of day and night pictures:
@@ -82,7 +82,7 @@ def finetune(
     json: options.Json = False,
     print_config: PrintConfig = False,
 ) -> int:
-    """Fine-tune a descriptor so that it finds places at night, too.
+    """Fine-tune a descriptor so that it finds places at night too.
 
     It is trained with night augmentation, its whitening is learned, and it is evaluated. Defaults are the published
     hyper-parameters, on the published images:
@@ -168,7 +168,7 @@ def say_what_is_next(session: Session, result: Trained, kind: str) -> None:
 
 @command(app, "demo", request=DemoRequest)
 def demo(session: Session, request: DemoRequest, json: options.Json = False) -> int:
-    """Show in minutes what night augmentation is worth; no download.
+    """Show in minutes what night augmentation brings; no download.
 
     Makes a synthetic city, trains a generator that turns day into night and a descriptor by day, fine-tunes that
     without and with night augmentation, and compares the two on landmarks that nobody trained on:

@@ -73,6 +73,10 @@ class SampleOptions:
         None, help="list or folder of day pictures to validate with (none: some of those trained on)"
     )
     fid: bool = option(False, help="measure the Fréchet inception distance too, with an optional library")
+    kernel: bool = option(
+        False,
+        help="measure the kernel distance to real nights too, in features that the extra [features] brings",
+    )
     measured: int = option(
         16, help="day pictures that the scores are measured on", minimum=1, maximum=limits.MAX_COUNT
     )

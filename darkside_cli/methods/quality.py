@@ -20,6 +20,8 @@ from torch.utils.data import Dataset
 from darkside_cli.errors import ConfigError, DarksideError, ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice, ignore
 from darkside_cli.images.images import read_rgb
+from darkside_cli.methods.night_features import ImageFeatures
+from darkside_cli.metrics.nights import kernel_distance
 from darkside_cli.metrics.translation import NightReference, score_translations
 
 Pixels = NDArray[np.uint8]
@@ -38,7 +40,9 @@ class QualityValidator:
     ``day`` are images to translate, ``night`` real ones to compare with: of each, at most ``day_limit`` and
     ``night_limit``, evenly out of the list, shrunk to the longest side ``size_px``. Broken ones are told of and left
     out. ``fid`` adds the Frechet inception distance where its library is installed (its absence is told at once).
-    Scores are those of :func:`darkside_cli.metrics.translation.score_translations`, and ``fid``.
+    ``kernel`` adds the kernel distance in an ImageNet network's features, where the package with its weights is
+    installed. Scores are those of :func:`darkside_cli.metrics.translation.score_translations`, ``fid`` and
+    ``kernel_distance``.
 
     Draws nothing from global random generators. Raises UsageError if no usable image is left of either kind.
     """
@@ -53,19 +57,25 @@ class QualityValidator:
         night_limit: int = 100,
         seed: int = 0,
         fid: bool = False,
+        kernel: bool = False,
         device: torch.device | str = "cpu",
         emit: Emit = ignore,
     ) -> None:
         if fid:
             fid_library()
+        self._features = ImageFeatures(device=device) if kernel else None
         self._seed, self._fid, self._device, self._emit = seed, fid, torch.device(device), emit
         self._day = self._load("day", evenly(day, day_limit), size_px)
         night_images = self._load("night", evenly(night, night_limit), size_px)
-        if fid and min(len(self._day), len(night_images)) < 2:
-            raise UsageError("the Frechet inception distance takes at least two pictures of each kind")
+        if (fid or kernel) and min(len(self._day), len(night_images)) < 2:
+            name = "Frechet inception distance" if fid else "kernel distance"
+            raise UsageError(f"the {name} takes at least two pictures of each kind")
         self.night = NightReference.of(night_images)
         """What translations are compared with."""
         self._night_images = night_images if fid else []
+        self._night_features = (
+            None if self._features is None else np.stack([*map(self._features, night_images)])
+        )
 
     def __call__(
         self, translate: Callable[[Tensor], Tensor], epoch: int, folder: Path
@@ -78,6 +88,9 @@ class QualityValidator:
         made = [self._translate(translate, image) for image in self._day]
         pairs = zip(self._day, made, strict=True)
         scores = score_translations(pairs, self.night, seed=self._seed)
+        if self._features is not None and self._night_features is not None:
+            features = np.stack([*map(self._features, made)])
+            scores["kernel_distance"] = kernel_distance(features, self._night_features)
         if self._fid:
             try:
                 scores["fid"] = frechet_inception_distance(made, self._night_images, device=self._device)

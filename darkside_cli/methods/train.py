@@ -50,10 +50,16 @@ class Validation:
         self._quality: QualityValidator | None = None
         try:
             self._quality = QualityValidator(
-                days, nights, size_px=options.size_px, day_limit=options.measured, fid=options.fid, emit=emit
+                days,
+                nights,
+                size_px=options.size_px,
+                day_limit=options.measured,
+                fid=options.fid,
+                kernel=options.kernel,
+                emit=emit,
             )
         except UsageError as error:
-            if options.pictures is not None or options.fid:
+            if options.pictures is not None or options.fid or options.kernel:
                 raise
             emit(Notice(f"{error.message}: the training goes without", "warning"))
         shown = evenly(days, options.count) if options.every else []

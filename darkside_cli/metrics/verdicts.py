@@ -54,6 +54,9 @@ FIGURES: Mapping[str, Figure] = {
     "luminance_inside": Figure("higher", 0.3),
     "sky_darkness": Figure("higher", 0.6),
     "checkerboard": Figure("lower", 5.0),
+    "kernel_distance": Figure("lower"),
+    "lost_edges": Figure("lower"),
+    "sky_light": Figure("lower"),
     "fid": Figure("lower"),
     "loss": Figure("lower"),
 }

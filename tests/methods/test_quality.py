@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stub_features import StubFeatures
 from torch import Tensor
 
 from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
 from darkside_cli.events import Event, ItemFailed, Notice
+from darkside_cli.methods import quality
 from darkside_cli.methods.quality import (
     QualityValidator,
     evenly,
@@ -205,3 +207,19 @@ def test_three_channels_go_last() -> None:
 def test_unknown_stretch(stretch: str | float) -> None:
     with pytest.raises(ConfigError, match="stretch"):
         truncated_pixels(one_row(0), stretch=stretch)
+
+
+# Kernel distance
+
+
+def test_kernel_distance(
+    image_paths: tuple[list[Path], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "ImageFeatures", StubFeatures)
+    assert "kernel_distance" not in QualityValidator(*image_paths)(identity, 1, tmp_path)
+    validate = QualityValidator(*image_paths, kernel=True)
+    found = validate(darker, 1, tmp_path)["kernel_distance"]
+    assert found < validate(identity, 1, tmp_path)["kernel_distance"]
+    assert found == validate(darker, 2, tmp_path)["kernel_distance"]
+    with pytest.raises(UsageError, match="kernel distance takes at least two pictures"):
+        QualityValidator(image_paths[0][:1], image_paths[1], kernel=True)
