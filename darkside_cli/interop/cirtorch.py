@@ -22,8 +22,9 @@ from torch import Tensor
 
 from darkside_cli.errors import CheckpointError, ConfigError, DarksideError
 from darkside_cli.interop.safe_pickle import plain_copy
+from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.networks.recognise import check_fit, normalise_state, shapes_of
-from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNetConfig
+from darkside_cli.networks.retrieval_net import RetrievalNetConfig
 from darkside_cli.networks.weights import Checkpoint
 from darkside_cli.networks.whitening import Whitening
 

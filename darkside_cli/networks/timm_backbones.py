@@ -73,7 +73,8 @@ def require_timm() -> ModuleType:
         raise MissingAssetError(
             f"networks of timm need the package timm ({error})", hint="pip install 'darkside-cli[timm]'"
         ) from error
-    return timm  # type: ignore[no-any-return]
+    package: ModuleType = timm
+    return package
 
 
 def check_name(backbone: str) -> str:
@@ -98,7 +99,11 @@ def facts(backbone: str) -> TimmFacts:
         model, options = _make(name)
     data = timm.data.resolve_data_config(model=model)
     native = tuple(data["input_size"][1:])
-    known = {"options": tuple(options.items()), "mean": tuple(data["mean"]), "std": tuple(data["std"])}
+    known: dict[str, Any] = {
+        "options": tuple(options.items()),
+        "mean": tuple(data["mean"]),
+        "std": tuple(data["std"]),
+    }
     y = _try(model, native)
     if y is None or y.ndim not in (3, 4):
         raise ConfigError(f"timm's {name} gives no feature maps and no tokens", hint="take another network")
@@ -174,13 +179,13 @@ class TimmFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features of images, normalised by ``facts.mean`` and ``facts.std``."""
         x = _resized(x, self.facts)
-        y: Tensor = self.model.forward_features(x)  # type: ignore[operator]
+        y: Tensor = self.model.forward_features(x)
         if not self.facts.tokens:
             return y.permute(0, 3, 1, 2) if _channels_last(self.model) else y
         if self.class_token:
             return y[:, 0, :, None, None]
         y = y[:, self.facts.prefix :].transpose(1, 2)
-        return y.unflatten(2, _grid(int(y.shape[2]), int(x.shape[2]), int(x.shape[3])))
+        return y.reshape(*y.shape[:2], *_grid(int(y.shape[2]), int(x.shape[2]), int(x.shape[3])))
 
     def extra_repr(self) -> str:
         """Show the name."""

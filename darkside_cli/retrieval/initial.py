@@ -59,10 +59,7 @@ def published_file(config: FinetuneConfig, root: DataRoot, *, download: bool = F
         return imagenet_file(backbone, root)
     if config.init == "torchvision":
         return torchvision_file(backbone, download=download)
-    try:
-        return timm_weights(backbone, root, download=download)
-    except MissingAssetError as error:
-        raise error.advised("begin with --init random or a file") from error
+    return timm_weights(backbone, root, download=download)
 
 
 def imagenet_file(backbone: str, root: DataRoot) -> Path:

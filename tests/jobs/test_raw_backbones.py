@@ -123,6 +123,8 @@ def test_finetuning_begins_with_the_weights(root: DataRoot, tmp_path: Path) -> N
     for path in (tmp_path / "mine.pth", root / "weights" / "timm" / "test_vit.pth"):
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(theirs, path)
+    with pytest.raises(MissingAssetError, match="--download"):
+        initial_network(FinetuneConfig(backbone="timm:test_vit2", init="timm"), root)
     for init in ("timm", str(tmp_path / "mine.pth")):
         config = FinetuneConfig(backbone="timm:test_vit", init=init, pooling="cls")
         state = initial_network(config, root).state_dict()

@@ -123,7 +123,7 @@ class DescriptorModel(nn.Module):
         return descriptors
 
     def _require_size(self, images: Tensor) -> None:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
             return  # sizes may be symbols then
         if images.dim() != 4 or images.shape[1] != 3:
             raise UsageError(

@@ -95,7 +95,7 @@ def _require_size(model: DescriptorModel, size_px: tuple[int, int]) -> None:
 def _in_half_precision(model: DescriptorModel) -> DescriptorModel:
     """Copy whose backbone computes in float16; pooling, means and whitening need float32."""
     copy = deepcopy(model)
-    copy.network.features = InHalfPrecision(copy.network.features)  # type: ignore[assignment]
+    copy.network.features = InHalfPrecision(copy.network.features)
     return copy
 
 

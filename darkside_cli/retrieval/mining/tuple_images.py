@@ -24,7 +24,7 @@ from darkside_cli.images.images import read_image
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import Normalize, ToTensor, apply_clahe, crop_and_shrink
 from darkside_cli.metrics.ranking import IntArray
-from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD
+from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role
 from darkside_cli.retrieval.mining.night import FloatImage, NightMaker, Pixels, as_float, plain_name
 
