@@ -46,12 +46,17 @@ class _Record:
 
 
 def tuples_of_list(
-    path: str | Path, *, images: Path | None = None, positives: int = POSITIVES, name: str | None = None
+    path: str | Path,
+    *,
+    images: Path | None = None,
+    positives: int = POSITIVES,
+    name: str | None = None,
+    lone: bool = False,
 ) -> TupleSet:
     """Read a ``.csv`` or ``.json`` list (see the module). Names are relative to ``images``, else to the list's folder.
 
     Where neither positions nor covisible images are given, every image is a query with up to ``positives`` others of
-    its place. The order is that of the list.
+    its place. The order is that of the list. With ``lone``, all images may be alone in their places.
 
     Raises MissingAssetError if there is no such file, UsageError that names the entry if one cannot be meant.
     """
@@ -88,7 +93,8 @@ def tuples_of_list(
     names = tuple(record.image for record in records)
     files = tuple(folder / name for name in names)
     queries, found = columns_of(links) if links else _positives(records, clusters, positives, path)
-    return TupleSet(title, names, files, clusters, queries, found, places=places).require_pairs()
+    tuples = TupleSet(title, names, files, clusters, queries, found, places=places)
+    return tuples if lone else tuples.require_pairs()
 
 
 def _entries(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -36,7 +36,8 @@ class TupleSet:
     ``names`` are the images' in their source, ``paths`` their files. ``clusters`` (N,) are the numbers of places:
     images of one cluster are never each other's negatives. ``query_index`` and ``positive_index`` (P,) are images by
     index. ``boxes``, if any, are the parts of the images that count (left, upper, right, lower, in pixels);
-    ``places`` names the clusters, if they have names.
+    ``places`` names the clusters, if they have names. ``views``, if any, are numbers of random views
+    (:func:`darkside_cli.images.views.random_view`) that are meant instead of whole images (0), by their names.
 
     Raises UsageError for numbers that do not belong together.
     """
@@ -49,12 +50,14 @@ class TupleSet:
     positive_index: IntArray
     boxes: tuple[Box | None, ...] | None = None
     places: tuple[str, ...] | None = None
+    views: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for key in ("clusters", "query_index", "positive_index"):
             value = np.ascontiguousarray(getattr(self, key), dtype=np.int64).reshape(-1)
             object.__setattr__(self, key, value)
-        images = {len(self.names), len(self.paths), len(self.clusters), len(self.boxes or self.names)}
+        images = {len(each) for each in (self.names, self.paths, self.clusters)}
+        images |= {len(each) for each in (self.boxes, self.views) if each is not None}
         if len(images) != 1:
             raise UsageError(
                 f"{self.name}: names, files and places are not equally many", hint="make it again"
@@ -86,6 +89,7 @@ class TupleSet:
             query_index=index[self.query_index[both]],
             positive_index=index[self.positive_index[both]],
             boxes=None if self.boxes is None else tuple(self.boxes[i] for i in chosen),
+            views=None if self.views is None else tuple(self.views[i] for i in chosen),
         )
 
     def require_pairs(self) -> TupleSet:
@@ -219,11 +223,20 @@ def chosen_by_name(name: str, ratio: float) -> bool:
     return int(digest[-4:], 16) / 65536 < ratio
 
 
-def tuples_of_folder(root: str | Path, *, positives: int = POSITIVES, name: str | None = None) -> TupleSet:
+def tuples_of_folder(
+    root: str | Path,
+    *,
+    positives: int = POSITIVES,
+    name: str | None = None,
+    part: str | None = None,
+    lone: bool = False,
+) -> TupleSet:
     """Images of ``root/<place>/…``: whatever lies in or below a place's folder shows the place.
 
     Every image is a query with up to ``positives`` others of its place. Places of one image have no pairs, but are
-    negatives for others. Hidden files are passed over. Names are relative to ``root``, in natural order.
+    negatives for others. Hidden files are passed over. Names are relative to ``root``, in natural order. ``part``
+    takes only what is in the folder of that name in each place, such as "day". With ``lone``, images may be alone:
+    those in ``root`` itself are of a place each, and pairs need not be there.
 
     Raises MissingAssetError if there is no such folder, UsageError if no place has two images.
     """
@@ -233,7 +246,11 @@ def tuples_of_folder(root: str | Path, *, positives: int = POSITIVES, name: str 
     images = [
         image
         for image in expand_inputs([root], recursive=True, exclude=None)
-        if len(image.relative.parts) > 1 and is_image_name(image.path.name)
+        if is_image_name(image.path.name)
+        and (
+            (len(image.relative.parts) > 1 and (part is None or part in image.relative.parts[1:-1]))
+            or (lone and len(image.relative.parts) == 1)
+        )
     ]
     places: dict[str, list[int]] = defaultdict(list)
     for number, image in enumerate(images):
@@ -244,9 +261,10 @@ def tuples_of_folder(root: str | Path, *, positives: int = POSITIVES, name: str 
     names, paths = (image.relative.as_posix() for image in images), (image.path for image in images)
     title, pairs = name or root.resolve().name, spread_pairs(places.values(), positives)
     tuples = TupleSet(title, tuple(names), tuple(paths), clusters, *pairs, places=tuple(places))
-    if tuples.pairs == 0:
+    if tuples.pairs == 0 and not (lone and images):
+        where = "" if part is None else f" in its folder {part}"
         raise UsageError(
-            f"no folder in {root} has two images or more ({len(images)} images of {len(places)} places)",
+            f"no folder in {root} has two images or more{where} ({len(images)} images of {len(places)} places)",
             hint=f"put the images of each place into a folder of its own: {root / '<place>'}",
         )
     return tuples

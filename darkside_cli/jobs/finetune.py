@@ -77,6 +77,13 @@ class FinetuneRequest(Training):
         setting="data.images",
         group=DATA,
     )
+    photographs: tuple[Path, ...] = ask(
+        "Folder of further photographs, each of another place; views of one are each other's positives.",
+        (),
+        metavar="DIR",
+        setting="data.photographs",
+        group=DATA,
+    )
     validation: str | None = ask(
         "What to validate on, likewise (default: a database's own part, else some places are kept back).",
         metavar="NAME|PATH",

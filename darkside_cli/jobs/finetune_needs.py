@@ -58,9 +58,10 @@ def check_names(config: FinetuneConfig, root: DataRoot) -> None:
         if Path(spec).is_dir():
             from darkside_cli.datasets.tuples import tuples_of_folder
 
-            tuples_of_folder(spec)  # a folder without places is a mistake, whatever else is missing
+            # A folder without places is a mistake, whatever else is missing.
+            tuples_of_folder(spec, part=data.part, lone=data.views > 0)
     night_images = augment.images if augment.kind == "images" else None
-    for path in (data.images, *whitening[1:], night_images):
+    for path in (data.images, *whitening[1:], night_images, *data.photographs):
         absences(check_path, path, "folder")
     absences.tell()
 

@@ -99,6 +99,20 @@ class TupleDataConfig:
         None, help="the published set's database file, where it is not at its usual place"
     )
     images: Path | None = option(None, help="folder that names in a list or database start from")
+    part: str | None = option(
+        None,
+        help="of a folder for each place: take only images in the folder of this name in it, such as day",
+    )
+    photographs: tuple[Path, ...] = option(
+        (), help="folders of further photographs, each of a place of its own (needs views)"
+    )
+    views: int = option(
+        0,
+        help="random views that a photograph which is alone in its place is seen in, each other's positives; 0: it has "
+        "none, as published",
+        minimum=0,
+        maximum=limits.MAX_BATCH,
+    )
     validation: str | None = option(
         None,
         help="what to validate on, likewise (none: the part that a database has for it, else places kept back)",
@@ -133,6 +147,12 @@ class TupleDataConfig:
         512, help="memory for images as the network gets them, which spares small sets most of the work",
         unit="MB", minimum=0, maximum=limits.MAX_MEGABYTES,
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.views == 1:
+            raise ValueError("one view has no other one for a positive: views is 2 or more, or 0")
+        if self.photographs and not self.views:
+            raise ValueError("photographs need views, 2 or more, since each is alone in its place")
 
     @property
     def spec(self) -> str:
@@ -221,6 +241,26 @@ class WhiteningOptions:
         minimum=0,
         maximum=limits.MAX_VECTOR,
     )
+    views: int = option(
+        0,
+        help="of pca: learn from this many random views of each image (0: from the images as they are, as published)",
+        minimum=0,
+        maximum=limits.MAX_BATCH,
+    )
+    nights: int = option(
+        0,
+        help="of pca: learn also from this many nights of each image, made as augment makes them, of views if there "
+        "are to be any",
+        minimum=0,
+        maximum=limits.MAX_BATCH,
+    )
+    dim: int | None = option(
+        None, help="dimensions to keep, the first ones (none: all)", minimum=1, maximum=limits.MAX_VECTOR
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind == "lw" and (self.views or self.nights):
+            raise ValueError("views and nights are of kind pca: lw is learned from pairs")
 
 
 @dataclass(frozen=True, kw_only=True)

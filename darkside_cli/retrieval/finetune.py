@@ -129,7 +129,7 @@ def prepare_finetune(
         batch_size=config.data.batch_size * ranks.size,
         emit=tell,
     )
-    return FinetuneRun(config, task, data, trainer, run, root, sets, device)
+    return FinetuneRun(config, task, data, trainer, run, root, sets, device, night)
 
 
 def _refuse_what_cannot_learn(config: FinetuneConfig, ranks: Ranks, emit: Emit) -> None:

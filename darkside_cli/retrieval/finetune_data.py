@@ -11,6 +11,7 @@ import numpy as np
 from darkside_cli.assets.caches import NIGHT_CACHE
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import TEST_SETS, published_name
+from darkside_cli.datasets.lone_images import with_photographs, with_views
 from darkside_cli.datasets.tuples import TupleSet, split_off, without_broken
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
@@ -131,7 +132,18 @@ def _places_with_pairs(tuples: TupleSet) -> int:
 
 def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> TupleSet:
     wanted = split if is_published(spec) else None
-    return open_tuples(spec, root, split=wanted, images=data.images, positives=data.positives)
+    tuples = open_tuples(
+        spec,
+        root,
+        split=wanted,
+        images=data.images,
+        positives=data.positives,
+        part=data.part,
+        lone=data.views > 0,
+    )
+    if split == "train":
+        tuples = with_photographs(tuples, data.photographs)
+    return with_views(tuples, data.views)
 
 
 def _validation(spec: str, config: FinetuneConfig, root: DataRoot, emit: Emit) -> TupleSet | None:

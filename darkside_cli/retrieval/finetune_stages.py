@@ -32,12 +32,14 @@ from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import parse_scales
 from darkside_cli.retrieval.finetune_data import FinetuneSets
+from darkside_cli.retrieval.mining.night import NightMaker
 from darkside_cli.retrieval.mining.tuple_data import TupleBatch, TupleData
 from darkside_cli.retrieval.search.benchmark import Benchmark
 from darkside_cli.retrieval.search.evaluate import evaluate_benchmark
 from darkside_cli.retrieval.search.score import ScoreLine, score_lines
 from darkside_cli.retrieval.task import NETWORK, DescriptorTask
 from darkside_cli.retrieval.whitening.whiten import in_words, learn, source_from_model
+from darkside_cli.retrieval.whitening_views import source_from_views
 from darkside_cli.training.trainer import Trainer, TrainingResult
 
 DESCRIPTOR_FILE = f"{NETWORK}.safetensors"
@@ -60,6 +62,7 @@ class FinetuneRun:
     root: DataRoot
     sets: FinetuneSets
     device: torch.device
+    night: NightMaker | None = None
 
     def train(self, *, resume: bool = True) -> TrainingResult:
         """Train until the configured number of epochs is done, going on from where an earlier run stopped."""
@@ -96,18 +99,30 @@ class FinetuneRun:
             raise UsageError(
                 "there is nothing to learn a whitening from", hint="name it with whitening.database"
             )
-        made_for = {
+        made_for: dict[str, Any] = {
             "descriptor": sha256_of(self.descriptor),
             "tuples": tuples.describe()["fingerprint"],
             "settings": {key: str(value) for key, value in asdict(options).items()},
         }
+        seen: tuple[Any, ...] = ()
+        if options.views or options.nights:
+            fingerprint = self.night.fingerprint if self.night is not None and options.nights else None
+            seen = (options.views, options.nights, fingerprint, self.config.trainer.seed)
+            made_for["seen"] = list(seen)
         if _made_for(path) == made_for:
             return
         describer = self._describer(options.scales, whiten=False)
         read = self._read(options.image_size_px, upright=self.sets.whitening_upright)
-        keep = self._kept("whitening", tuples.name, describer, read)
-        source = source_from_model(describer, tuples, options=read, keep=keep, emit=emit)
-        whitening = learn(source, method=options.kind, shrink=options.shrink, emit=emit)
+        keep = self._kept("whitening", tuples.name, describer, read, *seen)
+        if options.views or options.nights:
+            views, nights, night, seed = options.views, options.nights, self.night, self.config.trainer.seed
+            source = source_from_views(
+                describer, tuples, views=views, nights=nights, night=night, seed=seed,
+                options=read, keep=keep, emit=emit,
+            )  # fmt: skip
+        else:
+            source = source_from_model(describer, tuples, options=read, keep=keep, emit=emit)
+        whitening = learn(source, method=options.kind, shrink=options.shrink, dim=options.dim, emit=emit)
         emit(Notice(in_words(whitening)))
         # The model is called by its file's name: the same run in another place gives the same bytes.
         descriptors = {**whitening.metadata["descriptors"], "model": DESCRIPTOR_FILE}
@@ -184,10 +199,10 @@ class FinetuneRun:
             overwrite=False,
         )
 
-    def _kept(self, stage: str, name: str, describer: Describer, read: ExtractOptions) -> Path:
+    def _kept(self, stage: str, name: str, describer: Describer, read: ExtractOptions, *more: Any) -> Path:
         """File that a stage keeps its descriptors in until it is done: another one for whatever makes them differ."""
         stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(name).name)
-        what = (describer.fingerprint, describer.precision, read.image_size_px, read.upright)
+        what = (describer.fingerprint, describer.precision, read.image_size_px, read.upright, *more)
         tag = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
         return self.run / _STAGES / stage / f"{stem}-{tag}.h5"
 

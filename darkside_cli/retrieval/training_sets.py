@@ -121,12 +121,16 @@ def open_tuples(
     split: str | None = None,
     images: Path | None = None,
     positives: int | None = None,
+    part: str | None = None,
+    lone: bool = False,
 ) -> TupleSet:
     """Open a published set by name, its file (``.pkl``), a list (``.csv``, ``.json``) or a folder of places.
 
     ``split`` ("train", "val") chooses a part of a published training set; ``images`` is where the images are, if not
-    where they usually are; ``positives`` how many an image gets at most where nobody names them (default: 4). Files of
-    images are not looked at (see :func:`darkside_cli.datasets.tuples.without_broken`).
+    where they usually are; ``positives`` how many an image gets at most where nobody names them (default: 4). Of a
+    folder, ``part`` and ``lone`` are as in :func:`darkside_cli.datasets.tuples.tuples_of_folder`; of a list, ``lone``
+    lets all images be alone in their places. Files of images are not looked at
+    (see :func:`darkside_cli.datasets.tuples.without_broken`).
 
     Raises MissingAssetError if it is not on this machine, UnknownNameError for a split that does not exist or what is
     neither a name nor a path, UsageError and CheckpointError for what cannot be learned from.
@@ -151,7 +155,7 @@ def open_tuples(
             )
         images = images or known.images(root.train(""))
     if path.is_dir():
-        return tuples_of_folder(path, positives=positives)
+        return tuples_of_folder(path, positives=positives, part=part, lone=lone)
     if path.suffix.lower() in SUFFIXES:
-        return tuples_of_list(path, images=images, positives=positives)
+        return tuples_of_list(path, images=images, positives=positives, lone=lone)
     return read_training_db(path, split=split, images=images)

@@ -12,6 +12,7 @@ from stub_tuples import write_places
 import darkside_cli
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Event, StageDone, StepDone, TrainingStarted
+from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.jobs.finetune import FinetuneRequest
 
 SETTINGS = (
@@ -95,7 +96,7 @@ def test_random_weights_have_a_learning_rate_of_their_own() -> None:
     ("given", "error", "message"),
     [
         ({"augment": "gama"}, UnknownNameError, "gama"),
-        ({"backbone": "vgg61"}, UnknownNameError, "vgg61"),
+        ({"backbone": "vgg61"}, ConfigError, "did you mean vgg19 or vgg16"),
         ({"whitening": "lv"}, UnknownNameError, "lv"),
         ({"layout": "gandt"}, UnknownNameError, "gandt"),
         ({"device": "tpu"}, UnknownNameError, "tpu"),
@@ -131,3 +132,33 @@ def test_the_global_random_numbers_do_not_matter(places: Path, tmp_path: Path) -
         done = darkside_cli.finetune(places, **options(tmp_path / str(number), whitening="none"))
         files.append(done.outputs["descriptor"].read_bytes())
     assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_photographs_without_places_and_a_whitening_of_views_and_nights(places: Path, tmp_path: Path) -> None:
+    write_places(tmp_path / "more", 1, 3, sides=((40, 32),))
+    seen = ("data.views=2", "whitening.views=2", "whitening.nights=3", "whitening.dim=6")
+    given = options(tmp_path / "run", whitening="pca", photographs=tmp_path / "more" / "p00")
+    result = darkside_cli.finetune(places, **{**given, "overrides": (*SETTINGS, *seen)})
+    assert result.whitening is not None
+    whitening = read_whitening(result.whitening)
+    assert whitening.out_dim == 6
+    assert whitening.metadata["images"] == (4 * 2 + 3) * (2 + 3)
+    assert whitening.metadata["learned_from"]["pairs"] == 4 * 2 + 3 * 2
+    assert whitening.metadata["descriptors"]["nights"] == 3
+
+    before = result.whitening.stat().st_mtime_ns
+    again = darkside_cli.finetune(places, **{**given, "overrides": (*SETTINGS, *seen)})
+    assert again.whitening is not None
+    assert again.whitening.stat().st_mtime_ns == before
+
+
+def test_plain_photographs_alone_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKSIDE_HOME", str(tmp_path / "home"))
+    write_places(tmp_path, 1, 4, sides=((40, 32),))
+    given = {**options(tmp_path / "run", whitening="lw"), "overrides": (*SETTINGS, "data.views=2")}
+    result = darkside_cli.finetune(tmp_path / "p00", **given)
+    assert result.complete
+    assert result.whitening is not None
+    with pytest.raises(ConfigError, match="views"):
+        FinetuneRequest(data="places", photographs=(tmp_path,))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from darkside_cli.datasets.listing import expand_inputs, rooted_images
 from darkside_cli.datasets.outputs import InputImage
 from darkside_cli.errors import ImageError, UsageError
@@ -19,11 +21,15 @@ from darkside_cli.images.images import read_image
 
 @dataclass(frozen=True)
 class ImageJob:
-    """An image to describe: its file, its name among the descriptors, and perhaps the part that counts."""
+    """An image to describe: its file, its name among the descriptors, and perhaps the part that counts.
+
+    ``change`` is what is made of it, in the size that it is to have, by which its name differs from others'.
+    """
 
     path: Path
     name: str
     box: Box | None = None
+    change: Callable[[Image.Image], Image.Image] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

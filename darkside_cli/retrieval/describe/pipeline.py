@@ -74,7 +74,9 @@ class Describing(Stages[ImageJob, _Loaded, Rows]):
             max_pixels=options.max_pixels,
             max_seconds=options.max_seconds,
         )
-        image = crop_and_shrink(Image.fromarray(decoded.pixels), options.image_size_px, job.box)
+        size_px = options.image_size_px if job.change is None else None
+        image = crop_and_shrink(Image.fromarray(decoded.pixels), size_px, job.box)
+        image = image if job.change is None else job.change(image)
         x = self._describer.transform(image)
         self._describer.check_size(x.shape[1], x.shape[2])
         return x, stamp

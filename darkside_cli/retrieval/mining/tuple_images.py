@@ -23,6 +23,7 @@ from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunSt
 from darkside_cli.images.images import read_image
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import Normalize, ToTensor, apply_clahe, crop_and_shrink
+from darkside_cli.images.views import random_view
 from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role
@@ -116,6 +117,9 @@ class TupleImages:
     def _read(self, number: int) -> Pixels:
         image = read_image(self.tuples.paths[number], upright=self._upright)
         box = None if self.tuples.boxes is None else self.tuples.boxes[number]
+        if self.tuples.views is not None and self.tuples.views[number]:
+            whole = crop_and_shrink(Image.fromarray(image.pixels), None, box)
+            return np.asarray(random_view(whole, self._size_px, self.tuples.names[number]))
         return np.asarray(crop_and_shrink(Image.fromarray(image.pixels), self._size_px, box))
 
     def network_input(self, image: FloatImage) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from darkside_cli.datasets.tuples import TupleSet, without_broken
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
+from darkside_cli.images.views import random_view
 from darkside_cli.interop.whitening import write_published_whitening
 from darkside_cli.networks.whitening import Whitening, save_whitening
 from darkside_cli.retrieval.describe import overlap
@@ -62,9 +64,13 @@ def source_from_model(
         )
     usable = without_broken(tuples.require_pairs(), emit=emit)
     rows = describe_tuples(usable, describer, options=options, keep=keep, emit=emit)
+    return WhiteningSource(usable.name, rows, usable, known_facts(describer, options or ExtractOptions()))
+
+
+def known_facts(describer: Describer, options: ExtractOptions) -> dict[str, Any]:
+    """What is recorded of descriptors that a whitening is learned from."""
     facts = {key: value for key, value in describer.metadata.items() if key in _KNOWN}
-    facts |= {"fingerprint": describer.fingerprint, "image_size": (options or ExtractOptions()).image_size_px}
-    return WhiteningSource(usable.name, rows, usable, facts)
+    return {**facts, "fingerprint": describer.fingerprint, "image_size": options.image_size_px}
 
 
 def source_from_file(path: Path, tuples: TupleSet | None, *, emit: Emit = ignore) -> WhiteningSource:
@@ -82,12 +88,17 @@ def source_from_file(path: Path, tuples: TupleSet | None, *, emit: Emit = ignore
 
 
 def learn(
-    source: WhiteningSource, *, method: str = "lw", shrink: int | None = None, emit: Emit = ignore
+    source: WhiteningSource,
+    *,
+    method: str = "lw",
+    shrink: int | None = None,
+    dim: int | None = None,
+    emit: Emit = ignore,
 ) -> Whitening:
     """Learn a whitening by ``method`` ("lw", which needs pairs, or "pca"); its metadata says of what.
 
     ``shrink`` is the eigenvalue that PCA shrinks by. A covariance of fewer pairs than dimensions is shrunk by itself;
-    0 leaves it as it is, as published whitenings do.
+    0 leaves it as it is, as published whitenings do. Of more than ``dim`` dimensions the first ones are kept.
 
     Raises UsageError as :mod:`darkside_cli.retrieval.whitening.learn_whitening` does.
     """
@@ -108,7 +119,7 @@ def learn(
     metadata = {**whitening.metadata, "learned_from": learned_from, "descriptors": dict(source.facts)}
     if tuples is not None:
         metadata[overlap.KEY] = overlap.record(tuples.paths)
-    return replace(whitening, metadata=metadata)
+    return replace(whitening.reduced(min(dim or whitening.out_dim, whitening.out_dim)), metadata=metadata)
 
 
 def write(path: Path, whitening: Whitening) -> Path:
@@ -141,8 +152,16 @@ def describe_tuples(
     ``keep`` is a descriptor file that the rows are written to: a run that was stopped goes on from there, and a second
     one with the same model and settings takes them from it.
     """
+    size_px = (options or ExtractOptions()).image_size_px
     jobs = [
-        ImageJob(path, name, None if tuples.boxes is None else tuples.boxes[number])
+        ImageJob(
+            path,
+            name,
+            None if tuples.boxes is None else tuples.boxes[number],
+            partial(random_view, size_px=size_px, seed=name)
+            if tuples.views and tuples.views[number]
+            else None,
+        )
         for number, (path, name) in enumerate(zip(tuples.paths, tuples.names, strict=True))
     ]
     label = f"{describer.name} on {tuples.name}"
