@@ -32,6 +32,7 @@ HEADING = (
     "model", "data set", "protocol", "mAP", "published", "diff",
     "mP@1", "mP@5", "mP@10", "R@1", "R@5", "R@10", "queries", "database",
 )  # fmt: skip
+_KS = 3
 #: Left out of the table of scores, in this order, where the terminal is narrow.
 SPARE = ("database", "queries", "R@10", "R@5", "mP@10", "mP@5", "mP@1")
 
@@ -173,6 +174,11 @@ def evaluate(
     model, data set and protocol, beside the published figure where there is one:
 
         darkside evaluate --model gem_resnet101_cyclegan --dataset tokyo247
+
+    A folder with database/ and queries/ (in it, or in its test/ or val/) of images that are named
+    @UTM_east@UTM_north@….jpg is scored as VPR-methods-evaluation scores it:
+
+        darkside evaluate --model mine.safetensors --dataset pitts30k --gallery wrong.html --only-wrong
     """
     if request.model and request.keep is not None:
         lost = None
@@ -194,10 +200,15 @@ def evaluate(
 
 def print_scores(output: Output, lines: Iterable[ScoreLine]) -> None:
     """Print the table of results; a narrow terminal does without some of its columns."""
-    output.table(HEADING, [_cells(line) for line in lines], spare=SPARE)
+    lines = list(lines)
+    more = ("R@20",) if any(len(line.recalls) > _KS for line in lines) else ()  # of place recognition
+    headings = (*HEADING[:-2], *more, *HEADING[-2:])
+    spare = (*SPARE[:2], *more, *SPARE[2:])
+    output.table(headings, [_cells(line, _KS + len(more)) for line in lines], spare=spare)
 
 
-def _cells(line: ScoreLine) -> tuple[str, ...]:
+def _cells(line: ScoreLine, ks: int) -> tuple[str, ...]:
+    recalls = (*line.recalls, *[None] * ks)[:ks]
     return (
         line.model,
         line.dataset,
@@ -205,8 +216,8 @@ def _cells(line: ScoreLine) -> tuple[str, ...]:
         _figure(line.mean_average_precision, ".2f"),
         _figure(line.published),
         _figure(line.difference, "+.2f"),
-        *map(_figure, line.precisions),
-        *map(_figure, line.recalls),
+        *map(_figure, line.precisions[:_KS]),
+        *map(_figure, recalls),
         str(line.queries),
         str(line.database),
     )

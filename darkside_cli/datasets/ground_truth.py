@@ -86,7 +86,7 @@ class GroundTruth:
     twice in a group or stands in two groups (relevant and junk, easy and hard), groups are missing or
     unknown, a box is empty, or a database name occurs twice. Where it is ``lenient``, as published ones are,
     images that are listed twice or in two groups are let pass: they are scored as cirtorch's evaluation
-    does, and :attr:`contradictions` names them.
+    does, and :attr:`contradictions` names them. ``within_m`` is the distance that makes images ok, where one does.
     """
 
     name: str
@@ -94,6 +94,7 @@ class GroundTruth:
     queries: tuple[Query, ...]
     image_root: Path | None = field(default=None, compare=False)
     lenient: bool = field(default=False, compare=False)
+    within_m: float | None = None
 
     def __post_init__(self) -> None:
         if not self.queries:
@@ -133,6 +134,8 @@ class GroundTruth:
     @property
     def protocols(self) -> tuple[Protocol, ...]:
         """Protocols that this kind of ground truth is judged by."""
+        if self.within_m is not None:
+            return (protocols.within(self.within_m),)
         return protocols.GRADED if self.graded else protocols.PLAIN
 
     def image_path(self, name: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UsageError
-from darkside_cli.events import Emit, ignore
+from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
 from darkside_cli.jobs.fields import DESCRIPTOR, TEST_SET, Describing, test_set_names
 from darkside_cli.jobs.needs import missing_test_sets, obtain
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from darkside_cli.retrieval.search.evaluate import BenchmarkScores
     from darkside_cli.retrieval.search.score import EvaluationResult, ScoreLine
 
-_MARKS = {"ok": "right", "easy": "right", "hard": "right", "junk": "junk", None: "wrong"}
 #: What says how a model describes images, and so nothing where the descriptors are there already.
 _OF_MODELS = ("whiten", "whitening", "dim", "clahe", "keep", "overwrite", "scales", "image_size")
 
@@ -35,8 +34,8 @@ class EvaluateRequest(Describing):
         **DESCRIPTOR,
     )
     dataset: tuple[str, ...] = ask(
-        "A test set by name, a ground truth (.pkl, .json), or a folder with a folder for each place; "
-        "may be given several times.",
+        "A test set by name, a ground truth (.pkl, .json), a folder with a folder for each place, or one with "
+        "database/ and queries/ of @UTM_east@UTM_north@….jpg; may be given several times.",
         (),
         **TEST_SET,
     )
@@ -48,10 +47,23 @@ class EvaluateRequest(Describing):
     )
     images: Path | None = ask("Where the images are.", metavar="DIR", group=DATA)
     query_folder: tuple[str, ...] = ask(
-        "Of a place's folders, the queries' [default: night].", (), metavar="NAME", group=DATA
+        "Of a place's folders, the queries' [default: night; of UTM names: queries].",
+        (),
+        metavar="NAME",
+        group=DATA,
     )
     database_folder: tuple[str, ...] = ask(
-        "Of a place's folders, the database's [default: day].", (), metavar="NAME", group=DATA
+        "Of a place's folders, the database's [default: day; of UTM names: database].",
+        (),
+        metavar="NAME",
+        group=DATA,
+    )
+    positive_dist: float | None = ask(
+        "Of UTM names, how near a right image was taken to the query, in metres [default: 25].",
+        metavar="METRES",
+        minimum=0,
+        maximum=1e6,
+        group=DATA,
     )
     distractor_images: tuple[Path, ...] = ask(
         "Folders of more images for a folder of places, all wrong.", (), metavar="DIR", group=DATA
@@ -61,6 +73,7 @@ class EvaluateRequest(Describing):
     )
     overwrite: bool = ask("Describe images anew whose descriptors were kept.", False, group=DATA)
     gallery: Path | None = ask("Write a page of queries with their top results.", metavar="FILE.html")
+    only_wrong: bool = ask("Show only queries in the gallery whose first result is wrong.", False)
     top: int = ask("Results per query in the gallery.", 10, minimum=1, maximum=1000)
 
     #: Whether the ``top`` results of each query are in the figures, also without a gallery.
@@ -80,6 +93,8 @@ class EvaluateRequest(Describing):
             raise UsageError(
                 "a gallery shows one model on one data set", hint="leave out --gallery, or the others"
             )
+        if self.only_wrong and self.gallery is None:
+            raise UsageError("--only-wrong is about a gallery", hint="name its page with --gallery FILE.html")
         super().check()
         if self.descriptors:
             for name in _OF_MODELS:
@@ -196,23 +211,25 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
         for benchmark in benchmarks:
             keep = request.keep and request.keep / kept_name(benchmark, describer, read)
             scored = evaluate_benchmark(benchmark, describer, options=read, keep=keep, **options)
-            evaluations.append(_evaluation(request, benchmark, scored, describer.name))
+            evaluations.append(_evaluation(request, benchmark, scored, describer.name, emit))
     for path in request.descriptors:
         for benchmark in benchmarks:
             scored = evaluate_benchmark(benchmark, path, **options)
-            evaluations.append(_evaluation(request, benchmark, scored, str(path)))
+            evaluations.append(_evaluation(request, benchmark, scored, str(path), emit))
     return EvaluateResult(tuple(evaluations))
 
 
 def _evaluation(
-    request: EvaluateRequest, benchmark: Benchmark, scored: BenchmarkScores, label: str
+    request: EvaluateRequest, benchmark: Benchmark, scored: BenchmarkScores, label: str, emit: Emit
 ) -> Evaluation:
     """What was found of the model, or the file, called ``label``; the gallery is written where one is wanted."""
+    from darkside_cli.jobs.evaluate_page import write_scored_gallery
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.retrieval.search.score import score_lines
 
-    if request.gallery is not None:
-        _write_gallery(request.gallery, label, benchmark, scored)
+    page, only_wrong = request.gallery, request.only_wrong
+    if page is not None and not write_scored_gallery(page, label, benchmark, scored, only_wrong=only_wrong):
+        emit(Notice(f"the first result of every query is right: {page} has none to show"))
     published = None
     if label in MODELS and benchmark.entry is not None:
         published = MODELS.get(label).scores.get(benchmark.entry.name)
@@ -268,55 +285,30 @@ def _open_benchmarks(request: EvaluateRequest) -> list[Benchmark]:
             spec,
             request.root,
             images=request.images,
-            queries=request.query_folder or ("night",),
-            database=request.database_folder or ("day",),
+            queries=request.query_folder,
+            database=request.database_folder,
             distractor_folders=request.distractor_images,
+            within_m=request.positive_dist,
         )
         for spec in request.dataset
     ]
-    of_places = request.query_folder or request.database_folder or request.distractor_images
     for benchmark in benchmarks:
-        if of_places and not benchmark.places:
+        name, places, utm = benchmark.truth.name, benchmark.places, benchmark.truth.within_m is not None
+        if (request.query_folder or request.database_folder) and not (places or utm):
             raise UsageError(
-                f"{benchmark.truth.name} is no folder of places",
-                hint="--query-folder, --database-folder and --distractor-images are for such folders; "
-                "--distractors takes descriptors of more images",
+                f"{name} is no folder of places",
+                hint="--query-folder and --database-folder are for such folders",
             )
-        if request.images is not None and benchmark.places:
+        if request.distractor_images and not places:
             raise UsageError(
-                f"the images of {benchmark.truth.name} are in its own folders", hint="leave out --images"
+                f"{name} is no folder of places",
+                hint="--distractor-images is for such folders; --distractors takes descriptors of more images",
             )
+        if request.positive_dist is not None and not utm:
+            raise UsageError(
+                f"nothing says where the images of {name} were taken",
+                hint="--positive-dist is for folders database/ and queries/ of @UTM_east@UTM_north@….jpg",
+            )
+        if request.images is not None and (places or utm):
+            raise UsageError(f"the images of {name} are in its own folders", hint="leave out --images")
     return benchmarks
-
-
-def _write_gallery(page: Path, label: str, benchmark: Benchmark, scored: BenchmarkScores) -> None:
-    """Write a page of the queries and the first images that were found for each."""
-    from darkside_cli.report.gallery import GalleryImage, GalleryRow, write_gallery
-
-    truth, result = scored.truth, scored.result
-
-    def shown(known_as: str | None, **more: Any) -> GalleryImage:
-        path = truth.image_path(known_as) if known_as is not None and truth.image_root is not None else None
-        return GalleryImage(path=path, **more)
-
-    first = result.protocols[min(1, len(result.protocols) - 1)]  # medium, where there are three
-    rows = [
-        GalleryRow(
-            query=shown(query.name, name=query.name, box=query.box),
-            results=[
-                shown(
-                    image.name,
-                    name=image.name or f"distractor {image.index}",
-                    score=image.score,
-                    mark=_MARKS[image.group],
-                )
-                for image in found
-            ],
-            note=f"AP {100 * ap:.1f}" if ap == ap else "not judged",
-        )
-        for query, found, ap in zip(truth.queries, result.top or (), first.average_precisions, strict=True)
-    ]
-    scores = ((f"mAP {s.protocol}", f"{100 * s.mean_average_precision:.2f}") for s in result.protocols)
-    facts = [("model", label), ("data set", truth.name), *scores]
-    title = f"{Path(label).name} on {truth.name}"
-    write_gallery(page, rows, title=title, facts=facts, upright=benchmark.upright)

@@ -19,7 +19,7 @@ its kind come before a relevant one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,9 @@ FloatArray = NDArray[np.float64]
 #: In place of the rank of an image that a shortened list does not hold.
 NOT_FOUND = -1
 
-#: The ks of mP@k and recall@k that the field reports.
+#: The ks of mP@k and recall@k that the field reports; place recognition goes on to 20.
 KAPPAS = (1, 5, 10)
+PLACE_KAPPAS = (*KAPPAS, 20)
 
 #: Ranks of one query's listed images by group ("easy", "junk"...), each in the order of its group.
 GroupRanks = Mapping[str, NDArray[Any]]
@@ -41,11 +42,16 @@ GroupRanks = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Groups of images that are relevant, and groups that are taken out of the list before it is judged."""
+    """Groups of images that are relevant, and groups that are taken out of the list before it is judged.
+
+    ``kappas`` are its ks. ``counts_all`` says that a query without relevant images counts in recall@k: as not answered.
+    """
 
     name: str
     relevant: tuple[str, ...]
     junk: tuple[str, ...]
+    kappas: tuple[int, ...] = KAPPAS
+    counts_all: bool = False
 
 
 #: Groups and protocols of graded ground truths.
@@ -61,12 +67,21 @@ OK = Protocol("ok", relevant=("ok",), junk=("junk",))
 PLAIN = (OK,)
 
 
+def within(distance_m: float) -> Protocol:
+    """That of place recognition: right is what was taken within ``distance_m`` of the query.
+
+    Recall@k is over all queries, as VPR-methods-evaluation has it (Berton et al., ICCV 2023): one that nothing was
+    taken near to counts as not answered. Average precision leaves such queries out.
+    """
+    return replace(OK, name=f"{distance_m:g} m", kappas=PLACE_KAPPAS, counts_all=True)
+
+
 @dataclass(frozen=True)
 class ProtocolScore:
     """One protocol's figures, all in 0 to 1; NaN marks a query without relevant images and what rests on none.
 
     ``average_precisions`` has one value for a query, ``precisions`` one row of K; the means leave the queries out
-    that have no relevant images. ``judged`` is the number of the others.
+    that have no relevant images. ``judged`` is the number of the others, ``counted`` that of those in recall@k.
     """
 
     protocol: str
@@ -77,12 +92,13 @@ class ProtocolScore:
     average_precisions: tuple[float, ...]
     precisions: tuple[tuple[float, ...], ...]
     judged: int
+    counted: int
 
 
 def score_ranks(
-    ranks: Sequence[GroupRanks], protocol: Protocol, kappas: Sequence[int] = KAPPAS
+    ranks: Sequence[GroupRanks], protocol: Protocol, kappas: Sequence[int] | None = None
 ) -> ProtocolScore:
-    """Judge the ranks of all queries' listed images by ``protocol``.
+    """Judge the ranks of all queries' listed images by ``protocol``, at its own ks where none are given.
 
     ``ranks`` has a mapping for each query, with a group for each that the protocol names (a missing one is empty);
     ranks count from 0 in the whole list, junk included, and are :data:`NOT_FOUND` where the list was too short.
@@ -90,6 +106,7 @@ def score_ranks(
 
     Raises ValueError if a k is not positive.
     """
+    kappas = protocol.kappas if kappas is None else kappas
     if any(k < 1 for k in kappas):
         raise ValueError(f"k must be at least 1, not {min(kappas)}")
     # A row a query: its average precision, then precision and recall at each k.
@@ -97,15 +114,17 @@ def score_ranks(
     table = table.reshape(len(ranks), 1 + 2 * len(kappas))
     values, precisions, answered = table[:, 0], table[:, 1 : 1 + len(kappas)], table[:, 1 + len(kappas) :]
     judged = ~np.isnan(values)
+    counted = judged | protocol.counts_all
     return ProtocolScore(
         protocol=protocol.name,
         kappas=tuple(kappas),
         mean_average_precision=float(_mean(values[judged])),
         mean_precisions=tuple(_mean(precisions[judged]).tolist()),
-        recalls=tuple(_mean(answered[judged]).tolist()),
+        recalls=tuple(_mean(answered[counted]).tolist()),
         average_precisions=tuple(values.tolist()),
         precisions=tuple(tuple(row) for row in precisions.tolist()),
         judged=int(judged.sum()),
+        counted=int(counted.sum()),
     )
 
 

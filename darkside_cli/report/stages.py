@@ -14,7 +14,7 @@ from typing import Any
 
 from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.errors import DarksideError
-from darkside_cli.metrics.protocols import KAPPAS
+from darkside_cli.metrics.protocols import PLACE_KAPPAS
 from darkside_cli.networks.state_file import read_state_file
 from darkside_cli.networks.whitening import Whitening, from_state_file
 from darkside_cli.report.training_facts import read_json
@@ -148,7 +148,10 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
         "diff": _figure(difference, "+.2f"),
     }
     for what, values in (("mP", line["precisions"]), ("R", line["recalls"])):
-        cells |= {f"{what}@{k}": _figure(value) for k, value in zip_longest(KAPPAS, values[: len(KAPPAS)])}
+        cells |= {
+            f"{what}@{k}": _figure(value)
+            for k, value in zip_longest(PLACE_KAPPAS, values[: len(PLACE_KAPPAS)])
+        }
     return {**cells, "queries": f"{line['queries']:,}", "database": f"{line['database']:,}"}
 
 

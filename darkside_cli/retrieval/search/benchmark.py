@@ -1,4 +1,4 @@
-"""A benchmark: a ground truth, published or of folders of places, and the descriptors of its images."""
+"""A benchmark: a ground truth, published or of one's own folders, and the descriptors of its images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import TEST_SETS, TestSet, check_test_set
 from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query
+from darkside_cli.datasets.utm import POSITIVE_DIST_M, find_set, ground_truth_of_utm
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.formats import is_image_name
 from darkside_cli.interop.ground_truth import read_ground_truth
@@ -27,7 +28,7 @@ class Benchmark:
 
     ``entry`` is that of a set known by name. ``upright`` says whether images are turned by their EXIF orientation:
     those of published ground truths are not, as their figures and boxes were made from the pixels as stored.
-    ``places`` says that it was made of folders of places.
+    ``places`` says that it was made of folders of places, ``truth.within_m`` that it was of images with UTM names.
     """
 
     truth: GroundTruth
@@ -64,14 +65,17 @@ def open_benchmark(
     root: DataRoot,
     *,
     images: Path | None = None,
-    queries: Sequence[str] = ("night",),
-    database: Sequence[str] = ("day",),
+    queries: Sequence[str] = (),
+    database: Sequence[str] = (),
     distractor_folders: Sequence[Path] = (),
+    within_m: float | None = None,
 ) -> Benchmark:
     """Find the benchmark ``spec``: a name, a ground truth file (.pkl, .json), or a folder.
 
-    A folder is either one of the published layout (``gnd_*.pkl`` in it) or has a folder for each place, with
-    ``queries`` and ``database`` folders in it. ``images`` is where the images are, if not where they are expected.
+    A folder is of the published layout (``gnd_*.pkl`` in it); or it has ``queries`` and ``database`` folders of images
+    whose names say where they were taken, of which those within ``within_m`` metres are right (default: 25; see
+    :mod:`darkside_cli.datasets.utm`); or it has a folder for each place, with ``queries`` and ``database`` folders in
+    it (default: night and day). ``images`` is where the images are, if not where they are expected.
 
     Raises MissingAssetError when the ground truth is not on this machine, UnknownNameError for a name that is none,
     GroundTruthError for files that are no ground truth.
@@ -97,8 +101,15 @@ def open_benchmark(
             raise UsageError(
                 f"{path} has the ground truths {', '.join(found)}", hint="name one of these files"
             )
+        stations = find_set(path, queries=queries, database=database)
+        if stations is not None:
+            near = POSITIVE_DIST_M if within_m is None else within_m
+            return Benchmark(ground_truth_of_utm(stations, queries=queries, database=database, within_m=near))
         truth = ground_truth_from_places(
-            path, queries=queries, database=database, distractors=distractor_folders
+            path,
+            queries=queries or ("night",),
+            database=database or ("day",),
+            distractors=distractor_folders,
         )
         return Benchmark(truth, places=True)
     if not path.is_file():

@@ -12,7 +12,7 @@ import torch
 from darkside_cli.datasets.catalog import TestSet
 from darkside_cli.datasets.ground_truth import GroundTruth, Query
 from darkside_cli.errors import UsageError
-from darkside_cli.metrics.protocols import KAPPAS, ProtocolScore, score_ranks
+from darkside_cli.metrics.protocols import ProtocolScore, score_ranks
 from darkside_cli.retrieval.describe.tables import Descriptors
 from darkside_cli.retrieval.search.index import scan
 
@@ -86,7 +86,7 @@ def score(
     ground_truth: GroundTruth,
     *,
     distractors: Iterable[Descriptors] | None = None,
-    kappas: Sequence[int] = KAPPAS,
+    kappas: Sequence[int] | None = None,
     top: int = 0,
     block: int | None = None,
     device: str | torch.device = "cpu",
@@ -197,7 +197,7 @@ def score_lines(
             published=published if beside else None,
             precisions=tuple(map(_percent, score.mean_precisions)),
             recalls=tuple(map(_percent, score.recalls)),
-            queries=score.judged,
+            queries=score.counted,
             database=result.database_size,
         )
 

@@ -77,7 +77,13 @@ def of_index(stored: DescriptorFile) -> Iterator[Notice]:
 
 
 def of_truth(truth: GroundTruth) -> Iterator[Notice]:
-    """Images that a published ground truth lists twice or in two groups."""
+    """Images that a published ground truth lists twice or in two groups, and queries that nothing was taken near to."""
+    alone = sum(not query.groups["ok"] for query in truth.queries) if truth.within_m is not None else 0
+    if alone:
+        yield Notice(
+            f"{truth.name}: {alone} of {len(truth.queries)} queries have no database image within "
+            f"{truth.within_m:g} m: recall@k counts them as not answered, mAP and mP@k leave them out"
+        )
     found = truth.contradictions
     for text in found[:_TOLD]:
         yield _warning(f"{truth.name}, {text}; scored as cirtorch's evaluation scores it")

@@ -1,0 +1,35 @@
+"""``darkside evaluate`` on a folder of images whose names say where they were taken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_calls import RunHere
+from utm_folders import utm_name, write_utm_folder
+
+
+def test_the_table_and_the_page_of_wrong_queries(run_here: RunHere, tmp_path: Path) -> None:
+    """q1 finds its place first, q2 another one, and q3 was taken far from all."""
+    database = [utm_name(0, 0), utm_name(100, 0)]
+    queries = [utm_name(3, 4, note="q1"), utm_name(100, 25, note="q2"), utm_name(900, 0, note="q3")]
+    write_utm_folder(tmp_path / "city", {"database": database, "queries": queries})
+    names = [*(f"database/{name}" for name in database), *(f"queries/{name}" for name in queries)]
+    np.savez(tmp_path / "rows.npz", descriptors=np.eye(2, dtype=np.float32)[[0, 1, 0, 0, 1]], names=names)
+    words = ("evaluate", "--descriptors", "rows.npz", "--dataset", "city")
+    done = run_here(*words, "--gallery", "wrong.html", "--only-wrong")
+    assert done.returncode == 0, done.stderr
+    head, row, page = (line.split("\t") for line in done.stdout.splitlines())
+    figures = dict(zip(head, row, strict=True))
+    assert [figures[f"R@{k}"] for k in (1, 5, 10, 20)] == ["33.3", "66.7", "66.7", "66.7"]
+    assert (figures["mAP"], figures["queries"]) == ("62.50", "3")  # of q1 and q2: 1 and (0 + 1/2) / 2
+    assert page == ["wrong.html"]
+    shown = (tmp_path / "wrong.html").read_text()
+    assert shown.count("<section") == 2
+    assert "nothing within 25 m" in shown
+    assert "2 of 3 queries" in shown
+    more = run_here(*words, "--positive-dist", "24", "--json")
+    recall = json.loads(more.stdout)["results"][0]["protocols"]["24 m"]["recall"]
+    assert recall["1"] == recall["20"] == pytest.approx(1 / 3)  # q2 stands 25 m away from its place
