@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
+    from darkside_cli.jobs.augment import NightAugment
     from darkside_cli.jobs.download import download
     from darkside_cli.jobs.evaluate import evaluate
     from darkside_cli.jobs.evaluate_night import evaluate_night
@@ -50,6 +51,7 @@ _LAZY = {
     "DarksideError": "darkside_cli.errors",
     "Describer": "darkside_cli.retrieval.describe.describer",
     "MissingAssetError": "darkside_cli.errors",
+    "NightAugment": "darkside_cli.jobs.augment",
     "Translator": "darkside_cli.methods.translate",
     "UsageError": "darkside_cli.errors",
     "load_descriptor": "darkside_cli.retrieval.describe.load",
@@ -60,6 +62,7 @@ __all__ = [
     "DarksideError",
     "Describer",
     "MissingAssetError",
+    "NightAugment",
     "Translator",
     "UsageError",
     "__version__",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.kernels import prepare
 from darkside_cli.methods.generators import open_generator, statistics
 from darkside_cli.methods.translate import Sides
-from darkside_cli.networks.relight import NightControls, relighting
+from darkside_cli.networks.relight import NightControls, night_code, relighting
 from darkside_cli.networks.weights import build_network
 
 
@@ -43,7 +46,8 @@ class GeneratorNight:
         self.name, self.fingerprint = name, fingerprint
         self._device = torch.device(device)
         self._mean, self._std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
-        self._sides = Sides(network)
+        self._sides, self._given = Sides(network), network
+        self._elsewhere: dict[torch.device, nn.Module] = {}
         self._network = prepare(network, device=self._device, precision="fp32")
         self._relighting = relighting(self._network)
         self._lock = Lock()
@@ -64,6 +68,47 @@ class GeneratorNight:
             y = y[..., :height, :width]
         night = y * self._std + self._mean
         return np.ascontiguousarray(night[0].permute(1, 2, 0).numpy())
+
+    def translate(self, days: Tensor, names: Sequence[str]) -> Tensor:
+        """Nights (B, 3, H, W) float32 of ``days`` in [0, 1], on their device, each as its name decides."""
+        device, (height, width) = days.device, days.shape[-2:]
+        down, right = self._sides.surplus(height, width)
+        mean, std = self._mean.to(device), self._std.to(device)
+        x = (F.pad(days.to(torch.float32), (0, right, 0, down), mode="replicate") - mean) / std
+        with self._lock, torch.no_grad(), torch.autocast(device.type, enabled=False):
+            network = self._on(device)
+            relight = relighting(network)
+            if self._one_by_one(device):
+                parts = []
+                for each, name in zip(x, names, strict=True):
+                    if relight is not None:
+                        relight.controls = NightControls(seed=seed_of(name))
+                    parts.append(network(each[None]))
+                y = torch.cat(parts)
+            elif relight is not None:
+                y = relight(x, torch.cat([night_code(relight.config.code, seed_of(name)) for name in names]))
+            else:
+                y = network(x)
+        return y[..., :height, :width] * std + mean
+
+    def _one_by_one(self, device: torch.device) -> bool:
+        """On the CPU one image at a time is fastest, and what its kernels take."""
+        return device.type == "cpu"
+
+    def _on(self, device: torch.device) -> nn.Module:
+        """The network on ``device``, put there once."""
+        if device == self._device:
+            return self._network
+        if device not in self._elsewhere:
+            self._elsewhere[device] = prepare(self._given, device=device, precision="fp32")
+        return self._elsewhere[device]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_elsewhere": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+        self._relighting = relighting(self._network)
 
 
 def seed_of(name: str) -> int:

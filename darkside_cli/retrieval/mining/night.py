@@ -114,7 +114,11 @@ class MixedNight:
 
     def __call__(self, day: Pixels, name: str) -> FloatImage | None:
         """Let the maker whose turn it is make the image."""
-        return self._makers[int(number_of(name, "maker") * len(self._makers))](day, name)
+        return self.maker_of(name)(day, name)
+
+    def maker_of(self, name: str) -> NightMaker:
+        """The maker that the image called ``name`` picks."""
+        return self._makers[int(number_of(name, "maker") * len(self._makers))]
 
 
 class ReadyNights:

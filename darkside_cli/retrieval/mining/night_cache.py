@@ -15,6 +15,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,12 @@ class NightCache:
         self._used: set[str] = set()
         self.made = 0
         """Images that were not here and had to be made."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
 
     @property
     def size(self) -> int:

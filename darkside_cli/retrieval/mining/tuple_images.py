@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
+from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
 from darkside_cli.images.images import read_image
@@ -27,7 +27,8 @@ from darkside_cli.images.views import random_view
 from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role
-from darkside_cli.retrieval.mining.night import FloatImage, NightMaker, Pixels, as_float, plain_name
+from darkside_cli.retrieval.mining.night import FloatImage, NightMaker, Pixels, as_float
+from darkside_cli.retrieval.mining.night_share import NightShare
 
 DescribeBatch = Callable[[Tensor], Tensor]
 """Descriptors (B, D) of images (B, 3, H, W) of one size."""
@@ -62,7 +63,7 @@ class TupleImages:
     ) -> None:
         self.tuples = tuples
         self._size_px, self._upright, self._smallest_px = size_px, upright, smallest_px
-        self._night, self._share = night, share
+        self._night = None if night is None else NightShare([night], share=share)
         self._clahe = clahe
         self._normalise = Normalize(mean, std)
         self._kept: dict[tuple[int, bool], Tensor] = {}
@@ -82,7 +83,7 @@ class TupleImages:
         """Whether image ``number`` is to be night in this role."""
         if self._night is None or role != "anchor":
             return False
-        return chosen_by_name(plain_name(self.tuples.names[number]), self._share)
+        return self._night.chooses(self.tuples.names[number])
 
     def load(self, number: int, role: Role) -> Tensor:
         """Network input (3, H, W) of image ``number``, not to be changed.
@@ -106,7 +107,9 @@ class TupleImages:
         path = self.tuples.paths[number]
         try:
             pixels = self._read(number)
-            night_image = self._night(pixels, self.tuples.names[number]) if night and self._night else None
+            night_image = (
+                self._night.night_of(pixels, self.tuples.names[number]) if night and self._night else None
+            )
             x = self.network_input(as_float(pixels) if night_image is None else night_image)
             if min(x.shape[1:]) < self._smallest_px:
                 raise ImageError(f"{x.shape[2]}x{x.shape[1]} pixels are too few for the network")

@@ -1,0 +1,227 @@
+"""A share of the images of a training turned to night, whoever trains: by name, or drawn anew each time.
+
+Published trainings let an image's name decide whether it becomes night, and which night. Trainings of others have
+batches, or images in a loader, and no names: there a random stream decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import get_worker_info
+
+from darkside_cli.datasets.tuples import chosen_by_name
+from darkside_cli.errors import UsageError
+from darkside_cli.retrieval.mining.night import FloatImage, MixedNight, NightMaker, Pixels, plain_name
+from darkside_cli.retrieval.mining.night_cache import CachedNight, NightCache
+
+_NO_EPOCH = -1
+_AT_ONCE = 16
+#: Values of images are in [0, 1]; what resizing adds is let through, what was normalised is not.
+_LEAST, _MOST = -0.5, 1.5
+
+
+class NightShare(nn.Module):
+    """Turns the share ``share`` of all images to night, by one of ``makers`` each.
+
+    Without parameters, so that it may stand anywhere in a model: it works on the device that images are on, in float32,
+    and gives back what it was given, in its type. In eval mode nothing is changed.
+
+    ``seed`` decides the draws, together with the epoch (:meth:`set_epoch`), the process of a distributed training and
+    the loader's worker. Where no epoch is set, each worker goes by the seed that the loader gives it, which is another
+    one in each epoch. None: torch's own random stream decides. With ``cache`` each image has one night, which its
+    content decides (looked at in 8 bits), and which is kept. Raises UsageError for a share outside [0, 1] and where
+    there is no maker.
+    """
+
+    def __init__(
+        self,
+        makers: Sequence[NightMaker],
+        *,
+        share: float = 0.25,
+        seed: int | None = None,
+        cache: NightCache | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= share <= 1:
+            raise UsageError(f"the share of nights is {share}", hint="0.25 is a quarter; from 0 to 1")
+        self.share, self.seed = share, seed
+        kept = [CachedNight(each, cache) if cache is not None and each.costly else each for each in makers]
+        self._maker: NightMaker = kept[0] if len(kept) == 1 else MixedNight(kept)
+        self._by_content = cache is not None
+        self._looked_at = False
+        self._stream: tuple[tuple[int, ...], torch.Generator] | None = None
+        # In shared memory, where there is any, so that workers that stay from epoch to epoch are told, too.
+        self._epoch = torch.tensor([_NO_EPOCH])
+        with suppress(RuntimeError, OSError):
+            self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells apart those whose nights differ."""
+        return self._maker.fingerprint
+
+    def chooses(self, name: str) -> bool:
+        """Whether the image called ``name`` becomes night where names decide."""
+        return chosen_by_name(plain_name(name), self.share)
+
+    def night_of(self, day: Pixels, name: str) -> FloatImage | None:
+        """Give the night (H', W', 3) in [0, 1] of ``day`` (H, W, 3) uint8 that ``name`` decides; None: it has none."""
+        return self._maker(day, name)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin the draws of ``epoch``, from 0 on: the same ones whenever it begins."""
+        if epoch < 0:
+            raise UsageError(f"there is no epoch {epoch}", hint="they are counted from 0")
+        self._epoch[0] = epoch
+        self._stream = None
+
+    def forward(self, *inputs: Any) -> Any:
+        """Turn a share of the images to night; the others stay as they are.
+
+        Takes a tensor ``(…, 3, H, W)`` of floats in [0, 1], or uint8; a PIL image, which comes back in RGB; or a
+        sample with such images in tuples, lists and dicts, of which all else (labels, say) is passed on. Each image
+        of a batch is drawn by itself. Raises UsageError for a tensor that is no image or was normalised already.
+        """
+        given = inputs[0] if len(inputs) == 1 else inputs
+        if isinstance(given, Tensor) and not _is_image(given):
+            raise UsageError(
+                f"a tensor of shape {tuple(given.shape)} and type {given.dtype} holds no images",
+                hint="give (B, 3, H, W) floats in [0, 1]",
+            )
+        return self._through(given)
+
+    def _through(self, sample: Any) -> Any:
+        if isinstance(sample, Image.Image):
+            return self._pillow(sample)
+        if isinstance(sample, Tensor):
+            return self._tensor(sample) if _is_image(sample) else sample
+        if isinstance(sample, dict):
+            return {key: self._through(each) for key, each in sample.items()}
+        if isinstance(sample, tuple) and hasattr(sample, "_fields"):
+            return type(sample)(*map(self._through, sample))
+        if isinstance(sample, (tuple, list)):
+            return type(sample)(map(self._through, sample))
+        return sample
+
+    def _pillow(self, image: Image.Image) -> Image.Image:
+        day = image if image.mode == "RGB" else image.convert("RGB")
+        drawn = self._draw(1)
+        if not drawn:
+            return day
+        pixels = np.asarray(day)
+        night = self._maker(pixels, self._name(pixels, drawn[0]))
+        return day if night is None else Image.fromarray(_levels(night[: day.height, : day.width]))
+
+    def _tensor(self, images: Tensor) -> Tensor:
+        x = images.as_subclass(Tensor).reshape(-1, *images.shape[-3:])
+        drawn = self._draw(len(x))
+        if not drawn:
+            return images
+        chosen = torch.tensor(list(drawn), device=x.device)
+        days = x.detach()[chosen].to(torch.float32)
+        if x.dtype == torch.uint8:
+            days = days / 255
+        else:
+            self._require_unit(days)
+        nights = self._nights(days.clamp(0, 1), list(drawn.values())).clamp(0, 1)
+        changed = x.clone()
+        changed[chosen] = (nights * 255).round().to(x.dtype) if x.dtype == torch.uint8 else nights.to(x.dtype)
+        changed = changed.reshape(images.shape)
+        return changed if isinstance(images, nn.Parameter) else changed.as_subclass(type(images))
+
+    def _nights(self, days: Tensor, drawn: Sequence[str]) -> Tensor:
+        """Nights (B, 3, H, W) of ``days``, each by the maker that its name picks, those of one maker together."""
+        makers: dict[int, NightMaker] = {}
+        places: dict[int, list[int]] = {}
+        nights = days.clone()
+        for place, key in enumerate(drawn):
+            pixels = _pixels(days[place]) if self._by_content else None
+            name = key if pixels is None else self._name(pixels, key)
+            maker = self._maker.maker_of(name) if isinstance(self._maker, MixedNight) else self._maker
+            if hasattr(maker, "translate"):
+                makers[id(maker)] = maker
+                places.setdefault(id(maker), []).append(place)
+                continue
+            night = maker(_pixels(days[place]) if pixels is None else pixels, name)
+            if night is not None:
+                night = night[: days.shape[-2], : days.shape[-1]]  # generators may round sides up
+                if night.shape[:2] != days.shape[-2:]:
+                    raise UsageError(f"{maker.fingerprint[:16]} makes smaller nights than the days are")
+                nights[place] = torch.from_numpy(night).permute(2, 0, 1).to(days.device)
+        for number, own in places.items():
+            for first in range(0, len(own), _AT_ONCE):
+                part = own[first : first + _AT_ONCE]
+                names = [drawn[place] for place in part]
+                nights[part] = makers[number].translate(days[part], names)  # type: ignore[attr-defined]
+        return nights
+
+    def _name(self, pixels: Pixels, drawn: str) -> str:
+        """What decides which night is made: what was drawn, or, where nights are kept, what the image shows."""
+        if not self._by_content:
+            return drawn
+        content = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes())
+        return f"{self.seed}-{content.hexdigest()[:32]}"
+
+    def _draw(self, count: int) -> dict[int, str]:
+        """Which of ``count`` images become night, and a name of that night for each."""
+        if not self.training:
+            return {}
+        stream = self._random()
+        numbers = torch.rand(count, generator=stream, dtype=torch.float64, device="cpu")
+        keys = torch.randint(1 << 62, (count,), generator=stream, device="cpu")
+        return {
+            place: f"{keys[place]:016x}" for place, each in enumerate(numbers.tolist()) if each < self.share
+        }
+
+    def _random(self) -> torch.Generator | None:
+        """Random stream of this process, worker and epoch; None stands for torch's own."""
+        if self.seed is None:
+            return None
+        worker, epoch = get_worker_info(), int(self._epoch)
+        rank = int(os.environ.get("RANK", "0"))
+        base = worker.seed - worker.id if worker is not None and epoch == _NO_EPOCH else 0
+        key = (self.seed, epoch, rank, _NO_EPOCH if worker is None else worker.id, base)
+        if self._stream is None or self._stream[0] != key:
+            digest = hashlib.sha256(repr(key).encode()).digest()
+            self._stream = key, torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        return self._stream[1]
+
+    def _require_unit(self, days: Tensor) -> None:
+        """Look at the first images: whether they are in [0, 1]. Later ones are not waited for on a GPU."""
+        if not self._looked_at:
+            least, most = (float(each) for each in days.aminmax())
+            if not (least >= _LEAST and most <= _MOST):
+                raise UsageError(
+                    f"images have values from {least:.2f} to {most:.2f}, not in [0, 1]",
+                    hint="make night of them before they are normalised",
+                )
+            self._looked_at = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_stream": None}
+
+    def extra_repr(self) -> str:
+        """What is shown of it beside its name."""
+        return f"share={self.share:g}, seed={self.seed}, night={self.fingerprint[:16]}"
+
+
+def _is_image(x: Tensor) -> bool:
+    return x.ndim >= 3 and x.shape[-3] == 3 and (x.is_floating_point() or x.dtype == torch.uint8)
+
+
+def _levels(night: FloatImage) -> Pixels:
+    return np.rint(np.clip(night, 0, 1) * 255).astype(np.uint8)
+
+
+def _pixels(day: Tensor) -> Pixels:
+    """Levels (H, W, 3) uint8 of an image (3, H, W) in [0, 1]."""
+    return np.ascontiguousarray((day * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
