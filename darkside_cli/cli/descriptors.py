@@ -191,11 +191,29 @@ def evaluate(
         session.output.json(result.document())
     else:
         print_scores(session.output, result.lines)
+        if session.output.is_terminal:
+            _print_published(session.output, result)
         if per_query:
             _print_queries(session.output, result)
         if request.gallery is not None:
             session.output.path(request.gallery)
     return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+
+
+def _print_published(output: Output, result: evaluation.EvaluateResult) -> None:
+    """On data sets that others published on: their recall@1 beside what was measured."""
+    for dataset, published in result.published.items():
+        rows = [
+            (line.model, _figure(line.recalls[0] if line.recalls else None), "-", "measured here")
+            for line in result.lines
+            if line.dataset == dataset
+        ]
+        rows += [
+            (each.name, _figure(recall), each.trained_on, each.recall_from) for each, recall in published
+        ]
+        output.text("")
+        title = f"recall@1 on {dataset}; published ones by their own rule (right: within 25 m)"
+        output.table(("model", "R@1", "trained on", "from"), rows, title=title, spare=("from", "trained on"))
 
 
 def print_scores(output: Output, lines: Iterable[ScoreLine]) -> None:

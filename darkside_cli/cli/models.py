@@ -10,6 +10,7 @@ from darkside_cli.cli.command import app, command
 from darkside_cli.cli.session import Session, run_job
 from darkside_cli.jobs import export as exporting
 from darkside_cli.jobs.models import DescribedModel, ModelsRequest, describe_model, list_models
+from darkside_cli.networks.others import OTHERS
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 #: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
 SPARE = ("source", "licence", "size", "kind")
+OTHER_COLUMNS = ("name", "recall@1 (Tokyo 24/7 | SVOX night)", "trained on", "numbers", "image", "licence")
+OTHER_SPARE = ("licence", "image", "numbers")
+RECALLS = ("tokyo247", "svox_night")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
 #: What facts are called where it is not their key.
 _NAMES = {
@@ -49,7 +53,9 @@ def models(session: Session, request: ModelsRequest, json: options.Json = False)
     root = session.root
     listed = list_models(root)
     if json:
-        session.output.json({"data_dir": root.path, "models": [each.document() for each in listed]})
+        documents = [each.document() for each in listed]
+        others = [each.document() for each in OTHERS]
+        session.output.json({"data_dir": root.path, "models": documents, "others": others})
         return 0
     table = []
     for each in listed:
@@ -59,7 +65,22 @@ def models(session: Session, request: ModelsRequest, json: options.Json = False)
         here = f"{each.state} ({each.package.package})" if each.package is not None else each.state
         table.append((entry.name, entry.kind, here, size, scores, entry.licence, entry.source))
     session.output.table(COLUMNS, table, title=f"data folder: {root.path} ({root.origin})", spare=SPARE)
+    if session.output.is_terminal:
+        _print_others(session)
     return 0
+
+
+def _print_others(session: Session) -> None:
+    """What others published, which is recall@1 and no mAP."""
+    rows = []
+    for each in OTHERS:
+        recall = " | ".join(f"{each.recall[key]:.1f}" if key in each.recall else "-" for key in RECALLS)
+        size = "x".join(map(str, each.input.size)) if each.input.size else "any" if each.call else "-"
+        name = each.name if each.call else f"({each.name})"
+        rows.append((name, recall, each.trained_on, str(each.dim or "-"), size, each.licence))
+    title = "others (with --trust; in brackets: figures alone)"
+    session.output.text("")
+    session.output.table(OTHER_COLUMNS, rows, title=title, spare=OTHER_SPARE)
 
 
 def _summary(training: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar, cast
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.formats import VIDEO_SUFFIXES
+from darkside_cli.networks.other_spec import Trust
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,13 +44,20 @@ class Absences:
             raise self._first
 
 
-def check_model(root: DataRoot, model: str | Path, *, kind: str | None = None) -> None:
+def check_model(
+    root: DataRoot, model: str | Path, *, kind: str | None = None, trust: Trust | None = None
+) -> None:
     """See that ``model`` is a registered name of the ``kind``, or a path that is there.
 
-    Published models that are not on this machine pass: they can be got. Raises UnknownNameError for misspelt names,
-    UsageError for those of another kind, MissingAssetError for paths that lead nowhere.
+    Published models that are not on this machine pass: they can be got. With ``trust`` those of others pass whose code
+    may run. Raises UnknownNameError for misspelt names, UsageError for those of another kind and for code that is not
+    trusted, MissingAssetError for paths that lead nowhere.
     """
     from darkside_cli.networks.locate import is_name, locate
+    from darkside_cli.networks.other_spec import is_other, parse_other
+
+    if trust is not None and is_other(model):
+        return parse_other(str(model)).require(trust)
 
     try:
         locate(model, root, kind=kind)

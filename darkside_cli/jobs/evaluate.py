@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
-from darkside_cli.jobs.fields import DESCRIPTOR, TEST_SET, Describing, test_set_names
+from darkside_cli.jobs.fields import ANY_DESCRIPTOR, TEST_SET, Describing, test_set_names
 from darkside_cli.jobs.needs import missing_test_sets, obtain
 from darkside_cli.jobs.request import DATA, ask, asked, make
 
 if TYPE_CHECKING:
+    from darkside_cli.networks.others import OtherModel
     from darkside_cli.retrieval.search.benchmark import Benchmark
     from darkside_cli.retrieval.search.evaluate import BenchmarkScores
     from darkside_cli.retrieval.search.score import EvaluationResult, ScoreLine
@@ -29,9 +30,10 @@ class EvaluateRequest(Describing):
     positional = "model"
 
     model: tuple[str, ...] = ask(
-        "A published descriptor by name, or the path of a checkpoint; may be given several times.",
+        "A published descriptor by name, the path of a checkpoint, or a model of others; may be given several "
+        "times.",
         (),
-        **DESCRIPTOR,
+        **ANY_DESCRIPTOR,
     )
     dataset: tuple[str, ...] = ask(
         "A test set by name, a ground truth (.pkl, .json), a folder with a folder for each place, or one with "
@@ -147,11 +149,23 @@ class EvaluateResult:
         """Names of all images without a descriptor."""
         return tuple(name for each in self.evaluations for name in each.failed)
 
+    @property
+    def published(self) -> dict[str, list[tuple[OtherModel, float]]]:
+        """Recall@1 in percent that others published, best first, by data set; not of data sets without any."""
+        from darkside_cli.networks.others import published_for
+
+        datasets = dict.fromkeys(line.dataset for line in self.lines)
+        return {each: found for each in datasets if (found := published_for(each))}
+
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         return {
             "results": [each.document() for each in self.evaluations],
             "lines": [line.document() for line in self.lines],
+            "published_by_others": {
+                dataset: [{**each.document(), "recall_at_1": recall} for each, recall in found]
+                for dataset, found in self.published.items()
+            },
         }
 
 
@@ -249,7 +263,7 @@ def _check_all_there(request: EvaluateRequest) -> None:
 
     absences = Absences()
     for name in request.model:
-        absences(check_model, request.root, name, kind="descriptor")
+        absences(check_model, request.root, name, kind="descriptor", trust=request.trusted)
     for spec in request.dataset:
         absences(check_test_set, spec)
     for path in (*request.descriptors, request.distractors, request.whitening):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ImagesNamed, Notice, Preparing, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_path
-from darkside_cli.jobs.fields import DESCRIPTOR, Describing, Images, Limited
+from darkside_cli.jobs.fields import ANY_DESCRIPTOR, Describing, Images, Limited
 from darkside_cli.jobs.needs import obtain_descriptor
 from darkside_cli.jobs.request import DATA, REQUIRED, ask, make
 
@@ -27,9 +27,10 @@ class ExtractRequest(Images, Limited, Describing):
     """Which images are described, by what, and which file their descriptors go to."""
 
     model: str = ask(
-        "A published descriptor by name, or the path of a checkpoint (ours, gandtr's, cirtorch's).",
+        "A published descriptor by name, the path of a checkpoint (ours, gandtr's, cirtorch's), or a model of "
+        "others.",
         REQUIRED,
-        **DESCRIPTOR,
+        **ANY_DESCRIPTOR,
     )
     output: Path = ask(
         "The file to write: .h5 (as hloc reads it), .npz, or .npy with a list of names beside it.",
@@ -145,7 +146,7 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
     absences = Absences()
-    absences(check_model, request.root, request.model, kind="descriptor")
+    absences(check_model, request.root, request.model, kind="descriptor", trust=request.trusted)
     absences(check_path, request.whitening)
     images, root = _find(request)
     jobs = absences(make_jobs, images, request.boxes)

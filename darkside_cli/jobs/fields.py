@@ -11,6 +11,7 @@ from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, 
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
+    from darkside_cli.networks.other_spec import Trust
     from darkside_cli.retrieval.describe.describer import Describer
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -32,11 +33,19 @@ def descriptor_names() -> list[str]:
     return [name for name in MODELS.names(aliases=True) if MODELS.get(name).kind == "descriptor"]
 
 
+def descriptor_and_other_names() -> list[str]:
+    """Names of the registered descriptors and of those of others."""
+    from darkside_cli.networks.others import other_names
+
+    return descriptor_names() + other_names()
+
+
 def model_names() -> list[str]:
     """Every registered model name, aliases included."""
     from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.others import other_names
 
-    return MODELS.names(aliases=True)
+    return MODELS.names(aliases=True) + other_names()
 
 
 def test_set_names() -> list[str]:
@@ -51,6 +60,8 @@ _PATH_TOO = {"metavar": "NAME|PATH", "kind": "model", "open_ended": True}
 MODEL: dict[str, Any] = {**_PATH_TOO, "choices_from": model_names}
 GENERATOR: dict[str, Any] = {**_PATH_TOO, "short": "-m", "choices_from": generator_names}
 DESCRIPTOR: dict[str, Any] = {**_PATH_TOO, "short": "-m", "choices_from": descriptor_names}
+#: Also a model of others: see :mod:`darkside_cli.networks.other_spec`.
+ANY_DESCRIPTOR: dict[str, Any] = {**DESCRIPTOR, "choices_from": descriptor_and_other_names}
 TEST_SET: dict[str, Any] = {**_PATH_TOO, "short": "-d", "kind": "data set", "choices_from": test_set_names}
 TRAINING_DATA: dict[str, Any] = {
     **_PATH_TOO,
@@ -149,6 +160,20 @@ class Whitened(Getting):
         group=ADVANCED,
     )
 
+    trust: bool = ask(
+        "Run the code of a model of others (hub:OWNER/REPO:ENTRY, MODULE:FACTORY, megaloc, ...).",
+        False,
+        group=ADVANCED,
+    )
+
+    @property
+    def trusted(self) -> Trust:
+        """What models of others may do."""
+        from darkside_cli.networks.other_spec import Trust
+
+        why = f"{self.why_offline}" if self.offline else "run this command again with --download"
+        return Trust(self.trust, self.download and not self.offline, why)
+
     def check_description(self, scales: str | None, whiten: bool | None) -> None:
         """Raise UsageError for a whitening where there is to be none, and for what are no settings or scales."""
         from darkside_cli.images.settings import parse_clahe
@@ -197,6 +222,7 @@ class Describing(Whitened, OnImages):
             whiten=self.whitening if self.whitening is not None else self.whiten,
             dim=self.dim,
             clahe=parse_clahe(self.clahe),
+            trust=self.trusted,
         )
 
 

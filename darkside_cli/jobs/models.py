@@ -148,7 +148,11 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
     is none.
     """
     from darkside_cli.networks.locate import locate
+    from darkside_cli.networks.others import OTHERS
 
+    if request.model in OTHERS and not (request.graph or request.layers):
+        facts = OTHERS.get(request.model or "").document()
+        return DescribedModel(model=facts.pop("name"), facts=facts, metadata={})
     model, root, graph = request.model or "", request.root, request.graph
     entry, path = locate(model, root)
     if entry is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page
-from darkside_cli.jobs.fields import DESCRIPTOR, OnDevice, Whitened, worker_threads
+from darkside_cli.jobs.fields import ANY_DESCRIPTOR, OnDevice, Whitened, worker_threads
 from darkside_cli.jobs.needs import obtain_descriptor
 from darkside_cli.jobs.request import ADVANCED, DATA, REQUIRED, ask, make
 
@@ -35,7 +35,7 @@ class SearchRequest(Whitened, OnDevice):
     )
     index: Path = ask("Descriptors to search: .h5, .npz or .npy.", REQUIRED, short="-i", metavar="FILE")
     model: str | None = ask(
-        "What to describe queries with (default: what the index was made with).", **DESCRIPTOR
+        "What to describe queries with (default: what the index was made with).", **ANY_DESCRIPTOR
     )
     top: int = ask("How many images to name for each query.", 10, short="-k", minimum=1)
     with_self: bool = ask(
@@ -159,7 +159,7 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
 
     absences = Absences()
     if request.model is not None:
-        absences(check_model, request.root, request.model, kind="descriptor")
+        absences(check_model, request.root, request.model, kind="descriptor", trust=request.trusted)
     stored = absences(open_descriptors, request.index)
     if request.backend == "faiss":
         absences(import_faiss)
@@ -217,7 +217,11 @@ def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
         dim=request.dim,
         clahe=None if request.clahe is None else parse_clahe(request.clahe),
     )
-    where: dict[str, Any] = {"device": request.device, "precision": request.precision}
+    where: dict[str, Any] = {
+        "device": request.device,
+        "precision": request.precision,
+        "trust": request.trusted,
+    }
     return describer_for(stored, request.model, settings=settings, root=request.root, **where)
 
 

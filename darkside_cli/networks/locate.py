@@ -15,6 +15,8 @@ from darkside_cli.networks.catalog import (
     WeightFile,
 )
 from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.other_spec import is_other
+from darkside_cli.networks.others import other_names
 
 _PATHS_TOO = "a path to a weights file or a run folder is taken too"
 
@@ -39,6 +41,10 @@ def locate(
 
         _require_kind(str(name_or_path), "descriptor", kind)
         return timm_entry(str(name_or_path), Path(root))
+    if is_other(name_or_path):
+        raise UsageError(
+            f"'{name_or_path}' is a model of others", hint="extract, search and evaluate take such ones"
+        )
     if isinstance(name_or_path, Path) or not _is_bare(name_or_path):
         return None, _existing(Path(name_or_path))
     if name_or_path in MODELS:
@@ -95,7 +101,8 @@ def _exists(path: Path) -> bool:
 
 
 def _names(kind: str | None) -> list[str]:
-    return [name for name in MODELS.names(aliases=True) if kind is None or MODELS.get(name).kind == kind]
+    own = [name for name in MODELS.names(aliases=True) if kind is None or MODELS.get(name).kind == kind]
+    return own + (other_names() if kind in (None, "descriptor") else [])
 
 
 def missing_files(entry: ModelEntry, root: str | os.PathLike[str]) -> tuple[WeightFile, ...]:

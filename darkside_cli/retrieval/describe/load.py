@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UsageError
@@ -16,11 +16,14 @@ from darkside_cli.interop.load import open_model
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.networks.catalog import ModelEntry
 from darkside_cli.networks.locate import how_to_get, locate
+from darkside_cli.networks.other_spec import Trust, is_other, parse_other
+from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.networks.weights import RAW, Checkpoint
 from darkside_cli.networks.whitening import Whitening
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.others import load_other
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, SINGLE_SCALE
 
 WHITENING_SUFFIXES = ("_lw.pkl", "_whitening.safetensors", "_whitening.pkl")
@@ -53,6 +56,7 @@ def load_model(
     whiten: bool | str | Path = True,
     dim: int | None = None,
     clahe: ClaheSettings | bool = True,
+    trust: Trust | bool = False,
 ) -> LoadedDescriptor:
     """Load a descriptor by registered name, or from a checkpoint of ours, gandtr's or cirtorch's, on the CPU.
 
@@ -64,10 +68,16 @@ def load_model(
     backbone without training (:mod:`darkside_cli.networks.raw`) has none. A path names another one, False is plain
     descriptors. ``clahe`` True is what is recorded with the checkpoint, and for files that record nothing, none.
 
+    A model of others (:mod:`darkside_cli.networks.other_spec`) is one too, where ``trust`` lets its code run (True: and
+    fetch what it needs). It has no whitening of its own, and sees images at one scale.
+
     Raises MissingAssetError when a file is not on this machine (it says how to get it), CheckpointError when one
     does not hold what it should, UsageError for names of something else, ConfigError for scales and dimensions
     that cannot be.
     """
+    if isinstance(name_or_path, str) and is_other(name_or_path):
+        allowed = Trust(trust, trust) if isinstance(trust, bool) else trust
+        return _load_other(name_or_path, allowed, scales, whiten, dim, clahe)
     place = root if root is not None else data_root()
     entry, path = locate(name_or_path, place, kind="descriptor")
     if path.is_dir():
@@ -100,6 +110,37 @@ def load_model(
     return LoadedDescriptor(model, name, entry, metadata, learned_from)
 
 
+def _load_other(
+    name: str,
+    trust: Trust,
+    scales: Sequence[float],
+    whiten: bool | str | Path,
+    dim: int | None,
+    clahe: ClaheSettings | bool,
+) -> LoadedDescriptor:
+    if tuple(scales) not in (PAPER_SCALES, SINGLE_SCALE):
+        raise UsageError(
+            f"{name} sees images at one scale, as models of others do", hint="leave --scales out"
+        )
+    spec = parse_other(name)
+    settings = clahe if isinstance(clahe, ClaheSettings) else None
+    network, transform = load_other(spec, trust, settings)
+    file = None if isinstance(whiten, bool) else Path(whiten).absolute()
+    whitening = None if file is None else read_whitening(file)
+    alike = cast(RetrievalNet, network)  # in all that DescriptorModel asks of one
+    model = DescriptorModel(alike, scales=SINGLE_SCALE, whitening=whitening, dim=dim, transform=transform)
+    metadata = {
+        "model": spec.text,
+        "backbone": spec.entry,
+        "pooling": None,
+        "scales": list(SINGLE_SCALE),
+        "whiten": False if file is None else str(file),
+        "reduced_to": dim,
+        "clahe": None if settings is None else asdict(settings),
+    }
+    return LoadedDescriptor(model.eval(), name, None, metadata)
+
+
 def load_descriptor(
     name_or_path: str | Path,
     *,
@@ -110,13 +151,15 @@ def load_descriptor(
     whiten: bool | str | Path = True,
     dim: int | None = None,
     clahe: ClaheSettings | bool = True,
+    trust: Trust | bool = False,
 ) -> Describer:
     """Load a descriptor as :func:`load_model` does, and put it to work on a device.
 
     ``device`` and ``precision`` as in :mod:`darkside_cli.inference.device`, which says what they raise.
     """
     chosen = pick_device(device)
-    loaded = load_model(name_or_path, root=root, scales=scales, whiten=whiten, dim=dim, clahe=clahe)
+    options: dict[str, Any] = {"scales": scales, "whiten": whiten, "dim": dim, "clahe": clahe, "trust": trust}
+    loaded = load_model(name_or_path, root=root, **options)
     return Describer(
         loaded.model,
         device=chosen,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.settings import ClaheSettings
+from darkside_cli.networks.other_spec import Trust
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.load import load_descriptor
@@ -56,6 +57,7 @@ def describer_for(
     root: DataRoot | None = None,
     device: str = "auto",
     precision: str = "auto",
+    trust: Trust | bool = False,
 ) -> Describer:
     """Load the model that queries to ``index`` are described with: the one recorded there, set up as recorded.
 
@@ -80,6 +82,7 @@ def describer_for(
             whiten=recorded.get("whiten", True) if settings.whiten is None else settings.whiten,
             dim=recorded.get("reduced_to") if settings.dim is None else settings.dim,
             clahe=_clahe(recorded) if settings.clahe is None else settings.clahe,
+            trust=trust,
         )
     except MissingAssetError as error:
         if model is None and "model" in recorded:

@@ -1,0 +1,287 @@
+"""Models of others at work: their code is found and run, their answers are looked at, their images made to fit.
+
+See :mod:`darkside_cli.networks.other_spec` for what they are called. Nothing here runs before it was trusted.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.images.settings import ClaheSettings
+from darkside_cli.images.transforms import Compose, Transform, descriptor_transform
+from darkside_cli.inference.device import is_out_of_memory
+from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD, Triple
+from darkside_cli.networks.other_spec import OtherSpec, Trust
+from darkside_cli.networks.others import OtherInput
+
+_PROBE_PX = 224
+_TELL_INPUT = "say what it wants with :input_size=HEIGHTxWIDTH or :input_multiple=14"
+
+
+@dataclass(frozen=True)
+class OtherConfig:
+    """What decides what a model of others computes, but for its weights: its function and its arguments."""
+
+    backbone: str
+    arguments: str
+    dim: int
+    mean: Triple
+    std: Triple
+
+
+class OtherNetwork(nn.Module):
+    """A callable of others: normalised images ``(B, 3, H, W)`` to descriptors ``(B, D)`` of unit length.
+
+    Raises ConfigError if it fails, or gives anything but ``(B, D)`` or a tuple that begins with that.
+    """
+
+    def __init__(self, model: Callable[..., Any], spec: OtherSpec, config: OtherConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._name, self._alone = spec.text, spec.alone
+        self._has_weights = isinstance(model, nn.Module)
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Describe images: ``(B, D)`` float32."""
+        if self._alone and len(x) > 1:
+            return torch.cat([self(image[None]) for image in x])
+        try:
+            given = self.model(x if self._has_weights else x.cpu())
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            size = "x".join(map(str, x.shape[:1:-1]))
+            reason = _first_line(error)
+            raise ConfigError(f"{self._name} fails on {size} pixels: {reason}", hint=_TELL_INPUT) from error
+        rows = given[0] if isinstance(given, (tuple, list)) and given else given
+        if not (isinstance(rows, Tensor) and rows.dim() == 2 and len(rows) == len(x)):
+            found = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise ConfigError(
+                f"{self._name} gives {found} for {len(x)} images, not ({len(x)}, D)",
+                hint="name a function that returns one row an image, or a tuple that begins with such rows",
+            )
+        if self.config.dim not in (0, rows.shape[1]):
+            raise ConfigError(
+                f"{self._name} gives rows of {rows.shape[1]} numbers, and of {self.config.dim} for images of another "
+                "size",
+                hint=_TELL_INPUT,
+            )
+        return F.normalize(rows.float(), dim=1).to(x.device)
+
+    def aggregation_power(self) -> Tensor | None:
+        """None: descriptors of several scales would be averaged plainly."""
+        return None
+
+    def require_size(self, height_px: int, width_px: int) -> None:
+        """Nothing is known of what is too small."""
+
+
+@dataclass(eq=False, repr=False)
+class FitInput(Transform):
+    """Resize a tensor ``(3, H, W)`` to ``size`` (height, width), or to the nearest multiples of ``multiple``."""
+
+    size: tuple[int, int] | None
+    multiple: int
+    bicubic: bool
+
+    def one(self, image: Tensor) -> Tensor:
+        """Resize one image, with antialiasing."""
+        sides = self.size or tuple(
+            max(1, round(side / self.multiple)) * self.multiple for side in image.shape[1:]
+        )
+        if tuple(image.shape[1:]) == sides:
+            return image
+        mode = "bicubic" if self.bicubic else "bilinear"
+        return F.interpolate(image[None], size=sides, mode=mode, antialias=True)[0]
+
+
+def load_other(
+    spec: OtherSpec, trust: Trust, clahe: ClaheSettings | None = None
+) -> tuple[OtherNetwork, Compose]:
+    """Run the code of ``spec``: the network, in evaluation mode on the CPU, and what makes its inputs.
+
+    Raises UsageError if it is not trusted or not there by that name, MissingAssetError if something has to be fetched
+    that may not be, ConfigError if it fails or gives something else than descriptors.
+    """
+    spec.require(trust)
+    model = _run(spec, trust)
+    if isinstance(model, nn.DataParallel):
+        model = model.module
+    if isinstance(model, nn.Module):
+        model = model.cpu().float().eval().requires_grad_(False)
+    if not callable(model):
+        raise ConfigError(f"{spec.text} gives a {type(model).__name__}, which cannot be called with images")
+    size, mean, std = _wanted(model, spec.input)
+    fit = FitInput(size, spec.input.multiple, spec.input.bicubic)
+    arguments = repr(sorted(spec.arguments.items()))
+    config = OtherConfig(spec.entry, arguments, 0, mean, std)
+    sides = size or (round(_PROBE_PX / fit.multiple) * fit.multiple or fit.multiple,) * 2
+    with torch.inference_mode():
+        dim = OtherNetwork(model, spec, config)(torch.zeros(2, 3, *sides)).shape[1]
+    config = OtherConfig(spec.entry, arguments, dim, mean, std)
+    steps = descriptor_transform(mean, std, clahe).steps
+    return OtherNetwork(model, spec, config).eval(), Compose([*steps, fit])
+
+
+def _wanted(model: Any, given: OtherInput) -> tuple[tuple[int, int] | None, Triple, Triple]:
+    """Size, mean and standard deviation: as they were given, else the model's ``image_size``, ``mean`` and ``std``."""
+    sides = _numbers(getattr(model, "image_size", None))
+    own = (int(sides[0]), int(sides[-1])) if len(sides) in (1, 2) and min(sides) >= 1 else None
+    mean, std = _numbers(getattr(model, "mean", None)), _numbers(getattr(model, "std", None))
+    return (
+        given.size or own,
+        given.mean or ((mean[0], mean[1], mean[2]) if len(mean) == 3 else IMAGENET_MEAN),
+        given.std or ((std[0], std[1], std[2]) if len(std) == 3 and min(std) > 0 else IMAGENET_STD),
+    )
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers in an attribute of a model; none where it means something else."""
+    try:
+        return [float(each) for each in torch.as_tensor(value, dtype=torch.float64).flatten().tolist()]
+    except (TypeError, ValueError, RuntimeError):
+        return []
+
+
+def _run(spec: OtherSpec, trust: Trust) -> Any:
+    """What the function of ``spec`` returns."""
+    fetched: list[str] = []
+    try:
+        # What the code prints is no result of ours.
+        with redirect_stdout(sys.stderr), _network(trust, fetched), _as_it_was(spec):
+            return _from_module(spec) if spec.kind == "module" else _from_hub(spec)
+    except DarksideError:
+        raise
+    except Exception as error:
+        text = str(error)
+        if fetched and any(
+            isinstance(each, (URLError, ConnectionError, TimeoutError)) for each in _causes(error)
+        ):
+            if trust.network:
+                raise MissingAssetError(f"{spec.text}: {fetched[-1]}: {_first_line(error)}") from error
+            raise MissingAssetError(
+                f"{spec.text}: {fetched[-1]} is not on this machine", hint=trust.why_not
+            ) from error
+        if isinstance(error, ImportError) or text.startswith("Missing dependencies"):
+            raise MissingAssetError(
+                f"{spec.text} does not run here: {_first_line(error)}", hint="install it beside darkside"
+            ) from error
+        if text.startswith("Cannot find callable"):
+            raise UsageError(f"there is no '{spec.entry}' in the hubconf.py of {spec.place}") from error
+        raise ConfigError(
+            f"{spec.text} fails: {_first_line(error)}", hint="arguments are given as :name=value"
+        ) from error
+
+
+def _from_hub(spec: OtherSpec) -> Any:
+    load: Callable[..., Any] = torch.hub.load
+    if spec.kind == "folder":
+        _check_entry(Path(spec.place), spec.entry)
+        return load(spec.place, spec.entry, source="local", **spec.arguments)
+    place = spec.place.replace("@", ":")
+    return load(place, spec.entry, trust_repo=True, verbose=False, **spec.arguments)
+
+
+def _check_entry(folder: Path, entry: str) -> None:
+    """See that the ``hubconf.py`` of a folder has an entry point, without running it."""
+    conf = folder / "hubconf.py"
+    if not folder.is_dir():
+        raise MissingAssetError(f"there is no folder {folder}", hint="check the path")
+    if not conf.is_file():
+        raise UsageError(
+            f"there is no hubconf.py in {folder}", hint="name the folder of a torch.hub repository"
+        )
+    tree = ast.parse(conf.read_bytes())
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    if entry not in names and "*" not in names:
+        functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        raise UnknownNameError(
+            f"entry point of {conf}", entry, [each for each in functions if not each.startswith("_")]
+        )
+
+
+def _from_module(spec: OtherSpec) -> Any:
+    """What the factory of a module returns; a network that is one already is taken as it is."""
+    try:
+        module = import_module(spec.place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{spec.place}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks another one
+        hint = "Python looks in its environment and in the current folder"
+        raise MissingAssetError(f"there is no Python module '{spec.place}'", hint=hint) from error
+    factory = getattr(module, spec.entry, None)
+    if factory is None:
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise UnknownNameError(f"function of {spec.place}", spec.entry, names)
+    return factory if isinstance(factory, nn.Module) else factory(**spec.arguments)
+
+
+@contextmanager
+def _network(trust: Trust, fetched: list[str]) -> Iterator[None]:
+    """Note what torch.hub asks for, and refuse it where nothing may be fetched."""
+    own = torch.hub.urlopen  # type: ignore[attr-defined]
+
+    def urlopen(request: Any, *args: Any, **kwargs: Any) -> Any:
+        fetched.append(getattr(request, "full_url", request))
+        if not trust.network:
+            raise URLError("nothing may be fetched")
+        return own(request, *args, **kwargs)
+
+    setattr(torch.hub, "urlopen", urlopen)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(torch.hub, "urlopen", own)  # noqa: B010
+
+
+@contextmanager
+def _as_it_was(spec: OtherSpec) -> Iterator[None]:
+    """Let modules be found in the current folder; forget those of a hub folder, since others have the same names."""
+    path, before = list(sys.path), set(sys.modules)
+    if spec.kind == "module":
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        places = {"folder": spec.place, "github": torch.hub.get_dir()}
+        if spec.kind in places:
+            folder = os.path.realpath(places[spec.kind])
+            for name in set(sys.modules) - before:
+                file = getattr(sys.modules[name], "__file__", None)
+                if file and Path(os.path.realpath(file)).is_relative_to(folder):
+                    del sys.modules[name]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """``error``, and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
