@@ -45,7 +45,42 @@ def assets_page() -> str:
         groups = ", ".join(asset.groups) or "-"
         licence = asset.licence.partition(" (")[0]  # without its remark
         lines.append(f"| `{asset.name}` | {groups} | {asset.summary} | {licence} | {needed} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *others_table()]) + "\n"
+
+
+def others_table() -> list[str]:
+    """The table of the descriptors of others."""
+    from darkside_cli.networks.others import OTHERS
+
+    lines = [
+        "## Descriptors of others\n",
+        "`extract`, `search` and `evaluate` take them by name, with `--trust`: see "
+        "[models of others](descriptors.md#models-of-others). R@1 is what their papers say, in percent, where a place "
+        "within 25 m is right. Rows without a call are figures alone.\n",
+        "| name | what | numbers | image | R@1 Tokyo 24/7 | R@1 SVOX night | trained on | licence | call |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in OTHERS:
+        size = "x".join(map(str, each.input.size)) if each.input.size else "any" if each.call else "-"
+        figures = (
+            f"{each.recall[key]:.1f}" if key in each.recall else "-" for key in ("tokyo247", "svox_night")
+        )
+        cells = (
+            f"`{each.name}`",
+            each.summary,
+            str(each.dim or "-"),
+            size,
+            *figures,
+            each.trained_on,
+            each.licence,
+        )
+        lines.append(f"| {' | '.join(cells)} | {f'`hub:{each.call}`' if each.call else '-'} |")
+    return [
+        *lines,
+        "",
+        "Where the figures are from:\n",
+        *(f"- `{each.name}`: {each.recall_from}" for each in OTHERS),
+    ]
 
 
 def pages() -> dict[str, str]:
