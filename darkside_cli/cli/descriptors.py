@@ -24,6 +24,7 @@ from darkside_cli.jobs import extract as extraction
 from darkside_cli.jobs import search as searching
 from darkside_cli.jobs import whiten as whitening
 from darkside_cli.jobs.request import MAIN
+from darkside_cli.networks.others import trained_on
 
 if TYPE_CHECKING:
     from darkside_cli.retrieval.search.score import ScoreLine
@@ -204,7 +205,12 @@ def _print_published(output: Output, result: evaluation.EvaluateResult) -> None:
     """On data sets that others published on: their recall@1 beside what was measured."""
     for dataset, published in result.published.items():
         rows = [
-            (line.model, _figure(line.recalls[0] if line.recalls else None), "-", "measured here")
+            (
+                f"{line.model}, here",
+                _figure(next(iter(line.recalls), None)),
+                trained_on(line.model) or "-",
+                "measured",
+            )
             for line in result.lines
             if line.dataset == dataset
         ]
@@ -212,7 +218,7 @@ def _print_published(output: Output, result: evaluation.EvaluateResult) -> None:
             (each.name, _figure(recall), each.trained_on, each.recall_from) for each, recall in published
         ]
         output.text("")
-        title = f"recall@1 on {dataset}; published ones by their own rule (right: within 25 m)"
+        title = f"recall@1 on {dataset}, measured here, and published (a place within 25 m is right)"
         output.table(("model", "R@1", "trained on", "from"), rows, title=title, spare=("from", "trained on"))
 
 

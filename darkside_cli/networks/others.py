@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkside_cli.networks.catalog import Triple
+from darkside_cli.networks.catalog import MODELS, Triple
 from darkside_cli.registry import Entry, Registry
 
 HUB = "hub:"
+
+#: What our own descriptors were trained on, by their method.
+_SFM_NIGHTS = "Retrieval-SfM 120k and generated nights"
+_OURS = {"cyclegan": _SFM_NIGHTS, "hedngan": _SFM_NIGHTS, "imagenet": "ImageNet"}
 
 _NOCPLACE = "https://arxiv.org/abs/2402.17159"
 _MEGALOC = "https://arxiv.org/abs/2502.17237"
@@ -165,7 +169,7 @@ OTHERS: Registry[OtherModel] = Registry(
         OtherModel(
             name="gandtr_r101",
             summary="GeM ResNet-101 of gandtr, as gem_resnet101_hedngan",
-            trained_on="Retrieval-SfM 120k and generated nights",
+            trained_on=_SFM_NIGHTS,
             paper="https://arxiv.org/abs/2309.16351",
             recall={"tokyo247": 69.5, "svox_night": 10.4},
             recall_from=_NOCPLACE,
@@ -185,6 +189,13 @@ OTHERS: Registry[OtherModel] = Registry(
 def other_names() -> list[str]:
     """Names of those that can be called."""
     return [entry.name for entry in OTHERS if entry.call]
+
+
+def trained_on(model: str) -> str:
+    """What a model was trained on, by name; "" where that is not known."""
+    if model in OTHERS:
+        return OTHERS.get(model).trained_on
+    return _OURS.get(MODELS.get(model).method, "") if model in MODELS else ""
 
 
 def published_for(dataset: str) -> list[tuple[OtherModel, float]]:

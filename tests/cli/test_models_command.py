@@ -151,3 +151,13 @@ def test_a_whitening_is_described_and_other_pickles_are_not(run_here: RunHere) -
         done = run_here("models", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert "pickle" in done.stderr
+
+
+def test_models_of_others_are_listed_with_their_figures(run_here: RunHere) -> None:
+    listing = {each["name"]: each for each in json.loads(run_here("models", "--json").stdout)["others"]}
+    assert listing["eigenplaces"]["recall_at_1"] == {"tokyo247": 93.0, "svox_night": 58.8}
+    assert (listing["eigenplaces"]["trained_on"], listing["eigenplaces"]["licence"]) == ("SF-XL", "MIT")
+    assert "hub:serizba/salad:dinov2_salad" in run_here("models", "salad").stdout
+    refused = run_here("models", "hub:./repo:entry")
+    assert refused.returncode == 2
+    assert "extract, search and evaluate" in refused.stderr

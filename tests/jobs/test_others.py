@@ -15,7 +15,7 @@ from stand_ins import write_cache, write_stand_in
 import darkside_cli
 from darkside_cli.errors import ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.networks.other_spec import Trust, is_other, parse_other
-from darkside_cli.networks.others import OTHERS, other_names, published_for
+from darkside_cli.networks.others import OTHERS, other_names, published_for, trained_on
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.store import open_descriptors
 
@@ -102,6 +102,15 @@ def test_a_function_of_a_module(images: Path, tmp_path: Path) -> None:
     result = darkside_cli.evaluate("own_models:build:dim=6", dataset=places, trust=True)
     assert result.lines[0].mean_average_precision == 100
     assert result.evaluations[0].model == "own_models:build:dim=6"
+    assert result.published == {}
+    again = darkside_cli.evaluate(
+        "own_models:build", dataset=places.rename(tmp_path / "tokyo247"), trust=True
+    )
+    beside = again.document()["published_by_others"]["tokyo247"]
+    assert [(each["name"], each["recall_at_1"]) for each in beside][:2] == [
+        ("salad", 97.5),
+        ("megaloc", 96.5),
+    ]
     assert sys.modules.pop("own_models")
     assert str(tmp_path) not in sys.path
 
@@ -119,7 +128,7 @@ def test_a_function_of_a_module(images: Path, tmp_path: Path) -> None:
         ("hub:./repo:no_model", {"trust": True}, ConfigError, "gives a int"),
         ("hub:./repo:weights", {"trust": True, "offline": True}, MissingAssetError, "x.pth.*--offline"),
         ("hub:./repo:weights", {"trust": True}, MissingAssetError, "x.pth is not on this.*--download"),
-        ("megaloc", {"trust": True, "offline": True}, MissingAssetError, "gmberton/MegaLoc.*--offline"),
+        ("megaloc", {"trust": True, "offline": True}, MissingAssetError, "code of gmberton.*--offline.*git clone"),
         ("nowhere:build", {"trust": True}, MissingAssetError, "no Python module 'nowhere'"),
         ("json:dump_all", {"trust": True}, UnknownNameError, "unknown function of json 'dump_all'"),
         ("hub:./repo:rows", {"trust": True, "scales": "1,0.5"}, UsageError, "at one scale"),
@@ -174,3 +183,6 @@ def test_names() -> None:
         assert parse_other(parse_other(name).text).input == OTHERS.get(name).input
     assert [entry.name for entry, _ in published_for("SVOX-night")][-1] == "gandtr_r101"
     assert published_for("my-places") == []
+    assert trained_on("efficientnet_lite2") == "ImageNet"
+    assert trained_on("gem_vgg16_hedngan") == trained_on("gandtr_r101")
+    assert trained_on("mine.pth") == ""

@@ -172,11 +172,13 @@ def _run(spec: OtherSpec, trust: Trust) -> Any:
         if fetched and any(
             isinstance(each, (URLError, ConnectionError, TimeoutError)) for each in _causes(error)
         ):
+            repository = spec.place.partition("@")[0]
+            code = spec.kind == "github" and repository in fetched[-1] and "/releases/" not in fetched[-1]
+            what = f"{spec.text}: the code of {repository}" if code else f"{spec.text}: {fetched[-1]}"
             if trust.network:
-                raise MissingAssetError(f"{spec.text}: {fetched[-1]}: {_first_line(error)}") from error
-            raise MissingAssetError(
-                f"{spec.text}: {fetched[-1]} is not on this machine", hint=trust.why_not
-            ) from error
+                raise MissingAssetError(f"{what} cannot be fetched: {_first_line(error)}") from error
+            way = f"; or git clone https://github.com/{repository}, and name its folder" if code else ""
+            raise MissingAssetError(f"{what} is not on this machine", hint=f"{trust.why_not}{way}") from error
         if isinstance(error, ImportError) or text.startswith("Missing dependencies"):
             raise MissingAssetError(
                 f"{spec.text} does not run here: {_first_line(error)}", hint="install it beside darkside"
