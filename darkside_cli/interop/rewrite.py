@@ -12,8 +12,7 @@ import torch
 from darkside_cli.errors import UsageError
 from darkside_cli.interop.gandtr_write import save_gandtr
 from darkside_cli.interop.whitening import write_published_whitening
-from darkside_cli.networks.weights import Checkpoint, save_checkpoint
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Checkpoint, Whitening, save_checkpoint, save_whitening
 
 #: What a file's suffix says about its format.
 FORMATS = {".safetensors": "darkside", ".pth": "gandtr"}

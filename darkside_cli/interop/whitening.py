@@ -12,9 +12,8 @@ from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import CheckpointError
 from darkside_cli.interop import cirtorch
 from darkside_cli.interop.safe_pickle import load_pickle
-from darkside_cli.networks import whitening as ours
 from darkside_cli.networks.state_file import looks_like_safetensors, read_state_file
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening, whitening_from_state_file
 from darkside_cli.regular_file import open_regular
 
 
@@ -32,7 +31,7 @@ def read_whitening(path: str | Path, *, which: str | None = None) -> Whitening:
     # torch's old container is a row of pickles, of which the first is a number
     with cirtorch.arrays_allowed():
         file = read_state_file(path)
-    if (whitening := ours.from_state_file(file)) is not None:
+    if (whitening := whitening_from_state_file(file)) is not None:
         return whitening
     if cirtorch.is_cirtorch(file.content):
         return cirtorch.choose_whitening(cirtorch.parse(file.content, path), which, path)

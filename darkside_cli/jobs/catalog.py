@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.assets.catalog import DATA
 from darkside_cli.assets.entries import Asset, RemoteFile, State
 from darkside_cli.errors import DarksideError
-from darkside_cli.networks.catalog import MODELS, ModelEntry
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.model_entry import ModelEntry
 from darkside_cli.registry import Registry
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ class EvaluateNightRequest(OnDevice):
         "Network whose features are compared.",
         "efficientnet_lite2",
         kind="network",
-        choices_from="darkside_cli.networks.packaged:IMAGENET",
+        choices_from="darkside_cli.networks.catalog:IMAGENET",
         group=ADVANCED,
     )
 

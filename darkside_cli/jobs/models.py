@@ -16,11 +16,9 @@ from darkside_cli.jobs.request import ADVANCED, Request, ask
 if TYPE_CHECKING:
     from torch import nn
 
-    from darkside_cli.networks.catalog import ModelEntry
     from darkside_cli.networks.inspect import LayerSummary, ModelSummary
-    from darkside_cli.networks.packaged import PackageFile
-    from darkside_cli.networks.weights import Checkpoint
-    from darkside_cli.networks.whitening import Whitening
+    from darkside_cli.networks.model_entry import ModelEntry, PackageFile
+    from darkside_cli.networks.weights import Checkpoint, Whitening
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from darkside_cli.units import human_size
 if TYPE_CHECKING:
     from darkside_cli.assets.entries import Asset
     from darkside_cli.assets.store import AssetStore, Got
-    from darkside_cli.networks.packaged import PackageFile
+    from darkside_cli.networks.model_entry import PackageFile
     from darkside_cli.retrieval.training_sets import TupleNeed
 
 

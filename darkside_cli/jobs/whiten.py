@@ -18,7 +18,7 @@ from darkside_cli.retrieval.describe.scales import parse_scales
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.tuples import TupleSet
-    from darkside_cli.networks.whitening import Whitening
+    from darkside_cli.networks.weights import Whitening
 
 METHODS = ("lw", "pca")
 FORMATS = {"safetensors": ".safetensors", "pkl": ".pkl"}

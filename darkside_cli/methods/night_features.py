@@ -16,7 +16,7 @@ NETWORK, SIDE_PX = "efficientnet_lite2", 320
 class ImageFeatures:
     """Images to rows of 1280 numbers: the network's last layer, averaged over the map.
 
-    ``network`` is a name in :data:`darkside_cli.networks.packaged.IMAGENET`. Raises MissingAssetError, with the command
+    ``network`` is a name in :data:`darkside_cli.networks.catalog.IMAGENET`. Raises MissingAssetError, with the command
     that gets it, where the package with its weights is not installed.
     """
 

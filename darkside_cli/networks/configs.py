@@ -177,7 +177,7 @@ class PatchDiscriminatorConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectedDiscriminatorConfig(NetworkConfig):
-    """What determines the heads of a projected discriminator; see :mod:`darkside_cli.networks.projected`."""
+    """What determines the heads of a projected discriminator; see :mod:`darkside_cli.networks.discriminator`."""
 
     features: FeaturesName = option(
         "efficientnet_lite0", help="network whose ImageNet features are judged (extra features)"

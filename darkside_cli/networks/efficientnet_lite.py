@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError
-from darkside_cli.networks.packaged import IMAGENET
+from darkside_cli.networks.catalog import IMAGENET
 from darkside_cli.networks.state_file import read_state_file
 
 #: Factors of width and depth by name.

@@ -7,14 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
-from darkside_cli.networks.catalog import (
-    EMBEDDED_GENERATOR,
-    MODELS,
-    PUBLISHED_GENERATOR,
-    ModelEntry,
-    WeightFile,
-)
+from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS, PUBLISHED_GENERATOR
 from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.networks.other_spec import is_other
 from darkside_cli.networks.others import other_names
 

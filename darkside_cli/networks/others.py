@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkside_cli.networks.catalog import MODELS, Triple
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.model_entry import Triple
 from darkside_cli.registry import Entry, Registry
 
 HUB = "hub:"

@@ -15,8 +15,8 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.networks import efficientnet_lite, timm_backbones
 from darkside_cli.networks.backbones import build_features, features_state, load_features
-from darkside_cli.networks.catalog import ModelEntry, WeightFile
 from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.networks.retrieval_net import POOLINGS, RetrievalNetConfig
 from darkside_cli.networks.weights import RAW, Checkpoint
 

@@ -16,7 +16,7 @@ from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.errors import DarksideError
 from darkside_cli.metrics.protocols import PLACE_KAPPAS
 from darkside_cli.networks.state_file import read_state_file
-from darkside_cli.networks.whitening import Whitening, from_state_file
+from darkside_cli.networks.weights import Whitening, whitening_from_state_file
 from darkside_cli.report.training_facts import read_json
 
 DESCRIPTOR_FILE = "descriptor.safetensors"
@@ -51,7 +51,7 @@ def whitening_shown(run: Path, problems: list[str]) -> WhiteningShown | None:
     if not path.is_file():
         return None
     try:
-        whitening = from_state_file(read_state_file(path))
+        whitening = whitening_from_state_file(read_state_file(path))
         if whitening is None or not isinstance(whitening.metadata.get("made_for"), Mapping):
             return None  # somebody put it there
         if whitening.metadata["made_for"].get("descriptor") != _digest(run / DESCRIPTOR_FILE):

@@ -24,8 +24,9 @@ from darkside_cli.datasets.catalog import published_name
 from darkside_cli.errors import DarksideError, UsageError
 from darkside_cli.events import Emit, Notice, StageDone, ignore
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.networks.catalog import MODELS, ModelEntry
-from darkside_cli.networks.whitening import save_whitening
+from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.model_entry import ModelEntry
+from darkside_cli.networks.weights import save_whitening
 from darkside_cli.retrieval.config import PUBLISHED_SET, FinetuneConfig
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from darkside_cli.images.settings import ClaheSettings, usable_cpus
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.networks.retrieval_net import IMAGENET_MEAN, IMAGENET_STD, RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.extract import extract_files

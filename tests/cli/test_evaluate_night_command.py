@@ -13,7 +13,7 @@ from PIL import Image
 from stub_features import StubFeatures
 
 from darkside_cli.methods import night_comparison
-from darkside_cli.networks import packaged
+from darkside_cli.networks import model_entry
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_broken_photograph_is_named(
 def test_without_the_weights_the_command_that_brings_them_is_told(
     run_inside: RunCli, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(model_entry, "find_spec", lambda name: None)
     done = run_inside(*arguments)
     assert done.returncode == 3
     assert b"pip install 'darkside-cli[features]'" in done.stderr

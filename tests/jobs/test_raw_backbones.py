@@ -19,7 +19,7 @@ from darkside_cli.jobs.export import export
 from darkside_cli.jobs.extract import extract
 from darkside_cli.jobs.models import list_models
 from darkside_cli.jobs.search import search
-from darkside_cli.networks import packaged
+from darkside_cli.networks import model_entry
 from darkside_cli.networks.configs import check_backbone_name
 from darkside_cli.networks.efficientnet_lite import EfficientNetLite, imagenet_state
 from darkside_cli.retrieval.config import FinetuneConfig
@@ -50,7 +50,7 @@ def root(tmp_path: Path) -> DataRoot:
 
 @pytest.fixture
 def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "find_spec", lambda _: None)
+    monkeypatch.setattr(model_entry, "find_spec", lambda _: None)
 
 
 def test_images_are_described_searched_and_evaluated_without_training(

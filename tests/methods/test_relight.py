@@ -119,7 +119,7 @@ def test_other_methods_take_the_discriminator_and_the_loss(kind: str) -> None:
 def test_a_projected_discriminator_learns_its_heads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     features = EfficientNetLite().eval().requires_grad_(False)
-    monkeypatch.setattr("darkside_cli.networks.projected.load_imagenet", lambda name: features)
+    monkeypatch.setattr("darkside_cli.networks.discriminator.load_imagenet", lambda name: features)
     task = RelightTask.build(
         replace(CONFIG, discriminator=ProjectedDiscriminatorOptions(width=8)), device="cpu"
     )

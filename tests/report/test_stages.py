@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, save_whitening
 from darkside_cli.report import stages
 from darkside_cli.report.stages import scores_shown, whitening_shown
 from darkside_cli.report.training import write_training_report

@@ -18,7 +18,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, EvalDone, Event, ImageReady, ItemFailed, StageDone, ignore
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, save_whitening
 from darkside_cli.retrieval.config import (
     DescriptorOptimOptions,
     EvaluationOptions,

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.weights import save_checkpoint
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, save_checkpoint, save_whitening
 
 BACKBONE = "squeezenet1_1"
 DIM, WHITENED = 512, 24

@@ -18,8 +18,7 @@ from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import Compose, descriptor_transform
 from darkside_cli.interop.transforms import clahe_of_metadata
 from darkside_cli.networks.retrieval_net import RetrievalNet
-from darkside_cli.networks.weights import Checkpoint, build_network
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Checkpoint, Whitening, build_network
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, SINGLE_SCALE, require_scales
 
 

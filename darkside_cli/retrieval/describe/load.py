@@ -14,12 +14,11 @@ from darkside_cli.inference.device import pick_device
 from darkside_cli.interop.folders import find_descriptor
 from darkside_cli.interop.load import open_model
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.networks.catalog import ModelEntry
 from darkside_cli.networks.locate import how_to_get, locate
+from darkside_cli.networks.model_entry import ModelEntry
 from darkside_cli.networks.other_spec import Trust, is_other, parse_other
 from darkside_cli.networks.retrieval_net import RetrievalNet
-from darkside_cli.networks.weights import RAW, Checkpoint
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import RAW, Checkpoint, Whitening
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel

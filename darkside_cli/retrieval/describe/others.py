@@ -24,7 +24,8 @@ from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError, U
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import Compose, Transform, descriptor_transform
 from darkside_cli.inference.device import is_out_of_memory
-from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD, Triple
+from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
+from darkside_cli.networks.model_entry import Triple
 from darkside_cli.networks.other_spec import OtherSpec, Trust
 from darkside_cli.networks.others import OtherInput
 

@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.metrics.ranking import IntArray
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[Any]

@@ -16,7 +16,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.views import random_view
 from darkside_cli.interop.whitening import write_published_whitening
-from darkside_cli.networks.whitening import Whitening, save_whitening
+from darkside_cli.networks.weights import Whitening, save_whitening
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile

@@ -18,8 +18,7 @@ from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.weights import save_checkpoint
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening, save_checkpoint
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
 

@@ -17,7 +17,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import descriptor_transform
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 from darkside_cli.retrieval.describe.export import TOLERANCES, export_descriptor
 

@@ -15,7 +15,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.networks import catalog
-from darkside_cli.networks.whitening import save_whitening
+from darkside_cli.networks.weights import save_whitening
 from darkside_cli.retrieval.describe.load import load_descriptor, load_model
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, parse_scales
 

@@ -13,7 +13,7 @@ from small_descriptor import WHITENED, small_whitening, write_small_descriptor
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.networks.whitening import save_whitening
+from darkside_cli.networks.weights import save_whitening
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.load import load_descriptor

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, Notice
-from darkside_cli.networks.whitening import Whitening
+from darkside_cli.networks.weights import Whitening
 from darkside_cli.retrieval.whitening import learn_whitening as module
 from darkside_cli.retrieval.whitening.learn_whitening import learn_whitening, pca_whitening, shrinkage
 
