@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from stand_ins import write_cache, write_stand_in
+from torchvision.transforms import functional
 
 import darkside_cli
 from darkside_cli.errors import ConfigError, MissingAssetError, UnknownNameError, UsageError
@@ -67,9 +69,6 @@ def test_descriptors_are_those_of_the_code_itself(images: Path, tmp_path: Path) 
     describer = load_descriptor(
         "hub:./repo:rows:dim=5:input_size=20x30:input_mean=0.5,0.4,0.3:input_std=1,2,4", trust=True
     )
-    from PIL import Image
-    from torchvision.transforms import functional
-
     image = Image.open(images / "0.png").convert("RGB")
     model = torch.hub.load(str(folder), "rows", source="local", dim=5)
     x = functional.normalize(functional.to_tensor(image), [0.5, 0.4, 0.3], [1, 2, 4])
@@ -84,6 +83,16 @@ def test_what_is_in_a_batch_does_not_matter(images: Path, tmp_path: Path) -> Non
     network = load_descriptor("cricavpr", trust=Trust(code=True))._given.network
     x = torch.rand(3, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(network(x)[1:2], network(x[1:2]))
+
+
+def test_reduced_precision_as_on_gpus(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_stand_in(tmp_path / "repo")
+    exact = load_descriptor("hub:./repo:rows", trust=True)
+    monkeypatch.setattr("darkside_cli.kernels.dispatch.multiplies_bf16", lambda: True)
+    reduced = load_descriptor("hub:./repo:rows", trust=True, precision="bf16")
+    image = Image.open(images / "0.png")
+    assert 0.999 < float(exact(image) @ reduced(image)) != pytest.approx(1, abs=1e-7)
+    assert reduced.fingerprint == exact.fingerprint
 
 
 def test_a_function_of_a_module(images: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from darkside_cli.images.transforms import Compose
 from darkside_cli.inference.device import Precision, autocast, free_memory, pick_precision, release_memory
 from darkside_cli.kernels import computes_in, prepare
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.others import OtherNetwork
 
 Rows = NDArray[np.float32]
 MAX_BATCH = 32
@@ -46,11 +47,12 @@ def _prepared(model: DescriptorModel, device: torch.device, precision: Precision
     others = {
         name: deepcopy(module).to(device) for name, module in model.named_children() if name != "network"
     }
-    ready._modules = {
-        **model._modules,
-        **others,
-        "network": prepare(model.network, device=device, precision=precision),
-    }
+    network: nn.Module = model.network
+    if isinstance(network, OtherNetwork):  # there are no kernels for it; whoever calls it sets the precision
+        network = network if device.type == "cpu" else deepcopy(network).to(device)
+    else:
+        network = prepare(network, device=device, precision=precision)
+    ready._modules = {**model._modules, **others, "network": network}
     return ready.eval()
 
 
