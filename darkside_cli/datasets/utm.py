@@ -149,6 +149,19 @@ def find_set(
     raise UsageError(f"{root} has several sets: {', '.join(names)}", hint="name the folder of one of them")
 
 
+def refuse_half(root: Path, *, queries: Sequence[str] = (), database: Sequence[str] = ()) -> None:
+    """Raise UsageError if ``root``, or a folder inside, is such a set but for a folder that it does not have."""
+    sides = (*(queries or QUERIES), *(database or DATABASE))
+    for each in _inside(root):
+        there = [side for side in dict.fromkeys((*sides, *QUERIES, *DATABASE)) if (each / side).is_dir()]
+        missing = [side for side in sides if side not in there]
+        if there and missing and _has_places(each, there):
+            raise UsageError(
+                f"{each} has no folder {missing[0]}, only {', '.join(there)}",
+                hint="--query-folder and --database-folder name others",
+            )
+
+
 def _inside(root: Path) -> list[Path]:
     parents = [root / above for above in _ABOVE if (root / above).is_dir()]
     inside = (each for parent in parents for each in sorted(parent.iterdir()))

@@ -64,7 +64,6 @@ class EvaluateRequest(Describing):
         "Of UTM names, how near a right image was taken to the query, in metres [default: 25].",
         metavar="METRES",
         minimum=0,
-        maximum=1e6,
         group=DATA,
     )
     distractor_images: tuple[Path, ...] = ask(

@@ -9,7 +9,14 @@ import pytest
 from utm_folders import utm_name, write_utm_folder
 
 from darkside_cli.datasets.ground_truth import GroundTruthError
-from darkside_cli.datasets.utm import Station, Stations, find_set, ground_truth_of_utm, station_of
+from darkside_cli.datasets.utm import (
+    Station,
+    Stations,
+    find_set,
+    ground_truth_of_utm,
+    refuse_half,
+    station_of,
+)
 from darkside_cli.errors import UsageError
 
 SF_XL = (
@@ -62,6 +69,8 @@ def test_folders_of_places_are_left_to_themselves(tmp_path: Path) -> None:
     )
     assert find_set(tmp_path, queries=["night"], database=["day"]) is None
     assert find_set(tmp_path, queries=["queries"], database=["database"]) is None
+    refuse_half(tmp_path)
+    refuse_half(tmp_path, queries=["dusk"], database=["day"])
 
 
 def test_what_is_no_such_set_is_told(tmp_path: Path) -> None:
@@ -80,3 +89,9 @@ def test_what_is_no_such_set_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty/database").mkdir()
     with pytest.raises(GroundTruthError, match="queries has no images"):
         ground_truth_of_utm(tmp_path / "empty")
+    write_utm_folder(tmp_path / "half", {"test/database": [utm_name(0, 0)], "test/night": [utm_name(0, 0)]})
+    assert find_set(tmp_path / "half") is None
+    with pytest.raises(UsageError, match="half/test has no folder queries, only database"):
+        refuse_half(tmp_path / "half")
+    with pytest.raises(UsageError, match="has no folder dusk, only night, database"):
+        refuse_half(tmp_path / "half", queries=["dusk", "night"])

@@ -12,7 +12,7 @@ import torch
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import TEST_SETS, TestSet, check_test_set
 from darkside_cli.datasets.ground_truth import GroundTruth, GroundTruthError, Query
-from darkside_cli.datasets.utm import POSITIVE_DIST_M, find_set, ground_truth_of_utm
+from darkside_cli.datasets.utm import POSITIVE_DIST_M, find_set, ground_truth_of_utm, refuse_half
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.formats import is_image_name
 from darkside_cli.interop.ground_truth import read_ground_truth
@@ -105,6 +105,7 @@ def open_benchmark(
         if stations is not None:
             near = POSITIVE_DIST_M if within_m is None else within_m
             return Benchmark(ground_truth_of_utm(stations, queries=queries, database=database, within_m=near))
+        refuse_half(path, queries=queries, database=database)
         truth = ground_truth_from_places(
             path,
             queries=queries or ("night",),
