@@ -39,6 +39,9 @@ def with_photographs(tuples: TupleSet, folders: Sequence[Path]) -> TupleSet:
         boxes=None if tuples.boxes is None else (*tuples.boxes, *[None] * new),
         places=(*known, *names[len(tuples) :]),
         views=None if tuples.views is None else (*tuples.views, *[0] * new),
+        positions=None
+        if tuples.positions is None
+        else np.concatenate([tuples.positions, np.full((new, 2), np.nan)]),
     )
 
 
@@ -49,9 +52,9 @@ def with_views(tuples: TupleSet, count: int) -> TupleSet:
     """
     if count < 2:
         return tuples
-    sizes = np.bincount(tuples.clusters, minlength=1)
-    lone = np.flatnonzero(sizes[tuples.clusters] == 1).tolist()
-    rest = tuples.keep(sizes[tuples.clusters] > 1)
+    is_lone = np.bincount(tuples.clusters, minlength=1)[tuples.clusters] == 1
+    is_lone[tuples.query_index] = is_lone[tuples.positive_index] = False
+    lone, rest = np.flatnonzero(is_lone).tolist(), tuples.keep(~is_lone)
     views = [(image, number) for image in lone for number in range(1, count + 1)]
     at = len(rest) + np.arange(len(views))
     # The next view of the same image, the first one after the last.
@@ -68,4 +71,7 @@ def with_views(tuples: TupleSet, count: int) -> TupleSet:
         if tuples.boxes is None
         else (*(rest.boxes or ()), *(tuples.boxes[image] for image in images)),
         views=(*(rest.views or [0] * len(rest)), *(number for _, number in views)),
+        positions=None
+        if tuples.positions is None or rest.positions is None
+        else np.concatenate([rest.positions, tuples.positions[images]]),
     )

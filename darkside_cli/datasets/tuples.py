@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkside_cli.datasets.listing import expand_inputs
+from darkside_cli.datasets.utm import near
 from darkside_cli.errors import ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice, ignore
 from darkside_cli.images.boxes import Box
@@ -38,6 +39,8 @@ class TupleSet:
     index. ``boxes``, if any, are the parts of the images that count (left, upper, right, lower, in pixels);
     ``places`` names the clusters, if they have names. ``views``, if any, are numbers of random views
     (:func:`darkside_cli.images.views.random_view`) that are meant instead of whole images (0), by their names.
+    ``positions`` (N, 2), if any, say where images were taken, in metres, NaN where nobody knows: those within
+    ``apart_m`` are never each other's negatives, whatever their clusters.
 
     Raises UsageError for numbers that do not belong together.
     """
@@ -51,13 +54,15 @@ class TupleSet:
     boxes: tuple[Box | None, ...] | None = None
     places: tuple[str, ...] | None = None
     views: tuple[int, ...] | None = None
+    positions: NDArray[np.float64] | None = None
+    apart_m: float = 0.0
 
     def __post_init__(self) -> None:
         for key in ("clusters", "query_index", "positive_index"):
             value = np.ascontiguousarray(getattr(self, key), dtype=np.int64).reshape(-1)
             object.__setattr__(self, key, value)
         images = {len(each) for each in (self.names, self.paths, self.clusters)}
-        images |= {len(each) for each in (self.boxes, self.views) if each is not None}
+        images |= {len(each) for each in (self.boxes, self.views, self.positions) if each is not None}
         if len(images) != 1:
             raise UsageError(
                 f"{self.name}: names, files and places are not equally many", hint="make it again"
@@ -90,7 +95,32 @@ class TupleSet:
             positive_index=index[self.positive_index[both]],
             boxes=None if self.boxes is None else tuple(self.boxes[i] for i in chosen),
             views=None if self.views is None else tuple(self.views[i] for i in chosen),
+            positions=None if self.positions is None else self.positions[wanted],
         )
+
+    def fewest_others(self) -> int:
+        """Of how many places besides its own an anchor can have negatives, at least."""
+        found, of_image, sizes = np.unique(self.clusters, return_inverse=True, return_counts=True)
+        if self.positions is None:
+            return len(found) - 1
+        anchors = np.unique(self.query_index)
+        fewest = len(found) - 1
+        where = near(self.positions[anchors], self.positions, self.apart_m)
+        for anchor, close in zip(anchors.tolist(), where, strict=True):
+            cells, counts = np.unique(of_image[close], return_counts=True)
+            barred = {of_image[anchor], *cells[counts == sizes[cells]].tolist()}
+            fewest = min(fewest, len(found) - len(barred))
+        return fewest
+
+    def places_among(self, images: IntArray) -> IntArray:
+        """Numbers (like ``images``) of the places of these: their clusters, joined where images were taken near."""
+        places = self.clusters[images]
+        if self.positions is None:
+            return places
+        flat, where = places.reshape(-1).copy(), self.positions[images.reshape(-1)]
+        for close in near(where, where, self.apart_m):
+            flat[np.isin(flat, flat[close])] = flat[close].min(initial=np.iinfo(np.int64).max)
+        return flat.reshape(places.shape)
 
     def require_pairs(self) -> TupleSet:
         """Give itself. Raises UsageError if there are no pairs."""

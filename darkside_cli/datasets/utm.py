@@ -91,20 +91,25 @@ class Stations:
         return cls(tuple(names), table[:, :2], table[:, 2])
 
     def near(self, others: Stations, within_m: float) -> list[IntArray]:
-        """For each image, the numbers of the ``others`` that were taken within ``within_m``, increasing.
+        """For each image, the numbers of the ``others`` that were taken within ``within_m``: see :func:`near`."""
+        return near(self.places, others.places, within_m)
 
-        The distance itself counts as within, as in scikit-learn's ``radius_neighbors``.
-        """
-        by_east = np.argsort(others.places[:, 0], kind="stable")
-        east = others.places[by_east, 0]
-        first = np.searchsorted(east, self.places[:, 0] - within_m - 1)
-        last = np.searchsorted(east, self.places[:, 0] + within_m + 1)
-        found = []
-        for place, start, stop in zip(self.places, first.tolist(), last.tolist(), strict=True):
-            some = by_east[start:stop]
-            away = ((others.places[some] - place) ** 2).sum(axis=1)
-            found.append(np.sort(some[away <= within_m**2]).astype(np.int64))
-        return found
+
+def near(places: FloatArray, others: FloatArray, within_m: float) -> list[IntArray]:
+    """For each of ``places`` (N, 2) the numbers of the ``others`` (M, 2) that are within ``within_m``, increasing.
+
+    The distance itself counts as within, as in scikit-learn's ``radius_neighbors``. Nothing is near to NaN.
+    """
+    by_east = np.argsort(others[:, 0], kind="stable")
+    east = others[by_east, 0]
+    first = np.searchsorted(east, places[:, 0] - within_m - 1)
+    last = np.searchsorted(east, places[:, 0] + within_m + 1)
+    found = []
+    for place, start, stop in zip(places, first.tolist(), last.tolist(), strict=True):
+        some = by_east[start:stop]
+        away = ((others[some] - place) ** 2).sum(axis=1)
+        found.append(np.sort(some[away <= within_m**2]).astype(np.int64))
+    return found
 
 
 def names_below(top: Path, folders: Iterable[str]) -> list[str]:
@@ -160,6 +165,11 @@ def refuse_half(root: Path, *, queries: Sequence[str] = (), database: Sequence[s
                 f"{each} has no folder {missing[0]}, only {', '.join(there)}",
                 hint="--query-folder and --database-folder name others",
             )
+
+
+def part_of(root: Path, part: str) -> Path | None:
+    """The folder ``part`` ("train", "val") in ``root`` or in its ``images``, if there is one."""
+    return next((each for above in _ABOVE if (each := root / above / part).is_dir()), None)
 
 
 def _inside(root: Path) -> list[Path]:

@@ -65,8 +65,9 @@ class FinetuneRequest(Training):
         setting="init",
     )
     data: str | None = ask(
-        "What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
-        "(.csv, .json), a database (.pkl) [default: retrieval-sfm-120k].",
+        "What to learn from: a folder with a folder for each place, or of images named "
+        "@UTM_east@UTM_north@….jpg; a list of images and places or of pairs (.csv, .json); a database (.pkl) "
+        "[default: retrieval-sfm-120k].",
         setting="data.database",
         group=DATA,
         **TRAINING_DATA,
@@ -75,6 +76,13 @@ class FinetuneRequest(Training):
         "Folder that names in a list or database start from.",
         metavar="DIR",
         setting="data.images",
+        group=DATA,
+    )
+    positive_dist: float | None = ask(
+        "Of UTM names, how near positives were taken to the anchor, in metres [default: 25].",
+        metavar="METRES",
+        minimum=0.1,
+        setting="data.positive_dist_m",
         group=DATA,
     )
     photographs: tuple[Path, ...] = ask(

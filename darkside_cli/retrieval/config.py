@@ -90,8 +90,8 @@ class TupleDataConfig:
 
     database: str = option(
         PUBLISHED_SET,
-        help="images and places: a published set by name, a folder with a folder for each place, a list (.csv, .json) "
-        "or a database (.pkl)",
+        help="images and places: a published set by name, a folder with a folder for each place or of images named "
+        "@UTM_east@UTM_north@….jpg, a list (.csv, .json) or a database (.pkl)",
         choices_from="darkside_cli.datasets.catalog:TRAINING_SETS",
         open_ended=True,
     )
@@ -129,6 +129,14 @@ class TupleDataConfig:
         help="pairs of an image with others of its place, where nobody names them",
         minimum=1,
         maximum=limits.MAX_BATCH,
+    )
+    positive_dist_m: float = option(
+        25.0,
+        help="of images named @UTM_east@UTM_north@….jpg: how near positives were taken; negatives were taken further "
+        "away, and than 25 m",
+        unit="m",
+        minimum=0.1,
+        maximum=100_000,
     )
     image_size_px: int = option(
         362, help="shrink images to this longest side", unit="px", minimum=8, maximum=limits.MAX_CROP_PX

@@ -13,6 +13,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.catalog import TEST_SETS, published_name
 from darkside_cli.datasets.lone_images import with_photographs, with_views
 from darkside_cli.datasets.tuples import TupleSet, split_off, without_broken
+from darkside_cli.datasets.utm import part_of
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.settings import default_threads
@@ -72,7 +73,7 @@ def training_sets(
     fewest = min(config.mining.negatives + 1, _FEWEST_KEPT)
     if data.validation is not None:
         return training, _validation(data.validation, config, root, emit)
-    if is_published(data.spec):
+    if is_published(data.spec) or part_of(Path(data.spec), "val") is not None:
         try:
             own = _open(data.spec, data, root, split="val")
         except UnknownNameError:
@@ -109,7 +110,7 @@ def mining_of(mining: MiningConfig, tuples: TupleSet, *, emit: Emit = ignore) ->
 
     Raises UsageError where there is one place alone.
     """
-    most = len(np.unique(tuples.clusters)) - 1
+    most = tuples.fewest_others()
     if mining.negatives <= most:
         return mining
     if most < 1:
@@ -131,7 +132,7 @@ def _places_with_pairs(tuples: TupleSet) -> int:
 
 
 def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> TupleSet:
-    wanted = split if is_published(spec) else None
+    wanted = split if is_published(spec) or Path(spec).is_dir() else None
     tuples = open_tuples(
         spec,
         root,
@@ -140,6 +141,7 @@ def _open(spec: str, data: TupleDataConfig, root: DataRoot, *, split: str) -> Tu
         positives=data.positives,
         part=data.part,
         lone=data.views > 0,
+        within_m=data.positive_dist_m,
     )
     if split == "train":
         tuples = with_photographs(tuples, data.photographs)
@@ -170,8 +172,8 @@ def _whitening_set(
     found = whitening_spec(config)
     if found is None:
         return training, not is_published(config.data.spec)
-    spec, images = found
-    tuples = open_tuples(spec, root, images=images, positives=config.data.positives)
+    (spec, images), data = found, config.data
+    tuples = open_tuples(spec, root, images=images, positives=data.positives, within_m=data.positive_dist_m)
     return _usable(tuples, emit), not is_published(spec)
 
 

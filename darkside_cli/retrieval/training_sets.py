@@ -123,10 +123,13 @@ def open_tuples(
     positives: int | None = None,
     part: str | None = None,
     lone: bool = False,
+    within_m: float | None = None,
 ) -> TupleSet:
-    """Open a published set by name, its file (``.pkl``), a list (``.csv``, ``.json``) or a folder of places.
+    """Open a published set by name, its file (``.pkl``), a list (``.csv``, ``.json``) or a folder.
 
-    ``split`` ("train", "val") chooses a part of a published training set; ``images`` is where the images are, if not
+    A folder has images whose names say where they were taken, of which those within ``within_m`` metres are positives
+    (default: 25; see :mod:`darkside_cli.datasets.utm_tuples`), or a folder for each place. ``split`` ("train", "val")
+    chooses a part of a published training set, or of such a folder; ``images`` is where the images are, if not
     where they usually are; ``positives`` how many an image gets at most where nobody names them (default: 4). Of a
     folder, ``part`` and ``lone`` are as in :func:`darkside_cli.datasets.tuples.tuples_of_folder`; of a list, ``lone``
     lets all images be alone in their places. Files of images are not looked at
@@ -137,6 +140,8 @@ def open_tuples(
     """
     from darkside_cli.datasets.tuple_lists import SUFFIXES, tuples_of_list
     from darkside_cli.datasets.tuples import POSITIVES, tuples_of_folder
+    from darkside_cli.datasets.utm import POSITIVE_DIST_M
+    from darkside_cli.datasets.utm_tuples import tuples_of_utm
     from darkside_cli.interop.training_db import SPLITS, read_training_db
 
     positives = POSITIVES if positives is None else positives
@@ -155,6 +160,11 @@ def open_tuples(
             )
         images = images or known.images(root.train(""))
     if path.is_dir():
+        near = POSITIVE_DIST_M if within_m is None else within_m
+        if part is None:
+            utm = tuples_of_utm(path, split=split, positives=positives, within_m=near, lone=lone)
+            if utm is not None:
+                return utm
         return tuples_of_folder(path, positives=positives, part=part, lone=lone)
     if path.suffix.lower() in SUFFIXES:
         return tuples_of_list(path, images=images, positives=positives, lone=lone)

@@ -64,6 +64,7 @@ def test_options_that_would_be_passed_over(tmp_path: Path) -> None:
         "--positive-dist is for": {"dataset": str(tmp_path / "places"), "positive_dist": 10},
         "name its page": {"dataset": str(folder), "only_wrong": True},
         "leave out --images": {"dataset": str(folder), "images": tmp_path},
+        "--query-folder and --database-folder name others": {"dataset": str(folder), "query_folder": "night"},
         "--distractors takes": {"dataset": str(folder), "distractor_images": tmp_path / "places"},
     }.items():
         with pytest.raises(UsageError) as error:

@@ -11,7 +11,7 @@ from stub_tuples import write_places
 
 import darkside_cli
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError, UnknownNameError, UsageError
-from darkside_cli.events import Event, StageDone, StepDone, TrainingStarted
+from darkside_cli.events import Event, Notice, StageDone, StepDone, TrainingStarted
 from darkside_cli.interop.whitening import read_whitening
 from darkside_cli.jobs.finetune import FinetuneRequest
 
@@ -162,3 +162,33 @@ def test_plain_photographs_alone_are_trained_on(tmp_path: Path, monkeypatch: pyt
     assert result.whitening is not None
     with pytest.raises(ConfigError, match="views"):
         FinetuneRequest(data="places", photographs=(tmp_path,))
+
+
+def test_from_images_whose_names_say_where_they_were_taken(places: Path, tmp_path: Path) -> None:
+    """Trained on its train, validated on its val, scored on its test; negatives are never near."""
+    for part, first in (("train", 0), ("val", 1000), ("test", 2000)):
+        for place, image in enumerate(sorted(places.glob("*/0.png"))):
+            for side, shift in (("database", 0), ("queries", 3)):
+                target = tmp_path / "city" / part / side / f"@{first + 60 * place + shift}@0@33@U@@@@@@.png"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(image.read_bytes())
+    told: list[Event] = []
+    overrides = [each for each in SETTINGS if "validat" not in each and "datasets" not in each]
+    overrides += ["evaluation.scales=ss"]
+    result = darkside_cli.finetune(
+        tmp_path / "city",
+        emit=told.append,
+        **options(
+            tmp_path / "run",
+            overrides=overrides,
+            dataset=str(tmp_path / "city"),
+            positive_dist=5,
+            whitening="none",
+        ),
+    )
+    assert result.complete
+    (line,) = result.lines
+    assert (line.dataset, line.protocol, len(line.recalls)) == ("city/test", "25 m", 4)
+    assert set(result.scores), "it was validated"
+    notices = [event.message for event in told if isinstance(event, Notice)]
+    assert not any("kept back" in notice for notice in notices)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from golden import DATA
 from stub_tuples import write_places
+from utm_folders import utm_name, write_utm_folder
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
@@ -73,6 +74,21 @@ def published(root: DataRoot, name: str) -> None:
     for suffix in ("", "-whiten"):
         source = SFM / f"retrieval-SfM-120k{suffix}.pkl"
         (folder / f"{name}{suffix}.pkl").write_bytes(source.read_bytes())
+
+
+def test_a_folder_of_utm_names_has_its_own_part_for_validation(root: DataRoot, tmp_path: Path) -> None:
+    city = tmp_path / "city"
+    for part, north in (("train", 0), ("val", 1000)):
+        sides = {side: [utm_name(60 * n, north) for n in range(6)] for side in ("database", "queries")}
+        write_utm_folder(city / part, sides)
+    training, validation = training_sets(config(city, positive_dist_m=5), root)
+    assert validation is not None
+    assert (training.name, validation.name, training.apart_m) == ("city/train", "city/val", 25)
+    told: list[Event] = []
+    training, validation = training_sets(config(city / "train"), root, emit=told.append)
+    assert (training.name, validation) == ("city/train", None)  # fewer than a dozen places
+    assert mining_of(MiningConfig(negatives=9), training, emit=told.append).negatives == 5
+    assert open_sets(config(city), root).whitening is not None
 
 
 def test_a_database_has_its_own_part_for_validation_and_its_own_pairs_for_whitening(root: DataRoot) -> None:

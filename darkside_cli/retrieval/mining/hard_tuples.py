@@ -24,7 +24,7 @@ from darkside_cli.retrieval.describe.tables import finite_rows
 from darkside_cli.retrieval.mining.anchors import diverse_anchors
 from darkside_cli.retrieval.mining.config import MiningConfig
 from darkside_cli.retrieval.mining.draws import TorchDraws
-from darkside_cli.retrieval.mining.negatives import hard_negatives, negative_distances
+from darkside_cli.retrieval.mining.negatives import Apart, hard_negatives, negative_distances
 
 Role = Literal["anchor", "positive", "negative"]
 """What images are described for: anchors may be turned to night before."""
@@ -121,6 +121,9 @@ def mine(
             pool_rows,
             tuples.clusters[images],
             config.negatives,
+            apart=None
+            if (where := tuples.positions) is None
+            else Apart(where[queries], where[images], tuples.apart_m),
             device=device,
         )
         negatives = images[found.positions]

@@ -41,6 +41,20 @@ class HardNegatives:
     scores: Scores
 
 
+@dataclass(frozen=True)
+class Apart:
+    """Where ``queries`` (Q, 2) and the ``pool`` (P, 2) were taken, in metres; what is within ``metres`` is near."""
+
+    queries: NDArray[np.float64]
+    pool: NDArray[np.float64]
+    metres: float
+
+    def far(self, owner: IntArray, position: IntArray) -> NDArray[np.bool_]:
+        """Whether images at ``position`` (n,) of the pool are not near the queries ``owner`` (n,); NaN never is."""
+        away = ((self.pool[position] - self.queries[owner]) ** 2).sum(axis=1)
+        return np.asarray(~(away <= self.metres**2))
+
+
 def hard_negatives(
     queries: Descriptors,
     query_clusters: IntArray,
@@ -48,10 +62,13 @@ def hard_negatives(
     pool_clusters: IntArray,
     count: int,
     *,
+    apart: Apart | None = None,
     block: int | None = None,
     device: str | torch.device | None = None,
 ) -> HardNegatives:
     """Find for every query the ``count`` best images of the pool, no two of one cluster and none of the query's.
+
+    With ``apart``, none that was taken near the query is among them.
 
     ``queries`` (Q, D) and ``pool`` (P, D), which may be memory-mapped, are scored by dot products in float32; of equal
     scores the earlier image in the pool comes first. ``query_clusters`` (Q,), ``pool_clusters`` (P,). ``block`` images
@@ -76,7 +93,7 @@ def hard_negatives(
     if not bool(finite_rows(probe).all()):
         raise UsageError("an anchor has no descriptor: it is not finite", hint="leave broken images out")
     rows_at_once = block or default_rows(len(probe), probe.shape[1], target, len(pool))
-    found = _Lists(query_clusters, pool_clusters, count)
+    found = _Lists(query_clusters, pool_clusters, count, apart)
     with torch.no_grad():
         for first, scores in TileScorer(probe, rows_at_once).tiles((pool,)):
             if not bool(scores[0].isfinite().all()):  # a row that is not finite has no finite score
@@ -84,6 +101,9 @@ def hard_negatives(
                     "an image of the negative pool has no descriptor", hint="leave broken images out"
                 )
             found.update(scores, first)
+    full = (found.positions >= 0).sum(axis=1)
+    if full.min() < count:
+        raise _too_few(count, len(pool_clusters), int(full.min()))
     return HardNegatives(found.positions, found.scores)
 
 
@@ -107,17 +127,24 @@ def _require_clusters(query_clusters: IntArray, pool_clusters: IntArray, count: 
     others = len(there) - np.isin(query_clusters, there)
     fewest = int(others.min())
     if fewest < count:
-        raise UsageError(
-            f"{count} hard negatives are needed, one a place, but of places other than an anchor's the pool of "
-            f"{len(pool_clusters)} images shows only {fewest}",
-            hint=f"take fewer negatives (at most {fewest}), a larger negative pool, or add places",
-        )
+        raise _too_few(count, len(pool_clusters), fewest)
+
+
+def _too_few(count: int, pool: int, fewest: int) -> UsageError:
+    return UsageError(
+        f"{count} hard negatives are needed, one a place, but of places other than an anchor's the pool of "
+        f"{pool} images shows only {fewest}",
+        hint=f"take fewer negatives (at most {fewest}), a larger negative pool, or add places",
+    )
 
 
 class _Lists:
     """Every query's best images so far, one a cluster."""
 
-    def __init__(self, query_clusters: IntArray, pool_clusters: IntArray, count: int) -> None:
+    def __init__(
+        self, query_clusters: IntArray, pool_clusters: IntArray, count: int, apart: Apart | None = None
+    ) -> None:
+        self._apart = apart
         names, dense = np.unique(np.concatenate([pool_clusters, query_clusters]), return_inverse=True)
         self._clusters = len(names)
         self._of_image = dense[: len(pool_clusters)].astype(np.int64)
@@ -161,6 +188,8 @@ class _Lists:
         owner = rows if queries is None else queries[rows]
         position = columns + first
         others = self._of_image[position] != self._of_query[owner]
+        if self._apart is not None:
+            others &= self._apart.far(owner, position)
         owner, position, values = owner[others], position[others], values[others]
         changed = np.unique(owner)
         kept_row, kept_column = np.nonzero(self.positions[changed] >= 0)

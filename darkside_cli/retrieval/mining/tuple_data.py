@@ -101,7 +101,7 @@ class TupleData:
             images = ahead(pool, self.describer.images.load, jobs, self._prefetch * width)
             with closing(images):
                 for share in shares:
-                    places = self.tuples.clusters[mined.images[list(share)]]
+                    places = self.tuples.places_among(mined.images[list(share)])
                     yield TupleBatch(
                         tuple(tuple(next(images) for _ in range(width)) for _ in share),
                         tuple(tuple(each) for each in places.tolist()),

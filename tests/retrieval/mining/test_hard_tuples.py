@@ -143,6 +143,18 @@ def test_equal_to_the_obvious_way(seed: int, diverse: bool, shuffle: bool, negat
     np.testing.assert_allclose(mined.distances, np.linalg.norm(difference, axis=2), rtol=1e-5, atol=1e-6)
 
 
+def test_negatives_were_never_taken_near_their_anchor() -> None:
+    """Every image is a place of its own, one each 10 m: without positions the hardest negatives are neighbours."""
+    rows = torch.nn.functional.normalize(torch.tensor([[20.0, float(n)] for n in range(20)]), dim=1).numpy()
+    names = tuple(f"{n}.jpg" for n in range(20))
+    line = TupleSet("line", names, tuple(map(Path, names)), np.arange(20), np.arange(19), np.arange(1, 20))
+    config = replace(CONFIG, anchors=19, anchor_choice="random", negatives=2, negative_pool=None)
+    where = np.stack([10.0 * np.arange(20), np.zeros(20)], axis=1)
+    for tuples, nearest in ((line, 1), (replace(line, positions=where, apart_m=25), 3)):
+        mined = mine(tuples, describer(rows), config, draws=Recorder())
+        assert np.abs(mined.negatives - mined.anchors[:, None]).min() == nearest
+
+
 def test_broken_images_are_passed_over() -> None:
     tuples, rows = make_tuples(), exact_rows(np.random.default_rng(1), 40, 8)
     broken = [int(tuples.query_index[0]), 3, 17]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from obvious_mining import exact_rows, obvious_negatives
 
 from darkside_cli.errors import UsageError
-from darkside_cli.retrieval.mining.negatives import hard_negatives, negative_distances
+from darkside_cli.retrieval.mining.negatives import Apart, hard_negatives, negative_distances
 
 # One dimension: the score of an image is its number.
 QUERY = np.ones((1, 1), dtype=np.float32)
@@ -24,6 +24,17 @@ def test_by_hand() -> None:
     found = hard_negatives(QUERY, np.array([3]), POOL, np.array([3, 1, 1, 2, 4, 2]), 3)
     assert found.positions.tolist() == [[1, 3, 4]]
     assert found.scores.tolist() == [[8, 6, 5]]
+
+
+def test_what_was_taken_near_the_query_is_no_negative() -> None:
+    """8 is 20 m away from the query, 7 exactly 25 m, 6 further; nobody knows where 5 was taken."""
+    pool = np.array([[0, 0], [12, 16], [0, 25], [0, 25.01], [np.nan, np.nan], [999, 0]])
+    apart = Apart(np.zeros((1, 2)), pool, 25)
+    for block in (1, 4, 6):
+        found = hard_negatives(QUERY, np.array([0]), POOL, np.arange(6), 3, apart=apart, block=block)
+        assert found.positions.tolist() == [[3, 4, 5]]
+    with pytest.raises(UsageError, match=r"4 hard negatives are needed.* shows only 3"):
+        hard_negatives(QUERY, np.array([0]), POOL, np.arange(6), 4, apart=apart)
 
 
 def test_equal_scores_come_in_the_order_of_the_pool() -> None:
