@@ -68,6 +68,7 @@ class ExtractRequest(Images, Limited, Describing):
     )
     resume: bool = ask("Go on where an interrupted run was.", True, group=DATA)
     overwrite: bool = ask("Make FILE anew if it is there.", False, group=DATA)
+    append: bool = ask("Add to FILE if it is there; what is in it is not described again.", False, group=DATA)
 
     #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
     null: bool = False
@@ -85,7 +86,14 @@ class ExtractRequest(Images, Limited, Describing):
             raise UsageError(
                 f"{os.fsdecode(self.output)} is a folder", hint="name a file with -o, such as features.h5"
             )
-        format_of(self.target, self.format)
+        form = format_of(self.target, self.format)
+        if self.append and self.overwrite:
+            raise UsageError("--append keeps what is there, --overwrite does not", hint="take one of them")
+        if self.append and form == "npy":
+            raise UsageError(
+                "nothing can be added to .npy: its names lie in a file beside it, and both cannot be replaced at once",
+                hint="make an .h5 or .npz file",
+            )
 
     @property
     def target(self) -> Path:
@@ -188,6 +196,7 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
             on_error=request.on_error,
             resume=request.resume,
             overwrite=request.overwrite,
+            append=request.append,
         ),
         metadata={"image_root": root},
         format=request.format,
@@ -195,12 +204,11 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
         label=f"{describer.name} to {request.target.name}",
         emit=emit,
     )
-    left_out = len(summary.failed) if request.on_error == "skip" else 0
     return ExtractResult(
         file=summary.path,
         model=describer.name,
         dim=describer.dim,
-        images=0 if summary.path is None else len(jobs) - left_out,
+        images=summary.images,
         done=summary.done,
         skipped=summary.skipped,
         failed=summary.failed,
@@ -222,8 +230,13 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
     if request.named is not None:
         return [InputImage(path, PurePath(name)) for path, name in request.named], None
     if not _rooted(request):
-        images = find_images(request.images, recursive=request.recursive)
-        return images, common_root(images)
+        root = _root_of_present(request)
+        try:
+            images = find_images(request.images, recursive=request.recursive, root=root)
+        except UsageError as error:
+            where = "put it there, or say with --image-root where names start from"
+            raise UsageError(error.message, hint=error.hint if root is None else where) from error
+        return images, common_root(images) if root is None else str(root)
     root = request.image_root if request.image_root is not None else Path()
     if request.image_list is not None and request.names is None:
         request = replace(request, names=tuple(read_image_list(request.image_list, root, null=request.null)))
@@ -235,3 +248,13 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
         listed=request.names or (),
     )
     return images, str(root.resolve() if ".." in root.parts else root.absolute())
+
+
+def _root_of_present(request: ExtractRequest) -> Path | None:
+    """Folder from which the images of a file that is added to have their names; None if there is none."""
+    from darkside_cli.retrieval.describe.store import open_descriptors
+
+    if not (request.append and request.target.exists()):
+        return None
+    root = open_descriptors(request.target).metadata.get("image_root")
+    return Path(root) if isinstance(root, str) else None

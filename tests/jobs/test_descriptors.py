@@ -81,6 +81,36 @@ def test_a_folder_becomes_one_file(images: Path, model: Path, make_image: MakeIm
         darkside_cli.extract("images", **{**options, "image_size": 64})
 
 
+def test_images_are_added_to_an_index_and_found_there(
+    images: Path, model: Path, make_image: MakeImage, tmp_path: Path
+) -> None:
+    """Neither adding nor searching describes again what is in the file; names start from where they did."""
+    options: dict[str, Any] = {"model": model, "output": "x.h5", "image_size": 96, "recursive": True}
+    darkside_cli.extract("images", **options)
+    make_image(images / "new" / "a.png", 128, 96, seed=7)
+    make_image(tmp_path / "elsewhere" / "b.png", 128, 96, seed=8)
+    events: list[Event] = []
+    added = darkside_cli.extract("images/new", append=True, **options, emit=events.append)
+    assert [event.source for event in events if isinstance(event, ImageReady)] == [Path("images/new/a.png")]
+    assert (added.images, added.done) == (7, 1)
+    stored = open_descriptors("x.h5")
+    assert (stored.names or ())[-1] == "new/a.png"
+    assert stored.metadata["image_root"] == str(images)
+    with pytest.raises(UsageError, match="is not in") as caught:
+        darkside_cli.extract("elsewhere/b.png", append=True, **options)
+    assert "--image-root" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="--append keeps"):
+        darkside_cli.extract("images", append=True, overwrite=True, **options)
+    with pytest.raises(UsageError, match=r"nothing can be added to \.npy"):
+        darkside_cli.extract("images", append=True, **{**options, "output": "x.npy"})
+    shutil.copy(images / "new" / "a.png", "query.png")
+    events.clear()
+    answer = darkside_cli.search("query.png", index="x.h5", top=1, emit=events.append).answers[0]
+    assert answer.found[0].image == "new/a.png"
+    assert answer.found[0].score == pytest.approx(1, abs=1e-5)
+    assert [event.source for event in events if isinstance(event, ImageReady)] == [Path("query.png")]
+
+
 def test_no_image_at_all(model: Path, tmp_path: Path) -> None:
     told: list[Event] = []
     nothing = darkside_cli.extract([], model=model, output="x.h5", emit=told.append)

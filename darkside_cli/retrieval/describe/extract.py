@@ -22,6 +22,7 @@ import numpy as np
 from darkside_cli import __version__
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.retrieval.describe.append import described, with_new_rows
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, stamp_of
@@ -41,7 +42,7 @@ _FOLLOWING = ("dim", "transform", "fingerprint")
 class ExtractSummary:
     """What a run did: images described, failed, and there already; ``path`` is None if nothing was written.
 
-    ``failed`` names the images without a descriptor, of all processes.
+    ``failed`` names the images without a descriptor, of all processes; ``images`` counts the rows of the file.
     """
 
     path: Path | None
@@ -49,6 +50,7 @@ class ExtractSummary:
     skipped: int
     failed: tuple[str, ...]
     seconds: float
+    images: int = 0
 
 
 def extract_array(
@@ -103,9 +105,11 @@ def extract_files(
 
     A broken image is told of (``ItemFailed``) and the others go on. A run that was stopped, also by SIGKILL, is
     continued by the next one with the same model and settings; with others it starts afresh and says so
-    (``Notice``). So is a file that is there already and lacks images. Images whose files have changed since an
-    interrupted run are described again. ``metadata`` is recorded beside what the model says of itself. All
-    ``ranks`` are given the same jobs; each does its share, emits the events of that, and waits for the others.
+    (``Notice``). So is a file that is there already and lacks images. With ``options.append`` a file that is there
+    keeps its rows, in their order, and those of further images follow; it is replaced when all are there. Images whose
+    files have changed since an interrupted run are described again. ``metadata`` is recorded beside what the model
+    says of itself. All ``ranks`` are given the same jobs; each does its share, emits the events of that, and waits for
+    the others.
 
     The bytes of the file follow from the images, the model, the settings and ``metadata`` alone where descriptors do
     (on the CPU, in one number of threads): it does not matter how often a run was stopped.
@@ -120,15 +124,22 @@ def extract_files(
     names = [job.name for job in jobs]
     check_names(names, format_of(target, format))
     record = _record(describer, options, metadata)
-    present = None if options.overwrite else _present(target, names, record)
+    present = None if options.overwrite else _present(target, names, record, append=options.append)
+    appended_to = present if options.append else None
+    there = set() if appended_to is None else described(appended_to)
     own = jobs[ranks.rank :: ranks.size]
     emit(RunStarted(label, len(own)))
-    if present is not None and present.names == tuple(names) and not present.metadata.get("failed"):
+    complete = (
+        there.issuperset(names)
+        if appended_to is not None
+        else present is not None and present.names == tuple(names) and not present.metadata.get("failed")
+    )
+    if present is not None and complete:
         for job in own:
             emit(ItemSkipped(job.path, target))
         seconds = time.perf_counter() - started
         emit(RunFinished(label, 0, 0, len(jobs), seconds))
-        return ExtractSummary(target, 0, len(jobs), (), seconds)
+        return ExtractSummary(target, 0, len(jobs), (), seconds, present.count)
 
     if not options.resume and ranks.is_first:
         remove_journal(target)
@@ -138,7 +149,7 @@ def extract_files(
     ) as journal:
         if ranks.is_first:
             with _nothing_lost():
-                _take_in(journal, present, emit)
+                _take_in(journal, None if options.append else present, emit)
         ranks.barrier()
         if ranks.size > 1:
             journal.refresh()
@@ -146,29 +157,35 @@ def extract_files(
             describer,
             options,
             lambda job, stamp, row: journal.append(job.name, stamp, row),
-            lambda job: journal.has(job.name, stamp_of(job)),
+            lambda job: job.name in there or journal.has(job.name, stamp_of(job)),
             target,
         )
         counts = stages.run(own, emit)
         # Not what the journal lacks: it may have the row of an image that has become unreadable since.
         broken = set().union(*ranks.all_gather(stages.without))
         failed = tuple(name for name in names if name in broken)
-        written = len(failed) < len(names)
+        written, count = len(failed) < len(names), 0 if appended_to is None else appended_to.count
         if ranks.is_first:
             if ranks.size > 1:
                 journal.refresh()
             if written:
                 kept = names if options.on_error == "nan" else [name for name in names if name not in broken]
-                dim = describer.dim
-                blocks = journal.read(kept, max(1, _BLOCK_BYTES // (4 * dim)), without=broken)
-                recorded = {**record, "images": len(kept), "failed": list(failed)}
+                dim, rows, without = describer.dim, max(1, _BLOCK_BYTES // (4 * describer.dim)), list(failed)
+                blocks = journal.read(kept, rows, without=broken)
+                # Looked at again: others may have added to it before this run held it.
+                old = _present(target, names, record, append=True) if options.append else None
+                if old is not None:
+                    kept, blocks, without = with_new_rows(old, journal, kept, failed, rows=rows)
+                count = len(kept)
+                recorded = {**record, "images": count, "failed": without}
                 with _nothing_lost():
                     write_descriptors(target, kept, blocks, dim, metadata=recorded, format=format)
             journal.remove()
         ranks.barrier()
     seconds = time.perf_counter() - started
     emit(RunFinished(label, counts.done, counts.failed, counts.skipped, seconds))
-    return ExtractSummary(target if written else None, counts.done, counts.skipped, failed, seconds)
+    path = target if written or appended_to is not None else None
+    return ExtractSummary(path, counts.done, counts.skipped, failed, seconds, count)
 
 
 @contextmanager
@@ -205,10 +222,12 @@ def _record(
     return {**describer.metadata, **_decisive(describer, options), **made, **(metadata or {})}
 
 
-def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> DescriptorFile | None:
+def _present(
+    target: Path, names: Sequence[str], record: Mapping[str, Any], *, append: bool = False
+) -> DescriptorFile | None:
     """Open the file that is there already; None if there is none.
 
-    Raises UsageError if it is of other images, another model or other settings.
+    Raises UsageError if it is of another model or other settings, or, but for ``append``, of other images.
     """
     if not target.exists():
         return None
@@ -227,11 +246,13 @@ def _present(target: Path, names: Sequence[str], record: Mapping[str, Any]) -> D
             reason = f"was made with another {' and '.join(told)}"
         raise UsageError(f"{target} is there already and {reason}", hint=anew)
     others = set(stored.names or ()) - set(names)
-    if others:
+    if append and stored.names is None:
+        raise UsageError(f"{target} does not say of which images it is", hint=anew)
+    if others and not append:
         raise UsageError(
             f"{target} is there already and holds {len(others)} images that were not asked for now, "
             f"such as {min(others)}",
-            hint=anew,
+            hint="--append adds to it; --overwrite makes it anew; or name another file",
         )
     return stored
 

@@ -40,8 +40,9 @@ class ExtractOptions:
     them as their EXIF says, which published benchmarks do not; ``batch_size`` 0 lets the model choose; ``workers`` is
     the number of threads that decode. ``on_error`` "skip" leaves the rows of broken images out, "nan" fills them with
     NaN. ``resume`` goes on where an earlier run was stopped, and completes a file that lacks images; ``overwrite``
-    makes a file anew that is there already. Images of more than ``max_pixels`` (None: the default of
-    :mod:`darkside_cli.images.identify`) are refused, those not read within ``max_seconds`` given up.
+    makes a file anew that is there already; ``append`` keeps all that is in it, and adds to it. Images of more than
+    ``max_pixels`` (None: the default of :mod:`darkside_cli.images.identify`) are refused, those not read within
+    ``max_seconds`` given up.
     """
 
     image_size_px: int | None = 1024
@@ -51,6 +52,7 @@ class ExtractOptions:
     on_error: str = "skip"
     resume: bool = True
     overwrite: bool = False
+    append: bool = False
     max_pixels: int | None = None
     max_seconds: float = MAX_SECONDS
 
