@@ -177,10 +177,18 @@ def demo(session: Session, request: DemoRequest, json: options.Json = False) -> 
 
         darkside demo --seeds 3 --output demo
 
-    Settings are the presets demo (for CUT: demo-cut) of train-gan, demo-base and demo of finetune.
+        darkside demo --photos webcams --extra photographs --seeds 3
+
+    With --photos it compares, on real photographs of cameras that nobody trained on, ImageNet features as they are
+    and those fine-tuned and whitened by day alone, with darkened days, with generated and with real nights.
+
+    Settings are the presets demo (for CUT: demo-cut) of train-gan, demo-base and demo of finetune;
+    for photographs demo-photos.
     A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
     in percent) and the report's path.
     """
+    if request.photos is not None:
+        return _demo_photos(session, request, json=json)
     from darkside_cli.demo.run import run
 
     with session.screen() as screen:
@@ -194,6 +202,35 @@ def demo(session: Session, request: DemoRequest, json: options.Json = False) -> 
         figures = [f"{time} {what}" for time in ("night", "day") for what in ("without", "with")]
         heading = ("", *figures[:2], "difference", *figures[2:], "difference", "seconds")
         session.output.table(heading, rows)
+        if result.report is not None:
+            session.output.path(result.report)
+    return EXIT_DONE if result.complete else EXIT_INTERRUPTED
+
+
+def _demo_photos(session: Session, request: DemoRequest, *, json: bool) -> int:
+    from darkside_cli.demo.cameras import TIMES
+    from darkside_cli.demo.photos import run
+    from darkside_cli.demo.photos_result import ARMS, BY_DAY
+
+    with session.screen() as screen:
+        result = run(request, emit=screen.emit)
+    document = result.document()
+    if json:
+        session.output.json(document)
+    elif result.seeds:
+        of_seeds = [(f"seed {each.seed}", each.mean_ap) for each in result.seeds]
+        if len(of_seeds) > 1:
+            of_seeds.append(("mean", document["mean_ap"]))
+        rows = [
+            (name, time, *(f"{scores[time][arm]:.1f}" for arm in ARMS))
+            for name, scores in of_seeds
+            for time in TIMES
+        ]
+        rows += [
+            (f"over {BY_DAY}", time, *(f"{document['difference'][time][arm]:+.1f}" for arm in ARMS))
+            for time in TIMES
+        ]
+        session.output.table(("mAP", "asked", *ARMS), rows)
         if result.report is not None:
             session.output.path(result.report)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED

@@ -264,8 +264,8 @@ def tuples_of_folder(
     """Images of ``root/<place>/…``: whatever lies in or below a place's folder shows the place.
 
     Every image is a query with up to ``positives`` others of its place. Places of one image have no pairs, but are
-    negatives for others. Hidden files are passed over. Names are relative to ``root``, in natural order. ``part``
-    takes only what is in the folder of that name in each place, such as "day". With ``lone``, images may be alone:
+    negatives for others. Hidden files are passed over. Names are relative to ``root``, in natural order. Of
+    places with a folder ``part``, such as "day", only what is in it counts. With ``lone``, images may be alone:
     those in ``root`` itself are of a place each, and pairs need not be there.
 
     Raises MissingAssetError if there is no such folder, UsageError if no place has two images.
@@ -273,14 +273,15 @@ def tuples_of_folder(
     root = Path(root)
     if not root.is_dir():
         raise MissingAssetError(f"there is no folder {root}", hint="check the path")
+    least = 1 if lone else 2
     images = [
         image
         for image in expand_inputs([root], recursive=True, exclude=None)
-        if is_image_name(image.path.name)
-        and (
-            (len(image.relative.parts) > 1 and (part is None or part in image.relative.parts[1:-1]))
-            or (lone and len(image.relative.parts) == 1)
-        )
+        if len(image.relative.parts) >= least and is_image_name(image.path.name)
+    ]
+    parted = {each.relative.parts[0] for each in images if part in each.relative.parts[1:-1]}
+    images = [
+        each for each in images if each.relative.parts[0] not in parted or part in each.relative.parts[1:-1]
     ]
     places: dict[str, list[int]] = defaultdict(list)
     for number, image in enumerate(images):
@@ -292,9 +293,8 @@ def tuples_of_folder(
     title, pairs = name or root.resolve().name, spread_pairs(places.values(), positives)
     tuples = TupleSet(title, tuple(names), tuple(paths), clusters, *pairs, places=tuple(places))
     if tuples.pairs == 0 and not (lone and images):
-        where = "" if part is None else f" in its folder {part}"
         raise UsageError(
-            f"no folder in {root} has two images or more{where} ({len(images)} images of {len(places)} places)",
+            f"no folder in {root} has two images or more ({len(images)} images of {len(places)} places)",
             hint=f"put the images of each place into a folder of its own: {root / '<place>'}",
         )
     return tuples

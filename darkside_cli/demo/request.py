@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from darkside_cli.jobs.fields import computing_device
+from darkside_cli.errors import UsageError
+from darkside_cli.jobs.fields import GENERATOR, computing_device
 from darkside_cli.jobs.finetune import FinetuneRequest
 from darkside_cli.jobs.request import ADVANCED, Request, ask
 from darkside_cli.jobs.train_gan import TrainGanRequest
@@ -41,6 +42,23 @@ class DemoRequest(Request):
         short="-o",
         metavar="DIR",
     )
+    photos: Path | None = ask(
+        "Compare on real photographs instead of the city: a folder for each camera or place with day and night in it. "
+        "What is asked for is never trained on.",
+        metavar="DIR",
+    )
+    extra: tuple[Path, ...] = ask(
+        "With --photos: a folder of further photographs by day to train on, each of another place; may be repeated.",
+        (),
+        metavar="DIR",
+    )
+    generator: str | None = ask(
+        "With --photos: what makes night (default: the published generator if it is here, else the embedded one).",
+        **{**GENERATOR, "short": ""},
+    )
+    folds: int = ask(
+        "With --photos: parts that the places are parted into.", 4, minimum=2, maximum=100, group=ADVANCED
+    )
     seed: int = ask("Seed of the first run.", 0, minimum=0)
     seeds: int = ask("How many seeds to run, counted from --seed.", 1, minimum=1, maximum=100)
     size: str = ask(
@@ -69,16 +87,35 @@ class DemoRequest(Request):
         """Raise UsageError if the folder is none, ConfigError for settings that cannot be."""
         super().check()
         check_run(self.folder)
-        self.generator()
+        if self.photos is not None:
+            if (self.size, self.model, self.share, self.set_gan, self.set_base) != (
+                "small",
+                "hedgan",
+                None,
+                (),
+                (),
+            ):
+                raise UsageError(
+                    "--size, --model, --share, --set-gan and --set-base are of the city",
+                    hint="leave --photos out",
+                )
+            return
+        if self.extra or self.generator:
+            raise UsageError("--extra and --generator go with --photos", hint="name a folder of photographs")
+        self.generator_training()
         self.base()
         self.tuned()
 
     @property
     def folder(self) -> Path:
         """Folder of the demonstration."""
-        return self.output if self.output is not None else self.root.experiments / "demo"
+        return self.output if self.output is not None else self.root.experiments / self._called
 
-    def generator(self, *settings: str, **options: Any) -> TrainGanRequest:
+    @property
+    def _called(self) -> str:
+        return "demo" if self.photos is None else "demo-photos"
+
+    def generator_training(self, *settings: str, **options: Any) -> TrainGanRequest:
         """The training of a generator."""
         return TrainGanRequest(
             model=self.model,

@@ -98,7 +98,7 @@ class _Seed:
     def train_generator(self) -> Path:
         """Train the generator on the city's unpaired images; its run folder."""
         run = self.folder / "generator"
-        request = self.request.generator(
+        request = self.request.generator_training(
             setting("samples.pictures", self._sample_list()),
             day=self.city.day_list,
             night=self.city.night_list,

@@ -101,7 +101,7 @@ class TupleDataConfig:
     images: Path | None = option(None, help="folder that names in a list or database start from")
     part: str | None = option(
         None,
-        help="of a folder for each place: take only images in the folder of this name in it, such as day",
+        help="of places with a folder of this name, such as day, take only the images in it",
     )
     photographs: tuple[Path, ...] = option(
         (), help="folders of further photographs, each of a place of its own (needs views)"

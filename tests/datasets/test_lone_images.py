@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stub_tuples import write_places
 
@@ -52,6 +54,16 @@ def test_each_photograph_of_a_folder_is_a_place(tuples: TupleSet, tmp_path: Path
         with_photographs(tuples, [tmp_path / "empty"])
 
 
+def test_positions_are_kept(tuples: TupleSet, tmp_path: Path) -> None:
+    write_places(tmp_path / "photographs", 1, 1)
+    located = replace(tuples, positions=np.arange(10.0).reshape(5, 2), apart_m=25.0)
+    seen = with_views(with_photographs(located, [tmp_path / "photographs"]), 2)
+    assert seen.positions is not None
+    where = dict(zip(seen.names, seen.positions.tolist(), strict=True))
+    assert where["view-1/alone/0.png"] == where["view-2/alone/0.png"] == [0.0, 1.0]
+    assert np.isnan(where["view-2/photographs-1/p00/0.png"]).all()
+
+
 def test_a_folder_of_plain_photographs(tmp_path: Path) -> None:
     write_places(tmp_path, 1, 3)
     folder = tmp_path / "p00"
@@ -72,5 +84,6 @@ def test_one_part_of_each_place(tmp_path: Path) -> None:
     assert len(tuples_of_folder(tmp_path / "places")) == 5
     day = tuples_of_folder(tmp_path / "places", part="day")
     assert (len(day), day.pairs) == (4, 4)
-    with pytest.raises(UsageError, match="in its folder night"):
-        tuples_of_folder(tmp_path / "places", part="night")
+    # A place without such a folder counts whole.
+    night = tuples_of_folder(tmp_path / "places", part="night")
+    assert night.names == ("here/day/0.png", "here/day/1.png", "there/night/0.png")

@@ -1,0 +1,100 @@
+"""The comparison on photographs, as small as it can be: what is trained on, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from small_descriptor import BACKBONE, write_small_descriptor
+from stub_tuples import write_places
+
+from darkside_cli.demo.cameras import Cameras
+from darkside_cli.demo.photos import run
+from darkside_cli.demo.photos_result import ARMS, TRAINED
+from darkside_cli.demo.request import DemoRequest
+from darkside_cli.errors import UsageError
+from darkside_cli.events import Event, Notice
+
+TINY = (
+    f"backbone={BACKBONE}", "data.image_size_px=32", "data.batch_size=2", "data.workers=1", "mining.anchors=2",
+    "mining.negatives=1", "whitening.image_size_px=32", "whitening.views=1", "whitening.nights=1", "whitening.dim=4",
+    "evaluation.image_size_px=32",
+)  # fmt: skip
+
+
+def write_cameras(folder: Path, count: int = 3) -> Path:
+    for time in ("day", "night"):
+        write_places(folder / "written", count, 2, sides=((32, 32),))
+        for place in range(count):
+            target = folder / "cameras" / f"c{place}"
+            target.mkdir(parents=True, exist_ok=True)
+            (folder / "written" / f"p{place:02d}").rename(target / time)
+    return folder / "cameras"
+
+
+def test_folds_and_lists_keep_cameras_apart(tmp_path: Path) -> None:
+    cameras = Cameras.of(write_cameras(tmp_path, 5))
+    folds = cameras.folds(4)
+    assert folds == [["c0", "c4"], ["c1"], ["c2"], ["c3"]]
+    assert len(cameras.folds(9)) == 5
+    rows = list(csv.DictReader(cameras.training_list(folds[0], ("day",)).splitlines()))
+    assert {row["place"] for row in rows} == {"c1", "c2", "c3"}
+    assert all("/day/" in row["image"] for row in rows)
+    night, day = (cameras.truth(folds[0], time) for time in ("night", "day"))
+    assert len(night["database"]) == 10
+    assert [query["name"].split("/")[:2] for query in night["queries"]] == [["c0", "night"]] * 2 + [
+        ["c4", "night"]
+    ] * 2
+    assert all(len(query["ok"]) == 2 and not query["junk"] for query in night["queries"])
+    assert all(
+        query["junk"] == [query["name"]] and query["name"] not in query["ok"] for query in day["queries"]
+    )
+
+
+def test_folders_that_cannot_be_compared(tmp_path: Path) -> None:
+    write_places(tmp_path, 2, 2)
+    with pytest.raises(UsageError, match="0 places"):
+        Cameras.of(tmp_path)
+    with pytest.raises(UsageError, match="--photos"):
+        DemoRequest(extra=(tmp_path,))
+
+
+@pytest.mark.slow
+def test_all_arms_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKSIDE_HOME", str(tmp_path / "home"))
+    write_places(tmp_path / "more", 1, 2, sides=((40, 32),))
+    beginning = write_small_descriptor(tmp_path / "beginning.safetensors", whitened=False)
+    request = DemoRequest(
+        photos=write_cameras(tmp_path),
+        extra=(tmp_path / "more" / "p00",),
+        generator="darkside-mini",
+        folds=2,
+        output=tmp_path / "out",
+        device="cpu",
+        set_finetune=(*TINY, f"init={json.dumps(str(beginning))}"),
+    )
+    events: list[Event] = []
+    result = run(request, emit=events.append)
+    assert result.complete
+    assert result.report is not None
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    (seed,) = document["seeds"]
+    for time in ("night", "day"):
+        assert set(seed["mean_ap"][time]) == set(ARMS)
+        assert all(0 < value <= 100 for value in seed["mean_ap"][time].values())
+        assert document["difference"][time]["day"] == 0
+    trainings = [
+        event.message for event in events if isinstance(event, Notice) and "trains without" in event.message
+    ]
+    assert len(trainings) == 2 * len(TRAINED)
+    page = result.report.read_text()
+    assert page.count("data:image/jpeg") > 10
+    for arm in TRAINED:
+        config = (tmp_path / "out" / "seed-0" / "fold-0" / arm / "config.toml").read_text()
+        assert "fold-0" in config
+
+    events.clear()
+    assert run(request, emit=events.append).document()["seeds"] == result.document()["seeds"]
+    assert not any(isinstance(event, Notice) and "trains" in event.message for event in events)
