@@ -19,14 +19,14 @@ from pathlib import Path
 import requests
 
 from darkside_cli.assets.disk import Space, Stopped, locked
-from darkside_cli.assets.download_options import MIB, Options
+from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Hooks, Timeouts, fetch, new_session, probe_size
 from darkside_cli.assets.http_failures import Refused, Transient
 from darkside_cli.assets.inventory import find_file
 from darkside_cli.assets.ledger import Ledger
-from darkside_cli.assets.mirrors import local_path
-from darkside_cli.assets.partial import PartFile, PartNote
+from darkside_cli.assets.mirrors import copy_from_folder, local_path
+from darkside_cli.assets.partial import PartFile
 from darkside_cli.assets.soundness import hashed, wrong_digest, wrong_form
 from darkside_cli.assets.transfer import EVERY_S, Work, run_parallel
 from darkside_cli.errors import MissingAssetError
@@ -208,7 +208,7 @@ class Downloader:
             try:
                 local = local_path(url)
                 if local is not None:
-                    _copy(local, part, hooks)
+                    copy_from_folder(local, part, hooks)
                 else:
                     limits = self.options.timeouts
                     fetch(session, url, part, file, hash_known=hash_known, timeouts=limits, hooks=hooks)
@@ -278,27 +278,6 @@ def _size_at(session: requests.Session, url: str) -> int | None:
     if local is None:
         return probe_size(session, url, _PROBE)
     return local.stat().st_size if local.is_file() else None
-
-
-def _copy(source: Path, part: PartFile, hooks: Hooks) -> None:
-    """Copy from a mirror that is a folder."""
-    if not source.is_file():
-        raise Refused("not there")
-    try:
-        stream = source.open("rb")
-    except OSError as error:  # another mirror may do, and what is there of the file is kept
-        raise Refused(f"cannot be read: {error.strerror or error}") from error
-    with stream:
-        total = source.stat().st_size
-        hooks.begun(0, total)
-        part.begin(PartNote(str(source), total=total))
-        done = 0
-        while piece := stream.read(MIB):
-            part.append(piece)
-            done += len(piece)
-            hooks.moved(done, total)
-            if hooks.stopped():
-                raise Stopped
 
 
 def _disk_error(error: OSError, file: RemoteFile, part: PartFile) -> MissingAssetError:

@@ -10,7 +10,11 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
+from darkside_cli.assets.disk import Stopped
 from darkside_cli.assets.entries import RemoteFile
+from darkside_cli.assets.http import Hooks
+from darkside_cli.assets.http_failures import Refused
+from darkside_cli.assets.partial import PartFile, PartNote
 from darkside_cli.errors import ConfigError
 from darkside_cli.regular_file import read_regular
 
@@ -18,6 +22,7 @@ from darkside_cli.regular_file import read_regular
 VARIABLE = "DARKSIDE_MIRROR"
 
 _MAX_BYTES = 1 << 24  # of a list of them
+_CHUNK = 1 << 20
 _SCHEMES = ("http", "https", "file")
 
 
@@ -118,3 +123,24 @@ def _checked(value: str, where: str) -> str:
             hint="give https://…, a folder that holds the files, or a file that lists mirrors",
         )
     return str(path.absolute())
+
+
+def copy_from_folder(source: Path, part: PartFile, hooks: Hooks) -> None:
+    """Copy the file ``source`` of a mirror that is a folder. Raises Refused if it cannot be read, Stopped when told."""
+    if not source.is_file():
+        raise Refused("not there")
+    try:
+        stream = source.open("rb")
+    except OSError as error:  # another mirror may do, and what is there of the file is kept
+        raise Refused(f"cannot be read: {error.strerror or error}") from error
+    with stream:
+        total = source.stat().st_size
+        hooks.begun(0, total)
+        part.begin(PartNote(str(source), total=total))
+        done = 0
+        while piece := stream.read(_CHUNK):
+            part.append(piece)
+            done += len(piece)
+            hooks.moved(done, total)
+            if hooks.stopped():
+                raise Stopped

@@ -22,7 +22,7 @@ from darkside_cli.jobs import evaluate_night as nights
 from darkside_cli.jobs import sort as sorting
 from darkside_cli.jobs import translate as translation
 from darkside_cli.jobs.request import MAIN
-from darkside_cli.jobs.translated_image import image_of
+from darkside_cli.jobs.translate_result import image_of
 
 #: What --output is called where the image itself goes to stdout.
 STDOUT = Path("-")

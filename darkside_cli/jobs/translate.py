@@ -18,7 +18,7 @@ from darkside_cli.jobs.checks import check_generator, refuse_empty_folders, requ
 from darkside_cli.jobs.fields import GENERATOR, Images, Limited, OnImages
 from darkside_cli.jobs.needs import default_generator, obtain_model
 from darkside_cli.jobs.request import ADVANCED, DEVICE, ask, make
-from darkside_cli.jobs.translated_image import TranslatedImage, image_of
+from darkside_cli.jobs.translate_result import TranslatedImage, TranslateResult, image_of
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage, TranslationJob
@@ -135,45 +135,6 @@ class TranslateRequest(Images, Limited, OnImages):
         if self.in_memory or self.file is not None:
             return None
         return self.output if self.output is not None or self.suffix else Path(self.to)
-
-
-@dataclass(frozen=True)
-class TranslateResult:
-    """What became of the images, in their order; ``encoded`` has the one result of a request with ``in_memory``.
-
-    ``model`` is None if there were no images, ``encoded`` if that failed.
-    """
-
-    model: str | None = None
-    images: tuple[TranslatedImage, ...] = ()
-    seconds: float = 0.0
-    encoded: memoryview | None = field(default=None, repr=False)
-
-    @property
-    def done(self) -> int:
-        """How many images were translated now."""
-        return len(self.images) - self.skipped - self.failed
-
-    @property
-    def skipped(self) -> int:
-        """How many results were there already."""
-        return sum(image.skipped for image in self.images)
-
-    @property
-    def failed(self) -> int:
-        """How many images could not be read, translated or written."""
-        return sum(image.error is not None for image in self.images)
-
-    def document(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
-        return {
-            "model": self.model,
-            "images": [image.document() for image in self.images],
-            "done": self.done,
-            "skipped": self.skipped,
-            "failed": self.failed,
-            "seconds": round(self.seconds, 3) or 0,
-        }
 
 
 def translate(*images: Any, emit: Emit = ignore, **options: Any) -> TranslateResult:

@@ -16,6 +16,7 @@ from darkside_cli.methods import network_options as networks
 from darkside_cli.training.trainer_config import TrainerConfig
 
 AdversarialName = Literal["lsgan", "vanilla", "hinge"]
+_NORMAL = networks.InitialisationOptions(kind="normal")
 
 
 def _method(name: str) -> Any:
@@ -100,9 +101,6 @@ class GanConfig:
     data: UnpairedConfig = option(UnpairedConfig(), help="day and night pictures")
     trainer: TrainerConfig = option(TrainerConfig(), help="how long and how exactly to train")
     samples: SampleOptions = option(SampleOptions(), help="pictures of the progress")
-
-
-_NORMAL = networks.InitialisationOptions(kind="normal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,8 +203,7 @@ class CutConfig(GanConfig):
     @property
     def flips(self) -> bool:
         """Whether input images are mirrored at random."""
-        given = self.flip_equivariance
-        return self.variant == "fastcut" if given is None else given
+        return self.variant == "fastcut" if self.flip_equivariance is None else self.flip_equivariance
 
 
 def _edge_detector(usual: str) -> Any:

@@ -241,12 +241,8 @@ def load_features(features: nn.Module, backbone: str, path: Path) -> None:
     Raises MissingAssetError if there is no such file, CheckpointError if it is damaged, unsafe, or of another network.
     """
     content = read_state_file(path).content
-    inner = [
-        content[key]
-        for key in _WRAPPERS
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)
-    ]
-    content = inner[0] if inner else content
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no weights")
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}

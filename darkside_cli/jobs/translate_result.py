@@ -1,8 +1,8 @@
-"""What became of one image that was to be translated, as an event says it and as ``--jsonl`` prints it."""
+"""What became of images that were to be translated, as events say it, and as ``--json`` and ``--jsonl`` print it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,45 @@ class TranslatedImage:
             "seconds": round(self.seconds, 4),
             **({"model": model} if model is not None else {}),
             **({"animated": True} if self.animated else {}),
+        }
+
+
+@dataclass(frozen=True)
+class TranslateResult:
+    """What became of the images, in their order; ``encoded`` has the one result of a request with ``in_memory``.
+
+    ``model`` is None if there were no images, ``encoded`` if that failed.
+    """
+
+    model: str | None = None
+    images: tuple[TranslatedImage, ...] = ()
+    seconds: float = 0.0
+    encoded: memoryview | None = field(default=None, repr=False)
+
+    @property
+    def done(self) -> int:
+        """How many images were translated now."""
+        return len(self.images) - self.skipped - self.failed
+
+    @property
+    def skipped(self) -> int:
+        """How many results were there already."""
+        return sum(image.skipped for image in self.images)
+
+    @property
+    def failed(self) -> int:
+        """How many images could not be read, translated or written."""
+        return sum(image.error is not None for image in self.images)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "model": self.model,
+            "images": [image.document() for image in self.images],
+            "done": self.done,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3) or 0,
         }
 
 
