@@ -153,8 +153,12 @@ class EvaluateResult:
         """Recall@1 in percent that others published, best first, by data set; not of data sets without any."""
         from darkside_cli.networks.others import published_for
 
-        datasets = dict.fromkeys(line.dataset for line in self.lines)
-        return {each: found for each in datasets if (found := published_for(each))}
+        # SVOX has its nights in a folder of queries.
+        sets = {
+            each.lines[0].dataset: f"{each.scores.dataset}/{each.scores.queries[0]}"
+            for each in self.evaluations
+        }
+        return {dataset: found for dataset, place in sets.items() if (found := published_for(place))}
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""

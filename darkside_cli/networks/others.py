@@ -202,7 +202,7 @@ def trained_on(model: str) -> str:
 def published_for(dataset: str) -> list[tuple[OtherModel, float]]:
     """Models with their published recall@1 on a data set, best first; none for data sets that nobody published on.
 
-    A data set of the user's own is known by its name: "tokyo247", "SVOX-night".
+    A data set of the user's own is known by its name: "tokyo247/test", "svox/test/queries_night/@1@2@.jpg".
     """
     letters = re.sub(r"[^a-z0-9]", "", dataset.lower())
     key = "tokyo247" if "tokyo247" in letters else "svox_night" if re.search("svox.*night", letters) else ""

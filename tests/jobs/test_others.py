@@ -191,7 +191,8 @@ def test_names() -> None:
     for name in other_names():
         assert parse_other(parse_other(name).text).input == OTHERS.get(name).input
     assert [entry.name for entry, _ in published_for("SVOX-night")][-1] == "gandtr_r101"
-    assert published_for("my-places") == []
+    assert published_for("my-places/p0/night/n.png") == published_for("svox/test/queries/1.jpg") == []
+    assert published_for("svox/test/queries_night/1.jpg")[0][1] == 97.7
     assert trained_on("efficientnet_lite2") == "ImageNet"
     assert trained_on("gem_vgg16_hedngan") == trained_on("gandtr_r101")
     assert trained_on("mine.pth") == ""
