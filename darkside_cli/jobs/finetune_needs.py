@@ -36,7 +36,7 @@ def check_names(config: FinetuneConfig, root: DataRoot) -> None:
     from darkside_cli.datasets.catalog import check_test_set, check_training_data
     from darkside_cli.retrieval.config import INITS
     from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.training_sets import check_init, whitening_spec
+    from darkside_cli.retrieval.training_sets import check_init, open_tuples, whitening_spec
 
     absences, data, augment = Absences(), config.data, config.augment
     for scales in (config.whitening.scales, config.evaluation.scales):
@@ -47,19 +47,16 @@ def check_names(config: FinetuneConfig, root: DataRoot) -> None:
     for model in generators_of(augment):
         absences(check_generator, root, model, to="night")
     whitening: tuple[Any, ...] = whitening_spec(config) or ()
-    learned = [
-        spec for spec in (data.spec, data.validation if config.validates else None) if spec is not None
-    ]
-    for spec in (*learned, *whitening[:1]):
+    learned = {"train": data.spec, "val": data.validation if config.validates else None}
+    for spec in (*(spec for spec in learned.values() if spec is not None), *whitening[:1]):
         absences(check_training_data, spec)
     for dataset in config.evaluation.datasets or ():
         absences(check_test_set, dataset)
-    for spec in learned:
-        if Path(spec).is_dir():
-            from darkside_cli.datasets.tuples import tuples_of_folder
-
+    for split, spec in learned.items():
+        if spec is not None and Path(spec).is_dir():
             # A folder without places is a mistake, whatever else is missing.
-            tuples_of_folder(spec, part=data.part, lone=data.views > 0)
+            near = data.positive_dist_m
+            open_tuples(spec, root, split=split, part=data.part, lone=data.views > 0, within_m=near)
     night_images = augment.images if augment.kind == "images" else None
     for path in (data.images, *whitening[1:], night_images, *data.photographs):
         absences(check_path, path, "folder")

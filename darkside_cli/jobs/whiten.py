@@ -70,6 +70,12 @@ class WhitenRequest(OnImages):
     positives: int = ask(
         "Pairs of each image with others of its place, where DATA names none.", 4, minimum=1, group=ADVANCED
     )
+    positive_dist: float | None = ask(
+        "Of UTM names, how near positives were taken, in metres [default: 25].",
+        metavar="METRES",
+        minimum=0.1,
+        group=ADVANCED,
+    )
     image_size: int = ask(
         "Shrink to this longest side in pixels first (0: never).", 1024, minimum=0, group=ADVANCED
     )
@@ -247,4 +253,7 @@ def _tuples(request: WhitenRequest, emit: Emit) -> TupleSet | None:
     need = need_of(request.data, with_images=request.images is None and request.descriptors is None)
     if need is not None:
         obtain_tuples(request, [need], emit=emit)
-    return open_tuples(request.data, request.root, images=request.images, positives=request.positives)
+    within_m, positives = request.positive_dist, request.positives
+    return open_tuples(
+        request.data, request.root, images=request.images, positives=positives, within_m=within_m
+    )

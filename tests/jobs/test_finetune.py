@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from stub_tuples import write_places
+from utm_folders import utm_name, write_utm_folder
 
 import darkside_cli
 from darkside_cli.errors import ConfigError, DarksideError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import Event, Notice, StageDone, StepDone, TrainingStarted
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.jobs.finetune import FinetuneRequest
+from darkside_cli.jobs.finetune import FinetuneRequest, check
 
 SETTINGS = (
     "mining.anchors=4", "mining.anchor_pool=6", "mining.negatives=1", "mining.negative_pool=8",
@@ -192,3 +194,17 @@ def test_from_images_whose_names_say_where_they_were_taken(places: Path, tmp_pat
     assert set(result.scores), "it was validated"
     notices = [event.message for event in told if isinstance(event, Notice)]
     assert not any("kept back" in notice for notice in notices)
+
+
+def test_images_whose_names_say_where_need_no_folders(tmp_path: Path) -> None:
+    """As SF-XL trains on: all in one folder, which is no folder of places."""
+    write_utm_folder(
+        tmp_path / "sf", {"": [utm_name(60 * n + shift, 0) for n in range(3) for shift in (0, 9)]}
+    )
+    request = FinetuneRequest(data=str(tmp_path / "sf"), **options(tmp_path / "run"))
+    check(request)
+    with pytest.raises(UsageError, match="no two images were taken within 5 m"):
+        check(replace(request, positive_dist=5))
+    write_utm_folder(tmp_path / "bad", {"database": ["plain.jpg"], "queries": [utm_name(0, 0)]})
+    with pytest.raises(UsageError, match=r"the names of 1 of 1 images .* such as database/plain\.jpg"):
+        check(replace(request, data=str(tmp_path / "bad")))
