@@ -217,11 +217,7 @@ def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
         dim=request.dim,
         clahe=None if request.clahe is None else parse_clahe(request.clahe),
     )
-    where: dict[str, Any] = {
-        "device": request.device,
-        "precision": request.precision,
-        "trust": request.trusted,
-    }
+    where: Any = {"device": request.device, "precision": request.precision, "trust": request.trusted}
     return describer_for(stored, request.model, settings=settings, root=request.root, **where)
 
 
