@@ -104,9 +104,13 @@ def _settings(session: Session, context: Any) -> dict[str, dict[str, Any]]:
 
     root = session.root
     values: dict[str, dict[str, Any]] = {"data_dir": {"value": str(root.path), "origin": root.origin}}
+    # As people write it: --set, whatever the field is called that it fills.
+    written = {
+        each.name: max(each.opts, key=len).lstrip("-").replace("-", "_") for each in context.command.params
+    }
     for key, value in context.params.items():
         if key not in COMMON and key != _PRINT:
-            values[key.rstrip("_")] = {"value": _plain(value), "origin": _origin(context, key)}
+            values[written[key]] = {"value": _plain(value), "origin": _origin(context, key)}
     if _PRINT not in context.params:
         return values
     own = Session(**{key: context.params[key] for key in COMMON})

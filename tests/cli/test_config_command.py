@@ -31,6 +31,7 @@ def test_show_says_where_each_value_comes_from(run_here: RunHere, tmp_path: Path
     assert values["trainer.epochs"] == {"value": 9, "origin": "command line, trainer.epochs"}
     assert values["pool_size" if "pool_size" in values else "distillation"]["origin"] == "default"
     assert values["model"] == {"value": "hedngan", "origin": "command line"}
+    assert values["set"] == {"value": ["optim.lr=1e-4"], "origin": "command line"}  # as people write it
     assert values["data_dir"]["origin"] == "DARKSIDE_HOME"
 
 
@@ -40,6 +41,7 @@ def test_show_of_commands_without_a_schema(run_here: RunHere, monkeypatch: pytes
     assert values["images"] == {"value": ["a.jpg"], "origin": "command line"}
     assert values["quality"] == {"value": 95, "origin": "default"}
     assert "print_config" not in values
+    assert shown(run_here, "export", "a.pth")["check"] == {"value": True, "origin": "default"}
     text = run_here("config", "show", "translate", "-o", "night").stdout
     assert "output\tnight\tcommand line" in text.splitlines()
     assert "recursive\tfalse\tdefault" in text.splitlines()
