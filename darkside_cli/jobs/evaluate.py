@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
 from darkside_cli.jobs.fields import ANY_DESCRIPTOR, TEST_SET, Describing, test_set_names
-from darkside_cli.jobs.needs import missing_test_sets, obtain
+from darkside_cli.jobs.needs import default_descriptor, missing_test_sets, obtain
 from darkside_cli.jobs.request import DATA, ask, asked, make
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class EvaluateRequest(Describing):
 
     model: tuple[str, ...] = ask(
         "A published descriptor by name, the path of a checkpoint, or a model of others; may be given several "
-        "times.",
+        "times (default: a published one that is here, else the embedded one).",
         (),
         **ANY_DESCRIPTOR,
     )
@@ -86,11 +86,11 @@ class EvaluateRequest(Describing):
             raise UsageError(
                 "no data set given", hint=f"--dataset with {', '.join(test_set_names())}, a file or a folder"
             )
-        if bool(self.model) == bool(self.descriptors):
+        if self.model and self.descriptors:
             raise UsageError(
                 "give either --model or --descriptors", hint="--model gem_resnet101_cyclegan, for instance"
             )
-        if self.gallery is not None and len(self.dataset) * len(self.model or self.descriptors) > 1:
+        if self.gallery is not None and len(self.dataset) * len(self.model or self.descriptors or "1") > 1:
             raise UsageError(
                 "a gallery shows one model on one data set", hint="leave out --gallery, or the others"
             )
@@ -187,6 +187,8 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
     UsageError for what cannot be meant, MissingAssetError if something is not on this machine, and what the models
     and benchmarks raise when they are opened.
     """
+    if not (request.model or request.descriptors):
+        request = replace(request, model=(default_descriptor(request, emit=emit),))
     _check_all_there(request)
     _obtain(request, emit)
 

@@ -12,7 +12,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ImagesNamed, Notice, Preparing, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_path
 from darkside_cli.jobs.fields import ANY_DESCRIPTOR, Describing, Images, Limited
-from darkside_cli.jobs.needs import obtain_descriptor
+from darkside_cli.jobs.needs import default_descriptor, obtain_descriptor
 from darkside_cli.jobs.request import DATA, REQUIRED, ask, make
 
 if TYPE_CHECKING:
@@ -26,10 +26,9 @@ ON_ERROR = ("skip", "nan")
 class ExtractRequest(Images, Limited, Describing):
     """Which images are described, by what, and which file their descriptors go to."""
 
-    model: str = ask(
-        "A published descriptor by name, the path of a checkpoint (ours, gandtr's, cirtorch's), or a model of "
-        "others.",
-        REQUIRED,
+    model: str | None = ask(
+        "A descriptor by name, the path of a checkpoint (ours, gandtr's, cirtorch's), or a model of others "
+        "(default: a published one that is here, else the embedded one).",
         **ANY_DESCRIPTOR,
     )
     output: Path = ask(
@@ -153,19 +152,21 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.networks.catalog import MODELS
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
+    silent = ignore if not ranks.is_first else emit
+    model = default_descriptor(request, emit=silent) if request.model is None else request.model
     absences = Absences()
-    absences(check_model, request.root, request.model, kind="descriptor", trust=request.trusted)
+    absences(check_model, request.root, model, kind="descriptor", trust=request.trusted)
     absences(check_path, request.whitening)
     images, root = _find(request)
     jobs = absences(make_jobs, images, request.boxes)
     absences.tell()
     if ranks.is_first:
         whitening = request.whiten and request.whitening is None
-        obtain_descriptor(request, request.model, whitening=whitening, emit=emit)
+        obtain_descriptor(request, model, whitening=whitening, emit=emit)
     ranks.barrier()
     if not jobs:
         emit(Notice("no image names came in: nothing to do"))
-        return ExtractResult(None, request.model)
+        return ExtractResult(None, model)
     if not _rooted(request) and depend_on_each_other(request.images):
         emit(
             Notice(
@@ -173,16 +174,16 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
                 "with --image-root names stay the same, whatever else is given"
             )
         )
-    name = MODELS.get(request.model).name if request.model in MODELS else request.model
+    name = MODELS.get(model).name if model in MODELS else model
     emit(ImagesNamed({job.path: job.name for job in jobs}, name))
     if ranks.size == 1 and not request.target.exists() and not any_there(jobs, emit):
-        return ExtractResult(None, request.model, failed=tuple(job.name for job in jobs))
+        return ExtractResult(None, model, failed=tuple(job.name for job in jobs))
 
-    emit(Preparing(f"getting ready to describe images with {request.model}"))
+    emit(Preparing(f"getting ready to describe images with {model}"))
     from darkside_cli.retrieval.describe.extract import extract_files
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 
-    describer = request.load(request.model, device=ranks.device_name(request.device))
+    describer = request.load(model, device=ranks.device_name(request.device))
     summary = extract_files(
         jobs,
         describer,

@@ -153,6 +153,20 @@ def default_generator(request: Getting) -> tuple[str, Notice | None]:
     return name, Notice(said) if said is not None else None
 
 
+def default_descriptor(request: Getting, *, emit: Emit) -> str:
+    """The descriptor where none is named, which is told; with ``download`` the published one may be got.
+
+    Raises what :func:`darkside_cli.networks.locate.default_descriptor` raises.
+    """
+    from darkside_cli.networks import catalog, locate
+
+    if request.download:
+        return catalog.PUBLISHED_DESCRIPTOR
+    name, said = locate.default_descriptor(request.root)
+    emit(Notice(said))
+    return name
+
+
 def obtain_tuples(request: Getting, needs: Sequence[TupleNeed], *, emit: Emit) -> None:
     """Make sure that the databases of ``needs`` are on this machine, and most of the images that they name.
 

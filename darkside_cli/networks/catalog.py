@@ -31,6 +31,9 @@ _SFM, _GL18 = "Retrieval-SfM 120k", "Google Landmarks 2018"
 #: The generator where none is named, and the one that takes its place where it is not on the machine.
 PUBLISHED_GENERATOR = "hedngan"
 EMBEDDED_GENERATOR = "darkside-mini"
+#: The same for descriptors.
+PUBLISHED_DESCRIPTOR = "gem_resnet101_hedngan"
+EMBEDDED_DESCRIPTOR = "gem_lite_night"
 
 #: What a generator does that translates to a time of day.
 DIRECTION_TO = {"night": "day2night", "day": "night2day"}

@@ -7,7 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
-from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS, PUBLISHED_GENERATOR
+from darkside_cli.networks.catalog import (
+    EMBEDDED_DESCRIPTOR,
+    EMBEDDED_GENERATOR,
+    MODELS,
+    PUBLISHED_DESCRIPTOR,
+    PUBLISHED_GENERATOR,
+)
 from darkside_cli.networks.configs import TIMM
 from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.networks.other_spec import is_other
@@ -126,6 +132,32 @@ def default_generator(root: str | os.PathLike[str]) -> tuple[str, str | None]:
     return EMBEDDED_GENERATOR, (
         f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
         f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
+    )
+
+
+def default_descriptor(root: str | os.PathLike[str]) -> tuple[str, str]:
+    """Name the descriptor where none is named, and say in a sentence which it is.
+
+    Of the published ones of the paper that are under ``root`` the one of the best figures, else the small one that the
+    package brings. Raises MissingAssetError where there is neither.
+    """
+    here = [
+        entry
+        for entry in map(MODELS.get, MODELS.names())
+        if entry.kind == "descriptor" and "avg" in entry.scores and state_on_disk(entry, root) == "ready"
+    ]
+    if here:
+        best = max(here, key=lambda entry: entry.scores["avg"]).name
+        return best, f"describing images with {best}, which is on this machine"
+    how = f"darkside download {PUBLISHED_DESCRIPTOR} gets one"
+    if EMBEDDED_DESCRIPTOR not in MODELS:
+        raise MissingAssetError(
+            "no descriptor is named, and none of the published ones is on this machine",
+            hint=f"name one with --model, such as that of a run of darkside finetune; or {how}",
+        )
+    return EMBEDDED_DESCRIPTOR, (
+        f"no published descriptor is on this machine ({how}); "
+        f"using the small {EMBEDDED_DESCRIPTOR} that comes with darkside"
     )
 
 

@@ -238,7 +238,7 @@ def test_a_model_is_scored_and_so_are_descriptors(places: Path, model: Path) -> 
         (SearchRequest, {"index": "x.h5", "gallery": "."}, "is a folder"),
         (SearchRequest, {"index": "x.h5", "top": 0}, "top must be at least 1"),
         (EvaluateRequest, {"model": "m"}, "no data set given"),
-        (EvaluateRequest, {"dataset": "tokyo247"}, "either --model or --descriptors"),
+        (EvaluateRequest, {"dataset": "x", "model": "m", "descriptors": "d.h5"}, "either --model or --desc"),
         (EvaluateRequest, {"model": ["a", "b"], "dataset": "x", "gallery": "g.html"}, "one model on one"),
         (EvaluateRequest, {"descriptors": "d.h5", "dataset": "x", "dim": 3}, "--dim says how a model"),
         (EvaluateRequest, {"descriptors": "d.h5", "dataset": "x", "whiten": False}, "--no-whiten says how"),

@@ -198,7 +198,7 @@ def _in_folder(folder: Path) -> Path:
 
 def _published_whitening(entry: ModelEntry, root: DataRoot) -> Path | None:
     """The whitening published beside the weights; None for those that hold their own."""
-    path = next((root / file.path for file in entry.files if file.role == "whitening"), None)
+    path = next((file.under(root) for file in entry.files if file.role == "whitening"), None)
     if path is not None and not path.is_file():
         raise MissingAssetError(
             f"the whitening of '{entry.name}' is not on this machine",
