@@ -33,3 +33,19 @@ def test_the_table_and_the_page_of_wrong_queries(run_here: RunHere, tmp_path: Pa
     more = run_here(*words, "--positive-dist", "24", "--json")
     recall = json.loads(more.stdout)["results"][0]["protocols"]["24 m"]["recall"]
     assert recall["1"] == recall["20"] == pytest.approx(1 / 3)  # q2 stands 25 m away from its place
+
+
+def test_descriptors_of_the_whole_set_are_found_by_their_part(run_here: RunHere, tmp_path: Path) -> None:
+    """Database and queries have the same names, so that only the folders tell them apart."""
+    names = [utm_name(0, 0), utm_name(100, 0)]
+    write_utm_folder(tmp_path / "city" / "images" / "test", {"database": names, "queries": names})
+    every = [f"{side}/{name}" for side in ("database", "queries") for name in names]
+    for above in ("", "test/", "images/test/"):
+        np.savez(
+            tmp_path / "rows.npz",
+            descriptors=np.eye(2, dtype=np.float32)[[0, 1, 0, 1]],
+            names=[above + name for name in every],
+        )
+        done = run_here("evaluate", "--descriptors", "rows.npz", "--dataset", "city", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["results"][0]["protocols"]["25 m"]["recall"]["1"] == 1

@@ -167,7 +167,13 @@ def rows_from_file(truth: GroundTruth, path: Path) -> BenchmarkRows:
         return BenchmarkRows(rows[:count], rows[count:], made_with=made_with)
     asked = [(name, None) for name in truth.database] + [(query.name, query.box) for query in truth.queries]
     row_of = row_finder(stored.names, {name for name, _ in asked}, _short)
-    places = [row_of(_crop_name(name, box), name) for name, box in asked]
+    # A part of a set ("test") may have been described with the whole set: its names have the folders above, too.
+    parts = truth.image_root.parts if truth.image_root is not None else ()
+    above = ["/".join((*parts[-depth:], "")) for depth in (1, 2) if depth < len(parts)]
+    places = [
+        row_of(_crop_name(name, box), *(f"{folders}{_crop_name(name, box)}" for folders in above), name)
+        for name, box in asked
+    ]
     missing = [name for (name, _), place in zip(asked, places, strict=True) if place is None]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
