@@ -20,6 +20,8 @@ from darkside_cli.networks.configs import (
     GuidedGeneratorConfig,
     PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
+    ProjectedDiscriminatorConfig,
+    RelightGeneratorConfig,
     ResnetGeneratorConfig,
     UnetGeneratorConfig,
 )
@@ -47,11 +49,13 @@ CONFIGS: dict[str, list[Any]] = {
     ],
     "guided_generator": [GuidedGeneratorConfig(ngf=2, n_blocks=1, working_px=64)],
     "unet_generator": [UnetGeneratorConfig(ngf=1, num_downs=5), UnetGeneratorConfig(ngf=1, norm="instance")],
+    "relight_generator": [RelightGeneratorConfig(width=8, code=4, levels=2)],
     "patch_discriminator": [
         PatchDiscriminatorConfig(ndf=2, n_layers=2),
         PatchDiscriminatorConfig(ndf=2, norm="batch", antialias=True),
     ],
     "pixel_discriminator": [PixelDiscriminatorConfig(ndf=2)],
+    "projected_discriminator": [ProjectedDiscriminatorConfig(width=8)],
     "hed": [HedConfig()],
     "rcf": [RcfConfig()],
     "sobel": [SobelConfig(), SobelConfig(scales=2, width=4)],
