@@ -177,3 +177,16 @@ def test_the_examples_of_the_page_run(number: int, environment: dict[str, str]) 
         text = text.replace("darkside-night", EMBEDDED_GENERATOR)
     exec(compile(text.replace("(320, 320)", "(32, 32)"), PAGE.name, "exec"), names)
     assert all(not torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.gpu
+def test_a_batch_on_a_gpu(day: Image.Image) -> None:
+    """As on the CPU, on the images' own device, under autocast, too."""
+    batch = torch.stack([as_tensor(day), as_tensor(day).flip(2)])
+    expected = NightAugment(EMBEDDED_GENERATOR, share=1, seed=0)(batch)
+    augment = NightAugment(EMBEDDED_GENERATOR, share=1, seed=0).to("cuda")
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        found = augment(batch.cuda())
+    assert found.device.type == "cuda"
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.cpu().numpy(), expected.numpy(), atol=0.02)
