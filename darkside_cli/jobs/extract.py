@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
@@ -67,7 +68,9 @@ class ExtractRequest(Images, Limited, Describing):
     )
     resume: bool = ask("Go on where an interrupted run was.", True, group=DATA)
     overwrite: bool = ask("Make FILE anew if it is there.", False, group=DATA)
-    append: bool = ask("Add to FILE if it is there; what is in it is not described again.", False, group=DATA)
+    append: bool = ask(
+        "Add to FILE, if it is there, by its model; what is in it is not described again.", False, group=DATA
+    )
 
     #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
     null: bool = False
@@ -153,7 +156,8 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
     silent = ignore if not ranks.is_first else emit
-    model = default_descriptor(request, emit=silent) if request.model is None else request.model
+    recorded = _recorded(request)
+    model = request.model or recorded.get("model") or default_descriptor(request, emit=silent)
     absences = Absences()
     absences(check_model, request.root, model, kind="descriptor", trust=request.trusted)
     absences(check_path, request.whitening)
@@ -167,7 +171,7 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     if not jobs:
         emit(Notice("no image names came in: nothing to do"))
         return ExtractResult(None, model)
-    if not _rooted(request) and depend_on_each_other(request.images):
+    if not _rooted(request) and recorded.get("image_root") is None and depend_on_each_other(request.images):
         emit(
             Notice(
                 f"images are called by their paths from {root or 'several folders'}; "
@@ -231,7 +235,8 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
     if request.named is not None:
         return [InputImage(path, PurePath(name)) for path, name in request.named], None
     if not _rooted(request):
-        root = _root_of_present(request)
+        recorded = _recorded(request).get("image_root")
+        root = Path(recorded) if isinstance(recorded, str) else None
         try:
             images = find_images(request.images, recursive=request.recursive, root=root)
         except UsageError as error:
@@ -251,11 +256,8 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
     return images, str(root.resolve() if ".." in root.parts else root.absolute())
 
 
-def _root_of_present(request: ExtractRequest) -> Path | None:
-    """Folder from which the images of a file that is added to have their names; None if there is none."""
+def _recorded(request: ExtractRequest) -> Mapping[str, Any]:
+    """What is recorded in the file that is added to: nothing if there is none."""
     from darkside_cli.retrieval.describe.store import open_descriptors
 
-    if not (request.append and request.target.exists()):
-        return None
-    root = open_descriptors(request.target).metadata.get("image_root")
-    return Path(root) if isinstance(root, str) else None
+    return open_descriptors(request.target).metadata if request.append and request.target.exists() else {}
