@@ -194,6 +194,7 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
 
     from darkside_cli.images.settings import default_threads
     from darkside_cli.inference.device import pick_device
+    from darkside_cli.jobs.evaluate_sets import open_benchmarks
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
     from darkside_cli.retrieval.describe.store import open_descriptors
     from darkside_cli.retrieval.search import warnings
@@ -203,7 +204,15 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
     further = None
     if request.distractors is not None:
         further = warnings.Distractors(open_descriptors(request.distractors))
-    benchmarks = _open_benchmarks(request)
+    benchmarks = open_benchmarks(
+        request.dataset,
+        request.root,
+        images=request.images,
+        queries=request.query_folder,
+        database=request.database_folder,
+        distractor_folders=request.distractor_images,
+        within_m=request.positive_dist,
+    )
     read = ExtractOptions(
         image_size_px=request.image_size or None,
         batch_size=request.batch_size,
@@ -293,41 +302,3 @@ def _obtain(request: EvaluateRequest, emit: Emit) -> None:
     missing += missing_test_sets(request.root, request.dataset, with_images=bool(request.model))
     if missing:
         obtain(request, missing, emit=emit)
-
-
-def _open_benchmarks(request: EvaluateRequest) -> list[Benchmark]:
-    """Open the benchmarks. Raises UsageError for what would be passed over silently, and give other figures."""
-    from darkside_cli.retrieval.search.benchmark import open_benchmark
-
-    benchmarks = [
-        open_benchmark(
-            spec,
-            request.root,
-            images=request.images,
-            queries=request.query_folder,
-            database=request.database_folder,
-            distractor_folders=request.distractor_images,
-            within_m=request.positive_dist,
-        )
-        for spec in request.dataset
-    ]
-    for benchmark in benchmarks:
-        name, places, utm = benchmark.truth.name, benchmark.places, benchmark.truth.within_m is not None
-        if (request.query_folder or request.database_folder) and not (places or utm):
-            raise UsageError(
-                f"{name} is no folder of places",
-                hint="--query-folder and --database-folder are for such folders",
-            )
-        if request.distractor_images and not places:
-            raise UsageError(
-                f"{name} is no folder of places",
-                hint="--distractor-images is for such folders; --distractors takes descriptors of more images",
-            )
-        if request.positive_dist is not None and not utm:
-            raise UsageError(
-                f"nothing says where the images of {name} were taken",
-                hint="--positive-dist is for folders database/ and queries/ of @UTM_east@UTM_north@….jpg",
-            )
-        if request.images is not None and (places or utm):
-            raise UsageError(f"the images of {name} are in its own folders", hint="leave out --images")
-    return benchmarks
