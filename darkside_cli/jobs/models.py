@@ -230,7 +230,7 @@ def _whitenings(checkpoint: Checkpoint, entry: ModelEntry | None, root: Path) ->
     from darkside_cli.retrieval.describe.load import WHITENING_SUFFIXES
 
     path = checkpoint.path
-    published = [root / file.path for file in entry.files if file.role == "whitening"] if entry else []
+    published = [file.under(root) for file in entry.files if file.role == "whitening"] if entry else []
     beside = [path.with_name(f"{path.stem}{suffix}") for suffix in WHITENING_SUFFIXES]
     files = dict.fromkeys([*published, *(each for each in beside if each.is_file())])
     inside = (checkpoint.metadata.get("cirtorch") or {}).get("whitenings", ())

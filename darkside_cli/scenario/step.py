@@ -174,7 +174,7 @@ def descriptor(weights: Weights, root: Path) -> str:
 def whitening_file(whitening: Weights, root: Path) -> Path:
     """File of a whitening: of the published model of that name, or by path."""
     if isinstance(whitening, str):
-        return root / next(file.path for file in MODELS.get(whitening).files if file.role == "whitening")
+        return next(file.under(root) for file in MODELS.get(whitening).files if file.role == "whitening")
     return under(root, whitening)
 
 
