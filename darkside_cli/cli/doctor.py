@@ -30,7 +30,7 @@ NOT_INSTALLED = "not installed"
 #: What needs neither downloads nor anything but what is installed with darkside.
 ALWAYS = (
     ("samples, sort", "day photographs to try things on; yours told apart by day and night"),
-    ("translate", "photographs to night with darkside-mini, or with a generator of yours"),
+    ("translate", "photographs to night with darkside-night, or with a generator of yours"),
     ("demo", "the whole method on a city that is made here"),
     ("train-gan", "on photographs of yours; cyclegan, cut, or any method with --edge-detector sobel"),
     ("finetune, whiten", "on places of yours: a folder a place (finetune with --init random)"),

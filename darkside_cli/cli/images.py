@@ -155,7 +155,7 @@ def evaluate_night(session: Session, request: nights.EvaluateNightRequest, json:
     Translates the day photographs with each generator, and compares with real nights of anywhere, in the features of
     an ImageNet network (pip install 'darkside-cli[features]'):
 
-        darkside evaluate-night --model darkside-mini --day photos/day --night photos/night --report nights.html
+        darkside evaluate-night --model darkside-night --day photos/day --night photos/night --report nights.html
 
     Lower distances are better; what the real nights have among themselves is nothing. Lost edges are the share of the
     day's strong edges that nobody sees at night, sky light the share of its sky that is lit. The photographs as they

@@ -61,7 +61,7 @@ class EvaluateNightRequest(OnDevice):
         super().check()
         if not self.model and not self.translations:
             raise UsageError(
-                "no generator given", hint="--model darkside-mini, for one, or --translations DIR"
+                "no generator given", hint="--model darkside-night, for one, or --translations DIR"
             )
         check_page(self.report)
 
@@ -94,7 +94,7 @@ class EvaluateNightResult:
 
 
 def evaluate_night(*model: Any, emit: Emit = ignore, **options: Any) -> EvaluateNightResult:
-    """Compare generators: ``evaluate_night("darkside-mini", day="photos/day", night="photos/night")``.
+    """Compare generators: ``evaluate_night("darkside-night", day="photos/day", night="photos/night")``.
 
     ``model`` is one or several, by name or by path; ``options`` are the fields of :class:`EvaluateNightRequest`. Raises
     what :func:`run` does.

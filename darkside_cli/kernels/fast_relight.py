@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from darkside_cli.kernels.bands import for_each_band
 from darkside_cli.networks.guided import coefficients
 from darkside_cli.networks.layers import without_autocast
-from darkside_cli.networks.relight import LOG_GAIN, RelightGenerator, shrunk, smooth, to_linear, to_srgb
+from darkside_cli.networks.light import smooth, to_linear, to_srgb
+from darkside_cli.networks.relight import LOG_GAIN, RelightGenerator, dark_sky, shrunk
 
 _BAND_VALUES = 1 << 16
 """Pixels of a band: about a megabyte of floats in all, which a core's cache holds."""
@@ -33,22 +34,23 @@ class FastRelight(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [-1, 1] to as much, as :meth:`RelightGenerator.forward` does up to rounding."""
-        config, controls = self.config, self.generator.controls
+        config, controls = self.config, self.generator.chosen
         day = ((x.float() + 1) / 2).clamp_(0, 1)
         height, width = day.shape[-2:]
         small = shrunk(day, config.working_px)
         with without_autocast("cpu"):
             code = self.generator.code(x)
-            log_gain, emission = self.generator.maps(small.to(memory_format=torch.channels_last), code)
+            maps = self.generator.maps(small.to(memory_format=torch.channels_last), code)
+            log_gain, emission = dark_sky(small, *maps)
             gain = log_gain - controls.darkness * math.log(2)
             slopes, offsets = coefficients(small * 2 - 1, gain, config.guide_radius_px, config.guide_eps)
-            maps = torch.cat([*slopes, *offsets, smooth(emission) * controls.lights], 1).contiguous()
+            small_maps = torch.cat([*slopes, *offsets, smooth(emission) * controls.lights], 1).contiguous()
         night = torch.empty_like(day)
         rows = max(1, _BAND_VALUES // width)
 
         def work(band: int) -> None:
             top, bottom = band * rows, min(height, (band + 1) * rows)
-            there = between_rows(maps, top, bottom, height, width)
+            there = between_rows(small_maps, top, bottom, height, width)
             part = day[..., top:bottom, :]
             guide, light = part * 2 - 1, to_linear(part)
             for channel in range(3):

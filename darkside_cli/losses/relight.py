@@ -13,11 +13,9 @@ _WINDOW_PX = 15
 _VISIBLE = 4e-5
 """Mean squared gradient below which there is nothing to see: differences of a 160th of the range."""
 _LAMP_PX = 9
-_LAMP_SHARE = 0.05
+_LAMP_SHARE = 0.08
 """How much light there may be, on the average, in a window of so many pixels: a lamp, but no ball of light."""
 _DARK_SKY = 0.14
-_AROUND_PX, _RIM_PX, _ALIKE, _SOME_SKY = 31, 17, 0.12, 0.02
-"""Windows in which the sky's colour is found and its rim looked for; how much that may differ; the least sky."""
 _CLOUDS = 0.5
 """How much less edges count in the sky."""
 
@@ -57,25 +55,6 @@ def lost_edges(night: Tensor, day: Tensor, sky: Tensor | None = None) -> Tensor:
     along = (by_day * gradients(night)).sum(1, keepdim=True).abs() / (strength + 1e-4)
     lost: Tensor = (F.relu(wanted - along) * weight).mean() / (wanted * weight).mean().clamp(min=1e-3)
     return lost
-
-
-@torch.no_grad()
-def sky_mask(day: Tensor) -> Tensor:
-    """How much each pixel looks like sky, ``(B, 1, H, W)`` in [0, 1]: smooth, bright or blue, and so all the way up."""
-    y = luminance(day)
-    edges = F.pad((y[..., 1:] - y[..., :-1]).abs(), (0, 1)) + F.pad(
-        (y[..., 1:, :] - y[..., :-1, :]).abs(), (0, 0, 0, 1)
-    )
-    texture = box_mean(F.max_pool2d(edges, 3, 1, 1), 5)
-    bright = torch.sigmoid((y - 0.45) * 14)
-    blue = torch.sigmoid((day[:, 2:] - day[:, :1] - 0.04) * 30) * torch.sigmoid((y - 0.2) * 20)
-    smooth = torch.sigmoid((0.09 - texture) * 60) * torch.maximum(bright, blue)
-    sky = torch.cummin(box_mean(smooth, 3), 2)[0]
-    # Next to roofs nothing is smooth; what has the colour of the sky around it is sky, too.
-    around = box_mean(torch.cat([day * sky, sky], 1), _AROUND_PX)
-    distance = (day - around[:, :3] / around[:, 3:].clamp(min=1e-4)).square().sum(1, keepdim=True)
-    alike = torch.exp(-distance / _ALIKE**2) * (around[:, 3:] > _SOME_SKY)
-    return torch.maximum(sky, F.max_pool2d(sky, _RIM_PX, 1, _RIM_PX // 2) * alike)
 
 
 @torch.no_grad()

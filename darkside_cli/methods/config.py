@@ -274,8 +274,8 @@ class RelightWeights:
     edge: float = _weight(3.0, help="to keep the edges of the day; new ones may appear")
     sky: float = _weight(8.0, help="to keep the sky dark and free of lamps")
     foliage: float = _weight(3.0, help="to put no light into leaves and grass")
-    lamps: float = _weight(20.0, help="to keep lamps small")
-    light: float = _weight(1.0, help="to add no more light than it takes")
+    lamps: float = _weight(10.0, help="to keep lamps small")
+    light: float = _weight(0.1, help="to add no more light than it takes")
     identity: float = _weight(5.0, help="to leave night images alone")
     variety: float = _weight(3.0, help="to make different nights of one day")
 

@@ -21,6 +21,7 @@ from darkside_cli.losses.gan import l1_loss
 from darkside_cli.methods.config import RelightConfig
 from darkside_cli.methods.task import GanTask, NetworkMethod, make_network
 from darkside_cli.networks.relight import RelightGenerator
+from darkside_cli.networks.sky import sky_mask
 from darkside_cli.training.task import Update
 
 _SELDOM = 0.25
@@ -58,7 +59,7 @@ class RelightTask(GanTask):
         weights = self.config.weights
         seen, made = (day + 1) / 2, (fake_night + 1) / 2
         light = F.interpolate(light, size=day.shape[-2:], mode="bilinear")
-        sky = losses.sky_mask(seen)
+        sky = sky_mask(seen)
         terms = {
             "adversarial": weights.adversarial * self.fooling(self.discriminator_night, fake_night),
             "edge": weights.edge * losses.lost_edges(made, seen, sky),

@@ -255,7 +255,7 @@ def load_generator(
     """Load a generator by registered name or by path and make it callable.
 
     ``model`` is a name (``hedngan``), or a file or run folder of ours, gandtr's, CycleGAN's or CUT's. As long as the
-    published ``hedngan`` is not on this machine, the small ``darkside-mini`` that comes with the package takes its
+    published ``hedngan`` is not on this machine, ``darkside-night``, which comes with the package, takes its
     place, as on the command line: a UserWarning says so, and ``name`` of what is returned is that of the one used.
     ``seed`` (None: an average night), ``darkness`` (stops, 0 as learned) and ``lights`` (a factor) choose among the
     nights that a relighting generator makes. ``to`` is the time of day wanted, "night" or "day"; ``direction``

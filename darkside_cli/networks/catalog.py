@@ -30,7 +30,7 @@ _SFM, _GL18 = "Retrieval-SfM 120k", "Google Landmarks 2018"
 
 #: The generator where none is named, and the one that takes its place where it is not on the machine.
 PUBLISHED_GENERATOR = "hedngan"
-EMBEDDED_GENERATOR = "darkside-mini"
+EMBEDDED_GENERATOR = "darkside-night"
 #: The same for descriptors.
 PUBLISHED_DESCRIPTOR = "gem_resnet101_hedngan"
 EMBEDDED_DESCRIPTOR = "gem_lite_night"
@@ -168,26 +168,44 @@ def _efficientnet_lite(size: int, digest: str, size_bytes: int) -> ModelEntry:
     )
 
 
+def _embedded(name: str, summary: str, target: str, method: str, file: str) -> ModelEntry:
+    """A generator that the package brings."""
+    return ModelEntry(
+        name=name,
+        summary=summary,
+        target=f"darkside_cli.networks.{target}",
+        kind="generator",
+        method=method,
+        files=(WeightFile(path=f"weights/{file}.safetensors", urls=(), embedded=True),),
+        record=f"weights/{file}.json",
+        direction="day2night",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence="research use",
+        licence_note="some of the photographs it was trained on are for research only: see its record",
+        source="trained by darkside itself",
+        paper=_PAPER,
+    )
+
+
 MODELS: Registry[ModelEntry] = Registry(
     "model",
     (
         _generator("cyclegan", "CycleGAN"),
         _generator("hedngan", "HED-N-GAN"),
-        ModelEntry(
-            name=EMBEDDED_GENERATOR,
-            summary="small HED-GAN generator, day to night, that comes with darkside",
-            target="darkside_cli.networks.guided:GuidedGenerator",
-            kind="generator",
-            method="hedgan",
-            files=(WeightFile(path="weights/darkside_mini.safetensors", urls=(), embedded=True),),
-            record="weights/darkside_mini.json",
-            direction="day2night",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            licence="research use",
-            licence_note="some of the photographs it was trained on are for research only: see its record",
-            source="trained by darkside itself",
-            paper=_PAPER,
+        _embedded(
+            EMBEDDED_GENERATOR,
+            "relighting generator, many nights of one day, that comes with darkside",
+            "relight:RelightGenerator",
+            "relight",
+            "darkside_night",
+        ),
+        _embedded(
+            "darkside-mini",
+            "small HED-GAN generator, day to night, that comes with darkside",
+            "guided:GuidedGenerator",
+            "hedgan",
+            "darkside_mini",
         ),
         _descriptor("vgg16", "VGG16", "cyclegan", "CycleGAN", 74.0, 90.2, 60.7, 71.0),
         _descriptor("vgg16", "VGG16", "hedngan", "HED-N-GAN", 73.5, 88.8, 61.1, 70.7),

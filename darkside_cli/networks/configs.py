@@ -130,6 +130,12 @@ class RelightGeneratorConfig(NetworkConfig):
         maximum=MAX_CROP_PX,
         unit="px",
     )
+    darkness: float = option(
+        0.0, help="once it has learned, make nights darker by so many stops", minimum=-4, maximum=8
+    )
+    lights: float = option(
+        1.0, help="once it has learned, factor of the light of lamps and windows", minimum=0, maximum=16
+    )
     guide_radius_px: int = option(
         2, help="radius of the guided filter's windows, at the working size", minimum=1, maximum=MAX_RADIUS_PX
     )

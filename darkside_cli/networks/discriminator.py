@@ -29,7 +29,12 @@ from darkside_cli.networks.configs import (
     PixelDiscriminatorConfig,
     ProjectedDiscriminatorConfig,
 )
-from darkside_cli.networks.efficientnet_lite import EfficientNetLite, load_imagenet, pyramid_channels
+from darkside_cli.networks.efficientnet_lite import (
+    EfficientNetLite,
+    imagenet_file,
+    load_imagenet,
+    pyramid_channels,
+)
 from darkside_cli.networks.layers import BlurDownsample, bias_before_norm, make_norm
 
 
@@ -214,6 +219,8 @@ class ProjectedDiscriminator(nn.Module):
 
     def draw_weights(self, seed: int) -> None:
         """First weights of the heads (Kaiming's, from a random stream of ``seed``); the mixing has its own seed."""
+        if not self._features:
+            imagenet_file(self.config.features)  # told now, not in the middle of the first step
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for module in self.heads.modules():

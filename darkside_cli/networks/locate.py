@@ -131,7 +131,7 @@ def default_generator(root: str | os.PathLike[str]) -> tuple[str, str | None]:
         return PUBLISHED_GENERATOR, None
     return EMBEDDED_GENERATOR, (
         f"{PUBLISHED_GENERATOR} is not on this machine (darkside download {PUBLISHED_GENERATOR} gets it); "
-        f"using the small {EMBEDDED_GENERATOR} that comes with darkside"
+        f"using {EMBEDDED_GENERATOR}, which comes with darkside"
     )
 
 

@@ -16,10 +16,10 @@ of one day.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import log
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ from torch.nn import functional as F
 
 from darkside_cli.networks.configs import RelightGeneratorConfig
 from darkside_cli.networks.guided import guided_filter, halved
+from darkside_cli.networks.light import WakingLight, emitted, saturated, smooth, to_linear, to_srgb
+from darkside_cli.networks.sky import sky_mask
 
 #: Natural logarithm of the gain: from a three-thousandth of the day's light to half as much again.
 LOG_GAIN = (-8.0, 0.4)
@@ -38,21 +40,10 @@ _FIRST_LOG_GAIN = (-2.6, -2.3, -1.8)
 """Before any training: a dark blue dusk."""
 _FIRST_EMISSION = (-5.5, 0.5, 0.5, 0.0, -0.5)
 """Before softplus and softmax: next to none, and of the lamps mostly the warm ones."""
-_LEAST_SLOPE, _UNLIT, _WHITE = 0.02, -8.0, 1.0
 _FINE_CHANNELS = 12
+_SKY_LIGHT = 0.008
+"""Linear light of a bright night sky: sRGB 0.09. Bluer and lighter ones are further from real nights in cities."""
 _STEM_CHANNELS = 3 * 4 + 2
-
-
-def to_linear(values: Tensor) -> Tensor:
-    """SRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    high = ((values.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
-    return torch.where(values <= 0.04045, values / 12.92, high)
-
-
-def to_srgb(light: Tensor) -> Tensor:
-    """Linear light, not negative, to sRGB; 1 stays 1."""
-    high = 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(light <= 0.0031308, light * 12.92, high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,34 +57,6 @@ class NightControls:
     seed: int | None = None
     darkness: float = 0.0
     lights: float = 1.0
-
-
-def emitted(x: Tensor) -> Tensor:
-    """Light of lamps: softplus, but not more than white."""
-    return F.softplus(x).clamp(max=1)
-
-
-class WakingLight(torch.autograd.Function):
-    """:func:`emitted` with a gradient where there is no light yet, and where there is too much of it.
-
-    The slope is that of softplus, or :data:`_LEAST_SLOPE` if that is more. Nothing pushes what is dark already
-    (:data:`_UNLIT`) further down, nor what is white further up.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """As :func:`emitted`."""
-        ctx.save_for_backward(x)
-        return emitted(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """The gradient for ``x``."""
-        (x,) = ctx.saved_tensors
-        (gradient,) = gradients
-        changed = gradient * torch.sigmoid(x).clamp(min=_LEAST_SLOPE)
-        useful = torch.where(gradient < 0, x < _WHITE, x > _UNLIT)
-        return torch.where(useful, changed, torch.zeros_like(changed))
 
 
 class ModulatedBlock(nn.Module):
@@ -180,12 +143,23 @@ class RelightGenerator(nn.Module):
         """
         return self.night_and_light(x, code)[0]
 
+    @property
+    def chosen(self) -> NightControls:
+        """What is chosen in all: the configuration's part, in eval mode, and :attr:`controls`."""
+        if self.training:
+            return self.controls
+        return replace(
+            self.controls,
+            darkness=self.config.darkness + self.controls.darkness,
+            lights=self.config.lights * self.controls.lights,
+        )
+
     def night_and_light(self, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, and the light that was added, ``(B, 3, h, w)`` linear RGB at the working size."""
         day = ((x + 1) / 2).clamp(0, 1)
         small = shrunk(day, self.config.working_px)
-        log_gain, emission = self.maps(small, self.code(x, code))
-        return relight(day, small, log_gain, emission, self.config, self.controls) * 2 - 1, emission
+        log_gain, emission = dark_sky(small, *self.maps(small, self.code(x, code)))
+        return relight(day, small, log_gain, emission, self.config, self.chosen) * 2 - 1, emission
 
     def maps(self, day: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithm of the gain and emission, ``(B, 3, H, W)`` each, of ``day`` ``(B, 3, H, W)`` in [0, 1]."""
@@ -219,6 +193,13 @@ class RelightGenerator(nn.Module):
             return torch.randn(x.shape[0], self.config.code, device=x.device, dtype=x.dtype)
         seed = self.controls.seed
         return night_code(self.config.code, seed).to(x).expand(x.shape[0], -1)
+
+
+def dark_sky(day: Tensor, log_gain: Tensor, emission: Tensor) -> tuple[Tensor, Tensor]:
+    """The maps of ``day`` ``(B, 3, H, W)`` in [0, 1], the sky without lamps and no brighter than it is at night."""
+    sky = sky_mask(day.detach())
+    most = (_SKY_LIGHT / to_linear(day).clamp(min=1e-3)).log().detach()
+    return torch.lerp(log_gain, torch.minimum(log_gain, most), sky), emission * (1 - sky)
 
 
 def relighting(network: nn.Module) -> RelightGenerator | None:
@@ -275,29 +256,14 @@ def relight(
 
     ``small`` is ``day`` at the working size. Each channel is made by itself, which keeps the memory small.
     """
-    gain = log_gain - controls.darkness * log(2)
+    gain = log_gain - controls.darkness * math.log(2)
     full = guided_filter(
         day * 2 - 1, small * 2 - 1, gain, radius=config.guide_radius_px, eps=config.guide_eps
     )
     full = full.clamp_(*LOG_GAIN) if not torch.is_grad_enabled() else full.clamp(*LOG_GAIN)
     light = smooth(emission) * controls.lights
     light = F.interpolate(light, size=day.shape[-2:], mode="bilinear")
-    return to_srgb(_saturate(to_linear(day) * full.exp() + light))
-
-
-def smooth(x: Tensor) -> Tensor:
-    """``x`` ``(B, C, H, W)`` under a binomial window of 3x3 pixels."""
-    x = F.pad(x, (1, 1, 0, 0), mode="replicate")
-    x = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
-    x = F.pad(x, (0, 0, 1, 1), mode="replicate")
-    return (x[..., :-2, :] + 2 * x[..., 1:-1, :] + x[..., 2:, :]) / 16
-
-
-def _saturate(light: Tensor) -> Tensor:
-    """Light above 1 is 1; a tenth of the gradient passes, so that what is too bright can be learned to be less so."""
-    if not light.requires_grad:
-        return light.clamp(max=1)
-    return torch.where(light > 1, 1 + (light - light.detach()) * 0.1, light)
+    return to_srgb(saturated(to_linear(day) * full.exp() + light))
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> RelightGeneratorConfig | None:

@@ -17,7 +17,7 @@ import torch
 
 from darkside_cli.interop.load import open_checkpoint
 from darkside_cli.kernels import prepare
-from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS
+from darkside_cli.networks.catalog import MODELS
 from darkside_cli.networks.configs import ResnetGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.guided import GuidedGenerator
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    config = open_checkpoint(MODELS.get(EMBEDDED_GENERATOR).weights.under("")).config
+    config = open_checkpoint(MODELS.get("darkside-mini").weights.under("")).config
     plain = ResnetGeneratorConfig(
         **{each.name: getattr(config, each.name) for each in fields(ResnetGeneratorConfig)}
     )

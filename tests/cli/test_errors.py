@@ -88,7 +88,7 @@ def test_a_closed_pipe_is_not_talked_about(
 @pytest.mark.parametrize(
     "words",
     [
-        ["translate", "a.png", "--model", "darkside-mini"],
+        ["translate", "a.png", "--model", "darkside-night"],
         ["extract", "a.png", "--model", "net.safetensors", "-o", "x.npz"],
         ["train-gan", "--preset", "tiny", "--data", "nightfall", "-o", "run"],
         ["finetune", "--data", "places", "--init", "random", "--augment", "none", "-o", "run"],

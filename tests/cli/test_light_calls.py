@@ -116,7 +116,7 @@ CALLS: list[tuple[str, int, str, str]] = [
     ("export gem_vgg16_hedngan --direction day2night", 2, "--direction is of generators", "not in"),
     ("evaluate-night --day no --night no", 2, "no generator given", "there is no folder"),
     ("evaluate-night -m hedngam --day no --night no", 2, "did you mean hedngan", "there is no folder"),
-    ("evaluate-night -m darkside-mini --day photos --night no", 3, "there is no folder no", ""),
+    ("evaluate-night -m darkside-night --day photos --night no", 3, "there is no folder no", ""),
     ("export hed", 2, "of the kind 'edge-detector'", "not in"),
     ("export hedngan -o x.foo", 2, "says no format", "not in"),
     ("export hedngan -o x.pth", 3, "hedngan_generator_X.pth", ""),

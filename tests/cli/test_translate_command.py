@@ -565,7 +565,7 @@ def test_json_is_one_object_that_names_the_model(
     done = run_here("translate", "a.jpg", "broken.jpg", "--json")
     assert done.returncode == 1
     found = json.loads(done.stdout)
-    assert found["model"] == "darkside-mini"  # not hedngan, which is not there
+    assert found["model"] == "darkside-night"  # not hedngan, which is not there
     assert (found["done"], found["skipped"], found["failed"]) == (1, 0, 1)
     assert found["images"][0] | {"seconds": 0} == {
         "input": "a.jpg",

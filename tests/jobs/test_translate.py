@@ -54,11 +54,9 @@ def test_the_embedded_generator_is_the_default_and_says_so(make_image: MakeImage
     make_image(tmp_path / "a.png")
     events: list[Event] = []
     result = translate("a.png", output="out.webp", emit=events.append)
-    assert result.model == "darkside-mini"
+    assert result.model == "darkside-night"
     assert result.images[0].target == Path("out.webp")
-    assert any(
-        isinstance(event, Notice) and "using the small darkside-mini" in event.message for event in events
-    )
+    assert any(isinstance(event, Notice) and "using darkside-night" in event.message for event in events)
 
 
 def test_contents_come_and_go_in_memory(make_image: MakeImage, generator_file: Path, tmp_path: Path) -> None:

@@ -14,11 +14,6 @@ def checkered(side: int = 32, cell: int = 4) -> Tensor:
     return ((rows // cell + columns // cell) % 2).float().expand(1, 3, side, side) * 0.6 + 0.2
 
 
-def test_a_mean_is_over_what_is_inside() -> None:
-    x = torch.arange(9.0).view(1, 1, 3, 3)
-    assert losses.box_mean(x, 3)[0, 0].tolist() == [[2.0, 2.5, 3.0], [3.5, 4.0, 4.5], [5.0, 5.5, 6.0]]
-
-
 def test_no_edge_is_lost_where_the_day_is_only_dimmed_or_turned_over() -> None:
     day = checkered()
     assert losses.lost_edges(day * 0.25, day) == pytest.approx(0, abs=0.01)
@@ -43,17 +38,6 @@ def test_edges_are_compared_with_their_surroundings_and_give_the_day_no_gradient
     flat = checkered()
     flat[..., 16:] = 0.5
     assert losses.lost_edges(dimmed, checkered()) < 0.4 * losses.lost_edges(flat, checkered())
-
-
-def test_sky_is_smooth_bright_and_goes_all_the_way_up() -> None:
-    day = torch.full((1, 3, 48, 48), 0.8)
-    day[..., 16:32, :] = checkered(48)[..., 16:32, :] * 0.3  # houses
-    sky = losses.sky_mask(day)[0, 0]
-    assert sky[:10].min() > 0.8
-    assert sky[34:].max() < 0.2, "a bright square below the houses is no sky"
-    blue = torch.tensor([0.1, 0.25, 0.6]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
-    assert losses.sky_mask(blue).min() > 0.5
-    assert losses.sky_mask(torch.full((1, 3, 32, 32), 0.1)).max() < 0.05
 
 
 def test_light_in_the_sky_counts_and_elsewhere_does_not() -> None:
@@ -82,7 +66,7 @@ def test_leaves_are_green() -> None:
 
 def test_a_small_lamp_is_free_and_a_ball_of_light_is_not() -> None:
     light = torch.zeros(1, 3, 40, 40)
-    light[..., 20:22, 20:22] = 1.0  # 4 of 81 pixels
+    light[..., 20:22, 20:23] = 1.0  # 6 of 81 pixels
     assert losses.large_lamps(light) == 0
     light[..., 10:30, 10:30] = 1.0
     assert losses.large_lamps(light) > 0.2

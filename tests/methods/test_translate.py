@@ -241,11 +241,11 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path, generator_file: Path) ->
 def test_without_the_published_weights_the_embedded_generator_serves_and_says_so(
     tmp_path: Path, generator_file: Path, named: tuple[str, ...]
 ) -> None:
-    with pytest.warns(UserWarning, match="darkside download hedngan gets it.*darkside-mini") as told:
+    with pytest.warns(UserWarning, match="darkside download hedngan gets it.*darkside-night") as told:
         night = darkside_cli.load_generator(*named, device="cpu", data_dir=tmp_path)
-    assert night.name == "darkside-mini"
+    assert night.name == "darkside-night"
     assert told[0].filename == __file__  # the caller's line, not ours
-    with pytest.raises(UsageError, match="'darkside-mini' translates day to night"):
+    with pytest.raises(UsageError, match="'darkside-night' translates day to night"):
         load_generator(*named, to="day", data_dir=tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "hedngan_generator_X.pth").write_bytes(generator_file.read_bytes())

@@ -10,18 +10,9 @@ import torch
 from darkside_cli.errors import ConfigError
 from darkside_cli.networks.configs import RelightGeneratorConfig
 from darkside_cli.networks.guided import box_sum
+from darkside_cli.networks.light import WakingLight, smooth, to_linear, to_srgb
 from darkside_cli.networks.recognise import shapes_of
-from darkside_cli.networks.relight import (
-    NightControls,
-    RelightGenerator,
-    WakingLight,
-    night_code,
-    recognise,
-    relight,
-    smooth,
-    to_linear,
-    to_srgb,
-)
+from darkside_cli.networks.relight import NightControls, RelightGenerator, night_code, recognise, relight
 
 CONFIG = RelightGeneratorConfig(width=8, levels=2, working_px=64)
 
@@ -106,6 +97,17 @@ def test_controls_do_what_they_say() -> None:
         network.controls = NightControls(lights=0, darkness=1)
         dark = network(day).mean()
     assert dark < unlit < lit
+
+
+def test_the_configuration_chooses_too_once_it_has_learned() -> None:
+    usual, chosen, day = generator(), generator(darkness=1.0, lights=2.0), image()
+    usual.controls = NightControls(darkness=1.5, lights=1.0)
+    chosen.controls = NightControls(darkness=0.5, lights=0.5)
+    code = torch.zeros(1, 8)
+    with torch.no_grad():
+        assert torch.equal(chosen(day, code), usual(day, code))
+        chosen.controls, usual.controls = NightControls(), NightControls()
+        assert torch.equal(chosen.train()(day, code), usual.train()(day, code))
 
 
 def test_lamps_are_warm_or_white() -> None:
