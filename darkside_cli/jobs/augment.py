@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from numbers import Real
 from pathlib import Path
 
 from darkside_cli.assets.caches import NIGHT_CACHE
@@ -25,7 +27,8 @@ class NightAugment(NightShare):
     transform of PIL images, alone or in samples, in a loader. See :meth:`forward` and :meth:`set_epoch`.
 
     ``generators`` are names or paths, as ``load_generator`` takes them, of which one is drawn for each image; "gamma"
-    and "exposure" darken without a generator; none is the default generator. Generators that can make several nights
+    and "exposure" darken without a generator. None at all is the default one, ``hedngan``, or as long as it is not on
+    this machine ``darkside-night``, which a UserWarning says. Generators that can make several nights
     of a day make another one each time. ``cache`` keeps nights on disk, by what an image shows, in the folder given
     or (True) where ``finetune`` keeps its own, up to ``cache_gb`` of them: for images that come again as they are.
     ``share``, ``seed`` and the rest are those of :class:`darkside_cli.retrieval.mining.night_share.NightShare`.
@@ -45,7 +48,14 @@ class NightAugment(NightShare):
         emit: Emit = ignore,
     ) -> None:
         root = data_root(Path(data_dir) if data_dir is not None else None)
-        makers = [_maker(each, root) for each in generators or (default_generator(root)[0],)]
+        if not generators:
+            name, said = default_generator(root)
+            generators = (name,)
+            if said is not None:
+                warnings.warn(said, UserWarning, stacklevel=2)
+        if not (isinstance(cache_gb, Real) and cache_gb >= 0):
+            raise UsageError(f"the room for nights is {cache_gb!r}", hint="cache_gb=10 is ten gigabytes")
+        makers = [_maker(each, root) for each in generators]
         folder = root / NIGHT_CACHE.folder if cache is True else Path(cache) if cache else None
         kept = None if folder is None else NightCache(folder, int(cache_gb * 1e9), emit=emit)
         super().__init__(makers, share=share, seed=seed, cache=kept)
@@ -60,6 +70,8 @@ def _maker(generator: str | Path | NightMaker, root: DataRoot) -> NightMaker:
         return load_night(generator, root)
     if hasattr(generator, "fingerprint"):
         return generator
+    several = isinstance(generator, (list, tuple, set))
     raise UsageError(
-        f"a {type(generator).__name__} is no generator's name or path", hint='such as "hedngan" or "gamma"'
+        f"a {type(generator).__name__} is no generator's name or path",
+        hint='give them one by one: NightAugment("hedngan", "gamma")' if several else '"hedngan" or "gamma"',
     )

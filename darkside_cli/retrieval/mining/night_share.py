@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ _NO_EPOCH = -1
 _AT_ONCE = 16
 #: Values of images are in [0, 1]; what resizing adds is let through, what was normalised is not.
 _LEAST, _MOST = -0.5, 1.5
+#: Batches on CUDA of which the range may not be read yet.
+_UNREAD = 8
 
 
 class NightShare(nn.Module):
@@ -51,13 +55,15 @@ class NightShare(nn.Module):
         cache: NightCache | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= share <= 1:
-            raise UsageError(f"the share of nights is {share}", hint="0.25 is a quarter; from 0 to 1")
+        if not (isinstance(share, Real) and 0 <= share <= 1):
+            raise UsageError(f"the share of nights is {share!r}", hint="0.25 is a quarter; from 0 to 1")
+        if not (seed is None or isinstance(seed, Integral)):
+            raise UsageError(f"the seed is {seed!r}", hint="a whole number, or None")
         self.share, self.seed = share, seed
         kept = [CachedNight(each, cache) if cache is not None and each.costly else each for each in makers]
         self._maker: NightMaker = kept[0] if len(kept) == 1 else MixedNight(kept)
         self._by_content = cache is not None
-        self._looked_at = False
+        self._unread: deque[tuple[Tensor, torch.cuda.Event]] = deque()
         self._stream: tuple[tuple[int, ...], torch.Generator] | None = None
         # In shared memory, where there is any, so that workers that stay from epoch to epoch are told, too.
         self._epoch = torch.tensor([_NO_EPOCH])
@@ -79,8 +85,8 @@ class NightShare(nn.Module):
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the draws of ``epoch``, from 0 on: the same ones whenever it begins."""
-        if epoch < 0:
-            raise UsageError(f"there is no epoch {epoch}", hint="they are counted from 0")
+        if not (isinstance(epoch, Integral) and epoch >= 0):
+            raise UsageError(f"there is no epoch {epoch!r}", hint="they are counted from 0")
         self._epoch[0] = epoch
         self._stream = None
 
@@ -89,13 +95,16 @@ class NightShare(nn.Module):
 
         Takes a tensor ``(…, 3, H, W)`` of floats in [0, 1], or uint8; a PIL image, which comes back in RGB; or a
         sample with such images in tuples, lists and dicts, of which all else (labels, say) is passed on. Each image
-        of a batch is drawn by itself. Raises UsageError for a tensor that is no image or was normalised already.
+        of a batch is drawn by itself. Raises UsageError where there is no image at all (arrays of NumPy and paths are
+        none), and for tensors that were normalised already; on CUDA that may be said at a later batch.
         """
         given = inputs[0] if len(inputs) == 1 else inputs
-        if isinstance(given, Tensor) and not _is_image(given):
+        if not _holds_images(given):
+            what = f"a {type(given).__name__}"
+            if isinstance(given, Tensor):
+                what = f"a tensor of shape {tuple(given.shape)} and type {given.dtype}"
             raise UsageError(
-                f"a tensor of shape {tuple(given.shape)} and type {given.dtype} holds no images",
-                hint="give (B, 3, H, W) floats in [0, 1]",
+                f"{what} holds no images", hint="give (B, 3, H, W) floats in [0, 1], uint8, or images of PIL"
             )
         return self._through(given)
 
@@ -123,6 +132,8 @@ class NightShare(nn.Module):
 
     def _tensor(self, images: Tensor) -> Tensor:
         x = images.as_subclass(Tensor).reshape(-1, *images.shape[-3:])
+        if self.training and self.share and x.numel() and x.is_floating_point():
+            self._require_unit(x.detach())
         drawn = self._draw(len(x))
         if not drawn:
             return images
@@ -130,8 +141,6 @@ class NightShare(nn.Module):
         days = x.detach()[chosen].to(torch.float32)
         if x.dtype == torch.uint8:
             days = days / 255
-        else:
-            self._require_unit(days)
         nights = self._nights(days.clamp(0, 1), list(drawn.values())).clamp(0, 1)
         changed = x.clone()
         changed[chosen] = (nights * 255).round().to(x.dtype) if x.dtype == torch.uint8 else nights.to(x.dtype)
@@ -195,19 +204,23 @@ class NightShare(nn.Module):
             self._stream = key, torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
         return self._stream[1]
 
-    def _require_unit(self, days: Tensor) -> None:
-        """Look at the first images: whether they are in [0, 1]. Later ones are not waited for on a GPU."""
-        if not self._looked_at:
-            least, most = (float(each) for each in days.aminmax())
-            if not (least >= _LEAST and most <= _MOST):
-                raise UsageError(
-                    f"images have values from {least:.2f} to {most:.2f}, not in [0, 1]",
-                    hint="make night of them before they are normalised",
-                )
-            self._looked_at = True
+    def _require_unit(self, images: Tensor) -> None:
+        """See that ``images`` are in [0, 1]. On CUDA nobody waits: what was found is read as soon as it is there."""
+        limits = torch.stack(images.aminmax())
+        if images.device.type != "cuda":
+            _require_limits(limits)
+            return
+        done = torch.cuda.Event()
+        found = limits.to("cpu", non_blocking=True)
+        done.record(torch.cuda.current_stream(images.device))
+        self._unread.append((found, done))
+        while self._unread and (self._unread[0][1].query() or len(self._unread) > _UNREAD):
+            found, done = self._unread.popleft()
+            done.synchronize()
+            _require_limits(found)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None}
+        return {**self.__dict__, "_stream": None, "_unread": deque()}
 
     def extra_repr(self) -> str:
         """What is shown of it beside its name."""
@@ -216,6 +229,25 @@ class NightShare(nn.Module):
 
 def _is_image(x: Tensor) -> bool:
     return x.ndim >= 3 and x.shape[-3] == 3 and (x.is_floating_point() or x.dtype == torch.uint8)
+
+
+def _holds_images(sample: Any) -> bool:
+    """Whether there is an image in ``sample``: itself, or in its tuples, lists and dicts."""
+    if isinstance(sample, Tensor):
+        return _is_image(sample)
+    if isinstance(sample, (dict, tuple, list)):
+        return any(map(_holds_images, sample.values() if isinstance(sample, dict) else sample))
+    return isinstance(sample, Image.Image)
+
+
+def _require_limits(limits: Tensor) -> None:
+    """Raise UsageError if the least and the greatest value of images are not those of images in [0, 1]."""
+    least, most = limits.tolist()
+    if not (least >= _LEAST and most <= _MOST):
+        raise UsageError(
+            f"images have values from {least:.2f} to {most:.2f}, not in [0, 1]",
+            hint="make night of them before they are normalised",
+        )
 
 
 def _levels(night: FloatImage) -> Pixels:

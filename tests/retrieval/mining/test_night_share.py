@@ -262,3 +262,40 @@ def test_workers_of_a_loader() -> None:
     assert of_workers[0] != of_workers[1]
     unset = run(False, (-1, -1))
     assert unset[0] != unset[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [np.zeros((4, 4, 3)), "a.jpg", None, (torch.tensor([1, 2]), "label"), {"image": np.zeros((4, 4, 3))}],
+)
+def test_what_has_no_image_is_not_passed_on(given: Any) -> None:
+    for share in (NightShare([Dark()], share=1), NightShare([Dark()], share=1).eval()):
+        with pytest.raises(UsageError, match="holds no images"):
+            share(given)
+
+
+def test_every_batch_is_looked_at() -> None:
+    """Not the first one alone, and whether or not an image of it was drawn."""
+    share = NightShare([Dark()], share=1e-9)
+    share(DAYS)
+    for wrong in (DAYS * 255, (DAYS - 0.45) / 0.1, DAYS * torch.nan):
+        with pytest.raises(UsageError, match=r"values from .* not in \[0, 1\]"):
+            share(wrong)
+    share.eval()(DAYS * 255)
+
+
+@pytest.mark.gpu
+def test_a_wrong_batch_on_a_gpu_is_told_of_soon() -> None:
+    share = NightShare([Dark()], share=1e-9)
+    share(DAYS.cuda() * 255)
+    torch.cuda.synchronize()
+    with pytest.raises(UsageError, match="values from"):
+        share(DAYS.cuda())
+
+
+@pytest.mark.parametrize("options", [{"share": "a"}, {"share": None}, {"seed": "a"}, {"share": float("nan")}])
+def test_options_of_a_wrong_type(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"the s(hare of nights|eed) is"):
+        NightShare([Dark()], **options)
+    with pytest.raises(UsageError, match="no epoch 'a'"):
+        NightShare([Dark()]).set_epoch("a")  # type: ignore[arg-type]
