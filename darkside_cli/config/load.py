@@ -8,6 +8,9 @@ takes it away together with what lower layers had put into it. Relative paths ar
 directory; a leading ``~`` is the home folder. How values are written after ``--set`` is told in
 ``sources.py``.
 
+A preset's settings give way where they have no meaning: those of one kind of table (``discriminator.kind``) when a
+layer above chooses another kind, and those of the method it was made for when another method is chosen.
+
 Every value is checked against its annotation; whatever does not fit is a ConfigError that names the key, the
 value, where it came from and what would be accepted.
 """
@@ -78,12 +81,13 @@ def resolve(
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     command: str | None = None,
+    made_for: type | None = None,
 ) -> Resolved[T]:
     """Fill ``schema``, a frozen dataclass, from all layers.
 
     ``preset`` is "COMMAND/NAME", a "NAME" shipped for ``command``, or the path of a TOML file; ``overrides``
     are the texts after ``--set``; ``flags`` maps dotted keys to values, None meaning that the flag was not
-    given.
+    given. ``made_for`` is the schema that the preset was written for, if another: what only that has is left out.
 
     Raises ConfigError for anything that people got wrong (UnknownNameError for a preset), TypeError for a
     schema that a configuration cannot hold.
@@ -94,7 +98,8 @@ def resolve(
         )  # a wrong schema is found at once, not when somebody sets the key
     layers: list[Table] = []
     if preset is not None:
-        layers.append(sources.read_preset(preset, command=command))
+        made = sources.read_preset(preset, command=command)
+        layers.append(made if made_for is None else _in_common(made, made_for, schema))
     if file is not None:
         layers.append(sources.read_toml(file))
     layers.extend(sources.parse_override(text) for text in overrides)
@@ -102,16 +107,26 @@ def resolve(
     given = Table(Origin("default"))
     for layer in layers:
         given = sources.merge(given, layer)
-    builder = _Builder(schema)
+    builder = _Builder(schema, borrowed=made_for is not None)
     value = builder.table(schema, given, MISSING, ())
     return Resolved(value, builder.origins)
+
+
+def _in_common(given: Table, made_for: type, schema: type) -> Table:
+    """Return ``given``, a preset for ``made_for``, without what ``schema`` has not; slips of the pen stay."""
+    return sources.without(given, _tables_and_keys(made_for) - _tables_and_keys(schema))
+
+
+def _tables_and_keys(schema: type) -> set[tuple[str, ...]]:
+    return {key.path[:end] for key in walk(schema) for end in range(1, len(key.path) + 1)}
 
 
 class _Builder:
     """Makes one configuration out of a table of what was given, noting where every value came from."""
 
-    def __init__(self, root: type) -> None:
+    def __init__(self, root: type, *, borrowed: bool = False) -> None:
         self.root = root
+        self.borrowed = borrowed  # the preset was written for another schema, with tables of other kinds
         self.origins: dict[str, Origin] = {}
 
     def table(self, schema: type[T], given: Table, base: Any, path: Where) -> T:
@@ -164,13 +179,19 @@ class _Builder:
         entries, schemas = dict(given.entries), option.schemas()
         usual = next(name for name, schema in schemas.items() if type(base) is schema)
         where = (*path, KIND)
-        kind = self._value(str, kind_option(option), entries.pop(KIND, None), usual, where)
+        chosen = entries.pop(KIND, None)
+        kind = self._value(str, kind_option(option), chosen, usual, where)
         if kind == usual:
             del self.origins[dotted(where)]  # it is not written either
         else:
             base = as_kind(schemas[kind], base)
+        # What a preset says of one kind is not meant for another, which was chosen after it.
+        gives_way = self.borrowed if chosen is None else chosen.origin.kind != "preset"
         for name in entries.keys() - schema_fields(schemas[kind]).keys():
             if others := [each for each, schema in schemas.items() if name in schema_fields(schema)]:
+                if gives_way and entries[name].origin.kind == "preset":
+                    del entries[name]
+                    continue
                 raise ConfigError(
                     f"{dotted((*path, name))} is no setting of {kind} ({entries[name].origin})",
                     hint=f"{' or '.join(f'{dotted(where)} = {each}' for each in others)} has it",

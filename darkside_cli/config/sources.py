@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -121,6 +121,16 @@ def merge(below: Table, above: Table) -> Table:
         under = entries.get(key)
         entries[key] = merge(under, each) if isinstance(under, Table) and isinstance(each, Table) else each
     return Table(above.origin, entries)
+
+
+def without(table: Table, paths: Set[tuple[str, ...]], at: tuple[str, ...] = ()) -> Table:
+    """Return ``table``, which is at ``at``, without what is at ``paths``."""
+    entries = {
+        name: without(each, paths, (*at, name)) if isinstance(each, Table) else each
+        for name, each in table.entries.items()
+        if (*at, name) not in paths
+    }
+    return Table(table.origin, entries)
 
 
 def dotted(path: Iterable[str | int]) -> str:

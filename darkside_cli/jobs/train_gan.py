@@ -96,10 +96,13 @@ class TrainGanRequest(Training):
         from darkside_cli.registry import resolve as load
 
         method: Any = self.model
+        made_for: Any = None
+        if self.preset is not None:
+            made_for = read_preset(self.preset, command=COMMAND).plain().get("method")
         if method is None and self.config is not None:
             method = read_toml(self.config).plain().get("method")
-        if method is None and self.preset is not None:
-            method = read_preset(self.preset, command=COMMAND).plain().get("method")
+        if method is None:
+            method = made_for
         if not isinstance(method, str):
             raise UsageError("no method given", hint=f"--model with one of {', '.join(METHODS.names())}")
         entry = METHODS.get(method)
@@ -108,6 +111,7 @@ class TrainGanRequest(Training):
                 f"{method} has no edge detector", hint="hedgan, hedngan, rcfgan and rcfngan learn from one"
             )
         schema: type[GanConfig] = load(entry.config)
+        other = isinstance(made_for, str) and made_for != method
         return resolve(
             schema,
             preset=self.preset,
@@ -115,6 +119,7 @@ class TrainGanRequest(Training):
             overrides=self.overrides,
             flags={**self.settings(), "method": method},
             command=COMMAND,
+            made_for=load(METHODS.get(made_for).config) if other else None,
         )
 
     @property

@@ -111,3 +111,53 @@ def test_keys_of_all_kinds_are_known() -> None:
 def test_what_is_no_setting_has_bounds_in_python() -> None:
     with pytest.raises(ConfigError, match=r"shape\.sides must be a whole number of at least 0, not -1"):
         check_values(Drawing(shape=Square(sides=-1)))
+
+
+def preset(folder: Path, text: str) -> Path:
+    path = folder / "preset.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_preset_gives_way_to_another_kind_that_was_chosen(tmp_path: Path) -> None:
+    usual = preset(tmp_path, 'shape.radius = 3\nshape.colour = "green"\n')
+    found = resolve(Drawing, preset=usual, overrides=["shape.kind=square"])
+    assert found.value.shape == Square(colour="green"), "what both have is kept"
+    assert resolve(Drawing, preset=usual, flags={"shape.kind": "square"}).value == found.value
+    other = preset(tmp_path, 'shape.kind = "square"\nshape.side = 3\n')
+    assert resolve(Drawing, preset=other).value.shape == Square(colour="blue", side=3.0)
+    back = resolve(Drawing, preset=other, overrides=["shape.kind=circle"]).value.shape
+    assert isinstance(back, Circle)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "says"),
+    [
+        ("shape.radius = 3", ["shape.kind=square", "shape.radius=4"], "no setting of square (--set"),
+        ("shape.side = 3", [], "no setting of circle (preset"),
+        ('shape.kind = "square"\nshape.radius = 3', [], "no setting of square (preset"),
+        ("shape.radios = 3", ["shape.kind=square"], "unknown key 'shape.radios'"),
+    ],
+)
+def test_nothing_else_gives_way(tmp_path: Path, text: str, overrides: list[str], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(Drawing, preset=preset(tmp_path, text), overrides=overrides)
+    assert says in caught.value.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sculpture:
+    """Holds another shape, and has a weight."""
+
+    weight: float = 1.0
+    shape: Shape = option(Square(), kinds=f"{__name__}:SHAPES")
+
+
+def test_of_a_preset_for_another_schema_what_both_have_is_taken(tmp_path: Path) -> None:
+    made = preset(tmp_path, 'weight = 5\nshape.side = 3\nshape.colour = "green"\n')
+    found = resolve(Drawing, preset=made, made_for=Sculpture).value.shape
+    assert found == Circle(colour="green", edge="thick", sides=1)
+    with pytest.raises(ConfigError, match="unknown key 'weight'"):
+        resolve(Drawing, preset=made)
+    with pytest.raises(ConfigError, match="unknown key 'wieght'"):
+        resolve(Drawing, preset=preset(tmp_path, "wieght = 5"), made_for=Sculpture)

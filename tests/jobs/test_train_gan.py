@@ -109,6 +109,24 @@ def test_settings_come_from_all_places_and_fields_last(tmp_path: Path) -> None:
     assert TrainGanRequest(preset="mini").name == "hedgan"
 
 
+@pytest.mark.parametrize(
+    ("method", "preset", "overrides", "key", "value"),
+    [
+        ("cyclegan", "tiny", ["discriminator.kind=projected"], "discriminator.kind", "projected"),
+        ("relight", "tiny", [], "data.crop_px", 64),
+        ("cyclegan", "mini", [], "generator.ngf", 16),
+        ("cut", "night", [], "data.crop_px", 224),
+    ],
+)
+def test_a_preset_gives_way_to_another_method_and_network(
+    method: str, preset: str, overrides: list[str], key: str, value: Any
+) -> None:
+    found = make(TrainGanRequest, method, preset=preset, overrides=tuple(overrides)).resolved
+    assert found.value.method == method
+    table, name = key.split(".")
+    assert found.as_dict()[table][name] == value
+
+
 def test_requests_that_contradict_themselves(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no method"):
         TrainGanRequest()
