@@ -14,7 +14,7 @@ from PIL import Image
 
 from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.errors import ImageError, UsageError
-from darkside_cli.events import Emit, ImageReady, ItemFailed, RunStarted, ignore
+from darkside_cli.events import Emit, ImageReady, ItemFailed, Notice, RunStarted, ignore
 from darkside_cli.images.images import read_rgb
 from darkside_cli.methods.night_features import NETWORK, ImageFeatures
 from darkside_cli.methods.quality import evenly
@@ -24,6 +24,8 @@ from darkside_cli.metrics.translation import NightReference, score_translations
 Pixels = NDArray[np.uint8]
 #: Longest side, in pixels, at which edges, sky and light are measured, and the shortest that is sound for that.
 _MEASURED_PX, _SMALLEST_PX = 512, 64
+#: Of fewer photographs of a kind, the kernel distance varies by as much as good generators differ.
+_FEW = 20
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,34 @@ class NightComparison:
         self._days = self._listed(day)
         self._shown = set(evenly(self._days, pictures)) if self._days and pictures else set()
         nights = self._listed(night)
+        self._tell_of_both(nights, night)
         emit(RunStarted("real nights", len(nights)))
         read = (image for path in nights if (image := self._read(path)) is not None)
         found = [(self._features(image), _measured(image)) for image in read]
         self.nights = len(found)
-        if min(len(self._days), self.nights) < 2:
-            raise UsageError("it takes at least two day photographs and two real nights")
+        self._require_enough(night)
         self._real = np.stack([features for features, _ in found])
         self._reference = NightReference.of(small for _, small in found)
         self.floor = distance_between_halves(self._real) if self.nights >= 4 else None
+
+    def _tell_of_both(self, nights: Sequence[Path], folder: Path) -> None:
+        both = {path.resolve() for path in self._days} & {path.resolve() for path in nights}
+        if both:
+            said = "1 file is" if len(both) == 1 else f"{len(both)} files are"
+            where = self._folder if self._folder == folder else f"{self._folder} and {folder}"
+            self._emit(Notice(f"{said} both day photograph and real night ({where})", "warning"))
+
+    def _require_enough(self, folder: Path) -> None:
+        """See that there are two photographs of each kind, and tell where figures would be by chance."""
+        kinds = (("day photographs", len(self._days), self._folder), ("real nights", self.nights, folder))
+        for what, count, where in kinds:
+            if count < 2:
+                hint = f"{where} has {count or 'none'}" + (" that can be read" if self.failed else "")
+                raise UsageError(f"it takes at least two {what}", hint=hint)
+        few = [f"{count} {what}" for what, count, _ in kinds if count < _FEW]
+        if few:
+            advice = f"are few: differences may be chance; {_FEW} of a kind and more say something"
+            self._emit(Notice(f"{' and '.join(few)} {advice}", "warning"))
 
     def _listed(self, folder: Path) -> list[Path]:
         paths = [image.path for image in expand_inputs([folder], recursive=True, exclude=None)]

@@ -9,7 +9,7 @@ from PIL import Image
 from stub_features import StubFeatures
 
 from darkside_cli.errors import UsageError
-from darkside_cli.events import Event, ItemFailed
+from darkside_cli.events import Event, ItemFailed, Notice
 from darkside_cli.methods import night_comparison
 from darkside_cli.methods.night_comparison import NightComparison
 
@@ -70,8 +70,31 @@ def test_broken_files_are_told_once_and_left_out(folders: tuple[Path, Path], tmp
 
 
 def test_too_few_photographs(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for day, night in ((tmp_path / "empty", folders[1]), (folders[0], tmp_path / "empty")):
-        with pytest.raises(UsageError, match="at least two day photographs and two real nights"):
-            NightComparison(day, night)
+    """Which folder it is that has too few."""
+    one = tmp_path / "one"
+    one.mkdir()
+    Image.fromarray(image_pixels(72, 96)).save(one / "a.png")
+    with pytest.raises(UsageError, match=r"at least two day photographs \(.*one has 1\)"):
+        NightComparison(one, folders[1])
+    (one / "b.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"at least two real nights \(.*one has 1 that can be read\)"):
+        NightComparison(folders[0], one)
     assert len(NightComparison(*folders, limit=2)._days) == 2
+
+
+def test_figures_by_chance_are_told_of(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few photographs of a kind, and files that are both day and night."""
+
+    def told(day: Path, night: Path) -> list[str]:
+        events: list[Event] = []
+        NightComparison(day, night, emit=events.append)
+        return [event.message for event in events if isinstance(event, Notice) and event.level == "warning"]
+
+    (few,) = told(*folders)
+    assert few.startswith("3 day photographs and 4 real nights are few")
+    monkeypatch.setattr(night_comparison, "_FEW", 4)
+    assert told(*folders)[0].startswith("3 day photographs are few")
+    monkeypatch.setattr(night_comparison, "_FEW", 3)
+    assert told(*folders) == []
+    assert told(folders[0], folders[0]) == [f"3 files are both day photograph and real night ({folders[0]})"]
+    assert told(folders[0], folders[0] / ".." / "day")[0].startswith("3 files are both")
