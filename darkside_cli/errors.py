@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any, ClassVar
 
+#: So many names are shown at most, and so many of more than that.
+_SHOWN, _FIRST = 12, 5
+
 
 class DarksideError(Exception):
     """Base of every error darkside raises on purpose.
@@ -38,20 +41,36 @@ class ConfigError(UsageError):
 
 
 class UnknownNameError(UsageError):
-    """A name is not in a registry; the near matches are named.
+    """A name is not in a registry; the near matches are named, else all that are known, or some of many.
 
-    ``what`` is the kind of thing ("model"), ``name`` what was asked for, ``known`` the valid names.
+    ``what`` is the kind of thing ("model"), ``name`` what was asked for, ``known`` the valid names, those that a user
+    rather means first. Names that differ in case alone are shown once.
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, extra_hint: str | None = None) -> None:
         names = list(known)
-        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        near = _once(get_close_matches(name, names, n=6, cutoff=0.5))[:3]
         likeness = [SequenceMatcher(None, match, name).ratio() for match in near]
         near = [match for match, ratio in zip(near, likeness, strict=True) if ratio > likeness[0] - 0.1]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {some_names(names)}"
         super().__init__(f"unknown {what} '{name}'", hint=f"{hint}; {extra_hint}" if extra_hint else hint)
         self.name = name
         self.near = near
+
+
+def some_names(names: Iterable[str]) -> str:
+    """Names in a line, those that differ in case alone once: all of them, or the first of many."""
+    shown = _once(names)
+    if len(shown) <= _SHOWN:
+        return ", ".join(shown)
+    return f"{', '.join(shown[:_FIRST])} and {len(shown) - _FIRST} more"
+
+
+def _once(names: Iterable[str]) -> list[str]:
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(name.casefold(), name)
+    return list(found.values())
 
 
 class CheckpointError(UsageError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
 from pathlib import Path
 
 from darkside_cli.assets.caches import NIGHT_CACHE
@@ -15,7 +14,7 @@ from darkside_cli.networks.locate import default_generator
 from darkside_cli.retrieval.config import NightOptions
 from darkside_cli.retrieval.mining.night import ExposureNight, GammaNight, NightMaker
 from darkside_cli.retrieval.mining.night_cache import NightCache
-from darkside_cli.retrieval.mining.night_share import NightShare
+from darkside_cli.retrieval.mining.night_share import NightShare, is_number
 
 _DEFAULTS = NightOptions()
 
@@ -53,7 +52,7 @@ class NightAugment(NightShare):
             generators = (name,)
             if said is not None:
                 warnings.warn(said, UserWarning, stacklevel=2)
-        if not (isinstance(cache_gb, Real) and cache_gb >= 0):
+        if not (is_number(cache_gb) and cache_gb >= 0):
             raise UsageError(f"the room for nights is {cache_gb!r}", hint="cache_gb=10 is ten gigabytes")
         makers = [_maker(each, root) for each in generators]
         folder = root / NIGHT_CACHE.folder if cache is True else Path(cache) if cache else None

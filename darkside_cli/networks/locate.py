@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError, some_names
 from darkside_cli.networks.catalog import (
     EMBEDDED_DESCRIPTOR,
     EMBEDDED_GENERATOR,
@@ -19,7 +19,7 @@ from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.networks.other_spec import is_other
 from darkside_cli.networks.others import other_names
 
-_PATHS_TOO = "a path to a weights file or a run folder is taken too"
+_PATHS_TOO = "'darkside models' lists them; a path to a weights file or a run folder is taken too"
 
 
 def locate(
@@ -79,7 +79,7 @@ def _require_kind(name: str, kind: str, wanted: str | None) -> None:
     if wanted is not None and kind != wanted:
         raise UsageError(
             f"model '{name}' is of the kind '{kind}', not '{wanted}'",
-            hint=f"known: {', '.join(_names(wanted))}",
+            hint=f"known: {some_names(_names(wanted))}; 'darkside models' lists them",
         )
 
 

@@ -59,6 +59,14 @@ def test_the_next_step_is_told() -> None:
         "unknown model 'hedgnan'; did you mean hedngan?"
     )
     assert explain(UnknownNameError("model", "zzz", ["a", "b"]))[0] == "unknown model 'zzz'; known: a, b"
+    many = [f"name{number}" for number in range(30)]
+    assert explain(UnknownNameError("model", "zzz", many))[0].endswith(
+        "known: name0, name1, name2, name3, name4 and 25 more"
+    )
+    assert explain(UnknownNameError("model", "hedgnan", ["hedngan", "HEDNGAN"]))[0].endswith(
+        "did you mean hedngan?"
+    )
+    assert explain(UnknownNameError("model", "zzz", ["a", "A", "b"]))[0].endswith("known: a, b")
 
 
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,3 +196,54 @@ def test_names() -> None:
     assert trained_on("efficientnet_lite2") == "ImageNet"
     assert trained_on("gem_vgg16_hedngan") == trained_on("gandtr_r101")
     assert trained_on("mine.pth") == ""
+
+
+_CODE = """
+import sys
+from os.path import *
+
+def ends():
+    sys.exit(0)
+
+def ends_in_words():
+    sys.exit("wrong use\\nof this")
+
+def ends_at_work():
+    return lambda x: sys.exit()
+
+def inside():
+    raise RuntimeError("inside")
+
+def divides():
+    return lambda x: 1 / 0
+
+def of_a_size():
+    def model(x):
+        assert x.shape[2] == 13, "the height is not 13"
+    return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words", "absent"),
+    [
+        ("ends", MissingAssetError, "its code ends the program.*--debug", "argument"),
+        ("ends_in_words", MissingAssetError, "its code ends the program: wrong use .*--debug", "of this"),
+        ("ends_at_work", MissingAssetError, "its code ends the program.*--debug", "input_size"),
+        ("inside", ConfigError, "RuntimeError: inside .*--debug", "argument"),
+        ("inside:a=1", ConfigError, "unexpected keyword.*:name=value.*--debug", "input_size"),
+        ("divides", ConfigError, "ZeroDivisionError.*--debug", "input_size"),
+        ("of_a_size", ConfigError, "the height is not 13.*input_size.*--debug", "argument"),
+        ("zzzz", UnknownNameError, "known: ends, ends_in_words, ends_at_work, inside, divides and", "isabs"),
+    ],
+)
+def test_hints_are_of_what_failed(
+    name: str, kind: type[Exception], words: str, absent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the code of others ends the program, which is no success of ours."""
+    (tmp_path / "faulty_models.py").write_text(_CODE)
+    monkeypatch.delitem(sys.modules, "faulty_models", raising=False)
+    with pytest.raises(kind, match=words) as caught:
+        load_descriptor(f"faulty_models:{name}", trust=True)
+    assert absent not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

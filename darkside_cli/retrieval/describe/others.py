@@ -28,9 +28,16 @@ from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.networks.model_entry import Triple
 from darkside_cli.networks.other_spec import OtherSpec, Trust
 from darkside_cli.networks.others import OtherInput
+from darkside_cli.retrieval.describe.other_failures import (
+    TELL_INPUT,
+    at_call,
+    at_work,
+    causes,
+    ended,
+    first_line,
+)
 
 _PROBE_PX = 224
-_TELL_INPUT = "say what it wants with :input_size=HEIGHTxWIDTH or :input_multiple=14"
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,16 @@ class OtherNetwork(nn.Module):
             return torch.cat([self(image[None]) for image in x])
         try:
             given = self.model(x if self._has_weights else x.cpu())
+        except SystemExit as error:
+            raise ended(self._name, error) from error
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             size = "x".join(map(str, x.shape[:1:-1]))
-            reason = _first_line(error)
-            raise ConfigError(f"{self._name} fails on {size} pixels: {reason}", hint=_TELL_INPUT) from error
+            reason = first_line(error)
+            raise ConfigError(
+                f"{self._name} fails on {size} pixels: {reason}", hint=at_work(error)
+            ) from error
         rows = given[0] if isinstance(given, (tuple, list)) and given else given
         if not (isinstance(rows, Tensor) and rows.dim() == 2 and len(rows) == len(x)):
             found = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
@@ -80,7 +91,7 @@ class OtherNetwork(nn.Module):
             raise ConfigError(
                 f"{self._name} gives rows of {rows.shape[1]} numbers, and of {self.config.dim} for images of another "
                 "size",
-                hint=_TELL_INPUT,
+                hint=TELL_INPUT,
             )
         return F.normalize(rows.float(), dim=1).to(x.device)
 
@@ -117,7 +128,7 @@ def load_other(
     """Run the code of ``spec``: the network, in evaluation mode on the CPU, and what makes its inputs.
 
     Raises UsageError if it is not trusted or not there by that name, MissingAssetError if something has to be fetched
-    that may not be, ConfigError if it fails or gives something else than descriptors.
+    that may not be or its code ends the program, ConfigError if it fails or gives something else than descriptors.
     """
     spec.require(trust)
     model = _run(spec, trust)
@@ -168,27 +179,27 @@ def _run(spec: OtherSpec, trust: Trust) -> Any:
             return _from_module(spec) if spec.kind == "module" else _from_hub(spec)
     except DarksideError:
         raise
+    except SystemExit as error:
+        raise ended(spec.text, error) from error
     except Exception as error:
         text = str(error)
         if fetched and any(
-            isinstance(each, (URLError, ConnectionError, TimeoutError)) for each in _causes(error)
+            isinstance(each, (URLError, ConnectionError, TimeoutError)) for each in causes(error)
         ):
             repository = spec.place.partition("@")[0]
             code = spec.kind == "github" and repository in fetched[-1] and "/releases/" not in fetched[-1]
             what = f"{spec.text}: the code of {repository}" if code else f"{spec.text}: {fetched[-1]}"
             if trust.network:
-                raise MissingAssetError(f"{what} cannot be fetched: {_first_line(error)}") from error
+                raise MissingAssetError(f"{what} cannot be fetched: {first_line(error)}") from error
             way = f"; or git clone https://github.com/{repository}, and name its folder" if code else ""
             raise MissingAssetError(f"{what} is not on this machine", hint=f"{trust.why_not}{way}") from error
         if isinstance(error, ImportError) or text.startswith("Missing dependencies"):
             raise MissingAssetError(
-                f"{spec.text} does not run here: {_first_line(error)}", hint="install it beside darkside"
+                f"{spec.text} does not run here: {first_line(error)}", hint="install it beside darkside"
             ) from error
         if text.startswith("Cannot find callable"):
             raise UsageError(f"there is no '{spec.entry}' in the hubconf.py of {spec.place}") from error
-        raise ConfigError(
-            f"{spec.text} fails: {_first_line(error)}", hint="arguments are given as :name=value"
-        ) from error
+        raise ConfigError(f"{spec.text} fails: {first_line(error)}", hint=at_call(error)) from error
 
 
 def _from_hub(spec: OtherSpec) -> Any:
@@ -237,7 +248,8 @@ def _from_module(spec: OtherSpec) -> Any:
     factory = getattr(module, spec.entry, None)
     if factory is None:
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise UnknownNameError(f"function of {spec.place}", spec.entry, names)
+        own = [each for each in names if getattr(getattr(module, each), "__module__", None) == spec.place]
+        raise UnknownNameError(f"function of {spec.place}", spec.entry, [*own, *names])
     return factory if isinstance(factory, nn.Module) else factory(**spec.arguments)
 
 
@@ -276,15 +288,3 @@ def _as_it_was(spec: OtherSpec) -> Iterator[None]:
                 file = getattr(sys.modules[name], "__file__", None)
                 if file and Path(os.path.realpath(file)).is_relative_to(folder):
                     del sys.modules[name]
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """``error``, and what led to it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

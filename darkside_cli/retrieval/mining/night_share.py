@@ -55,15 +55,15 @@ class NightShare(nn.Module):
         cache: NightCache | None = None,
     ) -> None:
         super().__init__()
-        if not (isinstance(share, Real) and 0 <= share <= 1):
+        if not (is_number(share) and 0 <= share <= 1):
             raise UsageError(f"the share of nights is {share!r}", hint="0.25 is a quarter; from 0 to 1")
-        if not (seed is None or isinstance(seed, Integral)):
+        if not (seed is None or _is_whole(seed)):
             raise UsageError(f"the seed is {seed!r}", hint="a whole number, or None")
         self.share, self.seed = share, seed
         kept = [CachedNight(each, cache) if cache is not None and each.costly else each for each in makers]
         self._maker: NightMaker = kept[0] if len(kept) == 1 else MixedNight(kept)
         self._by_content = cache is not None
-        self._unread: deque[tuple[Tensor, torch.cuda.Event]] = deque()
+        self._unread: deque[tuple[Tensor, Any]] = deque()
         self._stream: tuple[tuple[int, ...], torch.Generator] | None = None
         # In shared memory, where there is any, so that workers that stay from epoch to epoch are told, too.
         self._epoch = torch.tensor([_NO_EPOCH])
@@ -85,7 +85,7 @@ class NightShare(nn.Module):
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the draws of ``epoch``, from 0 on: the same ones whenever it begins."""
-        if not (isinstance(epoch, Integral) and epoch >= 0):
+        if not (_is_whole(epoch) and epoch >= 0):
             raise UsageError(f"there is no epoch {epoch!r}", hint="they are counted from 0")
         self._epoch[0] = epoch
         self._stream = None
@@ -210,7 +210,7 @@ class NightShare(nn.Module):
         if images.device.type != "cuda":
             _require_limits(limits)
             return
-        done = torch.cuda.Event()
+        done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         found = limits.to("cpu", non_blocking=True)
         done.record(torch.cuda.current_stream(images.device))
         self._unread.append((found, done))
@@ -225,6 +225,15 @@ class NightShare(nn.Module):
     def extra_repr(self) -> str:
         """What is shown of it beside its name."""
         return f"share={self.share:g}, seed={self.seed}, night={self.fingerprint[:16]}"
+
+
+def is_number(value: Any) -> bool:
+    """Whether callers without types gave a real number, NumPy's too."""
+    return isinstance(value, Real)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral)
 
 
 def _is_image(x: Tensor) -> bool:
