@@ -8,6 +8,7 @@ not be installed.
 from darkside_cli.hub import (
     backbone,
     cyclegan,
+    darkside_night,
     gem_resnet101_cyclegan,
     gem_resnet101_hedngan,
     gem_vgg16_cyclegan,
@@ -18,6 +19,7 @@ from darkside_cli.hub import (
 __all__ = [
     "backbone",
     "cyclegan",
+    "darkside_night",
     "gem_resnet101_cyclegan",
     "gem_resnet101_hedngan",
     "gem_vgg16_cyclegan",

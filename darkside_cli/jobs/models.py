@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.errors import CheckpointError, UsageError
+from darkside_cli.errors import CheckpointError, MissingAssetError, UsageError
 from darkside_cli.jobs.fields import MODEL
 from darkside_cli.jobs.needs import stand_in
 from darkside_cli.jobs.request import ADVANCED, Request, ask
@@ -145,6 +145,7 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
     UnknownNameError and MissingAssetError for a model that is not known or not here, CheckpointError for a file that
     is none.
     """
+    from darkside_cli.networks.configs import TIMM
     from darkside_cli.networks.locate import locate
     from darkside_cli.networks.others import OTHERS
 
@@ -152,7 +153,13 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
         facts = OTHERS.get(request.model or "").document()
         return DescribedModel(model=facts.pop("name"), facts=facts, metadata={})
     model, root, graph = request.model or "", request.root, request.graph
-    entry, path = locate(model, root)
+    try:
+        entry, path = locate(model, root)
+    except MissingAssetError as error:
+        if not model.startswith(TIMM):
+            raise
+        hint = f"darkside extract PHOTOS --model {model} --download -o FILE.h5 gets them"  # this job downloads nothing
+        raise MissingAssetError(error.message, hint=hint) from None
     if entry is not None:
         entry = _as_brought(entry, stand_in(root, entry.name))
 

