@@ -19,7 +19,12 @@ HUB = "hub:"
 
 #: What our own descriptors were trained on, by their method.
 _SFM_NIGHTS = "Retrieval-SfM 120k and generated nights"
-_OURS = {"cyclegan": _SFM_NIGHTS, "hedngan": _SFM_NIGHTS, "imagenet": "ImageNet"}
+_OURS = {
+    "cyclegan": _SFM_NIGHTS,
+    "hedngan": _SFM_NIGHTS,
+    "imagenet": "ImageNet",
+    "darkside-night": "ImageNet, some 260 photographs by day, nights of darkside-night",
+}
 
 _NOCPLACE = "https://arxiv.org/abs/2402.17159"
 _MEGALOC = "https://arxiv.org/abs/2502.17237"

@@ -23,7 +23,7 @@ HEAVY = ("torch", "torchvision", "cv2", "scipy", "numpy", "PIL", "rich.progress"
 def commands(run_inside: RunCli) -> list[str]:
     listing = run_inside("--help").stdout.decode().partition("\nPhotographs:")[2].partition("\nOptions:")[0]
     found = re.findall(r"^  ([a-z]\S+)  ", listing, flags=re.MULTILINE)
-    assert len(found) == 17
+    assert len(found) == 18
     return found
 
 
