@@ -242,7 +242,7 @@ def test_mistakes(run_inside: RunCli, places: Path, tmp_path: Path) -> None:
     file = describe(places, {"p0/day/d.png": [1.0, 0.0]}, tmp_path / "few.npz")
     for arguments, code, message in [
         (("--model", "gem_r101_cyclegan"), 2, "no data set given"),
-        (("--dataset", "tokyo247"), 2, "--model or --descriptors"),
+        (("-q", "--dataset", "tokyo247"), 3, "darkside download tokyo247"),
         (("--model", "gem_r101_cyclgan", "--dataset", places), 2, "did you mean gem_r101_cyclegan"),
         (("--descriptors", file, "--dataset", "tokyo274"), 2, "did you mean tokyo247"),
         (("--descriptors", file, "--dataset", "tokyo247"), 3, "darkside download tokyo247"),

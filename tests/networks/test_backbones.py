@@ -18,6 +18,7 @@ from darkside_cli.networks.backbones import (
     smallest_side_px,
 )
 from darkside_cli.networks.configs import OWN_BACKBONES
+from darkside_cli.networks.efficientnet_lite import SameConv
 
 ONE_OF_EACH_FAMILY = (
     "alexnet", "vgg16", "vgg11_bn", "resnet18", "resnext50_32x4d", "densenet121", "squeezenet1_1",
@@ -82,7 +83,7 @@ def test_everything_with_weights_is_initialised(name: str) -> None:
         for module in on_meta(name).modules()
         if [*module.parameters(recurse=False), *module.buffers(recurse=False)]
     }
-    assert owners <= {nn.Conv2d, nn.BatchNorm2d}
+    assert owners <= {nn.Conv2d, SameConv, nn.BatchNorm2d}
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
