@@ -45,7 +45,8 @@ class FastRelight(nn.Module):
             gain = log_gain - controls.darkness * math.log(2)
             slopes, offsets = coefficients(small * 2 - 1, gain, config.guide_radius_px, config.guide_eps)
             small_maps = torch.cat([*slopes, *offsets, smooth(emission) * controls.lights], 1).contiguous()
-        night = torch.empty_like(day)
+        with torch.inference_mode(False):  # or the threads of the bands could not write into it
+            night = torch.empty(day.shape)
         rows = max(1, _BAND_VALUES // width)
 
         def work(band: int) -> None:

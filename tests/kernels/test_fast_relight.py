@@ -39,3 +39,19 @@ def test_rows_between_are_those_of_the_whole() -> None:
     whole = F.interpolate(maps, size=(23, 11), mode="bilinear")
     parts = [between_rows(maps, top, min(23, top + 4), 23, 11) for top in range(0, 23, 4)]
     torch.testing.assert_close(torch.cat(parts, 2), whole, rtol=0, atol=1e-6)
+
+
+def test_several_threads_work_on_it_whatever_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_relight, "_BAND_VALUES", 200)
+    ready, x = prepare(generator()), torch.rand(1, 3, 60, 50)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        wanted = ready(x)
+        torch.set_num_threads(2)
+        with torch.inference_mode():
+            given = ready(x)
+            given.mul_(1)  # as the translator does
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(given, wanted, rtol=0, atol=2e-5)
