@@ -127,12 +127,17 @@ class TransferStarted(TransferEvent):
 
 @dataclass(frozen=True)
 class TransferProgress(TransferEvent):
-    """``done`` of ``total`` bytes of ``name`` have been dealt with."""
+    """``done`` of ``total`` bytes of ``name`` have been dealt with.
+
+    Where it is many files, ``files`` of ``of_files`` are there.
+    """
 
     name: str
     done: int
     total: int | None = None
     activity: str = "download"
+    files: int = 0
+    of_files: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ place. The published models are entries of ``networks/catalog.py``; ``jobs/catal
 
 from __future__ import annotations
 
-from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, RemoteFile, shard_path
+from darkside_cli.assets import webcams
+from darkside_cli.assets.entries import Archive, Asset, ImageSet, Link, LooseFiles, RemoteFile, shard_path
 from darkside_cli.registry import Registry
 
 _GANDTR = "http://ptak.felk.cvut.cz/personal/jenicto2/download/iccv23_gan"
@@ -135,6 +136,22 @@ DATA: Registry[Asset] = Registry(
             ),
             licence="MIT (made on your machine)",
             citation="darkside's own: rendered by darkside_cli.nightfall",
+        ),
+        Asset(
+            name="webcams",
+            summary="Eight webcams by day and at night, 226 pictures: each place in a folder of its own",
+            loose=LooseFiles(
+                folder=webcams.FOLDER,
+                count=webcams.COUNT,
+                base=webcams.BASE,
+                listed=webcams.webcam_files,
+            ),
+            needed_by=("demo --photos webcams",),
+            licence="MIT repository, webcam pictures (whose own terms are not stated; research use)",
+            citation="Udacity: Computer Vision Nanodegree, exercises (day and night images)",
+            source=webcams.REPOSITORY,
+            by_hand=f"clone {webcams.REPOSITORY}, or get it as a zip archive, and give it to: "
+            "darkside download webcams --from PATH",
         ),
         Asset(
             name="tokyo247",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 from collections.abc import Iterator
@@ -92,6 +93,19 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def disk_error(error: OSError, target: Path, part: Path, received: int) -> MissingAssetError:
+    """Make the error for a disk that does not take ``target``; ``received`` bytes of it are at ``part``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MissingAssetError(
+            f"the disk is full: {human_size(received)} of {target.name} are at {part}",
+            hint="free some space and run the same command again, it goes on from there",
+        )
+    return MissingAssetError(
+        f"{target.name} cannot be written to {target.parent}: {error.strerror or error}",
+        hint="mend that, or name another folder with --data-dir",
+    )
 
 
 def not_enough_space(name: str, folder: Path, needed: int, free: int) -> MissingAssetError:

@@ -7,18 +7,18 @@ first one seen is recorded (see ``ledger.py``) and enforced from then on.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import requests
 
-from darkside_cli.assets.disk import Space, Stopped, locked
+from darkside_cli.assets.disk import Space, Stopped, disk_error, locked
 from darkside_cli.assets.download_options import Options
 from darkside_cli.assets.entries import RemoteFile
 from darkside_cli.assets.http import Hooks, Timeouts, fetch, new_session, probe_size
@@ -39,7 +39,6 @@ from darkside_cli.events import (
     TransferStarted,
     ignore,
 )
-from darkside_cli.units import human_size
 
 #: A size is worth a short wait only: the download itself will tell it too.
 _PROBE = Timeouts(connect_s=5.0, silence_s=10.0)
@@ -67,6 +66,10 @@ class Planned:
         return None if self.size is None else max(0, self.size - self.received)
 
 
+class UnavailableError(MissingAssetError):
+    """None of its addresses gave a file."""
+
+
 class Downloader:
     """Downloads files into the data root ``root``. One object may be used from many threads."""
 
@@ -77,6 +80,10 @@ class Downloader:
         self._space = Space(self.options.spare_bytes)
         #: Says why the contents of a file, by path and published name, are refused; None if they are not.
         self.judge: Callable[[Path, str], str | None] = lambda *_: None
+        #: Gives what asks servers, for one thread.
+        self.session: Callable[[], AbstractContextManager[requests.Session]] = new_session
+        #: Hosts that are not asked any more, as nothing came from them; None where each file tries anew.
+        self.unheard: set[str] | None = None
 
     def plan(self, files: Sequence[RemoteFile]) -> list[Planned]:
         """Tell what :meth:`fetch` would do; unknown sizes are asked from the servers (unless offline)."""
@@ -99,26 +106,30 @@ class Downloader:
         if found is not None and (self._trusted(found) or not os.access(self.root, os.W_OK)):
             return found
         with locked(self.ledger.folder, file.path, emit, stop):
-            found = self._existing(file, emit, stop)
-            if found is not None:
-                return found
-            if self.options.offline:
-                raise MissingAssetError(
-                    f"{file.name} is not here and the network is off limits ({self.options.why_offline})",
-                    hint=f"run again without that, or put it at {self.root / file.path}",
-                )
-            started = time.monotonic()
-            with PartFile(self.root / file.path) as part:
-                try:
-                    self._bring(file, part, emit, stop)
-                except MissingAssetError as error:
-                    emit(TransferFailed(file.name, error.message))
-                    raise
-                finally:
-                    self._space.release(file.name)
-            path = self.root / file.path
-            emit(TransferFinished(file.name, path, path.stat().st_size, time.monotonic() - started))
-            return path
+            return self.fetch_locked(file, emit, stop)
+
+    def fetch_locked(self, file: RemoteFile, emit: Emit, stop: threading.Event) -> Path:
+        """As :meth:`fetch`, for who keeps other processes away from the file."""
+        found = self._existing(file, emit, stop)
+        if found is not None:
+            return found
+        if self.options.offline:
+            raise MissingAssetError(
+                f"{file.name} is not here and the network is off limits ({self.options.why_offline})",
+                hint=f"run again without that, or put it at {self.root / file.path}",
+            )
+        started = time.monotonic()
+        with PartFile(self.root / file.path) as part:
+            try:
+                self._bring(file, part, emit, stop)
+            except MissingAssetError as error:
+                emit(TransferFailed(file.name, error.message))
+                raise
+            finally:
+                self._space.release(file.name)
+        path = self.root / file.path
+        emit(TransferFinished(file.name, path, path.stat().st_size, time.monotonic() - started))
+        return path
 
     def addresses(self, file: RemoteFile) -> list[str]:
         """Where to ask for ``file``, mirrors first."""
@@ -170,10 +181,13 @@ class Downloader:
         if note is not None and note.url in urls and part.size:
             urls.remove(note.url)  # where the part began is where it can go on
             urls.insert(0, note.url)
-        unheard: set[str] = set()
-        with new_session() as session:
+        unheard: set[str] = set() if self.unheard is None else self.unheard
+        with self.session() as session:
             for url in urls:
                 host = url.split("/")[2] if "://" in url else ""
+                if self.unheard is not None and host in unheard:
+                    reasons.append(f"{url}: nothing came from {host} before")
+                    continue
                 try:
                     self._from_address(session, url, file, part, emit, stop, once=host in unheard)
                     return
@@ -181,9 +195,9 @@ class Downloader:
                     reasons.append(f"{url}: {refusal.reason}")
                     unheard |= {host} if refusal.unheard else set()
                 except OSError as error:
-                    raise _disk_error(error, file, part) from error
+                    raise disk_error(error, part.target, part.path, part.size) from error
         kept = "what was received is kept, run the same command again to go on; or " if part.size else ""
-        raise MissingAssetError(
+        raise UnavailableError(
             f"{file.name} could not be downloaded: {'; '.join(reasons) or 'no address is known for it'}",
             hint=f"{kept}put the file at {part.target} by hand",
         )
@@ -278,15 +292,3 @@ def _size_at(session: requests.Session, url: str) -> int | None:
     if local is None:
         return probe_size(session, url, _PROBE)
     return local.stat().st_size if local.is_file() else None
-
-
-def _disk_error(error: OSError, file: RemoteFile, part: PartFile) -> MissingAssetError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingAssetError(
-            f"the disk is full: {human_size(part.size)} of {file.name} are at {part.path}",
-            hint="free some space and run the same command again, it goes on from there",
-        )
-    return MissingAssetError(
-        f"{file.name} cannot be written to {part.target.parent}: {error.strerror or error}",
-        hint="mend that, or name another folder with --data-dir",
-    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
@@ -88,6 +89,25 @@ class ImageSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LooseFiles:
+    """Many small pictures that are published one by one, and are one thing to whoever wants them.
+
+    They lie below ``folder``, and ``listed`` gives them, each with its whole digest and a name of its own; there are
+    ``count``, so that one need not ask. ``base`` is what their addresses begin with. Their digests are not recorded.
+    """
+
+    folder: str
+    count: int
+    base: str
+    listed: Callable[[], tuple[RemoteFile, ...]]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What the files are called, without folders."""
+        return frozenset(file.name for file in self.listed())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Link:
     """``path`` is to be the same as ``target``; both are relative to the data root."""
 
@@ -107,6 +127,7 @@ class Asset(Entry):
     groups: tuple[str, ...] = ()
     files: tuple[RemoteFile, ...] = ()
     images: ImageSet | None = None
+    loose: LooseFiles | None = None
     links: tuple[Link, ...] = ()
     requires: tuple[str, ...] = ()
     needed_by: tuple[str, ...] = ()
@@ -125,7 +146,11 @@ class Asset(Entry):
     def published_size(self) -> int | None:
         """Bytes that it is published with, None as long as one of its files has no known size."""
         sizes = [file.size for file in (*self.files, *self.archives)]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        return (
+            None
+            if self.loose is not None or None in sizes
+            else sum(size for size in sizes if size is not None)
+        )
 
 
 @dataclass(frozen=True)

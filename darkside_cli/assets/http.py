@@ -9,10 +9,12 @@ all say that it fits.
 from __future__ import annotations
 
 import http.client
+import queue
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import requests
@@ -65,6 +67,32 @@ def new_session() -> requests.Session:
     session = requests.Session()
     session.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
     return session
+
+
+class Sessions:
+    """Sessions that are used again, with the connections that they hold. Close it when all is done."""
+
+    def __init__(self) -> None:
+        self._idle: queue.LifoQueue[requests.Session] = queue.LifoQueue()
+
+    @contextmanager
+    def lend(self) -> Iterator[requests.Session]:
+        """Give a session to one thread; one that something went wrong with is not lent again."""
+        try:
+            session = self._idle.get_nowait()
+        except queue.Empty:
+            session = new_session()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        self._idle.put(session)
+
+    def close(self) -> None:
+        """Close those that nobody has."""
+        while not self._idle.empty():
+            self._idle.get().close()
 
 
 def probe_size(session: requests.Session, url: str, timeouts: Timeouts) -> int | None:

@@ -19,6 +19,7 @@ from darkside_cli.assets.entries import (
     Asset,
     ImageSet,
     Link,
+    LooseFiles,
     RemoteFile,
     State,
     maker_of,
@@ -84,6 +85,8 @@ class Inventory:
         states = [self.file(file) for file in asset.files]
         if asset.images is not None:
             states.append(self.images(asset.images))
+        if asset.loose is not None:
+            states.append(self.loose(asset.loose))
         states += [self.link(link) for link in asset.links]
         found = {state.status for state in states}
         counts = [state.images for state in states if state.images is not None]
@@ -104,6 +107,20 @@ class Inventory:
         size = path.stat().st_size
         whole = size > 0 if file.size is None else size == file.size
         return State(COMPLETE if whole else PARTIAL, size, lacking=() if whole else (file.path,))
+
+    def loose(self, loose: LooseFiles) -> State:
+        """How many of many small files are there; their list is read only where their folder is."""
+        if not (self.root / loose.folder).is_dir():
+            return State(MISSING, lacking=(loose.folder,))
+        states = [self.file(file) for file in loose.listed()]
+        lacking = tuple(name for state in states for name in state.lacking)
+        some = any(state.size for state in states)
+        return State(
+            PARTIAL if some and lacking else MISSING if lacking else COMPLETE,
+            sum(state.size for state in states),
+            len(states) - len(lacking) if some else None,
+            lacking[:5],
+        )
 
     def link(self, link: Link) -> State:
         """Whether a link, or something in its place, is there."""

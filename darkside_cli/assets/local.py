@@ -14,6 +14,7 @@ from darkside_cli.assets.archives import kind_of, members
 from darkside_cli.assets.disk import locked
 from darkside_cli.assets.entries import ImageSet, RemoteFile
 from darkside_cli.assets.inventory import find_images
+from darkside_cli.assets.loose import take_over
 from darkside_cli.assets.soundness import hashed, wrong_digest, wrong_form
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.atomic import temporary_beside
@@ -29,7 +30,7 @@ _CHUNK = 1 << 20
 class Imported:
     """What was taken over: the asset it belongs to, where it is now, and how many files it is.
 
-    ``left_out`` counts those that are named as images and are none.
+    ``left_out`` counts those that are named as its images and are none, or are not the published ones.
     """
 
     asset: str
@@ -82,6 +83,8 @@ def _import_file(store: AssetStore, source: Path, emit: Emit, stop: threading.Ev
         for archive in asset.archives:
             if source.name in archive.names and asset.images is not None:
                 return [_unpack(store, asset.name, asset.images, archive.name, source, emit, stop)]
+    if loose := Counter(_loose_sets_of(store, source.name)):
+        return _by_content(store, source, loose, emit, stop)
     if kind_of(source) is None:
         raise UsageError(
             f"{source} is none of the files that darkside knows",
@@ -114,7 +117,12 @@ def _import_folder(
         else:
             images.update(_sets_of(store, path.absolute().parts))
     if images:
-        yield from _by_content(store, source, images, emit, stop)
+        try:
+            yield from _by_content(store, source, images, emit, stop)
+        except UsageError as error:
+            if failures is None or not some:
+                raise
+            failures.append((source, error))
     elif not some:
         raise UsageError(f"nothing in {source} is known", hint=f"known: {', '.join(_known_names(store))}")
 
@@ -126,13 +134,23 @@ def _by_content(
     if not images:
         raise UsageError(
             f"{source} holds no images of a set that darkside knows",
-            hint=f"known: {', '.join(asset.name for asset in store.assets if asset.images is not None)}",
+            hint=f"known: {', '.join(asset.name for asset in store.assets if asset.images or asset.loose)}",
         )
     result = []
     for asset in store.assets:
         if asset.name in images and asset.images is not None:
             emit(Notice(f"{source.name} holds images of {asset.name}"))
             result.append(_unpack(store, asset.name, asset.images, source.name, source, emit, stop))
+    for asset in store.assets:
+        if asset.name in images and asset.loose is not None:
+            try:
+                taken, others = take_over(store.ledger, asset.name, asset.loose, source, emit, stop)
+            except UsageError as error:
+                if not result:
+                    raise
+                emit(Notice(error.message, level="warning"))
+            else:
+                result.append(Imported(asset.name, store.root / asset.loose.folder, taken, others))
     return result
 
 
@@ -229,7 +247,12 @@ def _sets_of(store: AssetStore, parts: Sequence[str]) -> list[str]:
         if asset.images is not None
         and asset.images.holds(parts[-1])
         and any(asset.images.known_by in part for part in parts)
-    ]
+    ] + _loose_sets_of(store, parts[-1])
+
+
+def _loose_sets_of(store: AssetStore, name: str) -> list[str]:
+    """Assets that have a file called ``name`` among many."""
+    return [asset.name for asset in store.assets if asset.loose is not None and name in asset.loose.names]
 
 
 def _known_names(store: AssetStore) -> list[str]:

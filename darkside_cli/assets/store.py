@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,9 @@ from darkside_cli.assets.entries import (
 )
 from darkside_cli.assets.inventory import Inventory, Judge, NameReader, find_images, read_list
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
+from darkside_cli.assets.loose import fetch_loose, planned
 from darkside_cli.assets.transfer import Work, run_parallel
-from darkside_cli.assets.unpack import Unpacked, flat, second_name, sharded, unpack
+from darkside_cli.assets.unpack import Unpacked, flat_of, second_name, sharded, tell_unpacked, unpack
 from darkside_cli.atomic import write_bytes_atomic
 from darkside_cli.errors import DarksideError, MissingAssetError
 from darkside_cli.events import Emit, Notice, ignore
@@ -101,12 +102,16 @@ class AssetStore:
                 else:
                     files[archive.path] = archive
                     unpacked.add(archive.path)
-        planned = self.downloads.plan(list(files.values()))
-        needed += sum(item.remaining or 0 for item in planned)
+        found = self.downloads.plan(list(files.values()))
+        needed += sum(item.remaining or 0 for item in found)
         # Photographs do not get smaller in an archive, so what comes out is about as large as what goes in.
-        needed += sum(item.size or 0 for item in planned if item.file.path in unpacked)
-        unknown = tuple(item.file.name for item in planned if item.remaining is None)
-        return Plan(tuple(planned), needed, free_bytes(self.root), unknown)
+        needed += sum(item.size or 0 for item in found if item.file.path in unpacked)
+        unknown = [item.file.name for item in found if item.remaining is None]
+        for loose in (asset.loose for asset in assets if asset.loose is not None):
+            state = self.inventory.loose(loose)
+            found.append(planned(self.root, loose, state))
+            unknown += [loose.folder] * (loose.count - (state.images or 0))
+        return Plan(tuple(found), needed, free_bytes(self.root), tuple(unknown))
 
     def get(self, assets: Sequence[Asset], emit: Emit = ignore, *, keep_archives: bool = False) -> Got:
         """Bring ``assets``: fetch files and archives in parallel, unpack, link, make. Those that are complete stay.
@@ -128,7 +133,12 @@ class AssetStore:
                 users.setdefault(key, []).append(asset.name)
         failed: dict[str, DarksideError] = {}
         results = run_parallel(list(work.values()), workers=options.jobs, emit=emit)
-        for key, result in zip(work, results, strict=True):
+        for asset in assets:  # each of them keeps all workers busy
+            if asset.loose is not None:
+                job = partial(fetch_loose, self.downloads, asset.name, asset.loose)
+                results += run_parallel([job], workers=1, emit=emit)
+                users[asset.loose.folder] = [asset.name]
+        for key, result in zip(users, results, strict=True):
             try:
                 result.result()
             except DarksideError as error:
@@ -173,7 +183,7 @@ class AssetStore:
                     hint="mend that and run the same command again, it starts from the archive",
                 ) from error
             self._record(images, name, source, result)
-        _tell(source, result, emit)
+        tell_unpacked(source, result, emit)
         return result
 
     def manifest(self, images: ImageSet, archive: str) -> Path:
@@ -270,27 +280,3 @@ class AssetStore:
             f"{asset.name}: everything was fetched and unpacked, but some of it is still missing: {lacking}",
             hint=asset.by_hand or f"darkside download --verify {asset.name} tells what is damaged",
         )
-
-
-def flat_of(images: ImageSet) -> Callable[[tuple[str, ...]], str | None]:
-    """Place the images of this set side by side, and no others."""
-
-    def place(parts: tuple[str, ...]) -> str | None:
-        name = flat(parts)
-        return name if name is not None and images.holds(name) else None
-
-    return place
-
-
-def _tell(source: Path, result: Unpacked, emit: Emit) -> None:
-    if result.skipped:
-        emit(Notice(f"{source.name}: {len(result.skipped)} files that are known to be broken were left out"))
-    if result.spoiled:
-        shown = ", ".join(f"{name}: {reason}" for name, reason in result.spoiled[:3])
-        more = ", …" if len(result.spoiled) > 3 else ""
-        text = f"{source.name}: {len(result.spoiled)} files are no images and were left out ({shown}{more})"
-        emit(Notice(text, level="warning"))
-    if result.kept:
-        shown = ", ".join(result.kept[:3]) + (", …" if len(result.kept) > 3 else "")
-        text = f"{len(result.kept)} images were there before and differ from those in {source.name}"
-        emit(Notice(f"{text}; they stay as they were ({shown})", level="warning"))

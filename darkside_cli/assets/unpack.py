@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 
 from darkside_cli.assets.archive_limits import ArchiveError, Limits, Member
 from darkside_cli.assets.archives import members
-from darkside_cli.assets.entries import shard_path
+from darkside_cli.assets.entries import ImageSet, shard_path
 from darkside_cli.assets.soundness import not_an_image
 from darkside_cli.assets.transfer import Transfer
-from darkside_cli.events import Emit, ignore
+from darkside_cli.events import Emit, Notice, ignore
 
 #: Where a member goes, relative to the folder of the set; None if it does not belong to it.
 Placement = Callable[[tuple[str, ...]], "str | None"]
@@ -53,6 +53,16 @@ def flat(parts: tuple[str, ...]) -> str | None:
     if any(part == "__MACOSX" for part in parts) or parts[-1].startswith("."):
         return None
     return parts[-1] if PurePosixPath(parts[-1]).suffix.lower() in _IMAGES else None
+
+
+def flat_of(images: ImageSet) -> Placement:
+    """Place the images of this set side by side, and no others."""
+
+    def place(parts: tuple[str, ...]) -> str | None:
+        name = flat(parts)
+        return name if name is not None and images.holds(name) else None
+
+    return place
 
 
 def sharded(parts: tuple[str, ...]) -> str | None:
@@ -102,6 +112,21 @@ def unpack(
     transfer.finish(folder, size, len(placed))
     digests = {name: digest for name, (digest, _) in placed.items() if name not in set(kept)}
     return Unpacked(digests, size, tuple(kept), tuple(skipped), ignored, tuple(spoiled.items()))
+
+
+def tell_unpacked(source: Path, result: Unpacked, emit: Emit) -> None:
+    """Tell what of ``source`` did not come out of it."""
+    if result.skipped:
+        emit(Notice(f"{source.name}: {len(result.skipped)} files that are known to be broken were left out"))
+    if result.spoiled:
+        shown = ", ".join(f"{name}: {reason}" for name, reason in result.spoiled[:3])
+        more = ", …" if len(result.spoiled) > 3 else ""
+        text = f"{source.name}: {len(result.spoiled)} files are no images and were left out ({shown}{more})"
+        emit(Notice(text, level="warning"))
+    if result.kept:
+        shown = ", ".join(result.kept[:3]) + (", …" if len(result.kept) > 3 else "")
+        text = f"{len(result.kept)} images were there before and differ from those in {source.name}"
+        emit(Notice(f"{text}; they stay as they were ({shown})", level="warning"))
 
 
 def _write(

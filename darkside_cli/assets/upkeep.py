@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from darkside_cli.assets.disk import lock_path
-from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, maker_of
+from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, LooseFiles, maker_of
 from darkside_cli.assets.inventory import find_file, find_images
 from darkside_cli.assets.store import AssetStore
 from darkside_cli.assets.verify import FOUND, size_of
@@ -76,6 +76,8 @@ def remove(store: AssetStore, asset: Asset) -> int:
             (store.root / link.path).unlink()
     if asset.images is not None:
         _remove_images(store, asset.images)
+    if asset.loose is not None:
+        _remove_loose(store, asset.loose)
     with store.ledger.change() as contents:
         if asset.images is not None:
             contents.archives.pop(asset.images.folder, None)
@@ -104,6 +106,9 @@ def leftovers(store: AssetStore) -> list[Leftover]:
             ]
     folders = {(store.root / file.path).parent for a in store.assets for file in (*a.files, *a.archives)}
     folders |= {(store.root / a.images.folder).parent for a in store.assets if a.images is not None}
+    folders |= {
+        folder for a in store.assets if a.loose is not None for folder in _loose_folders(store, a.loose)
+    }
     for folder in sorted(folders):
         if folder.is_dir():
             found += [
@@ -129,7 +134,7 @@ def last_used(store: AssetStore, asset: Asset) -> str | None:
         return recorded
     times = [
         max(path.stat().st_atime, path.stat().st_mtime)
-        for file in asset.files
+        for file in (*asset.files, *(asset.loose.listed() if asset.loose is not None else ()))
         if (path := find_file(store.root, file)) is not None
     ]
     if not times:
@@ -150,6 +155,29 @@ def _remove_images(store: AssetStore, images: ImageSet) -> None:
         gone.append(store.manifest(images, archive.name))
     for path in gone:
         path.unlink(missing_ok=True)
+
+
+def _remove_loose(store: AssetStore, loose: LooseFiles) -> None:
+    """Delete the files, what was begun of them, and folders in which nothing else is."""
+    top = store.root / loose.folder
+    if top.is_symlink():
+        top.unlink()
+        return
+    for file in loose.listed():
+        for suffix in ("", ".part", ".part.json"):
+            (store.root / f"{file.path}{suffix}").unlink(missing_ok=True)
+    inner = {folder for file in loose.listed() for folder in (store.root / file.path).parents}
+    for folder in sorted(inner, key=lambda path: len(path.parts), reverse=True):
+        if folder.is_relative_to(top) and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _loose_folders(store: AssetStore, loose: LooseFiles) -> set[Path]:
+    """Folders of the files; none while another process brings them."""
+    top = store.root / loose.folder
+    if not top.is_dir() or _busy(store, top):
+        return set()
+    return {(store.root / file.path).parent for file in loose.listed()}
 
 
 def _old_archives(store: AssetStore) -> Iterator[Leftover]:

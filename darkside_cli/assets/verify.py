@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, RemoteFile, maker_of
+from darkside_cli.assets.entries import COMPLETE, Asset, ImageSet, LooseFiles, RemoteFile, maker_of
 from darkside_cli.assets.inventory import find_file, find_images
 from darkside_cli.assets.ledger import ArchiveRecord, now, sha256_of
 from darkside_cli.assets.soundness import hashed, not_an_image, wrong_digest, wrong_form
@@ -50,6 +50,8 @@ def verify(
         result += [_verify_file(store, asset, file, emit, stop) for file in asset.files]
         if asset.images is not None:
             result.append(_verify_images(store, asset, asset.images, emit, stop))
+        if asset.loose is not None:
+            result.append(_verify_loose(store, asset, asset.loose, emit, stop))
     return result
 
 
@@ -112,6 +114,20 @@ def _verify_images(
     found = {name: digest for name, digest in digests.items() if digest is not None}
     _quietly(lambda: _record_found(store, images, folder, found))
     return Verified(asset.name, folder, "recorded", files=len(files))
+
+
+def _verify_loose(
+    store: AssetStore, asset: Asset, loose: LooseFiles, emit: Emit, stop: threading.Event
+) -> Verified:
+    folder = store.root / loose.folder
+    if store.inventory.loose(loose).images is None:
+        return Verified(asset.name, folder, "missing", files=0)
+    files = {file.path: file.sha256 for file in loose.listed()}
+    digests = _hash_all(store.root, sorted(files), asset.name, emit, stop)
+    bad = [path for path in files if digests[path] != files[path]]
+    shown = ", ".join(path.rpartition("/")[2] for path in bad[:3]) + (", …" if len(bad) > 3 else "")
+    reason = f"{len(bad)} files are damaged or gone ({shown})" if bad else ""
+    return Verified(asset.name, folder, "damaged" if bad else "ok", reason, len(files))
 
 
 def _record_found(store: AssetStore, images: ImageSet, folder: Path, digests: dict[str, str]) -> None:

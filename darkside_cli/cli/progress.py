@@ -165,6 +165,13 @@ class _Transfer:
     done: int
     total: int | None
     task: Any = None
+    files: int = 0
+    of_files: int = 0
+
+    def __str__(self) -> str:
+        if self.of_files:
+            return f"{self.files} of {self.of_files} files, {human_size(self.done)}"
+        return f"{human_size(self.done)} of {human_size(self.total)}"
 
 
 class TransferRenderer(Renderer):
@@ -228,12 +235,15 @@ class TransferRenderer(Renderer):
         if transfer is None:
             return
         transfer.done, transfer.total = event.done, event.total
+        transfer.files, transfer.of_files = event.files, event.of_files
         if self._bar is not None:
             self._bar.update(transfer.task, completed=event.done, total=event.total)
+            if event.of_files:
+                words = f"{event.name}: {event.files} of {event.of_files} files"
+                self._bar.update(transfer.task, description=one_line(words))
             self._tell_sum()
         elif self._is_due():
-            sizes = ((name, human_size(t.done), human_size(t.total)) for name, t in self._running.items())
-            self._line(", ".join(f"{name}: {done} of {total}" for name, done, total in sizes))
+            self._line(", ".join(f"{name}: {each}" for name, each in self._running.items()))
 
     def _end(self, name: str, size: int) -> None:
         transfer = self._running.pop(name, None)

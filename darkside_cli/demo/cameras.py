@@ -6,9 +6,15 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from darkside_cli.assets.catalog import DATA
+from darkside_cli.assets.entries import COMPLETE
+from darkside_cli.assets.inventory import Inventory
+from darkside_cli.assets.ledger import Ledger
+from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.ground_truth import FORMAT, VERSION
 from darkside_cli.demo.request import DAY, NIGHT
 from darkside_cli.errors import MissingAssetError, UsageError
@@ -70,6 +76,34 @@ class Cameras:
             if place not in without:
                 lines.writerows((name, place) for time in times for name in images[time])
         return text.getvalue()
+
+
+def photographs(photos: Path, root: DataRoot) -> Path:
+    """The folder that ``--photos`` names: a folder, or else pictures that ``darkside download`` brings, by their name.
+
+    Raises MissingAssetError, with the command that gets them, for those that are not here, and for what is neither.
+    """
+    if photos.exists():
+        return photos
+    name, sets = str(photos), {asset.name: asset.loose for asset in DATA if asset.loose is not None}
+    loose = sets.get(name)
+    if loose is None:
+        near = get_close_matches(name.lower(), sets, 1)
+        meant = f"did you mean {near[0]}? (darkside download {near[0]} gets it)" if near else ""
+        raise MissingAssetError(
+            f"there is no folder {photos}", hint=meant or "check the path of the photographs"
+        )
+    ledger = Ledger(root.path)
+    state = Inventory(root.path, ledger).loose(loose)
+    if state.status != COMPLETE:
+        lacking = loose.count - (state.images or 0)
+        what = f"{lacking} of the {loose.count} pictures" if state.images else "the pictures"
+        raise MissingAssetError(
+            f"there is no folder {photos}, and {what} of that name are not in {root.path}",
+            hint=f"darkside download {name}",
+        )
+    ledger.touch(name)
+    return root.path / loose.folder
 
 
 def _images(folder: Path, top: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from darkside_cli.assets.ledger import sha256_of
 from darkside_cli.atomic import write_bytes_atomic
-from darkside_cli.demo.cameras import TIMES, Cameras
+from darkside_cli.demo.cameras import TIMES, Cameras, photographs
 from darkside_cli.demo.photos_page import write_photos_page
 from darkside_cli.demo.photos_result import ARMS, BY_DAY, RAW, REAL, TRAINED, PhotoScores, PhotosResult
 from darkside_cli.demo.record import Record, tag_of
@@ -71,7 +71,7 @@ class _Demo:
         assert request.photos is not None  # noqa: S101 - whoever calls this looked
         self.request, self.emit = request, emit
         self.folder = request.folder.absolute()
-        self.cameras = Cameras.of(request.photos)
+        self.cameras = Cameras.of(photographs(request.photos, request.root))
         self.folds = self.cameras.folds(request.folds)
         self.generator, said = (
             (request.generator, None) if request.generator else default_generator(request.root)

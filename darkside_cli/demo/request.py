@@ -43,8 +43,8 @@ class DemoRequest(Request):
         metavar="DIR",
     )
     photos: Path | None = ask(
-        "Compare on real photographs instead of the city: a folder for each camera or place with day and night in it. "
-        "What is asked for is never trained on.",
+        "Compare on real photographs instead of the city: a folder for each camera or place with day and night in it, "
+        "or webcams (darkside download webcams). What is asked for is never trained on.",
         metavar="DIR",
     )
     extra: tuple[Path, ...] = ask(

@@ -75,7 +75,9 @@ def asset_document(asset: Asset, state: State) -> dict[str, Any]:
         "source": asset.source,
         "by_hand": asset.by_hand,
         "files": [asdict(file) for file in asset.files],
-        "images_folder": asset.images.folder if asset.images is not None else None,
+        "images_folder": next(
+            (part.folder for part in (asset.images, asset.loose) if part is not None), None
+        ),
         "archives": [asdict(archive) for archive in asset.images.archives] if asset.images else [],
         "links": [asdict(link) for link in asset.links],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -271,6 +271,7 @@ def _paths(store: AssetStore, asset: Asset) -> list[Path]:
     return [
         *(path for file in asset.files if (path := find_file(store.root, file)) is not None),
         *([find_images(store.root, asset.images)] if asset.images is not None else []),
+        *([store.root / asset.loose.folder] if asset.loose is not None else []),
         *(store.root / link.path for link in asset.links),
         *(maker.folders(store.root) if maker is not None else []),
     ]
@@ -279,8 +280,9 @@ def _paths(store: AssetStore, asset: Asset) -> list[Path]:
 def _tell_incomplete(store: AssetStore, imported: Sequence[Imported], emit: Emit) -> None:
     """Say what an imported set still lacks; one of two archives is no mistake, but it is not all."""
     for name in dict.fromkeys(item.asset for item in imported):
-        images = store.assets.get(name).images
-        state = store.inventory.images(images) if images is not None else None
+        asset = store.assets.get(name)
+        images = asset.images or asset.loose
+        state = store.state(replace(asset, files=(), links=())) if images is not None else None
         if images is not None and state is not None and state.status != "complete":
             count = f" of {images.count:,}" if images.count is not None else ""
             emit(Notice(f"{name}: {state.images or 0:,}{count} images are here now; it is not complete yet"))

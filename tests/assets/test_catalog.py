@@ -39,7 +39,7 @@ def test_an_entry_says_what_a_person_wants_to_know(asset: Asset) -> None:
     assert asset.licence
     assert asset.needed_by
     assert set(asset.groups) <= set(GROUPS)
-    assert asset.files or asset.images or asset.links or asset.made_by
+    assert asset.files or asset.images or asset.loose or asset.links or asset.made_by
     for file in (*asset.files, *(asset.images.archives if asset.images else ())):
         assert all(re.match(r"https?://", url) for url in file.urls)
         assert all(url.endswith("/" + file.name) for url in file.urls)

@@ -42,6 +42,10 @@ def test_table_json_and_report(run_here: RunHere, tmp_path: Path) -> None:
 def test_wrong_use(run_here: RunHere, tmp_path: Path) -> None:
     assert "small" in run_here("demo", "--size", "smal").stderr
     assert run_here("demo", "--seeds", "0").returncode == 2
+    for photos, hint in (("webcams", "darkside download webcams"), ("webcam", "did you mean webcams")):
+        lacking = run_here("demo", "--photos", photos, "--data-dir", "data", "-o", "out")
+        assert (lacking.returncode, len(lacking.stderr.splitlines())) == (3, 1)
+        assert hint in lacking.stderr
     (tmp_path / "file").touch()
     assert "not a folder" in run_here("demo", "-o", "file").stderr
     wrong = run_here("demo", "--size", "tiny", "--data-dir", "data", "-o", "out", "--set-gan", "ngf=3")

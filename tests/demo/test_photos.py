@@ -10,11 +10,13 @@ import pytest
 from small_descriptor import BACKBONE, write_small_descriptor
 from stub_tuples import write_places
 
-from darkside_cli.demo.cameras import Cameras
+from darkside_cli.assets.webcams import FOLDER, webcam_files
+from darkside_cli.config.paths import data_root
+from darkside_cli.demo.cameras import Cameras, photographs
 from darkside_cli.demo.photos import run
 from darkside_cli.demo.photos_result import ARMS, TRAINED
 from darkside_cli.demo.request import DemoRequest
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Event, Notice
 
 TINY = (
@@ -59,6 +61,41 @@ def test_folders_that_cannot_be_compared(tmp_path: Path) -> None:
         Cameras.of(tmp_path)
     with pytest.raises(UsageError, match="--photos"):
         DemoRequest(extra=(tmp_path,))
+
+
+def test_a_name_is_what_was_downloaded_unless_there_is_such_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = data_root(tmp_path / "home")
+    webcams = root.path / FOLDER
+    with pytest.raises(MissingAssetError, match="no folder webcams, and the pictures") as caught:
+        photographs(Path("webcams"), root)
+    assert (caught.value.hint, caught.value.exit_code) == ("darkside download webcams", 3)
+
+    for file in webcam_files():
+        path = root.path / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+    assert photographs(Path("webcams"), root) == webcams
+    assert len(Cameras.of(webcams).images) == 8
+    for file in webcam_files()[:2]:
+        (root.path / file.path).unlink()
+    with pytest.raises(MissingAssetError, match="2 of the 226 pictures"):
+        photographs(Path("webcams"), root)
+
+    (tmp_path / "webcams").mkdir()
+    assert photographs(Path("webcams"), root) == Path("webcams")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"), [("webcam", "did you mean webcams"), ("WebCams", "webcams"), ("a/b", "check the path")]
+)
+def test_what_is_neither_a_folder_nor_a_name(given: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingAssetError, match=f"there is no folder {given}") as caught:
+        photographs(Path(given), data_root(tmp_path))
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint
 
 
 @pytest.mark.slow

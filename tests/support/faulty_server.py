@@ -83,11 +83,15 @@ class Seen:
 
 
 class FaultyServer:
-    """The server; use it as a context manager. ``base`` is its address, ``files`` its resources by path."""
+    """The server; use it as a context manager. ``base`` is its address, ``files`` its resources by path.
+
+    ``seen`` are the requests, ``connections`` counts what they came over.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, Resource] = {}
         self.seen: list[Seen] = []
+        self.connections = 0
         self.release = threading.Event()  # ends every stall
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -121,6 +125,7 @@ def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
             pass
 
         def handle(self) -> None:
+            server.connections += 1
             with contextlib.suppress(OSError):
                 super().handle()
 
