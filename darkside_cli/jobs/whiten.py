@@ -63,6 +63,14 @@ class WhitenRequest(OnImages):
         minimum=0,
         group=ADVANCED,
     )
+    balance: float = ask(
+        "Of pca: a place of n images counts as n^(1-W): at 0 every image counts alike, at 1 every place.",
+        0.0,
+        metavar="W",
+        minimum=0.0,
+        maximum=1.0,
+        group=ADVANCED,
+    )
     dim: int | None = ask("Keep only so many dimensions.", minimum=1, group=ADVANCED)
     images: Path | None = ask(
         "Folder that names in a list or database start from.", metavar="DIR", group=DATA
@@ -109,6 +117,10 @@ class WhitenRequest(OnImages):
             raise UsageError(
                 "--shrink K is of --method pca", hint="leave one of them out; --shrink 0 is for lw, too"
             )
+        if self.balance and self.method != "pca":
+            raise UsageError("--balance is of --method pca", hint="leave one of them out")
+        if self.balance and self.data is None:
+            raise UsageError("--balance needs to know places", hint="name a folder of places, or a list")
         parse_scales(self.scales)
         parse_clahe(self.clahe)
         _ = self.file
@@ -236,7 +248,9 @@ def run(request: WhitenRequest, *, emit: Emit = ignore) -> WhitenResult:
             workers=request.workers or default_threads(_MOST_THREADS),
         )
         source = source_from_model(describer, tuples, options=options, keep=request.keep, emit=tell)
-    whitening = learn(source, method=request.method, shrink=request.shrink, emit=tell).reduced(request.dim)
+    whitening = learn(
+        source, method=request.method, shrink=request.shrink, balance=request.balance, emit=tell
+    ).reduced(request.dim)
     write(request.file, whitening)
     emit(Notice(in_words(whitening)))
     return WhitenResult(request.file, whitening, failed, time.perf_counter() - started)

@@ -249,6 +249,12 @@ class WhiteningOptions:
         minimum=0,
         maximum=limits.MAX_VECTOR,
     )
+    balance: float = option(
+        0.0,
+        help="of pca: a place of n images counts as n^(1 - this): 0 lets every image count alike, 1 every place",
+        minimum=0.0,
+        maximum=1.0,
+    )
     views: int = option(
         0,
         help="of pca: learn from this many random views of each image (0: from the images as they are, as published)",
@@ -269,6 +275,8 @@ class WhiteningOptions:
     def __post_init__(self) -> None:
         if self.kind == "lw" and (self.views or self.nights):
             raise ValueError("views and nights are of kind pca: lw is learned from pairs")
+        if self.balance and self.kind != "pca":
+            raise ValueError("balance is of kind pca: lw is learned from pairs")
 
 
 @dataclass(frozen=True, kw_only=True)

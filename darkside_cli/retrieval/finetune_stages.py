@@ -123,7 +123,14 @@ class FinetuneRun:
             )  # fmt: skip
         else:
             source = source_from_model(describer, tuples, options=read, keep=keep, emit=emit)
-        whitening = learn(source, method=options.kind, shrink=options.shrink, dim=options.dim, emit=emit)
+        whitening = learn(
+            source,
+            method=options.kind,
+            shrink=options.shrink,
+            dim=options.dim,
+            balance=options.balance,
+            emit=emit,
+        )
         emit(Notice(in_words(whitening)))
         # The model is called by its file's name: the same run in another place gives the same bytes.
         descriptors = {**whitening.metadata["descriptors"], "model": DESCRIPTOR_FILE}

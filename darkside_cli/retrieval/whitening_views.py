@@ -46,31 +46,33 @@ def source_from_views(
     ``keep`` as in :func:`darkside_cli.retrieval.whitening.whiten.describe_tuples`.
     """
     usable = without_broken(tuples, emit=emit)
-    jobs = view_jobs(
+    seen = view_jobs(
         usable, views=views, nights=nights, night=night, seed=seed, size_px=options.image_size_px
     )
+    jobs, places = [job for job, _ in seen], np.array([place for _, place in seen], np.int64)
     label = f"{describer.name} on {len(jobs)} views of {usable.name}"
     rows = extract_array(jobs, describer, options=options, keep=keep, label=label, emit=emit)
     facts = {**known_facts(describer, options), "views": views, "nights": nights if night else 0}
-    return WhiteningSource(usable.name, rows, usable, facts)
+    return WhiteningSource(usable.name, rows, usable, facts, places)
 
 
 def view_jobs(
     tuples: TupleSet, *, views: int, nights: int, night: NightMaker | None, seed: int, size_px: int | None
-) -> list[ImageJob]:
-    """Jobs that describe the views and nights of each image, once of each file."""
-    jobs: dict[str, ImageJob] = {}
+) -> list[tuple[ImageJob, int]]:
+    """Jobs that describe the views and nights of each image, once of each file, and the numbers of their places."""
+    jobs: dict[str, tuple[ImageJob, int]] = {}
     done: set[Path] = set()
     for number, (path, name) in enumerate(zip(tuples.paths, tuples.names, strict=True)):
         if path in done and tuples.boxes is None:
             continue  # another view of a photograph that is alone in its place
         done.add(path)
         job = ImageJob(path, name, None if tuples.boxes is None else tuples.boxes[number])
+        place = int(tuples.clusters[number])
         for view in range(views):
             own = f"{seed}/view-{view}/{name}"
-            jobs[own] = replace(job, name=own, change=partial(random_view, size_px=size_px, seed=own))
+            jobs[own] = replace(job, name=own, change=partial(random_view, size_px=size_px, seed=own)), place
         if not views:
-            jobs[name] = job
+            jobs[name] = job, place
         if night is None or (isinstance(night, ReadyNights) and night.find(name) is None):
             continue
         for each in range(nights):
@@ -79,9 +81,8 @@ def view_jobs(
             if views:
                 change = partial(random_view, size_px=size_px, seed=own)
             made_as = name if isinstance(night, ReadyNights) else own
-            jobs[own] = replace(
-                job, name=own, change=partial(_night, night=night, name=made_as, change=change)
-            )
+            seen = partial(_night, night=night, name=made_as, change=change)
+            jobs[own] = replace(job, name=own, change=seen), place
     return list(jobs.values())
 
 

@@ -52,6 +52,8 @@ def test_from_python(places: Path, tmp_path: Path) -> None:
         ({"descriptors": "d.h5"}, "nothing to learn from"),
         ({"model": "m.pth", "method": "pca"}, "nothing to learn from"),
         ({"data": "places", "model": "m.pth", "shrink": 3}, "--shrink K is of --method pca"),
+        ({"data": "places", "model": "m.pth", "balance": 0.5}, "--balance is of --method pca"),
+        ({"descriptors": "d.h5", "method": "pca", "balance": 0.5}, "--balance needs to know places"),
         ({"data": "places", "descriptors": "d.h5"}, "no file to write is named"),
         ({"data": "places", "descriptors": "d.h5", "output": "w.npy"}, "is no name for a whitening"),
         ({"data": "places", "model": "m.pth", "output": "w.pkl", "format": "safetensors"}, "is no name"),

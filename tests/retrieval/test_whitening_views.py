@@ -41,7 +41,11 @@ class Asked:
 def jobs(
     tuples: TupleSet, night: NightMaker | None, views: int = 2, nights: int = 3, seed: int = 0
 ) -> list[ImageJob]:
-    return view_jobs(tuples, views=views, nights=nights, night=night, seed=seed, size_px=30)
+    found = view_jobs(tuples, views=views, nights=nights, night=night, seed=seed, size_px=30)
+    assert [place for _, place in found] == [
+        tuples.clusters[tuples.paths.index(job.path)] for job, _ in found
+    ]
+    return [job for job, _ in found]
 
 
 def made(job: ImageJob) -> Image.Image:
@@ -91,3 +95,5 @@ def test_views_are_of_pca() -> None:
     assert WhiteningOptions(kind="pca", views=2, nights=2, dim=8).dim == 8
     with pytest.raises(ValueError, match="pca"):
         WhiteningOptions(views=2)
+    with pytest.raises(ValueError, match="balance is of kind pca"):
+        WhiteningOptions(balance=0.5)

@@ -119,8 +119,16 @@ def shrinkage(covariance: Matrix, samples: int) -> float:
     return min(1.0, ((1 - 2 / dim) * squares + trace**2) / ((samples + 1 - 2 / dim) * apart))
 
 
-def pca_whitening(descriptors: Rows, *, shrink: int | None = None, emit: Emit = ignore) -> Whitening:
+def pca_whitening(
+    descriptors: Rows,
+    *,
+    shrink: int | None = None,
+    weights: NDArray[np.float64] | None = None,
+    emit: Emit = ignore,
+) -> Whitening:
     """Learn a PCA whitening from ``descriptors`` (N, D): ``diag(v)^(-1/2) V^T`` of their covariance.
+
+    ``weights`` (N,), positive: how much each counts in mean and covariance; alike without them.
 
     ``shrink`` k makes eigenvalues ``(1 - b) v + b`` with b the k-th largest (counted from 1), so that small ones are
     not blown up. Without it, dimensions in which descriptors do not differ are left out, and that is told. Rows that
@@ -137,11 +145,16 @@ def pca_whitening(descriptors: Rows, *, shrink: int | None = None, emit: Emit = 
     chosen = np.flatnonzero(finite)
     if len(chosen) < 2:
         raise UsageError(f"{len(chosen)} descriptors are too few to whiten", hint="give a few thousand")
-    mean = _mean(descriptors, chosen)
+    shares = None if weights is None else weights[chosen] / weights[chosen].sum()
+    mean = _mean(descriptors, chosen, shares)
     covariance = np.zeros((dim, dim))
-    for part in _blocks(descriptors, chosen):
-        covariance += (part - mean).T @ (part - mean)
-    values, vectors = _eigen(covariance / len(chosen))
+    for first, part in zip(
+        range(0, len(chosen), _height(descriptors)), _blocks(descriptors, chosen), strict=True
+    ):
+        apart = part - mean
+        counted = apart if shares is None else apart * shares[first : first + len(part), None]
+        covariance += counted.T @ apart
+    values, vectors = _eigen(covariance if shares is not None else covariance / len(chosen))
     if values[0] <= 0:
         raise UsageError("all descriptors are the same", hint="give descriptors of different images")
     if shrink is not None:
@@ -176,11 +189,12 @@ def _height(descriptors: Rows) -> int:
     return max(1, _BLOCK_VALUES // int(descriptors.shape[1]))
 
 
-def _mean(descriptors: Rows, rows: IntArray) -> Matrix:
-    total = np.zeros(descriptors.shape[1])
+def _mean(descriptors: Rows, rows: IntArray, shares: NDArray[np.float64] | None = None) -> Matrix:
+    total, first = np.zeros(descriptors.shape[1]), 0
     for part in _blocks(descriptors, rows):
-        total += part.sum(axis=0)
-    return total / len(rows)
+        total += part.sum(axis=0) if shares is None else shares[first : first + len(part)] @ part
+        first += len(part)
+    return total if shares is not None else total / len(rows)
 
 
 def _float64(rows: Rows) -> Matrix:

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from darkside_cli.datasets.tuples import TupleSet, without_broken
+from darkside_cli.datasets.tuples import IntArray, TupleSet, without_broken
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.images.views import random_view
@@ -37,13 +38,15 @@ _KNOWN = ("model", "scales", "clahe", "image_size", "fingerprint")
 class WhiteningSource:
     """Descriptors (N, D) to learn from, and pairs of them, if there are any.
 
-    ``name`` is what they are of; ``facts``, JSON-able, are recorded with the whitening.
+    ``name`` is what they are of; ``facts``, JSON-able, are recorded with the whitening. ``places`` (N,) are the numbers
+    of their places, where somebody knows.
     """
 
     name: str
     descriptors: Rows
     tuples: TupleSet | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    places: IntArray | None = None
 
 
 def source_from_model(
@@ -64,7 +67,8 @@ def source_from_model(
         )
     usable = without_broken(tuples.require_pairs(), emit=emit)
     rows = describe_tuples(usable, describer, options=options, keep=keep, emit=emit)
-    return WhiteningSource(usable.name, rows, usable, known_facts(describer, options or ExtractOptions()))
+    facts = known_facts(describer, options or ExtractOptions())
+    return WhiteningSource(usable.name, rows, usable, facts, usable.clusters)
 
 
 def known_facts(describer: Describer, options: ExtractOptions) -> dict[str, Any]:
@@ -84,7 +88,9 @@ def source_from_file(path: Path, tuples: TupleSet | None, *, emit: Emit = ignore
         emit(Notice(text, level="warning"))
     rows = stored.read() if tuples is None else find_tuples(tuples, stored, emit=emit)
     facts = {key: stored.metadata[key] for key in _KNOWN if key in stored.metadata}
-    return WhiteningSource(os.fspath(path) if tuples is None else tuples.name, rows, tuples, facts)
+    if tuples is None:
+        return WhiteningSource(os.fspath(path), rows, None, facts)
+    return WhiteningSource(tuples.name, rows, tuples, facts, tuples.clusters)
 
 
 def learn(
@@ -93,18 +99,24 @@ def learn(
     method: str = "lw",
     shrink: int | None = None,
     dim: int | None = None,
+    balance: float = 0.0,
     emit: Emit = ignore,
 ) -> Whitening:
     """Learn a whitening by ``method`` ("lw", which needs pairs, or "pca"); its metadata says of what.
 
     ``shrink`` is the eigenvalue that PCA shrinks by. A covariance of fewer pairs than dimensions is shrunk by itself;
-    0 leaves it as it is, as published whitenings do. Of more than ``dim`` dimensions the first ones are kept.
+    0 leaves it as it is, as published whitenings do. Of more than ``dim`` dimensions the first ones are kept. For PCA a
+    place of n images counts as n^(1 - ``balance``): 0 lets every image count alike, 1 every place, so that what sets
+    places with many images apart is not whitened away.
 
-    Raises UsageError as :mod:`darkside_cli.retrieval.whitening.learn_whitening` does.
+    Raises UsageError as :mod:`darkside_cli.retrieval.whitening.learn_whitening` does, and for a balance without places.
     """
     tuples = source.tuples
     if method == "pca":
-        whitening = pca_whitening(source.descriptors, shrink=shrink or None, emit=emit)
+        weights = _weights(source.places, balance)
+        whitening = pca_whitening(source.descriptors, shrink=shrink or None, weights=weights, emit=emit)
+        if balance:
+            whitening = replace(whitening, metadata={**whitening.metadata, "balance": balance})
     elif tuples is None:
         raise UsageError(
             "lw is learned from pairs, and there are none", hint="name them, or take --method pca"
@@ -120,6 +132,18 @@ def learn(
     if tuples is not None:
         metadata[overlap.KEY] = overlap.record(tuples.paths)
     return replace(whitening.reduced(min(dim or whitening.out_dim, whitening.out_dim)), metadata=metadata)
+
+
+def _weights(places: IntArray | None, balance: float) -> NDArray[np.float64] | None:
+    """How much each image counts; None if all count alike."""
+    if not balance:
+        return None
+    if places is None:
+        raise UsageError(
+            "nobody says which images are of one place", hint="name a folder of places, or a list"
+        )
+    _, of_image, sizes = np.unique(places, return_inverse=True, return_counts=True)
+    return np.asarray(sizes[of_image] ** -float(balance), dtype=np.float64)
 
 
 def write(path: Path, whitening: Whitening) -> Path:

@@ -51,6 +51,18 @@ def test_pca_by_hand() -> None:
         pca_whitening(rows, shrink=1)
 
 
+def test_pca_of_weighted_rows_is_that_of_repeated_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rows, times = rng.normal(size=(30, 4)), rng.integers(1, 5, 30)
+    rows[7] = np.nan
+    expected = pca_whitening(np.repeat(rows, times, axis=0))
+    monkeypatch.setattr("darkside_cli.retrieval.whitening.learn_whitening._BLOCK_VALUES", 4 * 7)
+    found = pca_whitening(rows, weights=3.0 * times)
+    np.testing.assert_allclose(found.mean, expected.mean, atol=1e-12)
+    np.testing.assert_allclose(found.projection, expected.projection, atol=1e-9)
+    assert found.metadata["images"] == 29
+
+
 @given(seed=st.integers(0, 2**31), dim=st.integers(1, 8), images=st.integers(20, 60))
 @settings(max_examples=50, deadline=None)
 def test_what_defines_lw(seed: int, dim: int, images: int) -> None:

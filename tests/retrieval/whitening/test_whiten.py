@@ -146,3 +146,15 @@ def test_few_pairs_are_shrunk_unless_told_otherwise() -> None:
     default, plain = learn(source), learn(source, shrink=0)
     assert (default.metadata["shrunk"] > 0, default.metadata["added_to_diagonal"]) == (True, 0)
     assert ("shrunk" in plain.metadata, plain.metadata["added_to_diagonal"]) == (False, 1e-10)
+
+
+def test_places_of_many_images_can_count_less() -> None:
+    """Of places at 0 (four images) and at 3 (one): the mean is 3/5 by images, 3/2 by places, 1 halfway."""
+    rows = np.array([[0.0], [0.0], [0.0], [0.0], [3.0]])
+    source = WhiteningSource("made", rows, places=np.array([7, 7, 7, 7, 2]))
+    for balance, mean in ((0.0, 0.6), (1.0, 1.5), (0.5, 1.0)):
+        whitening = learn(source, method="pca", balance=balance)
+        np.testing.assert_allclose(whitening.mean, [mean])
+        assert whitening.metadata.get("balance", 0.0) == balance
+    with pytest.raises(UsageError, match="of one place"):
+        learn(replace(source, places=None), method="pca", balance=1.0)
