@@ -214,7 +214,6 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
         within_m=request.positive_dist,
     )
     read = ExtractOptions(
-        image_size_px=request.image_size or None,
         batch_size=request.batch_size,
         workers=request.workers or default_threads(8),
         on_error="nan",
@@ -236,9 +235,10 @@ def run(request: EvaluateRequest, *, emit: Emit = ignore) -> EvaluateResult:
         describer = request.load(name)
         if further is not None:
             further.require_dim(describer.dim, describer.name)
+        reading = replace(read, image_size_px=describer.longest_side_px(request.image_size))
         for benchmark in benchmarks:
-            keep = request.keep and request.keep / kept_name(benchmark, describer, read)
-            scored = evaluate_benchmark(benchmark, describer, options=read, keep=keep, **options)
+            keep = request.keep and request.keep / kept_name(benchmark, describer, reading)
+            scored = evaluate_benchmark(benchmark, describer, options=reading, keep=keep, **options)
             evaluations.append(_evaluation(request, benchmark, scored, describer.name, emit))
     for path in request.descriptors:
         for benchmark in benchmarks:

@@ -18,6 +18,7 @@ from darkside_cli.jobs.request import DATA, REQUIRED, ask, make
 
 if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage
+    from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.training.distributed import Ranks
 
 ON_ERROR = ("skip", "nan")
@@ -193,7 +194,7 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
         describer,
         request.target,
         options=ExtractOptions(
-            image_size_px=request.image_size or None,
+            image_size_px=_size(request, describer, recorded),
             batch_size=request.batch_size,
             workers=request.workers or default_threads(16),
             max_pixels=request.max_pixels,
@@ -219,6 +220,13 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
         failed=summary.failed,
         seconds=summary.seconds,
     )
+
+
+def _size(request: ExtractRequest, describer: Describer, recorded: Mapping[str, Any]) -> int | None:
+    """Longest side of images: as the request says, else as the file that is added to, else as the model."""
+    size = recorded.get("image_size")
+    known = request.image_size is None and isinstance(size, int) and size > 0
+    return size if known else describer.longest_side_px(request.image_size)
 
 
 def _rooted(request: ExtractRequest) -> bool:

@@ -190,7 +190,10 @@ class Whitened(Getting):
 class Describing(Whitened, OnImages):
     """A request of a job that describes images."""
 
-    image_size: int = ask("Shrink to this longest side in pixels first (0: never).", 1024, minimum=0)
+    image_size: int | None = ask(
+        "Shrink to this longest side in pixels first; 0: never (default: as recorded with the model, else 1024).",
+        minimum=0,
+    )
     scales: str = ask(
         "ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
         "ms",

@@ -186,8 +186,9 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
 
     from darkside_cli.retrieval.search import warnings
 
-    read = replace(_reading(stored, request.image_size), workers=request.workers or default_threads(8))
     describer = _describer(request, stored)
+    read = _reading(stored, request.image_size, describer)
+    read = replace(read, workers=request.workers or default_threads(8))
     answers = _look_up(request, stored, jobs, describer, read, record)
     for notice in warnings.of_index(stored):
         emit(notice)
@@ -221,11 +222,11 @@ def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
     return describer_for(stored, request.model, settings=settings, root=request.root, **where)
 
 
-def _reading(stored: DescriptorFile, image_size: int | None) -> ExtractOptions:
+def _reading(stored: DescriptorFile, image_size: int | None, describer: Describer) -> ExtractOptions:
     """How queries are read: as the index says its images were, else as extraction reads them."""
     from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 
-    size = stored.metadata.get("image_size", 1024)
+    size = stored.metadata.get("image_size", describer.image_size_px)
     if size is not None and not (isinstance(size, int) and size > 0):
         raise UsageError(f"{stored.path} records an image size of {size!r}", hint="make the file again")
     if image_size is not None:

@@ -84,8 +84,10 @@ class WhitenRequest(OnImages):
         minimum=0.1,
         group=ADVANCED,
     )
-    image_size: int = ask(
-        "Shrink to this longest side in pixels first (0: never).", 1024, minimum=0, group=ADVANCED
+    image_size: int | None = ask(
+        "Shrink to this longest side in pixels first; 0: never (default: as recorded with the model, else 1024).",
+        minimum=0,
+        group=ADVANCED,
     )
     scales: str = ask(
         "ms (1, 0.7071 and 0.5 of the sides), ss, or numbers.", "ms", metavar="SCALES", group=ADVANCED
@@ -241,7 +243,7 @@ def run(request: WhitenRequest, *, emit: Emit = ignore) -> WhitenResult:
             clahe=parse_clahe(request.clahe),
         )
         options = ExtractOptions(
-            image_size_px=request.image_size or None,
+            image_size_px=describer.longest_side_px(request.image_size),
             # Published images are described as they are stored, people's own as they look.
             upright=published_name(request.data or "") is None,
             batch_size=request.batch_size,

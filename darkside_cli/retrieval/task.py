@@ -177,6 +177,7 @@ class DescriptorTask(Task[TupleBatch]):
             "mean": list(config.mean),
             "std": list(config.std),
             "clahe": None if clahe is None else asdict(clahe),
+            "image_size_px": self.config.evaluation.image_size_px,
             "loss": self.config.loss.kind,
             "margin": self.config.margin,
             "augment": augment.kind,

@@ -81,6 +81,37 @@ def test_a_folder_becomes_one_file(images: Path, model: Path, make_image: MakeIm
         darkside_cli.extract("images", **{**options, "image_size": 64})
 
 
+def test_images_are_read_at_the_size_that_the_model_is_for(images: Path, tmp_path: Path) -> None:
+    """As recorded with the model, unless another one is asked for; what is added to a file has that of the file."""
+    model = write_small_descriptor(tmp_path / "sized.safetensors", image_size_px=80)
+    one, options = images / "day" / "0.png", {"model": str(model), "overwrite": True}
+
+    def size_of(**more: Any) -> Any:
+        darkside_cli.extract(one, output="x.h5", **{**options, **more})
+        return open_descriptors("x.h5").metadata["image_size"]
+
+    own = size_of()
+    assert own == 80
+    (found,) = darkside_cli.search(one, index="x.h5", with_self=True).answers
+    assert found.found[0].score == pytest.approx(1, abs=1e-5)
+    assert (size_of(image_size=96), size_of(image_size=0)) == (96, None)
+    size_of(image_size=96)
+    darkside_cli.extract(images / "day" / "1.png", output="x.h5", append=True)
+    assert open_descriptors("x.h5").metadata["image_size"] == 96
+    assert len(open_descriptors("x.h5").names or ()) == 2
+    places = tmp_path / "places"
+    for number, part in enumerate(("a/day", "a/night", "b/day", "b/night")):
+        (places / part).mkdir(parents=True)
+        shutil.copy(images / "day" / f"{number}.png", places / part / f"{number}.png")
+    darkside_cli.evaluate(model, dataset=places, keep="kept")
+    (kept,) = (tmp_path / "kept").glob("*.h5")
+    assert open_descriptors(kept).metadata["image_size"] == 80
+    written = darkside_cli.whiten(places, model=model, output="w.safetensors", method="pca")
+    assert written.whitening.metadata["descriptors"]["image_size"] == 80
+    odd = write_small_descriptor(tmp_path / "odd.safetensors", image_size_px="large")
+    assert size_of(model=str(odd)) == 1024
+
+
 def test_images_are_added_to_an_index_and_found_there(
     images: Path, model: Path, make_image: MakeImage, tmp_path: Path
 ) -> None:

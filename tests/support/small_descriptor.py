@@ -26,11 +26,19 @@ def small_network(seed: int = 0, **config: Any) -> RetrievalNet:
 
 
 def write_small_descriptor(
-    path: Path, *, seed: int = 0, whitened: bool = True, clahe: dict[str, Any] | None = None, **config: Any
+    path: Path,
+    *,
+    seed: int = 0,
+    whitened: bool = True,
+    clahe: dict[str, Any] | None = None,
+    image_size_px: Any = None,
+    **config: Any,
 ) -> Path:
     """Write the checkpoint and, beside it, its whitening; gives the checkpoint's path."""
     network = small_network(seed, **config)
     metadata = {"mean": list(network.config.mean), "std": list(network.config.std), "clahe": clahe}
+    if image_size_px is not None:
+        metadata["image_size_px"] = image_size_px
     save_checkpoint(path, network, architecture="retrieval_net", config=network.config, metadata=metadata)
     if whitened:
         save_whitening(path.with_name(f"{path.stem}_whitening.safetensors"), small_whitening(seed=seed))

@@ -20,6 +20,7 @@ from darkside_cli.images.transforms import Compose
 from darkside_cli.inference.device import Precision, autocast, free_memory, pick_precision, release_memory
 from darkside_cli.kernels import computes_in, prepare
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.image_jobs import USUAL_SIZE_PX
 from darkside_cli.retrieval.describe.others import OtherNetwork
 
 Rows = NDArray[np.float32]
@@ -61,6 +62,7 @@ class Describer:
 
     The model given is left as it is; what is done to its weights later has no effect on the features.
     ``metadata`` says where the model comes from, as JSON-able values; it is recorded with descriptors.
+    ``image_size_px`` is the longest side that images are shrunk to where nobody asks for another one.
     ``learned_from`` are records of images (:mod:`darkside_cli.retrieval.describe.overlap`) by what was done with them.
     """
 
@@ -73,8 +75,9 @@ class Describer:
         name: str = "descriptor",
         metadata: Mapping[str, Any] | None = None,
         learned_from: Mapping[str, Any] | None = None,
+        image_size_px: int = USUAL_SIZE_PX,
     ) -> None:
-        self.name = name
+        self.name, self.image_size_px = name, image_size_px
         self.metadata = dict(metadata or {})
         self.learned_from = dict(learned_from or {})
         self.device = torch.device(device)
@@ -85,6 +88,10 @@ class Describer:
         self._given = model
         self._model = _prepared(model, self.device, self.precision)
         self._computed_in = computes_in(self.precision, self.device)
+
+    def longest_side_px(self, asked: int | None) -> int | None:
+        """The longest side that images are shrunk to: ``asked``, of which 0 is never (None), else the model's own."""
+        return self.image_size_px if asked is None else asked or None
 
     @property
     def asynchronous(self) -> bool:

@@ -18,6 +18,9 @@ from darkside_cli.images.boxes import Box, read_boxes
 from darkside_cli.images.identify import MAX_SECONDS
 from darkside_cli.images.images import read_image
 
+#: Longest side that images are shrunk to for models that record no other one, as published.
+USUAL_SIZE_PX = 1024
+
 
 @dataclass(frozen=True)
 class ImageJob:
@@ -45,7 +48,7 @@ class ExtractOptions:
     ``max_seconds`` given up.
     """
 
-    image_size_px: int | None = 1024
+    image_size_px: int | None = USUAL_SIZE_PX
     upright: bool = True
     batch_size: int = 0
     workers: int = 2

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from darkside_cli.config import limits
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UsageError
 from darkside_cli.images.settings import ClaheSettings
@@ -22,6 +23,7 @@ from darkside_cli.networks.weights import RAW, Checkpoint, Whitening
 from darkside_cli.retrieval.describe import overlap
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+from darkside_cli.retrieval.describe.image_jobs import USUAL_SIZE_PX
 from darkside_cli.retrieval.describe.others import load_other
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, SINGLE_SCALE
 
@@ -38,6 +40,7 @@ class LoadedDescriptor:
     ``name`` is its registered name, else its path; ``entry`` is that of a registered one. ``metadata`` is JSON-able:
     the files' paths, backbone, pooling, scales, whether and how it whitens. ``learned_from`` are records of the images
     (:mod:`darkside_cli.retrieval.describe.overlap`) that it was "trained" and "whitened" on, as far as known.
+    ``image_size_px`` is the longest side of images that it is for.
     """
 
     model: DescriptorModel
@@ -45,6 +48,7 @@ class LoadedDescriptor:
     entry: ModelEntry | None
     metadata: dict[str, Any] = field(default_factory=dict)
     learned_from: dict[str, Any] = field(default_factory=dict)
+    image_size_px: int = USUAL_SIZE_PX
 
 
 def load_model(
@@ -106,7 +110,10 @@ def load_model(
         "whitened": whitening.metadata.get(overlap.KEY) if whitening is not None else None,
     }
     name = entry.name if entry is not None else str(name_or_path)
-    return LoadedDescriptor(model, name, entry, metadata, learned_from)
+    size = checkpoint.metadata.get("image_size_px")
+    if not (isinstance(size, int) and 8 <= size <= limits.MAX_IMAGE_PX):
+        size = USUAL_SIZE_PX
+    return LoadedDescriptor(model, name, entry, metadata, learned_from, size)
 
 
 def _load_other(
@@ -166,6 +173,7 @@ def load_descriptor(
         name=loaded.name,
         metadata=loaded.metadata,
         learned_from=loaded.learned_from,
+        image_size_px=loaded.image_size_px,
     )
 
 
