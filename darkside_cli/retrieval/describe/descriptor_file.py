@@ -20,7 +20,7 @@ from darkside_cli.regular_file import NotRegularError
 TABLE = "descriptors"
 NAMES = "names"
 
-_BLOCK_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 24
 
 Block = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class DescriptorFile:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
-        """Blocks (n, D) float32 of ``rows`` descriptors each but for the last (default: up to 64 MB), in order.
+        """Blocks (n, D) float32 of ``rows`` descriptors each but for the last (default: up to 16 MB), in order.
 
         A block is valid until the next one is asked for. Raises DescriptorFileError if the file is damaged.
         """

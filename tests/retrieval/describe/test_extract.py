@@ -323,6 +323,12 @@ from stub_describer import StubDescriber
 from darkside_cli.training.distributed import Ranks
 from darkside_cli.retrieval.describe.extract import extract_files
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
+from darkside_cli.retrieval.describe.journal import Journal
+append = Journal.append
+def told(*given):
+    append(*given)
+    print("Kept", flush=True)
+Journal.append = told
 folder, target, stay_after, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 jobs = [ImageJob(path, path.name) for path in sorted(folder.iterdir())][:count]
 with Ranks.from_environment() as ranks:
@@ -376,7 +382,7 @@ def wait_for(process: subprocess.Popen[str], word: str, times: int) -> None:
 
 def test_kill_9_loses_nothing_that_was_told_of(tmp_path: Path, images: list[ImageJob]) -> None:
     folder, target = images[0].path.parent, tmp_path / "x.h5"
-    process = start(folder, target, stay_after=5)
+    process = start(folder, target, stay_after=8)  # of which four at most are still being kept then
     with process:
         wait_for(process, "ImageReady", 3)
         process.send_signal(signal.SIGKILL)
@@ -405,8 +411,8 @@ def test_two_processes_make_one_ordered_file(tmp_path: Path, images: list[ImageJ
     images[3].path.write_bytes(b"broken")
     port = free_port()
     both = [start(folder, target, stay_after=2, rank=rank, port=port) for rank in (0, 1)]
-    wait_for(both[0], "ImageReady", 1)
-    wait_for(both[1], "ImageReady", 1)
+    wait_for(both[0], "Kept", 1)
+    wait_for(both[1], "Kept", 1)
     for process in both:
         process.kill()
         process.communicate()
