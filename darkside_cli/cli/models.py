@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from darkside_cli.cli import options
@@ -15,6 +14,7 @@ from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
     from darkside_cli.inference.onnx import Exported
+    from darkside_cli.networks.model_entry import ModelEntry
 
 COLUMNS = ("name", "kind", "here", "size", "scores (Tokyo 24/7 | ROxf | RPar)", "licence", "source")
 #: Left out where the terminal is narrow: 'darkside models NAME' tells them too.
@@ -23,9 +23,13 @@ OTHER_COLUMNS = ("name", "recall@1 (Tokyo 24/7 | SVOX night)", "trained on", "nu
 OTHER_SPARE = ("licence", "image", "numbers")
 RECALLS = ("tokyo247", "svox_night")
 SCORES = ("tokyo247", "roxford5k", "rparis6k")
+_SIZES = ("size_bytes", "parameter_bytes", "bytes")
+#: Words of metadata from so many letters on are digests and the like, which --json has whole.
+_LONG_WORD = 100
 #: What facts are called where it is not their key.
 _NAMES = {
-    "parameter_bytes": "size",
+    "size_bytes": "size",
+    "parameter_bytes": "in memory",
     "bytes": "size",
     "gmacs": "GMACs at {size_px}x{size_px}",
     "clahe": "CLAHE",
@@ -83,12 +87,11 @@ def _print_others(session: Session) -> None:
     session.output.table(OTHER_COLUMNS, rows, title=title, spare=OTHER_SPARE)
 
 
-def _summary(training: dict[str, Any]) -> dict[str, Any]:
+def _summary(entry: ModelEntry) -> dict[str, Any]:
     """What a person wants to know first of how a model was trained; --json has all, image by image."""
-    images = training["pictures"]
-    counts = Counter(image["set"] for image in images)
-    research = sum(image["research_only"] for image in images)
-    sets = " and ".join(f"{count} {what}" for what, count in counts.items())
+    training = entry.training()
+    research = sum(image["research_only"] for image in training["pictures"])
+    sets = " and ".join(f"{count} {what}" for what, count in entry.pictures().items())
     return {
         "command": training["command"],
         "pictures": f"{sets}, {research} of them for research only",
@@ -104,11 +107,12 @@ def _print(session: Session, found: DescribedModel) -> None:
     if found.entry is not None and found.entry.licence_note:
         facts["licence"] += f" ({found.entry.licence_note})"
     if found.entry is not None and found.entry.record:
-        facts["training"] = _summary(facts["training"])
+        facts["training"] = _summary(found.entry)
+    facts["metadata"] = _shortened(facts["metadata"])
     rows = []
     for key, value in facts.items():
         if key != "size_px":
-            text = human_size(value) if key in ("parameter_bytes", "bytes") else _in_words(value)
+            text = human_size(value) if key in _SIZES else _in_words(value)
             rows.append((_NAMES.get(key, key.replace("_", " ")).format(**facts), text))
     session.output.facts(rows)
     if found.layers is not None:
@@ -125,6 +129,17 @@ def _print(session: Session, found: DescribedModel) -> None:
                 for layer in found.layers
             ],
         )
+
+
+def _shortened(value: Any) -> Any:
+    """Metadata without what no person reads: of digests in one long word their beginning."""
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shortened(each) for each in value]
+    if isinstance(value, str) and len(value) > _LONG_WORD and not any(map(str.isspace, value)):
+        return f"{value[:12]}… ({len(value):,} letters, see --json)"
+    return value
 
 
 def _in_words(value: Any) -> str:

@@ -180,7 +180,8 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
         from darkside_cli.report.network_graph import draw
 
         draw(network, graph, size_px=request.size, title=f"{model} ({checkpoint.architecture})")
-    facts = _network_facts(checkpoint, summary)
+    size = _size_bytes(entry, root.path) if entry is not None else None
+    facts = _network_facts(checkpoint, summary, size)
     if checkpoint.kind == "descriptor":
         facts |= _descriptor_facts(checkpoint, network, entry, root.path)
     return DescribedModel(
@@ -193,10 +194,11 @@ def describe_model(request: ModelsRequest) -> DescribedModel:
     )
 
 
-def _network_facts(checkpoint: Checkpoint, summary: ModelSummary) -> dict[str, Any]:
-    """What any network is and costs."""
+def _network_facts(checkpoint: Checkpoint, summary: ModelSummary, size: int | None) -> dict[str, Any]:
+    """What any network is and costs; ``size`` is that of all its files, where it has several."""
     return {
         "file": checkpoint.path,
+        "size_bytes": size if size is not None else checkpoint.path.stat().st_size,
         "format": checkpoint.format,
         "kind": checkpoint.kind,
         "architecture": summary.architecture,

@@ -6,6 +6,7 @@ Torch-free. A package is found without importing it, which may pull in much.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -113,6 +114,10 @@ class ModelEntry(Entry):
             return {}
         facts: dict[str, Any] = json.loads((_PACKAGE / self.record).read_text(encoding="utf-8"))
         return facts
+
+    def pictures(self) -> Counter[str]:
+        """How many pictures of which set ``record`` lists; empty for published models."""
+        return Counter(picture["set"] for picture in self.training().get("pictures", ()))
 
     @property
     def install(self) -> str:

@@ -17,13 +17,13 @@ from darkside_cli.registry import Entry, Registry
 
 HUB = "hub:"
 
-#: What our own descriptors were trained on, by their method.
+#: What our own descriptors were trained on, by their method; ``pictures`` are counted in the model's record.
 _SFM_NIGHTS = "Retrieval-SfM 120k and generated nights"
 _OURS = {
     "cyclegan": _SFM_NIGHTS,
     "hedngan": _SFM_NIGHTS,
     "imagenet": "ImageNet",
-    "darkside-night": "ImageNet, some 260 photographs by day, nights of darkside-night",
+    "darkside-night": "ImageNet, {pictures} photographs, nights of darkside-night",
 }
 
 _NOCPLACE = "https://arxiv.org/abs/2402.17159"
@@ -201,7 +201,11 @@ def trained_on(model: str) -> str:
     """What a model was trained on, by name; "" where that is not known."""
     if model in OTHERS:
         return OTHERS.get(model).trained_on
-    return _OURS.get(MODELS.get(model).method, "") if model in MODELS else ""
+    if model not in MODELS:
+        return ""
+    entry = MODELS.get(model)
+    counted = " and ".join(f"{count} {what}" for what, count in entry.pictures().items())
+    return _OURS.get(entry.method, "").format(pictures=counted)
 
 
 def published_for(dataset: str) -> list[tuple[OtherModel, float]]:

@@ -11,6 +11,7 @@ import torch
 from cli_calls import RunCli, RunHere
 from golden import DATA
 
+from darkside_cli.networks.catalog import EMBEDDED_DESCRIPTOR
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.weights import Whitening, save_whitening
 
@@ -161,3 +162,16 @@ def test_models_of_others_are_listed_with_their_figures(run_here: RunHere) -> No
     refused = run_here("models", "hub:./repo:entry")
     assert refused.returncode == 2
     assert "extract, search and evaluate" in refused.stderr
+
+
+def test_a_model_is_as_large_as_the_list_says_and_digests_are_not_spelt_out(run_here: RunHere) -> None:
+    listed = {row[0]: row[3] for row in (line.split("\t") for line in run_here("models").stdout.splitlines())}
+    text = run_here("models", EMBEDDED_DESCRIPTOR, "--size", "64").stdout
+    assert re.search(rf"^size +{re.escape(listed[EMBEDDED_DESCRIPTOR])}$", text, re.MULTILINE)
+    assert re.search(r"^in memory +13\.7 MB$", text, re.MULTILINE)
+    metadata = next(line for line in text.splitlines() if line.startswith("metadata"))
+    assert max(map(len, metadata.split())) < 100
+    facts = json.loads(run_here("models", EMBEDDED_DESCRIPTOR, "--size", "64", "--json").stdout)
+    digests = facts["metadata"]["pictures"]["digests"]
+    assert len(digests) > 1000
+    assert digests[:12] in metadata
