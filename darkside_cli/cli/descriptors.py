@@ -36,6 +36,8 @@ HEADING = (
 _KS = 3
 #: Left out of the table of scores, in this order, where the terminal is narrow.
 SPARE = ("database", "queries", "R@10", "R@5", "mP@10", "mP@5", "mP@1")
+#: In place recognition recall is what people compare.
+PLACE_SPARE = ("database", "queries", "mP@10", "mP@5", "mP@1", "R@20", "R@10", "R@5")
 
 
 @command(app, "extract", request=extraction.ExtractRequest)
@@ -192,8 +194,7 @@ def evaluate(
         session.output.json(result.document())
     else:
         print_scores(session.output, result.lines)
-        if session.output.is_terminal:
-            _print_published(session.output, result)
+        _tell_published(session, result)
         if per_query:
             _print_queries(session.output, result)
         if request.gallery is not None:
@@ -201,9 +202,17 @@ def evaluate(
     return EXIT_SOME_FAILED if result.failed else EXIT_DONE
 
 
-def _print_published(output: Output, result: evaluation.EvaluateResult) -> None:
-    """On data sets that others published on: their recall@1 beside what was measured."""
+def _tell_published(session: Session, result: evaluation.EvaluateResult) -> None:
+    """On data sets that others published on: their recall@1 beside what was measured.
+
+    Standard output has the table on a terminal only; elsewhere it is for what was measured, and people are told.
+    """
+    output = session.output
     for dataset, published in result.published.items():
+        if not output.is_terminal:
+            figures = ", ".join(f"{each.name} {_figure(recall)}" for each, recall in published)
+            session.say(f"published recall@1 on {dataset}, within 25 m: {figures} (--json says by whom)")
+            continue
         rows = [
             (
                 f"{line.model}, here",
@@ -227,7 +236,7 @@ def print_scores(output: Output, lines: Iterable[ScoreLine]) -> None:
     lines = list(lines)
     more = ("R@20",) if any(len(line.recalls) > _KS for line in lines) else ()  # of place recognition
     headings = (*HEADING[:-2], *more, *HEADING[-2:])
-    spare = (*SPARE[:2], *more, *SPARE[2:])
+    spare = PLACE_SPARE if more else SPARE
     output.table(headings, [_cells(line, _KS + len(more)) for line in lines], spare=spare)
 
 

@@ -9,7 +9,7 @@ from darkside_cli.cli.command import app, command
 from darkside_cli.cli.session import Session, run_job
 from darkside_cli.jobs import export as exporting
 from darkside_cli.jobs.models import DescribedModel, ModelsRequest, describe_model, list_models
-from darkside_cli.networks.others import OTHERS
+from darkside_cli.networks.others import OTHERS, other_names
 from darkside_cli.units import human_size
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def models(session: Session, request: ModelsRequest, json: options.Json = False)
     session.output.table(COLUMNS, table, title=f"data folder: {root.path} ({root.origin})", spare=SPARE)
     if session.output.is_terminal:
         _print_others(session)
+    else:
+        names = ", ".join(other_names())
+        session.say(f"and of others, with --trust: {names} ('darkside models NAME' or --json describes them)")
     return 0
 
 

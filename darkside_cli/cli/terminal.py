@@ -88,12 +88,22 @@ def table(
 ) -> str:
     """``rows`` under ``headings`` in ``width`` columns of text.
 
-    Where they do not fit, the ``spare`` columns are left out, one after another, and a last line says which. Where
-    that is not enough, each row becomes a paragraph of all its cells that begins with the first.
+    Where they do not fit, columns without any content are left out, then the ``spare`` ones, one after another, and a
+    last line says which of these. Where that is not enough, each row becomes a paragraph of all its cells that begins
+    with the first.
     """
+    empty = [n for n in range(1, len(headings)) if all(row[n] in ("", "-") for row in rows)]
+    if (
+        rows
+        and empty
+        and (widths := _widths(headings, rows, width)) is not None
+        and _height(rows, widths) <= _FEW_LINES
+    ):
+        empty = []  # there is room for them
+    spare = [name for name in spare if headings.index(name) not in empty]
     left_out: list[str] = []
     while True:
-        kept = [n for n, name in enumerate(headings) if name not in left_out]
+        kept = [n for n, name in enumerate(headings) if name not in left_out and n not in empty]
         names = [headings[n] for n in kept]
         cut = [[row[n] for n in kept] for row in rows]
         last = len(left_out) == len(spare)

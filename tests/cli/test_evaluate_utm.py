@@ -49,3 +49,19 @@ def test_descriptors_of_the_whole_set_are_found_by_their_part(run_here: RunHere,
         done = run_here("evaluate", "--descriptors", "rows.npz", "--dataset", "city", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["results"][0]["protocols"]["25 m"]["recall"]["1"] == 1
+
+
+def test_what_others_published_goes_to_people_where_results_are_piped(
+    run_here: RunHere, tmp_path: Path
+) -> None:
+    names = [utm_name(0, 0), utm_name(100, 0)]
+    write_utm_folder(tmp_path / "tokyo247" / "test", {"database": names, "queries": names})
+    np.savez(
+        tmp_path / "rows.npz",
+        descriptors=np.eye(2, dtype=np.float32)[[0, 1, 0, 1]],
+        names=[f"{side}/{name}" for side in ("database", "queries") for name in names],
+    )
+    done = run_here("evaluate", "--descriptors", "rows.npz", "--dataset", "./tokyo247")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "published recall@1 on tokyo247/test, within 25 m: salad 97.5, megaloc 96.5" in done.stderr

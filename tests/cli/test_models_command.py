@@ -159,6 +159,10 @@ def test_models_of_others_are_listed_with_their_figures(run_here: RunHere) -> No
     assert listing["eigenplaces"]["recall_at_1"] == {"tokyo247": 93.0, "svox_night": 58.8}
     assert (listing["eigenplaces"]["trained_on"], listing["eigenplaces"]["licence"]) == ("SF-XL", "MIT")
     assert "hub:serizba/salad:dinov2_salad" in run_here("models", "salad").stdout
+    piped = run_here("models")
+    assert "megaloc" in piped.stderr
+    assert "megaloc" not in piped.stdout  # which has the columns of ours
+    assert run_here("models", "--quiet").stderr == ""
     refused = run_here("models", "hub:./repo:entry")
     assert refused.returncode == 2
     assert "extract, search and evaluate" in refused.stderr

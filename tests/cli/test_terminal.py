@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkside_cli.cli import errors, models, terminal
-from darkside_cli.cli.descriptors import HEADING
+from darkside_cli.cli.descriptors import HEADING, print_scores
 from darkside_cli.cli.descriptors import SPARE as EVALUATION_SPARE
 from darkside_cli.cli.output import Output
 from darkside_cli.cli.progress import ProgressRenderer, TransferRenderer
@@ -25,6 +25,7 @@ from darkside_cli.cli.training_progress import TrainingRenderer
 from darkside_cli.errors import UnknownNameError
 from darkside_cli.events import Notice
 from darkside_cli.networks.catalog import MODELS
+from darkside_cli.retrieval.search.score import ScoreLine
 
 
 class Screen(io.StringIO):
@@ -182,6 +183,25 @@ def test_what_is_left_out_is_told() -> None:
     assert "not shown" not in table(
         ("name", "what", "source"), [("n", "w" * 20, "s" * 40)], 70, spare=("source",)
     )
+
+
+def test_empty_columns_make_room_first_and_stay_where_there_is_room() -> None:
+    headings, rows = ("name", "published", "what", "source"), [("n", "-", "w" * 20, "s" * 20)]
+    narrow = table(headings, rows, 55, spare=("source",))
+    assert narrow.splitlines()[0].split() == ["name", "what", "source"]
+    assert "not shown" not in narrow
+    assert "published" in table(headings, rows, 60, spare=("source",))
+    assert "published" in table(headings, [*rows, ("m", "3", "w", "s")], 55, spare=("source",))
+
+
+def test_of_place_recognition_eighty_columns_show_recall_at_each_k(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = _Pipe()
+    monkeypatch.setenv("COLUMNS", "80")
+    line = ScoreLine("gem_lite_night", "pitts30k", "25 m", 62.5, None, (1.0,) * 3, (2.0,) * 4, 6816, 10000)
+    print_scores(Output(stream=stream), [line])
+    shown = stream.getvalue().decode()
+    assert {"mAP", "R@1", "R@5", "R@10", "R@20"} <= set(shown.splitlines()[0].split())
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_rows_become_paragraphs_where_no_table_fits() -> None:
