@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="Renderer")
 
 PLAIN_LINE_EVERY_S = 5.0
+BRIEF_LINE_EVERY_S = 60.0
 _DONE = {"download": "fetched", "unpack": "unpacked", "copy": "copied", "verify": "checked"}
 
 
@@ -31,12 +32,14 @@ def _name(path: Any) -> str:
 class Renderer:
     """A context manager whose :meth:`emit` takes the events of one job.
 
-    ``quiet`` shows failures and warnings only; ``verbose`` adds a line per item. Failures are always named.
+    ``quiet`` shows failures and warnings only; ``verbose`` adds a line per item. Failures are always named. ``brief``
+    is for one of many jobs: bars as ever, without lines about its beginning and end.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, brief: bool = False) -> None:
         self._quiet = quiet
         self._verbose = verbose
+        self._brief = brief
         self._bar: Progress | None = None
         self._last_line = time.monotonic()
 
@@ -69,7 +72,7 @@ class Renderer:
     def _is_due(self) -> bool:
         """Whether it is time for another plain line where no bar is drawn."""
         now = time.monotonic()
-        if self._quiet or now - self._last_line < PLAIN_LINE_EVERY_S:
+        if self._quiet or now - self._last_line < (BRIEF_LINE_EVERY_S if self._brief else PLAIN_LINE_EVERY_S):
             return False
         self._last_line = now
         return True
@@ -95,8 +98,8 @@ class Renderer:
 class ProgressRenderer(Renderer):
     """Shows a job that takes one item after another: a bar of them, and a summary."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        super().__init__(quiet=quiet, verbose=verbose)
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, brief: bool = False) -> None:
+        super().__init__(quiet=quiet, verbose=verbose, brief=brief)
         self._task: Any = None
         self._run = events.RunStarted("")
         self._done = 0
@@ -124,7 +127,9 @@ class ProgressRenderer(Renderer):
     def _start(self, event: events.RunStarted) -> None:
         self._stop()
         self._run, self._done = event, 0
-        self._started = self._last_line = time.monotonic()
+        self._started = time.monotonic()
+        if not self._brief:
+            self._last_line = self._started
         if self._can_draw():
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -138,7 +143,8 @@ class ProgressRenderer(Renderer):
             self._bar.update(self._task, advance=1, rate=self._rate())
         elif self._is_due():
             total = f" of {self._run.total}" if self._run.total is not None else ""
-            self._line(f"{self._done}{total} {self._run.unit}, {self._rate()}")
+            job = f"{self._run.job}: " if self._brief else ""
+            self._line(f"{job}{self._done}{total} {self._run.unit}, {self._rate()}")
 
     def _rate(self) -> str:
         elapsed = time.monotonic() - self._started
@@ -146,7 +152,7 @@ class ProgressRenderer(Renderer):
 
     def _finish(self, event: events.RunFinished) -> None:
         self._stop()
-        if self._quiet:
+        if self._quiet or self._brief:
             return
         parts = [f"{event.done} {self._run.unit} done in {duration(event.seconds)}"]
         if event.done and event.seconds > 0:
@@ -177,8 +183,8 @@ class _Transfer:
 class TransferRenderer(Renderer):
     """Shows transfers: a bar for each and a total. Errors are the caller's to tell; ``verbose`` tells every retry."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        super().__init__(quiet=quiet, verbose=verbose)
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, brief: bool = False) -> None:
+        super().__init__(quiet=quiet, verbose=verbose, brief=brief)
         self._sum: Any = None
         self._running: dict[str, _Transfer] = {}
         self._ended = 0  # bytes of transfers that are no longer running

@@ -28,11 +28,13 @@ class Screen:
     """A context manager whose :meth:`emit` takes the events of any job, and draws them as suits their kind.
 
     One kind is on the screen at a time: it changes with that of the events. Notices belong to whatever is shown.
-    ``title`` names a training in its heading.
+    ``title`` names a training in its heading. ``brief`` is as of :class:`Renderer`.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, title: str = "") -> None:
-        self._settings = {"quiet": quiet, "verbose": verbose}
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, brief: bool = False, title: str = ""
+    ) -> None:
+        self._settings = {"quiet": quiet, "verbose": verbose, "brief": brief}
         self._title = title
         self._shown = ""
         self._trains = False
@@ -108,12 +110,13 @@ class Session:
     debug: bool = False
     output: Output = field(default_factory=Output)
 
-    def screen(self, *, title: str = "") -> Screen:
+    def screen(self, *, title: str = "", brief: bool = False) -> Screen:
         """What shows a job's events, as quiet or verbose as asked for; it and the results share a terminal.
 
-        ``title`` names a training.
+        ``title`` names a training. ``brief``: many jobs are shown, whose ends their caller tells, unless verbose.
         """
-        screen = Screen(quiet=self.quiet, verbose=self.verbose, title=title)
+        brief = brief and not self.verbose
+        screen = Screen(quiet=self.quiet, verbose=self.verbose, brief=brief, title=title)
         self.output.above_bar = screen.above_bar
         return screen
 

@@ -212,7 +212,7 @@ def _demo_photos(session: Session, request: DemoRequest, *, json: bool) -> int:
     from darkside_cli.demo.photos import run
     from darkside_cli.demo.photos_result import ARMS, BY_DAY
 
-    with session.screen() as screen:
+    with session.screen(brief=True) as screen:
         result = run(request, emit=screen.emit)
     document = result.document()
     if json:

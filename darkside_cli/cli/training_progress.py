@@ -19,7 +19,7 @@ from rich.text import Text
 from darkside_cli import events
 from darkside_cli.cli import training_state as words
 from darkside_cli.cli.errors import one_line
-from darkside_cli.cli.progress import Renderer
+from darkside_cli.cli.progress import BRIEF_LINE_EVERY_S, Renderer
 from darkside_cli.cli.region import LiveRegion, can_be_live
 from darkside_cli.cli.terminal import can_move_cursor, console
 from darkside_cli.cli.training_state import LossTrack, TrainingState, number
@@ -39,8 +39,10 @@ class TrainingRenderer(Renderer):
     epoch and checkpoint above the live view. ``emit`` may be called from any thread.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, title: str = "") -> None:
-        super().__init__(quiet=quiet, verbose=verbose)
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, brief: bool = False, title: str = ""
+    ) -> None:
+        super().__init__(quiet=quiet, verbose=verbose, brief=brief)
         self._title = one_line(title)
         self._state = TrainingState()
         self._lock = threading.RLock()
@@ -68,34 +70,42 @@ class TrainingRenderer(Renderer):
             self._title = self._title or one_line(event.run.name)
             self._last_line = now
             self._start()
-            if self._region is None:
+            if self._region is None and not self._brief:
                 self._line(f"{self._title}: {words.start_words(event)}")
         elif isinstance(event, events.StepDone):
-            if self._region is None and now - self._last_line >= PLAIN_LINE_EVERY_S:
+            every_s = BRIEF_LINE_EVERY_S if self._brief else PLAIN_LINE_EVERY_S
+            if self._region is None and now - self._last_line >= every_s:
                 self._last_line = now
                 with self._lock:
                     text = words.step_words(self._state, now)
-                self._line(text)
+                self._line(f"{self._title}: {text}" if self._brief else text)
         elif isinstance(event, events.EpochDone):
-            if self._region is None or self._verbose:
+            if self._is_told:
                 losses = ", ".join(f"{one_line(key)} {number(each)}" for key, each in event.losses.items())
                 text = f"epoch {event.epoch}/{event.epochs} done in {duration(event.seconds)}"
                 self._line(f"{text}: {losses}" if losses else text)
-        elif isinstance(event, events.EvalDone):
+        elif isinstance(event, events.EvalDone) and not self._brief:
             self._line(words.score_words(event))
             if text := verdict(event.scores):
                 self._line(text)
         elif isinstance(event, events.CheckpointSaved):
-            if self._region is None or self._verbose:
+            if self._is_told:
                 self._line(f"saved {os.fsdecode(event.path)}")
         elif isinstance(event, events.TrainingFinished):
             self._stop()
+            if self._brief and event.complete:
+                return
             what = "done" if event.complete else f"stopped ({one_line(event.reason) or 'not complete'})"
             run = os.fsdecode(event.run)
             name = f"{self._title}: " if self._title else ""
             self._line(
                 f"{name}training {what} after epoch {event.epoch}, {duration(event.seconds)}, in {run}"
             )
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether what the live view shows is told in lines, too, or instead."""
+        return self._verbose or (self._region is None and not self._brief)
 
     def _start(self) -> None:
         if self._region is None and can_move_cursor(sys.stderr):

@@ -54,3 +54,10 @@ class PhotosResult:
                 time: {arm: of[arm] - of[BY_DAY] for arm in ARMS} for time, of in document["mean_ap"].items()
             }
         return document
+
+
+def sums_of(protocols: dict[str, Any]) -> list[float]:
+    """Sum of AP and of recall@1 in percent over the queries, and how many there are."""
+    (score,) = protocols.values()
+    count = score["queries_judged"]
+    return [100 * float(score["mAP"] or 0) * count, 100 * float(score["recall"]["1"] or 0) * count, count]

@@ -48,6 +48,25 @@ def test_a_long_run_tells_where_it_is(
     assert capsys.readouterr().err == "darkside: 2 of 9 images, 0.33 images/s\n"
 
 
+def test_of_one_of_many_jobs_a_line_a_minute_and_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    shown = ProgressRenderer(brief=True)
+    for _ in range(2):
+        shown.emit(RunStarted("day on night", 9))
+        clock[0] += 40
+        shown.emit(READY)
+        shown.emit(ItemFailed(Path("bad.jpg"), "is broken"))
+        shown.emit(RunFinished("day on night", 1, 1, 0, 40.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "darkside: bad.jpg: is broken",
+        "darkside: day on night: 1 of 9 images, 0.03 images/s",
+        "darkside: bad.jpg: is broken",
+    ]
+
+
 def test_each_job_of_a_command_counts_for_itself(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,22 @@ def test_lines_where_there_is_no_terminal(
     ]
 
 
+def test_one_of_many_trainings_tells_where_it_is_now_and_then_and_that_it_was_stopped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with TrainingRenderer(brief=True) as shown:
+        for seconds, event in ((0, START), (20, STEP), (70, STEP), (71, EPOCH), (72, EVAL), (73, SAVED)):
+            now[0] = 100.0 + seconds
+            shown.emit(event)
+        shown.emit(TrainingFinished(RUN, 50, 3600.0, True))
+        shown.emit(STOPPED)
+    where, stopped = capsys.readouterr().err.splitlines()
+    assert where.startswith("darkside: läuf: epoch 1/50 batch 20/100;")
+    assert stopped == "darkside: läuf: training stopped (interrupted) after epoch 1, 2:20 min, in runs/läuf"
+
+
 def test_the_device_is_told_where_it_is_known(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

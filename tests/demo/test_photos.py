@@ -122,10 +122,12 @@ def test_all_arms_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert set(seed["mean_ap"][time]) == set(ARMS)
         assert all(0 < value <= 100 for value in seed["mean_ap"][time].values())
         assert document["difference"][time]["day"] == 0
-    trainings = [
-        event.message for event in events if isinstance(event, Notice) and "trains without" in event.message
-    ]
+    told = [event for event in events if isinstance(event, Notice)]
+    trainings = [each.message for each in told if each.message.startswith("seed-0/fold-")]
     assert len(trainings) == 2 * len(TRAINED)
+    assert all(line.endswith(" (mAP/R@1)") for line in trainings)
+    assert not [each.message for each in told if "say little" in each.message]
+    assert len([each for each in told if each.level != "warning"]) == len(trainings) + 3
     page = result.report.read_text()
     assert page.count("data:image/jpeg") > 10
     for arm in TRAINED:
@@ -134,4 +136,6 @@ def test_all_arms_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     events.clear()
     assert run(request, emit=events.append).document()["seeds"] == result.document()["seeds"]
-    assert not any(isinstance(event, Notice) and "trains" in event.message for event in events)
+    last = [event.message for event in events if isinstance(event, Notice)]
+    assert not [message for message in last if message.startswith("seed-0")]
+    assert "8 trainings, 8 of them done before" in last[0]

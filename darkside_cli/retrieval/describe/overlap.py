@@ -31,11 +31,7 @@ def overlap(known: Any, paths: Iterable[Path]) -> tuple[int, int]:
 
     (0, 0) where nothing is known.
     """
-    try:
-        content, count = base64.b64decode(known["digests"], validate=True), int(known["count"])
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        return 0, 0
-    digests = {content[start : start + _BYTES] for start in range(0, len(content), _BYTES)}
+    digests, count = _read(known)
     if not digests:
         return 0, 0
     asked = _digests(paths)
@@ -43,6 +39,21 @@ def overlap(known: Any, paths: Iterable[Path]) -> tuple[int, int]:
         limit = max(digests)
         asked = {digest for digest in asked if digest <= limit}
     return len(asked & digests), len(asked)
+
+
+def is_whole(known: Any) -> bool:
+    """Whether ``known`` (:func:`record`) knows every image, and not only some of very many."""
+    digests, count = _read(known)
+    return 0 < count <= len(digests)
+
+
+def _read(known: Any) -> tuple[set[bytes], int]:
+    """The digests of a record, and how many there were of them; none and 0 of what is no record."""
+    try:
+        content, count = base64.b64decode(known["digests"], validate=True), int(known["count"])
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return set(), 0
+    return {content[start : start + _BYTES] for start in range(0, len(content), _BYTES)}, count
 
 
 def _digests(paths: Iterable[Path]) -> set[bytes]:

@@ -100,15 +100,26 @@ def of_result(result: EvaluationResult) -> Iterator[Notice]:
 def of_images(
     truth: GroundTruth, learned_from: Mapping[str, Any], name: str = "the model"
 ) -> Iterator[Notice]:
-    """A warning where the benchmark's images are among those that the model was trained or whitened on."""
-    paths = [truth.image_path(each) for each in (*truth.database, *(query.name for query in truth.queries))]
+    """A warning where the benchmark's images are among those that the model was trained or whitened on.
+
+    Where none of them is asked for or right, but others of the database are, it is said, and no warning: places that
+    are asked for are new to the model.
+    """
+    groups = (group for query in truth.queries for group in query.groups.items())
+    right = {index for group, indices in groups if group != "junk" for index in indices}
+    names = (*(query.name for query in truth.queries), *(truth.database[index] for index in sorted(right)))
+    judged = dict.fromkeys(map(truth.image_path, names))
+    others = {path for path in map(truth.image_path, truth.database) if path not in judged}
     for what, known in learned_from.items():
-        found, asked = overlap.overlap(known, dict.fromkeys(paths)) if known else (0, 0)
-        if found:
-            yield _warning(
-                f"{name} was {what} on {found / asked:.0%} of the pictures of {truth.name}: the figures say little "
-                "about others"
-            )
+        if not known:
+            continue
+        seen, told = overlap.overlap(known, judged)
+        found, asked = overlap.overlap(known, others)
+        share = f"{name} was {what} on {(seen + found) / max(1, told + asked):.0%} of the pictures of {truth.name}"
+        if seen or (found and not overlap.is_whole(known)):
+            yield _warning(f"{share}: the figures say little about others")
+        elif found:
+            yield Notice(f"{share}, but on none that is asked for or right")
 
 
 def some(names: Sequence[str]) -> str:

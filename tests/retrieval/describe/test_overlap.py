@@ -61,3 +61,24 @@ def test_a_benchmark_of_images_that_were_learned_from_is_doubtful(tmp_path: Path
         "run was whitened on 50% of the pictures of mine: the figures say little about others",
     ]
     assert not list(of_images(truth, {"trained": record(files(tmp_path / "b", 2, start=50))}))
+
+
+def test_images_that_nobody_asks_for_make_nothing_doubtful(tmp_path: Path) -> None:
+    paths = files(tmp_path / "a", 6)
+    names = tuple(path.name for path in paths)
+    query = Query(names[5], {"ok": (0,), "junk": (1,)})
+    truth = GroundTruth("mine", names[:5], (query,), image_root=tmp_path / "a")
+
+    def told(*learned: Path) -> list[tuple[str, str]]:
+        notices = of_images(truth, {"trained": record(learned)}, "run")
+        return [(notice.level, notice.message) for notice in notices]
+
+    others = "run was trained on 50% of the pictures of mine, but on none that is asked for or right"
+    assert told(*paths[1:4]) == [("info", others)]
+    for doubtful in ([paths[5]], [paths[0]], paths[:3]):
+        ((level, message),) = told(*doubtful)
+        assert level == "warning"
+        assert "say little about others" in message
+    # Of very many images some are known: that none of them is asked for says nothing of the others.
+    ((level, _),) = told(*paths[1:4], *files(tmp_path / "b", 2000, start=50))
+    assert level == "warning"
