@@ -6,19 +6,22 @@ written once for each block.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import Bottleneck
 
 from darkside_cli.kernels.bands import for_each_band, scratch
 from darkside_cli.kernels.fast_parts import TILE, ByImage, folded, is_plain_3x3
 from darkside_cli.kernels.phase_maps import PhaseMap, convolve, into
 from darkside_cli.kernels.winograd import WinogradConvolution
+
+if TYPE_CHECKING:
+    from torchvision.models.resnet import Bottleneck
 
 _POSITIONS_PER_BAND = 1024
 _WIDE_POSITIONS = 256
@@ -32,11 +35,15 @@ def is_bottleneck_resnet(features: nn.Sequential) -> bool:
         len(features) == 8
         and len(blocks) > 0
         and all(isinstance(stage, nn.Sequential) for stage in stages)
-        and all(isinstance(block, Bottleneck) and _is_known(block) for block in blocks)
+        and all(_is_known(block) for block in blocks)
     )
 
 
-def _is_known(block: Bottleneck) -> bool:
+def _is_known(block: Any) -> bool:
+    # Who made a bottleneck has imported torchvision, which takes 200 MB that other networks need not pay.
+    resnet = sys.modules.get("torchvision.models.resnet")
+    if resnet is None or not isinstance(block, resnet.Bottleneck):
+        return False
     if block.conv2.stride != (1, 1) and block.downsample is None:
         return False
     return any(is_plain_3x3(block.conv2, stride) for stride in (1, 2)) and all(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError
-from darkside_cli.networks import model_entry
+from darkside_cli.networks import model_entry, recognise
+from darkside_cli.networks.backbones import feature_shapes
+from darkside_cli.networks.catalog import EMBEDDED_DESCRIPTOR
 from darkside_cli.networks.efficientnet_lite import (
     EfficientNetLite,
     SameConv,
@@ -18,6 +23,7 @@ from darkside_cli.networks.efficientnet_lite import (
     pyramid_channels,
     scaled_stages,
 )
+from darkside_cli.retrieval.describe.load import load_descriptor
 
 SIZES = {"efficientnet_lite0": 4_652_008 - 1_281_000, "efficientnet_lite2": 6_092_072 - 1_281_000}
 """Parameters without the classifier, as published, less those of 1000 classes."""
@@ -97,3 +103,13 @@ def test_errors_name_what_is_wrong_and_how_to_get_it(tmp_path: Path, monkeypatch
     torch.save({"weight": torch.zeros(2)}, other)
     with pytest.raises(CheckpointError, match="has no weights of efficientnet_lite0"):
         imagenet_state("efficientnet_lite0", other)
+
+
+def test_neither_torchvision_nor_sympy_is_loaded_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take 200 MB, and seconds, of which the network needs nothing."""
+    for name in ("torchvision", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy"):
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
+    feature_shapes.cache_clear()
+    recognise._shapes.cache_clear()
+    row = load_descriptor(EMBEDDED_DESCRIPTOR, device="cpu")(Image.new("RGB", (64, 48), (90, 60, 30)))
+    assert np.linalg.norm(row) == pytest.approx(1, abs=1e-5)

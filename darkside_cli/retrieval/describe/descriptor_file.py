@@ -46,16 +46,18 @@ class DescriptorFile:
     _read: Callable[[int], Iterator[Block]]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def block_rows(self) -> int:
+        """How many rows :meth:`blocks` gives at once: a power of two, as the tiles are that searching scores."""
+        return 1 << max(1, _BLOCK_BYTES // (4 * max(1, self.dim))).bit_length() - 1
+
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """Blocks (n, D) float32 of ``rows`` descriptors each but for the last (default: up to 16 MB), in order.
 
         A block is valid until the next one is asked for. Raises DescriptorFileError if the file is damaged.
         """
-        if rows is None:
-            # A power of two, as the tiles are that searching scores, so that they need not be put together anew.
-            rows = 1 << max(1, _BLOCK_BYTES // (4 * max(1, self.dim))).bit_length() - 1
         with explained(self.path):
-            yield from self._read(rows)
+            yield from self._read(self.block_rows if rows is None else rows)
 
     def read(self) -> Block:
         """Give all of it, (N, D) float32."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from darkside_cli.config.paths import DataRoot
@@ -19,7 +20,7 @@ from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
-from darkside_cli.retrieval.describe.tables import missing_as_nan
+from darkside_cli.retrieval.describe.tables import default_rows, missing_as_nan
 from darkside_cli.retrieval.search import import_faiss
 from darkside_cli.retrieval.search.index import scan
 
@@ -132,8 +133,10 @@ def nearest(
     """
     if backend == "faiss":
         return _by_faiss(index, queries, k)
-    blocks = map(missing_as_nan, index.blocks())
-    found = scan(queries, np.empty((0, index.dim), dtype=np.float32), k=k, more=blocks, device=device)
+    none, blocks = np.empty((0, index.dim), dtype=np.float32), map(missing_as_nan, index.blocks())
+    # Blocks are scored where they are: larger tiles would be put together in memory of their own.
+    rows = min(index.block_rows, default_rows(len(queries), index.dim, torch.device(device), index.count))
+    found = scan(queries, none, k=k, more=blocks, block=rows, device=device)
     there = np.isfinite(found.top_scores)
     return np.where(there, found.top_indices, -1), np.where(there, found.top_scores, np.float32(np.nan))
 

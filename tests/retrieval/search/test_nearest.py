@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_descriptor import WHITENED, small_whitening, write_small_descriptor
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.networks.weights import save_whitening
+from darkside_cli.retrieval.describe import descriptor_file
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.describe.write import write_descriptors
+from darkside_cli.retrieval.search import index as search_index
 from darkside_cli.retrieval.search.nearest import describer_for, nearest
 
 
@@ -114,6 +117,25 @@ def test_lists_end_where_the_index_does(tmp_path: Path) -> None:
     indices, scores = nearest(index, np.array([[0.6, 0, 0.8]], dtype=np.float32), 10)
     assert indices.tolist() == [[2, 0, -1]]
     np.testing.assert_allclose(scores, [[0.8, 0.6, np.nan]], rtol=1e-6)
+
+
+def test_small_indexes_and_blocks_take_small_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more is put together than the index has, nor than it gives at once."""
+    taken: list[int] = []
+
+    class Seen(search_index.TileScorer):
+        def __init__(self, queries: torch.Tensor, rows: int) -> None:
+            taken.append(rows)
+            super().__init__(queries, rows)
+
+    monkeypatch.setattr(search_index, "TileScorer", Seen)
+    index = index_file(tmp_path / "x.npz", unit_rows(40, 8))
+    expected = nearest(index, unit_rows(2, 8, seed=1), 40)
+    monkeypatch.setattr(descriptor_file, "_BLOCK_BYTES", 8 * 32)
+    found = nearest(index, unit_rows(2, 8, seed=1), 40)
+    assert taken == [256, index.block_rows] == [256, 8]
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
 
 
 class FlatIndex:
