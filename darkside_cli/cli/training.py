@@ -184,8 +184,8 @@ def demo(session: Session, request: DemoRequest, json: options.Json = False) -> 
 
     Settings are the presets demo (for CUT: demo-cut) of train-gan, demo-base and demo of finetune;
     for photographs demo-photos.
-    A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP
-    in percent) and the report's path.
+    A demonstration that was stopped (Ctrl-C) goes on when the same command is given again. Prints the scores (mAP,
+    of photographs also recall@1, in percent) and the report's path.
     """
     if request.photos is not None:
         return _demo_photos(session, request, json=json)
@@ -208,29 +208,16 @@ def demo(session: Session, request: DemoRequest, json: options.Json = False) -> 
 
 
 def _demo_photos(session: Session, request: DemoRequest, *, json: bool) -> int:
-    from darkside_cli.demo.cameras import TIMES
     from darkside_cli.demo.photos import run
-    from darkside_cli.demo.photos_result import ARMS, BY_DAY
+    from darkside_cli.demo.photos_result import ARMS
 
     with session.screen(brief=True) as screen:
         result = run(request, emit=screen.emit)
-    document = result.document()
     if json:
-        session.output.json(document)
+        session.output.json(result.document())
     elif result.seeds:
-        of_seeds = [(f"seed {each.seed}", each.mean_ap) for each in result.seeds]
-        if len(of_seeds) > 1:
-            of_seeds.append(("mean", document["mean_ap"]))
-        rows = [
-            (name, time, *(f"{scores[time][arm]:.1f}" for arm in ARMS))
-            for name, scores in of_seeds
-            for time in TIMES
-        ]
-        rows += [
-            (f"over {BY_DAY}", time, *(f"{document['difference'][time][arm]:+.1f}" for arm in ARMS))
-            for time in TIMES
-        ]
-        session.output.table(("mAP", "asked", *ARMS), rows)
+        rows = [(time, measure, of, *figures) for time, measure, of, figures in result.table()]
+        session.output.table(("asked", "measure", "of", *ARMS), rows)
         if result.report is not None:
             session.output.path(result.report)
     return EXIT_DONE if result.complete else EXIT_INTERRUPTED

@@ -61,9 +61,7 @@ def run(request: DemoRequest, *, emit: Emit = ignore) -> PhotosResult:
             return PhotosResult(tuple(done), report, complete=False)
         first = request.seed
         result = PhotosResult(tuple(done), None)
-        report = write_photos_page(
-            request.folder, result.document(), ARMS, demo.nights(), demo.searches(first), demo.words()
-        )
+        report = write_photos_page(request.folder, result, demo.nights(), demo.searches(first), demo.words())
         document = PhotosResult(tuple(done), report).document()
         write_bytes_atomic(
             request.folder / RESULTS_FILE, json.dumps(document, indent=1, default=str).encode()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from darkside_cli.demo.cameras import TIMES
@@ -14,6 +15,11 @@ TRAINED = (BY_DAY, "gamma", "generated", REAL)
 ARMS = (RAW, *TRAINED)
 """Descriptors that are compared: as ImageNet left it, and those trained by day alone, with darkened days, with
 generated nights, and with real ones."""
+
+MEASURES = {"mean_ap": "mAP", "recall_1": "R@1"}
+MEAN, SPREAD, OVER_DAY = "mean", "spread", f"over {BY_DAY}"
+"""What there is of each arm besides each seed's figure: the mean of the seeds, their standard deviation, and how much
+the mean is above that of the training by day alone."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +44,53 @@ class PhotosResult:
         """Mean of "mean_ap" or "recall_1" over the seeds."""
         return fmean(getattr(each, measure)[time][arm] for each in self.seeds)
 
+    def spread(self, measure: str, time: str, arm: str) -> float:
+        """Standard deviation over the seeds, of which there are several."""
+        return stdev(getattr(each, measure)[time][arm] for each in self.seeds)
+
+    def over_day(self, measure: str, time: str, arm: str) -> float:
+        """How many points the mean is above that of the training by day alone."""
+        return self.mean(measure, time, arm) - self.mean(measure, time, BY_DAY)
+
+    def table(self) -> list[tuple[str, str, str, tuple[str, ...]]]:
+        """Lines of a table: time of day, measure, whose figures, and these in words, in the order of ``ARMS``."""
+        lines = []
+        for time in TIMES:
+            for measure, label in MEASURES.items():
+                found = {f"seed {each.seed}": getattr(each, measure)[time] for each in self.seeds}
+                if len(self.seeds) > 1:
+                    found[MEAN] = {arm: self.mean(measure, time, arm) for arm in ARMS}
+                    found[SPREAD] = {arm: self.spread(measure, time, arm) for arm in ARMS}
+                found[OVER_DAY] = {arm: self.over_day(measure, time, arm) for arm in ARMS}
+                for name, of in found.items():
+                    shown = "+.1f" if name == OVER_DAY else ".1f"
+                    # What is rounded to nothing has no sign.
+                    figures = tuple(format(round(of[arm], 1) + 0.0, shown) for arm in ARMS)
+                    lines.append((time, label, name, figures))
+        return lines
+
     def document(self) -> dict[str, Any]:
-        """What ``--json`` prints: scores of each seed, their means, and what each arm has more than by day alone."""
+        """What ``--json`` prints: scores of each seed, their means and spreads, and what each arm is over day alone.
+
+        All are by measure, time of day and arm. There is no spread of one seed.
+        """
         document: dict[str, Any] = {
             "seeds": [asdict(each) for each in self.seeds],
             "complete": self.complete,
             "report": self.report,
         }
         if self.seeds:
-            for measure in ("mean_ap", "recall_1"):
-                document[measure] = {
-                    time: {arm: self.mean(measure, time, arm) for arm in ARMS} for time in TIMES
-                }
-            document["difference"] = {
-                time: {arm: of[arm] - of[BY_DAY] for arm in ARMS} for time, of in document["mean_ap"].items()
-            }
+            document |= self._by_arm(self.mean)
+            if len(self.seeds) > 1:
+                document["spread"] = self._by_arm(self.spread)
+            document["difference"] = self._by_arm(self.over_day)
         return document
+
+    def _by_arm(self, figure: Callable[[str, str, str], float]) -> dict[str, dict[str, dict[str, float]]]:
+        return {
+            measure: {time: {arm: figure(measure, time, arm) for arm in ARMS} for time in TIMES}
+            for measure in MEASURES
+        }
 
 
 def sums_of(protocols: dict[str, Any]) -> list[float]:

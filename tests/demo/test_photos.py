@@ -121,7 +121,7 @@ def test_all_arms_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for time in ("night", "day"):
         assert set(seed["mean_ap"][time]) == set(ARMS)
         assert all(0 < value <= 100 for value in seed["mean_ap"][time].values())
-        assert document["difference"][time]["day"] == 0
+        assert document["difference"]["mean_ap"][time]["day"] == 0
     told = [event for event in events if isinstance(event, Notice)]
     trainings = [each.message for each in told if each.message.startswith("seed-0/fold-")]
     assert len(trainings) == 2 * len(TRAINED)
