@@ -93,18 +93,23 @@ class NightShare(nn.Module):
     def forward(self, *inputs: Any) -> Any:
         """Turn a share of the images to night; the others stay as they are.
 
-        Takes a tensor ``(…, 3, H, W)`` of floats in [0, 1], or uint8; a PIL image, which comes back in RGB; or a
-        sample with such images in tuples, lists and dicts, of which all else (labels, say) is passed on. Each image
-        of a batch is drawn by itself. Raises UsageError where there is no image at all (arrays of NumPy and paths are
-        none), and for tensors that were normalised already; on CUDA that may be said at a later batch.
+        Takes a tensor ``(…, 3, H, W)`` of floats in [0, 1], or uint8; a PIL image, which comes back in RGB; an array
+        ``(H, W, 3)`` or ``(B, H, W, 3)`` of uint8 RGB; or a sample with such images in tuples, lists and dicts, of
+        which all else is passed on: labels, other arrays, and of torchvision's ``tv_tensors`` all but ``Image`` and
+        ``Video``, whatever their shape. Each image of a batch is drawn by itself. Raises UsageError where there is no
+        image at all, for tensors that were normalised already, and for NaN; on CUDA that may be said at a later batch.
         """
         given = inputs[0] if len(inputs) == 1 else inputs
         if not _holds_images(given):
             what = f"a {type(given).__name__}"
             if isinstance(given, Tensor):
-                what = f"a tensor of shape {tuple(given.shape)} and type {given.dtype}"
+                kind = "tensor" if _is_plain(given) else type(given).__name__
+                what = f"a {kind} of shape {tuple(given.shape)} and type {given.dtype}"
+            elif isinstance(given, np.ndarray):
+                what = f"an array of shape {given.shape} and type {given.dtype}"
             raise UsageError(
-                f"{what} holds no images", hint="give (B, 3, H, W) floats in [0, 1], uint8, or images of PIL"
+                f"{what} holds no images",
+                hint="give (B, 3, H, W) floats in [0, 1] or uint8, images of PIL, or arrays (H, W, 3) of uint8",
             )
         return self._through(given)
 
@@ -113,6 +118,8 @@ class NightShare(nn.Module):
             return self._pillow(sample)
         if isinstance(sample, Tensor):
             return self._tensor(sample) if _is_image(sample) else sample
+        if isinstance(sample, np.ndarray):
+            return self._array(sample) if _is_array_of_images(sample) else sample
         if isinstance(sample, dict):
             return {key: self._through(each) for key, each in sample.items()}
         if isinstance(sample, tuple) and hasattr(sample, "_fields"):
@@ -123,12 +130,22 @@ class NightShare(nn.Module):
 
     def _pillow(self, image: Image.Image) -> Image.Image:
         day = image if image.mode == "RGB" else image.convert("RGB")
-        drawn = self._draw(1)
-        if not drawn:
-            return day
         pixels = np.asarray(day)
-        night = self._maker(pixels, self._name(pixels, drawn[0]))
-        return day if night is None else Image.fromarray(_levels(night[: day.height, : day.width]))
+        changed = self._array(pixels)
+        return day if changed is pixels else Image.fromarray(changed)
+
+    def _array(self, images: Pixels) -> Pixels:
+        days = images if images.ndim == 4 else images[None]
+        changed = None
+        for place, key in self._draw(len(days)).items():
+            day = np.ascontiguousarray(days[place])
+            night = self._maker(day, self._name(day, key))
+            if night is not None:
+                changed = days.copy() if changed is None else changed
+                changed[place] = _levels(_as_large(night, day.shape[:2], self._maker))
+        if changed is None:
+            return images
+        return changed if images.ndim == 4 else changed[0]
 
     def _tensor(self, images: Tensor) -> Tensor:
         x = images.as_subclass(Tensor).reshape(-1, *images.shape[-3:])
@@ -162,9 +179,7 @@ class NightShare(nn.Module):
                 continue
             night = maker(_pixels(days[place]) if pixels is None else pixels, name)
             if night is not None:
-                night = night[: days.shape[-2], : days.shape[-1]]  # generators may round sides up
-                if night.shape[:2] != days.shape[-2:]:
-                    raise UsageError(f"{maker.fingerprint[:16]} makes smaller nights than the days are")
+                night = _as_large(night, tuple(days.shape[-2:]), maker)
                 nights[place] = torch.from_numpy(night).permute(2, 0, 1).to(days.device)
         for number, own in places.items():
             for first in range(0, len(own), _AT_ONCE):
@@ -237,7 +252,31 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_image(x: Tensor) -> bool:
-    return x.ndim >= 3 and x.shape[-3] == 3 and (x.is_floating_point() or x.dtype == torch.uint8)
+    shaped = x.ndim >= 3 and x.shape[-3] == 3 and (x.is_floating_point() or x.dtype == torch.uint8)
+    return shaped and (_is_plain(x) or _says_image(x))
+
+
+def _is_plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, nn.Parameter)
+
+
+def _says_image(x: Tensor) -> bool:
+    """Whether a tensor of a type of its own is of images, as torchvision's masks and boxes are not."""
+    from torchvision import tv_tensors
+
+    return isinstance(x, (tv_tensors.Image, tv_tensors.Video)) or not isinstance(x, tv_tensors.TVTensor)
+
+
+def _is_array_of_images(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim in (3, 4) and x.shape[-1] == 3
+
+
+def _as_large(night: FloatImage, size: tuple[int, ...], maker: NightMaker) -> FloatImage:
+    """Cut a night to the day's ``size`` (height, width): generators may round sides up."""
+    night = night[: size[0], : size[1]]
+    if night.shape[:2] != size:
+        raise UsageError(f"{maker.fingerprint[:16]} makes smaller nights than the days are")
+    return night
 
 
 def _holds_images(sample: Any) -> bool:
@@ -246,12 +285,17 @@ def _holds_images(sample: Any) -> bool:
         return _is_image(sample)
     if isinstance(sample, (dict, tuple, list)):
         return any(map(_holds_images, sample.values() if isinstance(sample, dict) else sample))
-    return isinstance(sample, Image.Image)
+    return isinstance(sample, Image.Image) or _is_array_of_images(sample)
 
 
 def _require_limits(limits: Tensor) -> None:
     """Raise UsageError if the least and the greatest value of images are not those of images in [0, 1]."""
     least, most = limits.tolist()
+    if least != least:
+        raise UsageError(
+            "images hold NaN, which is no number",
+            hint="see what was done to them before, or where they are from",
+        )
     if not (least >= _LEAST and most <= _MOST):
         raise UsageError(
             f"images have values from {least:.2f} to {most:.2f}, not in [0, 1]",

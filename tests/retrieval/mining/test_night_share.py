@@ -278,10 +278,53 @@ def test_every_batch_is_looked_at() -> None:
     """Not the first one alone, and whether or not an image of it was drawn."""
     share = NightShare([Dark()], share=1e-9)
     share(DAYS)
-    for wrong in (DAYS * 255, (DAYS - 0.45) / 0.1, DAYS * torch.nan):
+    for wrong in (DAYS * 255, (DAYS - 0.45) / 0.1):
         with pytest.raises(UsageError, match=r"values from .* not in \[0, 1\]"):
             share(wrong)
+    with_nan = DAYS.clone()
+    with_nan[7, 1, 2, 3] = torch.nan  # one of many
+    with pytest.raises(UsageError, match="images hold NaN"):
+        share(with_nan)
     share.eval()(DAYS * 255)
+    share.eval()(with_nan)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_masks_and_boxes_of_torchvision_are_no_images(channels: int) -> None:
+    augment = NightShare([Dark()], share=1, seed=0)
+    mask = tv_tensors.Mask(torch.full((channels, 4, 5), 200, dtype=torch.uint8))
+    soft = tv_tensors.Mask(torch.full((2, channels, 4, 5), 7.0))
+    boxes = tv_tensors.BoundingBoxes(torch.rand(3, 4), format="XYXY", canvas_size=(4, 5))
+    image, *others = augment((tv_tensors.Image(DAYS[0]), mask, soft, boxes))
+    assert float(image.max()) <= 0.1
+    assert all(same is given for same, given in zip(others, (mask, soft, boxes), strict=True))
+    with pytest.raises(UsageError, match=r"a Mask of shape .* holds no images"):
+        augment(mask)
+    video = augment(tv_tensors.Video(DAYS[:6]))
+    assert isinstance(video, tv_tensors.Video)
+    assert float(video.max()) <= 0.1
+
+
+def test_arrays_are_taken_as_generators_take_them(tmp_path: Path) -> None:
+    days = np.stack([_day(day) for day in DAYS])
+    before = days.copy()
+    out = NightShare([Dark(0.2)], share=0.25, seed=1)(days)
+    assert (out.dtype, out.shape) == (days.dtype, days.shape)
+    np.testing.assert_array_equal(days, before)
+    found = [place for place in range(64) if (out[place] != days[place]).any()]
+    assert found == nights(NightShare([Dark(0.2)], share=0.25, seed=1)(DAYS))
+    assert 51 <= out[found].min() <= out[found].max() <= 77
+    every = NightShare([Dark(0.2)], share=1, seed=1)
+    one = every(days[0, ::-1])
+    assert one.shape == days[0].shape
+    assert one.max() <= 77
+    sample = every({"image": days[0], "depth": np.zeros((4, 5, 3)), "label": np.arange(3)})
+    assert sample["image"].max() <= 77
+    assert sample["depth"].max() == 0
+    assert sample["label"].tolist() == [0, 1, 2]
+    assert NightShare([Dark()], share=0)(days) is days
+    kept = NightShare([Dark()], share=1, seed=0, cache=NightCache(tmp_path, 10_000_000))
+    np.testing.assert_array_equal(kept(days[0]), np.asarray(kept(Image.fromarray(days[0]))))
 
 
 @pytest.mark.gpu
