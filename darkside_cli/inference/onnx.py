@@ -153,7 +153,7 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
     shape, free, outputs = plan.example, {0: "batch", 2: "height", 3: "width"}, plan.output_axes
     if plan.fixed_size_px is not None:
         shape, free, outputs = (1, *plan.fixed_size_px), {0: "batch"}, {}
-    with TemporaryDirectory() as folder, warnings.catch_warnings():
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
         traced = Path(folder) / "network.onnx"
         # That the exporter is the older one is on purpose, and what is traced as constant is checked below.
         warnings.simplefilter("ignore")
@@ -168,10 +168,16 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
                 opset_version=plan.opset,
                 dynamo=False,
             )
-        except RuntimeError as error:  # the exporter's own errors are such, too
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+            IndexError,
+        ) as error:  # the exporter's own are RuntimeErrors
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UsageError(
-                f"this network cannot be written in ONNX operator set {plan.opset}: {error}",
-                hint=f"try another --opset, up to {OPSETS[-1]}, or --precision fp32",
+                f"this network cannot be written in ONNX operator set {plan.opset}: {lines[0]}",
+                hint=_other_ways(network, plan),
             ) from error
         model = onnx.load_model(str(traced))
     model.producer_name, model.producer_version = "darkside", __version__
@@ -181,6 +187,28 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
+
+
+def _other_ways(network: nn.Module, plan: OnnxPlan) -> str | None:
+    """What may help where a network cannot be written."""
+    ways = [f"another --opset, up to {OPSETS[-1]}"] if plan.opset < OPSETS[-1] else []
+    if any(isinstance(each, InHalfPrecision) for each in network.modules()):
+        ways.append("--precision fp32")
+    return f"try {', or '.join(ways)}" if ways else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter from printing the whole network where it fails: it does, from C++, whatever it is told."""
+    log = getattr(torch._C, "_jit_onnx_log", None)
+    if log is None:
+        yield
+        return
+    setattr(torch._C, "_jit_onnx_log", lambda *_: None)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(torch._C, "_jit_onnx_log", log)  # noqa: B010
 
 
 def compare(data: bytes, reference: nn.Module, plan: OnnxPlan) -> list[Compared]:

@@ -201,7 +201,19 @@ def _resized(x: Tensor, facts: TimmFacts) -> Tensor:
     size = facts.fixed_px or (height, width)
     if size == (int(x.shape[-2]), int(x.shape[-1])):
         return x
+    if torch.onnx.is_in_onnx_export():  # which knows no antialiasing
+        rows, columns = (
+            _weights(int(side), wanted).float() for side, wanted in zip(x.shape[-2:], size, strict=True)
+        )
+        return (rows @ x.float() @ columns.T).to(x.dtype)
     return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _weights(side: int, wanted: int) -> Tensor:
+    """The matrix ``(wanted, side)`` that resizes one side as ``F.interpolate`` does, a constant of what is traced."""
+    lines = torch.eye(side, dtype=torch.float64)[None, None]
+    resized = F.interpolate(lines, (wanted, side), mode="bilinear", align_corners=False, antialias=True)
+    return torch.from_numpy(resized[0, 0].numpy().copy())
 
 
 @cache

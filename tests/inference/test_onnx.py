@@ -224,13 +224,37 @@ def test_what_onnx_runtime_cannot_run_is_told() -> None:
         compare(fixed, Doubled(), PLAN)
 
 
-def test_what_onnx_cannot_express_is_told() -> None:
-    class Odd(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.special.bessel_j0(x)
+class Odd(nn.Module):
+    """What no operator set has."""
 
-    with pytest.raises(UsageError, match="operator set 17"):
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.bessel_j0(x * self.p)
+
+
+def test_what_onnx_cannot_express_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    """In one line, with what may help; torch's exporter would print the whole network to stdout."""
+    with pytest.raises(UsageError, match=r"operator set 17: .*bessel") as caught:
         to_onnx(Odd(), PLAN)
+    assert caught.value.hint == "try another --opset, up to 20"
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(UsageError, match="operator set 20") as caught:
+        to_onnx(Odd(), OnnxPlan(output="y", opset=OPSETS[-1]))
+    assert caught.value.hint is None
+    with pytest.raises(UsageError) as caught:
+        to_onnx(InHalfPrecision(Odd()), PLAN)
+    assert caught.value.hint == "try another --opset, up to 20, or --precision fp32"
+    assert capfd.readouterr() == ("", "")
+
+    class Failing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise IndexError("the index 3\nis out of range")
+
+    with pytest.raises(UsageError, match=r"operator set 17: the index 3 \(try"):
+        to_onnx(Failing(), PLAN)
     for opset in (OPSETS[0] - 1, OPSETS[-1] + 1):
         with pytest.raises(UsageError, match=f"operator set {opset} cannot be written"):
             to_onnx(Doubled(), OnnxPlan(output="y", opset=opset))

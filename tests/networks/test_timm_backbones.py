@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +70,29 @@ def test_networks_that_take_certain_sizes_see_images_resized(name: str, seen: tu
         y = build_features(name).eval()(torch.empty(1, 3, 70, 100))
     assert y.shape[2:] == seen
     assert smallest_side_px(name) == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 100), (231, 57)])
+def test_resized_images_are_the_same_in_onnx(height: int, width: int) -> None:
+    """ONNX has no antialiasing: there the resizing is a matrix for each side."""
+    pytest.importorskip("onnxruntime")
+    from darkside_cli.inference.onnx import OnnxPlan, compare, to_onnx
+
+    class Resized(nn.Module):
+        def __init__(self, **facts: Any) -> None:
+            super().__init__()
+            self.facts = timm_backbones.TimmFacts((), 3, (0.5,) * 3, (0.5,) * 3, **facts)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return timm_backbones._resized(x, self.facts)
+
+    for facts, size in (({"step_px": 32}, None), ({"fixed_px": (48, 160)}, (48, 160))):
+        network = Resized(**facts)
+        shapes = [(batch, height, width) for batch in (1, 3)]
+        plan = OnnxPlan(output="y", fixed_size_px=(height, width), shapes=shapes)
+        found = compare(to_onnx(network, plan), network, plan)
+        assert max(each.difference for each in found) <= 1e-5
+        assert size is None or network(torch.empty(1, 3, height, width)).shape[2:] == size
 
 
 def test_the_smallest_image() -> None:

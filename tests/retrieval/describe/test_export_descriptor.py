@@ -143,3 +143,19 @@ def test_lite_networks_and_timms(backbone: str, pooling: str, tmp_path: Path) ->
         size = (75, 118)
     export_descriptor(made, path, name="x", size_px=size)
     assert_equal(path, made, SIZES if size is None else [(2, *size)])
+
+
+@pytest.mark.slow
+def test_networks_that_see_images_resized(tmp_path: Path) -> None:
+    """At three scales, none of which is the size that the network takes."""
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = RetrievalNet(RetrievalNetConfig.of("timm:test_maxvit")).eval()
+    made = DescriptorModel(network).eval()
+    path, size = tmp_path / "x.onnx", (90, 143)
+    for precision in ("fp32", "fp16"):
+        result = export_descriptor(made, path, name="x", size_px=size, precision=precision)
+        assert result.difference is not None
+        assert result.difference <= TOLERANCES[precision]
+        if precision == "fp32":
+            assert_equal(path, made, [(2, *size)])
