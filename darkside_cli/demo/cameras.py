@@ -21,6 +21,10 @@ from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.formats import is_image_name
 
 TIMES = (NIGHT, DAY)
+FEWEST_PLACES = 3
+"""One place at least is held back of each training, and a network learns to tell two or more apart."""
+_WORDS = {NIGHT: "at night", DAY: "by day"}
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,41 @@ class Cameras:
 
     folder: Path
     images: dict[str, dict[str, tuple[str, ...]]]
+    left_out: tuple[str, ...] = ()
+    """Folders without images of one of the times, in words."""
 
     @classmethod
-    def of(cls, folder: Path) -> Cameras:
-        """Look for ``folder/<place>/{day,night}``. Raises UsageError for fewer than two places that have both."""
+    def of(cls, folder: Path, *, fewest: int = FEWEST_PLACES) -> Cameras:
+        """Look for ``folder/<place>/{day,night}``.
+
+        Raises UsageError for fewer than ``fewest`` places that have both, and where no place has two images by day:
+        then none by day could find another.
+        """
         if not folder.is_dir():
             raise MissingAssetError(f"there is no folder {folder}", hint="check the path of the photographs")
         found: dict[str, dict[str, tuple[str, ...]]] = {}
+        left_out: list[str] = []
         for place in sorted(folder.iterdir()):
             images = {time: _images(place / time, folder) for time in TIMES}
             if all(images.values()):
                 found[place.name] = images
-        if len(found) < 2:
+            elif place.is_dir() and not place.name.startswith("."):
+                lacking = " or ".join(_WORDS[time] for time in reversed(TIMES) if not images[time])
+                left_out.append(f"{place.name} has no images {lacking}")
+        if len(found) < fewest:
+            more = f" ({'; '.join(left_out[:_NAMED])})" if left_out else ""
             raise UsageError(
-                f"{folder} has {len(found)} places with images both by day and at night: two or more are needed",
-                hint=f"make a folder for each place: {folder / '<place>'}/day and night",
+                f"{folder} has {counted(len(found))} with images both by day and at night{more}, and "
+                f"{'three or more are needed' if fewest > 2 else 'two or more are needed'}",
+                hint=f"make a folder for each place: {folder / '<place>'}/day and night"
+                + ("; with --extra photographs two will do" if len(found) == fewest - 1 > 1 else ""),
             )
-        return cls(folder.resolve(), found)
+        if all(len(images[DAY]) < 2 for images in found.values()):
+            raise UsageError(
+                f"no place of {folder} has two images by day: asked by day, there is none to be found",
+                hint="give one place two or more",
+            )
+        return cls(folder.resolve(), found, tuple(left_out))
 
     def folds(self, count: int) -> list[list[str]]:
         """Places of each fold; as many folds as there are places at most."""
@@ -104,6 +126,11 @@ def photographs(photos: Path, root: DataRoot) -> Path:
         )
     ledger.touch(name)
     return root.path / loose.folder
+
+
+def counted(places: int) -> str:
+    """That many places, in words."""
+    return f"{places} place{'s' * (places != 1)}"
 
 
 def _images(folder: Path, top: Path) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ DATASETS = {NIGHT: "nightfall", DAY: "nightfall-day"}
 
 PRESETS = {"hedgan": "demo", "hedngan": "demo", "cut": "demo-cut"}
 """Methods that a demonstration can train its generator by, in minutes and without others' weights; their presets."""
-BASE_PRESET, TUNED_PRESET = "demo-base", "demo"
+BASE_PRESET, TUNED_PRESET, PHOTOS_PRESET = "demo-base", "demo", "demo-photos"
 
 
 def _settings(help: str) -> Any:
@@ -99,6 +99,7 @@ class DemoRequest(Request):
                     "--size, --model, --share, --set-gan and --set-base are of the city",
                     hint="leave --photos out",
                 )
+            self.on_photos()
             return
         if self.extra or self.generator:
             raise UsageError("--extra and --generator go with --photos", hint="name a folder of photographs")
@@ -139,6 +140,11 @@ class DemoRequest(Request):
             **self._common(),
             **options,
         )
+
+    def on_photos(self, *settings: str, **options: Any) -> FinetuneRequest:
+        """The training of a descriptor on photographs."""
+        overrides = (*self.set_finetune, *settings)
+        return FinetuneRequest(preset=PHOTOS_PRESET, overrides=overrides, **self._common(), **options)
 
     def _common(self) -> dict[str, Any]:
         return {"device": self.device, "offline": self.offline}

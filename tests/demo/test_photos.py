@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_descriptor import BACKBONE, write_small_descriptor
@@ -16,7 +18,7 @@ from darkside_cli.demo.cameras import Cameras, photographs
 from darkside_cli.demo.photos import run
 from darkside_cli.demo.photos_result import ARMS, TRAINED
 from darkside_cli.demo.request import DemoRequest
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import DarksideError, MissingAssetError, UsageError
 from darkside_cli.events import Event, Notice
 
 TINY = (
@@ -56,11 +58,73 @@ def test_folds_and_lists_keep_cameras_apart(tmp_path: Path) -> None:
 
 
 def test_folders_that_cannot_be_compared(tmp_path: Path) -> None:
-    write_places(tmp_path, 2, 2)
-    with pytest.raises(UsageError, match="0 places"):
-        Cameras.of(tmp_path)
+    write_places(tmp_path / "other", 2, 2)
+    with pytest.raises(UsageError, match=r"0 places.*p00 has no images by day or at night"):
+        Cameras.of(tmp_path / "other")
     with pytest.raises(UsageError, match="--photos"):
         DemoRequest(extra=(tmp_path,))
+    few = write_cameras(tmp_path, 2)
+    with pytest.raises(UsageError, match=r"cameras has 2 places .* three or more are needed") as caught:
+        Cameras.of(few)
+    assert (caught.value.exit_code, "--extra" in (caught.value.hint or "")) == (2, True)
+    assert len(Cameras.of(few, fewest=2).images) == 2
+    shutil.rmtree(few / "c1")
+    with pytest.raises(UsageError, match=r"1 place with .* two or more"):
+        Cameras.of(few, fewest=2)
+
+
+def test_places_by_day_or_at_night_alone_are_named(tmp_path: Path) -> None:
+    folder = write_cameras(tmp_path, 6)
+    shutil.rmtree(folder / "c1" / "night")
+    for path in (folder / "c3" / "day").iterdir():
+        path.unlink()
+    (folder / ".cache").mkdir()
+    (folder / "notes.txt").touch()
+    cameras = Cameras.of(folder)
+    assert cameras.left_out == ("c1 has no images at night", "c3 has no images by day")
+    assert set(cameras.images) == {"c0", "c2", "c4", "c5"}
+    for place in cameras.images:
+        (first, *others) = sorted((folder / place / "day").iterdir())
+        assert first
+        for path in others:
+            path.unlink()
+    with pytest.raises(UsageError, match=r"no place .* two images by day"):
+        Cameras.of(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"generator": "darkside-nigth"}, "darkside-night"),
+        ({"generator": "gem_lite_night"}, "gem_lite_night"),
+        ({"extra": (Path("nothere"),)}, "nothere"),
+        ({"extra": (Path("empty"),)}, "no images in"),
+        ({"set_finetune": ("optim.rl=1",)}, "optim.rl"),
+        ({"set_finetune": (*TINY, "evaluation.scales=xx")}, "xx"),
+        ({"folds": 2}, "1 place of 3 is left to train on without c0 and c2, and two are needed"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained_or_described(
+    options: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKSIDE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    shutil.rmtree(write_cameras(tmp_path, 4) / "c3" / "night")
+    beginning = write_small_descriptor(tmp_path / "beginning.safetensors", whitened=False)
+    events: list[Event] = []
+    settings = {"generator": "darkside-mini", "set_finetune": (*TINY, f"init={json.dumps(str(beginning))}")}
+    with pytest.raises(DarksideError) as caught:
+        run(
+            DemoRequest(photos=Path("cameras"), output=Path("out"), **{**settings, **options}),
+            emit=events.append,
+        )
+    assert words in f"{caught.value.message} {caught.value.hint}"
+    assert not [event for event in events if not isinstance(event, Notice)]
+    assert {event.message for event in events if isinstance(event, Notice)} <= {
+        "c3 has no images at night: left out"
+    }
+    assert not list(tmp_path.glob("out/seed-*"))
 
 
 def test_a_name_is_what_was_downloaded_unless_there_is_such_a_folder(
