@@ -42,11 +42,14 @@ class PhotosResult:
 
     def mean(self, measure: str, time: str, arm: str) -> float:
         """Mean of "mean_ap" or "recall_1" over the seeds."""
-        return fmean(getattr(each, measure)[time][arm] for each in self.seeds)
+        return fmean(self._figures(measure, time, arm))
 
     def spread(self, measure: str, time: str, arm: str) -> float:
         """Standard deviation over the seeds, of which there are several."""
-        return stdev(getattr(each, measure)[time][arm] for each in self.seeds)
+        return stdev(self._figures(measure, time, arm))
+
+    def _figures(self, measure: str, time: str, arm: str) -> list[float]:
+        return [float(getattr(each, measure)[time][arm]) for each in self.seeds]
 
     def over_day(self, measure: str, time: str, arm: str) -> float:
         """How many points the mean is above that of the training by day alone."""
