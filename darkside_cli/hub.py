@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from darkside_cli.errors import MissingAssetError
+from darkside_cli.errors import MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.events import (
     Event,
     Notice,
@@ -23,8 +23,8 @@ from darkside_cli.events import (
     TransferRetrying,
     TransferStarted,
 )
-from darkside_cli.networks.catalog import EMBEDDED_GENERATOR, MODELS
-from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.catalog import EMBEDDED_DESCRIPTOR, EMBEDDED_GENERATOR, MODELS
+from darkside_cli.networks.configs import BACKBONES, TIMM, TIMM_TOO
 from darkside_cli.networks.locate import how_to_get, missing_files
 from darkside_cli.units import human_size
 
@@ -40,6 +40,7 @@ __all__ = [
     "backbone",
     "cyclegan",
     "darkside_night",
+    "gem_lite_night",
     "gem_resnet101_cyclegan",
     "gem_resnet101_hedngan",
     "gem_vgg16_cyclegan",
@@ -192,12 +193,8 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
         from darkside_cli.retrieval.describe.descriptor import DescriptorModel
         from darkside_cli.retrieval.describe.load import load_model
-        from darkside_cli.retrieval.describe.scales import parse_scales
 
-        place = _pick_device(device)
-        if isinstance(scales, (int, float)):
-            scales = (scales,)
-        factors = parse_scales(scales) if isinstance(scales, str) else tuple(scales)
+        place, factors = _pick_device(device), _factors(scales)
         if not pretrained:
             config = RetrievalNetConfig(backbone=_backbone(name))
             transform = descriptor_transform(config.mean, config.std, ClaheSettings())
@@ -209,6 +206,52 @@ def _descriptor(name: str) -> Callable[..., DescriptorModel]:
         return load_model(name, root=root, scales=factors, whiten=wanted, dim=dim).model.to(place)
 
     return _named(load, name)
+
+
+def gem_lite_night(
+    pretrained: bool = True,
+    device: str | torch.device | None = None,
+    *,
+    scales: str | float | Sequence[float] = "ms",
+    whiten: bool | str | os.PathLike[str] = True,
+    dim: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> DescriptorModel:
+    """The descriptor for day and night that comes with darkside. It is small, and needs no download.
+
+    GeM over EfficientNet-Lite0 at three scales, whitened. It takes batches of normalised images, (B, 3, H, W), which
+    its ``transform`` makes of Pillow images, and gives descriptors (B, 512) of unit length, whose scalar products are
+    the similarities of images. It comes in eval mode. Images are best shrunk to its ``image_size_px`` first, as the
+    commands do.
+
+    Arguments:
+    pretrained: the weights that come with darkside (else random ones, without whitening).
+    device: "cpu", "cuda", "cuda:1", "mps" or a torch.device; by default CUDA if there is a GPU, else the CPU.
+    scales: factor or factors of the image's sides, "ms" (1, 0.7071 and 0.5, as it was made) or "ss" (1 alone).
+    whiten: True for its own whitening, False for none, or the path of another one.
+    dim: only so many dimensions of the whitened descriptor.
+    data_dir: as for the others, which download to there; it changes nothing here.
+    progress: as for the others; it changes nothing here.
+
+    Example:
+        >>> model = torch.hub.load(REPO, "gem_lite_night", device="cpu")
+        >>> image.thumbnail((model.image_size_px, model.image_size_px))
+        >>> with torch.inference_mode():
+        ...     descriptor = model(model.transform(image).unsqueeze(0))
+    """
+    del progress
+    from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
+    from darkside_cli.retrieval.describe.descriptor import DescriptorModel
+    from darkside_cli.retrieval.describe.load import load_model
+
+    place, factors = _pick_device(device), _factors(scales)
+    if not pretrained:
+        network = RetrievalNet(RetrievalNetConfig.of("efficientnet_lite0"))
+        return DescriptorModel(network, scales=factors, dim=dim).eval().to(place)
+    wanted = whiten if isinstance(whiten, bool) else Path(whiten)
+    loaded = load_model(EMBEDDED_DESCRIPTOR, root=_root(data_dir), scales=factors, whiten=wanted, dim=dim)
+    return loaded.model.to(place)
 
 
 def backbone(
@@ -238,13 +281,10 @@ def backbone(
     from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
     from darkside_cli.retrieval.config import FinetuneConfig
     from darkside_cli.retrieval.describe.descriptor import DescriptorModel
-    from darkside_cli.retrieval.describe.scales import parse_scales
     from darkside_cli.retrieval.initial import initial_network
 
-    place = _pick_device(device)
-    if isinstance(scales, (int, float)):
-        scales = (scales,)
-    factors = parse_scales(scales) if isinstance(scales, str) else tuple(scales)
+    _require_backbone(name)
+    place, factors = _pick_device(device), _factors(scales)
     if pretrained:
         init = "timm" if name.startswith(TIMM) else "imagenet"
         network = initial_network(FinetuneConfig(backbone=name, pooling=pooling, init=init), _root(data_dir))
@@ -268,6 +308,28 @@ def _named(function: F, name: str) -> F:
 def _backbone(name: str) -> str:
     """``vgg16`` of ``gem_vgg16_cyclegan``."""
     return name.split("_")[1] if "_" in name else ""
+
+
+def _require_backbone(name: str) -> None:
+    """Raise UsageError for whole descriptors, which say how they are loaded, UnknownNameError for misspelt names."""
+    entries = [each for each in __all__ if each in MODELS and MODELS.get(each).kind == "descriptor"]
+    if name in BACKBONES or name.startswith(TIMM):
+        return
+    if name not in MODELS or MODELS.get(name).kind != "descriptor":
+        raise UnknownNameError("backbone", name, [*BACKBONES, *entries], extra_hint=TIMM_TOO)
+    known = MODELS.get(name).name
+    how = (
+        f'torch.hub.load(REPO, "{known}")' if known in entries else f'darkside_cli.load_descriptor("{known}")'
+    )
+    raise UsageError(f"'{name}' is a whole descriptor, not a backbone", hint=how)
+
+
+def _factors(scales: str | float | Sequence[float]) -> tuple[float, ...]:
+    from darkside_cli.retrieval.describe.scales import parse_scales
+
+    if isinstance(scales, (int, float)):
+        return (scales,)
+    return parse_scales(scales) if isinstance(scales, str) else tuple(scales)
 
 
 def _pick_device(device: str | torch.device | None) -> torch.device:

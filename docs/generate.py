@@ -45,7 +45,26 @@ def assets_page() -> str:
         groups = ", ".join(asset.groups) or "-"
         licence = asset.licence.partition(" (")[0]  # without its remark
         lines.append(f"| `{asset.name}` | {groups} | {asset.summary} | {licence} | {needed} |")
-    return "\n".join([*lines, "", *others_table()]) + "\n"
+    return "\n".join([*lines, "", *embedded_table(), "", *others_table()]) + "\n"
+
+
+def embedded_table() -> list[str]:
+    """The table of the models that come with the package."""
+    from darkside_cli.networks.catalog import MODELS
+
+    lines = [
+        "## Models that come with darkside\n",
+        "They need no download. `darkside models NAME` tells what each was trained on.\n",
+        "| name | what | licence | used by |",
+        "|---|---|---|---|",
+    ]
+    uses = {"generator": "`translate`, `finetune`", "descriptor": "`extract`, `search`, `evaluate`"}
+    lines += [
+        f"| `{each.name}` | {each.summary} | {each.licence} | {uses[each.kind]} |"
+        for each in MODELS
+        if each.embedded
+    ]
+    return lines
 
 
 def others_table() -> list[str]:

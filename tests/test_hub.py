@@ -20,18 +20,21 @@ import pytest
 import torch
 from architecture_checker import Source, imports
 from golden import DATA, Case, build, fill_, load_case, weights_module
+from PIL import Image
 
 from darkside_cli import hub
-from darkside_cli.errors import ConfigError, MissingAssetError, UsageError
+from darkside_cli.errors import ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.interop.gandtr_write import save_gandtr
 from darkside_cli.interop.load import open_checkpoint
-from darkside_cli.networks.catalog import MODELS
+from darkside_cli.networks.catalog import EMBEDDED_DESCRIPTOR, MODELS
 from darkside_cli.networks.weights import Checkpoint
+from darkside_cli.retrieval.describe.load import load_descriptor
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATORS = {"cyclegan": "generator_instance", "hedngan": "generator_batch"}
 BACKBONES = {"vgg16": "descriptor_vgg16", "resnet101": "descriptor_resnet101"}
 NAMES = [*GENERATORS, *(f"gem_{backbone}_{method}" for backbone in BACKBONES for method in GENERATORS)]
+OWN = ["backbone", "darkside_night", "gem_lite_night"]
 SMALL = [name for name in NAMES if "resnet101" not in name]
 PRINTED = """Compose(
     Pil2Numpy()
@@ -363,6 +366,43 @@ def test_any_backbone_is_a_descriptor(hubconf: ModuleType, tmp_path: Path) -> No
         hubconf.backbone("efficientnet_lite4", device="cpu", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("gem_lite_night", UsageError, r'a whole descriptor.*torch.hub.load\(REPO, "gem_lite_night"\)'),
+        ("gem_r101_hedngan", UsageError, r'torch.hub.load\(REPO, "gem_resnet101_hedngan"\)'),
+        ("rSfM120k-tl-resnet50-gem-w", UsageError, r'load_descriptor\("rsfm120k-tl-resnet50-gem-w"\)'),
+        ("gem_lite_nigth", UnknownNameError, r"did you mean gem_lite_night\?"),
+        ("resnet110", UnknownNameError, r"did you mean resnet101.*timm:NAME"),
+    ],
+)
+def test_what_is_no_backbone_is_named(
+    hubconf: ModuleType, name: str, kind: type[Exception], words: str
+) -> None:
+    for pretrained in (True, False):
+        with pytest.raises(kind, match=words):
+            hubconf.backbone(name, pretrained, device="cpu")
+
+
+def test_the_descriptor_that_comes_with_darkside_is_an_entry(hubconf: ModuleType, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8))
+    options = {"device": "cpu", "data_dir": tmp_path / "none"}
+    model = hubconf.gem_lite_night(**options)
+    described = load_descriptor(EMBEDDED_DESCRIPTOR, device="cpu")
+    assert not model.training
+    assert model.image_size_px == described.image_size_px
+    with torch.inference_mode():
+        x = model.transform(image).unsqueeze(0)
+        np.testing.assert_allclose(model(x)[0].numpy(), described(image), atol=1e-5)
+        assert hubconf.gem_lite_night(**options, dim=64, scales=1)(x).shape == (1, 64)
+        assert hubconf.gem_lite_night(**options, whiten=False)(x).shape == (1, 1280)
+        assert hubconf.gem_lite_night(pretrained=False, device="cpu", scales="ss")(x).shape == (1, 1280)
+    assert not (tmp_path / "none").exists(), "nothing is downloaded"
+    parameters = list(inspect.signature(hubconf.gem_lite_night).parameters)
+    assert parameters[:2] == ["pretrained", "device"]
+    assert all(f"\n    {name}: " in hubconf.gem_lite_night.__doc__ for name in parameters)
+
+
 def test_the_generator_that_comes_with_darkside_is_an_entry(hubconf: ModuleType, tmp_path: Path) -> None:
     day = torch.rand(1, 3, 37, 50) * 2 - 1
     nights = []
@@ -386,7 +426,7 @@ def test_the_generator_that_comes_with_darkside_is_an_entry(hubconf: ModuleType,
 
 def test_entry_points_are_those_that_were_published(hubconf: ModuleType) -> None:
     callables = [n for n, value in vars(hubconf).items() if callable(value) and not n.startswith("_")]
-    assert sorted(callables) == sorted([*NAMES, "backbone", "darkside_night"]) == sorted(hubconf.__all__)
+    assert sorted(callables) == sorted([*NAMES, *OWN]) == sorted(hubconf.__all__)
     for name in NAMES:
         entry = getattr(hubconf, name)
         assert entry.__name__ == name

@@ -34,8 +34,8 @@ ALWAYS = (
     ("demo", "the whole method on a city that is made here"),
     ("train-gan", "on photographs of yours; cyclegan, cut, or any method with --edge-detector sobel"),
     ("finetune, whiten", "on places of yours: a folder a place (finetune with --init random)"),
-    ("extract, search", "with a model of yours"),
-    ("evaluate", "a model of yours, on places of yours"),
+    ("extract, search", "photographs described with gem_lite_night, or with a descriptor of yours"),
+    ("evaluate", "gem_lite_night, or a descriptor of yours, on places of yours"),
 )
 #: Packages that not everybody needs, and what for.
 OPTIONAL = {

@@ -32,8 +32,9 @@ class WhitenRequest(OnImages):
     positional = "data"
 
     data: str | None = ask(
-        "What to learn from: a folder with a folder for each place, a list of images and places or of pairs "
-        "(.csv, .json), a database (.pkl), or retrieval-sfm-120k-whiten (as published whitenings).",
+        "What to learn from: a folder with a folder for each place, or one of images named "
+        "@UTM_east@UTM_north@….jpg; a list of images and places or of pairs (.csv, .json), a database (.pkl), or "
+        "retrieval-sfm-120k-whiten (as published whitenings).",
         argument=True,
         **{**TRAINING_DATA, "metavar": "DATA"},
     )

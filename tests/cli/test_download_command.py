@@ -334,6 +334,8 @@ def test_doctor_tells_versions_devices_and_what_is_lacking(
     works, _, rest = text.partition("\n\ndevices\n")
     assert works.startswith("what works now\n")
     assert re.search(r"^  translate --model +hedngan$", works, re.MULTILINE)
+    assert re.search(r"^  extract, search +.*gem_lite_night", works, re.MULTILINE)
+    assert re.search(r"^  evaluate +gem_lite_night", works, re.MULTILINE)
     lacking = rest.partition("\nwhat is lacking\n")[2]
     assert re.search(r"^    translate --model +darkside download cyclegan$", lacking, re.MULTILINE)
     assert "darkside download tokyo247" in lacking

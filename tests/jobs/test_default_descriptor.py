@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,29 @@ def test_the_embedded_one_describes_finds_and_is_scored(
     assert found.model == EMBEDDED_DESCRIPTOR
     scored = darkside_cli.evaluate(dataset=str(tmp_path / "places"), image_size=96)
     assert [line.model for line in scored.lines] == [EMBEDDED_DESCRIPTOR]
+
+
+def test_in_memory_it_is_the_default_too(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=f"using the small {EMBEDDED_DESCRIPTOR} that comes with darkside"):
+        describer = darkside_cli.load_descriptor(device="cpu")
+    assert (describer.name, describer.dim) == (EMBEDDED_DESCRIPTOR, WHITENED)
+
+
+def test_in_memory_a_published_one_that_is_here_is_taken_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, whitening = (file.path for file in MODELS.get(EMBEDDED_DESCRIPTOR).files)
+    entry = replace(
+        MODELS.get("gem_vgg16_hedngan"),
+        files=(
+            WeightFile(path=weights, urls=()),
+            WeightFile(path=whitening, urls=(), role="whitening"),
+        ),
+    )
+    monkeypatch.setitem(MODELS._entries, "gem_vgg16_hedngan", entry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert darkside_cli.load_descriptor(device="cpu").name == "gem_vgg16_hedngan"
 
 
 def test_a_published_one_that_is_here_comes_first(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from darkside_cli.images.transforms import Compose, descriptor_transform
 from darkside_cli.interop.transforms import clahe_of_metadata
 from darkside_cli.networks.retrieval_net import RetrievalNet
 from darkside_cli.networks.weights import Checkpoint, Whitening, build_network
+from darkside_cli.retrieval.describe.image_jobs import USUAL_SIZE_PX
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES, SINGLE_SCALE, require_scales
 
 
@@ -28,7 +29,8 @@ class DescriptorModel(nn.Module):
     ``network`` gives descriptors of one scale; ``scales`` are factors of the image's sides; ``whitening`` is
     applied last, to its first ``dim`` dimensions (None: all). ``transform`` makes the network's input of a
     photograph; by default without CLAHE, with the network's own mean and standard deviation. The network is
-    taken as it is: put it into eval mode first.
+    taken as it is: put it into eval mode first. ``image_size_px`` is the longest side of photographs that it is for, to
+    which whoever reads them shrinks larger ones.
 
     Raises ConfigError for scales or dimensions that cannot be, CheckpointError for a whitening of descriptors
     of another size.
@@ -57,6 +59,7 @@ class DescriptorModel(nn.Module):
                 hint="give the whitening that was learned with this network",
             )
         self.network = network
+        self.image_size_px = USUAL_SIZE_PX
         self.scales = tuple(float(scale) for scale in scales)
         self.whitening = None if whitening is None else whitening.reduced(dim).layer()
         self.dim = network.config.dim if whitening is None else whitening.reduced(dim).out_dim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from darkside_cli.inference.device import pick_device
 from darkside_cli.interop.folders import find_descriptor
 from darkside_cli.interop.load import open_model
 from darkside_cli.interop.whitening import read_whitening
-from darkside_cli.networks.locate import how_to_get, locate
+from darkside_cli.networks.catalog import EMBEDDED_DESCRIPTOR
+from darkside_cli.networks.locate import default_descriptor, how_to_get, locate
 from darkside_cli.networks.model_entry import ModelEntry
 from darkside_cli.networks.other_spec import Trust, is_other, parse_other
 from darkside_cli.networks.retrieval_net import RetrievalNet
@@ -113,6 +115,7 @@ def load_model(
     size = checkpoint.metadata.get("image_size_px")
     if not (isinstance(size, int) and 8 <= size <= limits.MAX_IMAGE_PX):
         size = USUAL_SIZE_PX
+    model.image_size_px = size
     return LoadedDescriptor(model, name, entry, metadata, learned_from, size)
 
 
@@ -148,7 +151,7 @@ def _load_other(
 
 
 def load_descriptor(
-    name_or_path: str | Path,
+    name_or_path: str | Path | None = None,
     *,
     root: DataRoot | None = None,
     device: str = "auto",
@@ -161,9 +164,16 @@ def load_descriptor(
 ) -> Describer:
     """Load a descriptor as :func:`load_model` does, and put it to work on a device.
 
+    Without a name it is the published descriptor with the best figures that is on this machine, else the one that comes
+    with the package, as on the command line: a UserWarning says so, and ``name`` of what is returned tells which.
     ``device`` and ``precision`` as in :mod:`darkside_cli.inference.device`, which says what they raise.
     """
     chosen = pick_device(device)
+    if name_or_path is None:
+        root = root if root is not None else data_root()
+        name_or_path, said = default_descriptor(root)
+        if name_or_path == EMBEDDED_DESCRIPTOR:
+            warnings.warn(said, UserWarning, stacklevel=2)
     options: dict[str, Any] = {"scales": scales, "whiten": whiten, "dim": dim, "clahe": clahe, "trust": trust}
     loaded = load_model(name_or_path, root=root, **options)
     return Describer(
