@@ -162,7 +162,7 @@ def build_features(name: str, *, class_token: bool = False) -> nn.Module:
         _, features = features_of_classifier(name)
     if device.type != "meta":
         # As to_empty does, which asks sympy for the strides: half a second, and 20 MB.
-        features._apply(lambda value: torch.empty(value.shape, dtype=value.dtype, device=device))
+        features._apply(lambda value: torch.empty(value.shape, dtype=value.dtype, device=device))  # type: ignore[no-untyped-call]
         _initialise(features)
     return features
 
