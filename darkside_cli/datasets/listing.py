@@ -11,6 +11,11 @@ from darkside_cli.datasets.outputs import InputImage, Locations
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.images.formats import is_image_name
 
+
+class OutsideError(UsageError):
+    """An image is not in the folder that images are called by their paths from."""
+
+
 _DIGITS = re.compile("([0-9]+)")
 # Stands in the output tree for a path that has no name of its own ("missing/.."); such a path is never an
 # image.
@@ -69,8 +74,8 @@ def rooted_images(
     """Images that the paths ``given`` stand for, and those ``listed`` by their names from ``root``, each once.
 
     ``relative`` is the path from ``root``, whatever else is given. ``given`` is as in
-    :func:`expand_inputs`. Raises MissingAssetError if there is no such folder, UsageError
-    for an image that is not in it.
+    :func:`expand_inputs`. Raises MissingAssetError if there is no such folder, OutsideError for an image that is not
+    in it, and MissingAssetError if that is nowhere.
     """
     if not root.is_dir():
         raise MissingAssetError(f"there is no folder {os.fsdecode(root)}", hint="check --image-root")
@@ -82,7 +87,9 @@ def rooted_images(
         names = [path.relative_to(top) for path in spelled for top in roots if path.is_relative_to(top)]
         name = next((name for name in names if ".." not in name.parts), None)
         if name is None:
-            raise UsageError(
+            if not os.path.lexists(image.path):
+                raise MissingAssetError(f"there is no file {os.fsdecode(image.path)}", hint="check the path")
+            raise OutsideError(
                 f"{os.fsdecode(image.path)} is not in {os.fsdecode(root)}",
                 hint="--image-list takes names from there, other paths are from the working directory",
             )

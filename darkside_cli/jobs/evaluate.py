@@ -100,7 +100,8 @@ class EvaluateRequest(Describing):
         if self.descriptors:
             for name in _OF_MODELS:
                 if getattr(self, name) != asked(type(self))[name].default:
-                    flag = "--no-whiten" if name == "whiten" else f"--{name.replace('_', '-')}"
+                    no = "no-" if name == "whiten" and not self.whiten else ""
+                    flag = f"--{no}{name.replace('_', '-')}"
                     raise UsageError(
                         f"{flag} says how a model describes images, but the descriptors are there already",
                         hint="leave it out, or give --model in place of --descriptors",

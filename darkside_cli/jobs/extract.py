@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.errors import UsageError
+from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Emit, ImagesNamed, Notice, Preparing, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_path
 from darkside_cli.jobs.fields import ANY_DESCRIPTOR, Describing, Images, Limited
@@ -19,6 +18,8 @@ from darkside_cli.jobs.request import DATA, REQUIRED, ask, make
 if TYPE_CHECKING:
     from darkside_cli.datasets.outputs import InputImage
     from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
     from darkside_cli.training.distributed import Ranks
 
 ON_ERROR = ("skip", "nan")
@@ -70,7 +71,9 @@ class ExtractRequest(Images, Limited, Describing):
     resume: bool = ask("Go on where an interrupted run was.", True, group=DATA)
     overwrite: bool = ask("Make FILE anew if it is there.", False, group=DATA)
     append: bool = ask(
-        "Add to FILE, if it is there, by its model; what is in it is not described again.", False, group=DATA
+        "Add to FILE, if it is there, by its model and settings; what is in it is not described again.",
+        False,
+        group=DATA,
     )
 
     #: Whether names in ``image_list`` are separated by NUL bytes, not by line ends.
@@ -154,25 +157,29 @@ def run(request: ExtractRequest, *, emit: Emit = ignore, ranks: Ranks | None = N
 def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.images.settings import default_threads
     from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.retrieval.describe.append import called_from
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
     silent = ignore if not ranks.is_first else emit
-    recorded = _recorded(request)
+    stored = _added_to(request)
+    recorded = {} if stored is None else stored.metadata
     model = request.model or recorded.get("model") or default_descriptor(request, emit=silent)
     absences = Absences()
-    absences(check_model, request.root, model, kind="descriptor", trust=request.trusted)
+    if request.model is not None or stored is None:
+        absences(check_model, request.root, model, kind="descriptor", trust=request.trusted)
     absences(check_path, request.whitening)
-    images, root = _find(request)
+    images, root = _find(request, stored)
     jobs = absences(make_jobs, images, request.boxes)
     absences.tell()
     if ranks.is_first:
-        whitening = request.whiten and request.whitening is None
+        whitens = recorded.get("whiten", True) if request.whiten is None else request.whiten
+        whitening = whitens is True and request.whitening is None
         obtain_descriptor(request, model, whitening=whitening, emit=emit)
     ranks.barrier()
     if not jobs:
         emit(Notice("no image names came in: nothing to do"))
         return ExtractResult(None, model)
-    if not _rooted(request) and recorded.get("image_root") is None and depend_on_each_other(request.images):
+    if not _rooted(request) and stored is None and depend_on_each_other(request.images):
         emit(
             Notice(
                 f"images are called by their paths from {root or 'several folders'}; "
@@ -184,17 +191,19 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     if ranks.size == 1 and not request.target.exists() and not any_there(jobs, emit):
         return ExtractResult(None, model, failed=tuple(job.name for job in jobs))
 
+    if stored is not None and (new := called_from(stored, root)).names != stored.names:
+        now = f"{(new.names or ())[0]} was {(stored.names or ())[0]}"
+        silent(Notice(f"images in {request.target} are called by their paths from {root} from now on: {now}"))
     emit(Preparing(f"getting ready to describe images with {model}"))
     from darkside_cli.retrieval.describe.extract import extract_files
-    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 
-    describer = request.load(model, device=ranks.device_name(request.device))
+    describer, read = _describer(request, model, stored, ranks.device_name(request.device))
     summary = extract_files(
         jobs,
         describer,
         request.target,
-        options=ExtractOptions(
-            image_size_px=_size(request, describer, recorded),
+        options=replace(
+            read,
             batch_size=request.batch_size,
             workers=request.workers or default_threads(16),
             max_pixels=request.max_pixels,
@@ -222,11 +231,31 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     )
 
 
-def _size(request: ExtractRequest, describer: Describer, recorded: Mapping[str, Any]) -> int | None:
-    """Longest side of images: as the request says, else as the file that is added to, else as the model."""
-    size = recorded.get("image_size")
-    known = request.image_size is None and isinstance(size, int) and size > 0
-    return size if known else describer.longest_side_px(request.image_size)
+def _describer(
+    request: ExtractRequest, model: str, stored: DescriptorFile | None, device: str
+) -> tuple[Describer, ExtractOptions]:
+    """What describes the images, and how they are read: as the file was made that is added to, if one is."""
+    from darkside_cli.inference.device import PRECISIONS, pick_device, pick_precision
+    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
+    from darkside_cli.retrieval.search.nearest import describer_for, reading_for
+
+    if stored is None:
+        describer = request.load(model, device=device)
+        return describer, ExtractOptions(image_size_px=describer.longest_side_px(request.image_size))
+    precision, made_in = request.precision, stored.metadata.get("precision")
+    if precision == "auto" and made_in in PRECISIONS:
+        precision = made_in
+        try:
+            pick_precision(precision, pick_device(device))
+        except UsageError as error:
+            raise UsageError(
+                f"{stored.path} was made in {made_in}: {error.message}",
+                hint="add to it on a device that does, or write to another file",
+            ) from error
+    settings = request.query_settings(request.scales, request.whiten)
+    where: Any = {"root": request.root, "device": device, "precision": precision, "trust": request.trusted}
+    describer = describer_for(stored, request.model, settings=settings, adding=True, **where)
+    return describer, reading_for(stored, describer, request.image_size)
 
 
 def _rooted(request: ExtractRequest) -> bool:
@@ -234,24 +263,26 @@ def _rooted(request: ExtractRequest) -> bool:
     return request.image_root is not None or request.image_list is not None or request.names is not None
 
 
-def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
+def _find(request: ExtractRequest, stored: DescriptorFile | None) -> tuple[list[InputImage], str | None]:
     """Images that are meant, and the folder from which they have their names."""
     from darkside_cli.datasets.names import read_image_list
     from darkside_cli.datasets.outputs import InputImage
+    from darkside_cli.retrieval.describe.append import called_from
     from darkside_cli.retrieval.describe.image_jobs import common_root, find_images
 
+    before = None if stored is None else stored.metadata.get("image_root")
+    known = Path(before) if isinstance(before, str) else None
     if request.named is not None:
         return [InputImage(path, PurePath(name)) for path, name in request.named], None
     if not _rooted(request):
-        recorded = _recorded(request).get("image_root")
-        root = Path(recorded) if isinstance(recorded, str) else None
-        try:
-            images = find_images(request.images, recursive=request.recursive, root=root)
-        except UsageError as error:
-            where = "put it there, or say with --image-root where names start from"
-            raise UsageError(error.message, hint=error.hint if root is None else where) from error
-        return images, common_root(images) if root is None else str(root)
-    root = request.image_root if request.image_root is not None else Path()
+        if stored is not None and known is not None:
+            return _find_beside(request, stored, known), before
+        images = find_images(request.images, recursive=request.recursive)
+        return images, common_root(images) if stored is None else None
+    root = request.image_root or known or Path()
+    start = str(root.resolve() if ".." in root.parts else root.absolute())
+    if stored is not None:
+        called_from(stored, start)  # or it says why they cannot be
     if request.image_list is not None and request.names is None:
         request = replace(request, names=tuple(read_image_list(request.image_list, root, null=request.null)))
     everything = not request.images and request.names is None
@@ -261,11 +292,40 @@ def _find(request: ExtractRequest) -> tuple[list[InputImage], str | None]:
         root=root,
         listed=request.names or (),
     )
-    return images, str(root.resolve() if ".." in root.parts else root.absolute())
+    return images, start
 
 
-def _recorded(request: ExtractRequest) -> Mapping[str, Any]:
-    """What is recorded in the file that is added to: nothing if there is none."""
+def _find_beside(request: ExtractRequest, stored: DescriptorFile, root: Path) -> list[InputImage]:
+    """Images that are added to ``stored``, called by their paths from ``root`` as those that are in it."""
+    from darkside_cli.datasets.listing import OutsideError
+    from darkside_cli.retrieval.describe.image_jobs import find_images
+
+    if not root.is_dir():
+        raise MissingAssetError(
+            f"images in {stored.path} are called by their paths from {root}, which is not there",
+            hint="say with --image-root where they are now",
+        )
+    try:
+        return find_images(request.images, recursive=request.recursive, root=root)
+    except OutsideError as error:
+        with suppress(ValueError):  # two drives
+            both = Path(os.path.commonpath([root, *(path.absolute() for path in request.images)]))
+            if both != Path(both.anchor):
+                hint = f"with --image-root {os.fsdecode(both)} all images in {stored.path.name} are called from there"
+                raise OutsideError(error.message, hint=hint) from error
+        raise OutsideError(error.message, hint="copy or link it there, or write to another file") from error
+
+
+def _added_to(request: ExtractRequest) -> DescriptorFile | None:
+    """The file that is added to; None if there is none. Raises UsageError for one that was made by others."""
     from darkside_cli.retrieval.describe.store import open_descriptors
 
-    return open_descriptors(request.target).metadata if request.append and request.target.exists() else {}
+    if not request.append or not request.target.exists():
+        return None
+    stored = open_descriptors(request.target)
+    if "digest" not in stored.metadata or stored.names is None:
+        raise UsageError(
+            f"{os.fsdecode(request.target)} was not made by darkside extract: nothing can be added to it",
+            hint="write to another file",
+        )
+    return stored

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
     from darkside_cli.networks.other_spec import Trust
     from darkside_cli.retrieval.describe.describer import Describer
+    from darkside_cli.retrieval.search.nearest import QuerySettings
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -174,6 +175,19 @@ class Whitened(Getting):
         why = f"{self.why_offline}" if self.offline else "run this command again with --download"
         return Trust(self.trust, self.download and not self.offline, why)
 
+    def query_settings(self, scales: str | None, whiten: bool | None) -> QuerySettings:
+        """How images are described, for a file that says how its images were; None is as it says."""
+        from darkside_cli.images.settings import parse_clahe
+        from darkside_cli.retrieval.describe.scales import parse_scales
+        from darkside_cli.retrieval.search.nearest import QuerySettings
+
+        return QuerySettings(
+            scales=None if scales is None else parse_scales(scales),
+            whiten=self.whitening if self.whitening is not None else whiten,
+            dim=self.dim,
+            clahe=None if self.clahe is None else parse_clahe(self.clahe),
+        )
+
     def check_description(self, scales: str | None, whiten: bool | None) -> None:
         """Raise UsageError for a whitening where there is to be none, and for what are no settings or scales."""
         from darkside_cli.images.settings import parse_clahe
@@ -194,13 +208,12 @@ class Describing(Whitened, OnImages):
         "Shrink to this longest side in pixels first; 0: never (default: as recorded with the model, else 1024).",
         minimum=0,
     )
-    scales: str = ask(
-        "ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5.",
-        "ms",
+    scales: str | None = ask(
+        "ms (1, 0.7071 and 0.5 of the sides, averaged), ss, or numbers: 1,0.7071,0.5 (default: ms).",
         metavar="SCALES",
         group=ADVANCED,
     )
-    whiten: bool = ask("Apply the whitening that belongs to the model.", True, group=ADVANCED)
+    whiten: bool | None = ask("Apply the whitening that belongs to the model (default: yes).", group=ADVANCED)
 
     def check(self) -> None:
         """Raise UsageError for contradictions, and for what are no scales and no settings of CLAHE."""
@@ -221,8 +234,8 @@ class Describing(Whitened, OnImages):
             root=self.root,
             device=device or self.device,
             precision=self.precision,
-            scales=parse_scales(self.scales),
-            whiten=self.whitening if self.whitening is not None else self.whiten,
+            scales=parse_scales(self.scales or "ms"),
+            whiten=self.whitening if self.whitening is not None else self.whiten is not False,
             dim=self.dim,
             clahe=parse_clahe(self.clahe),
             trust=self.trusted,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, ItemFailed, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page
 from darkside_cli.jobs.fields import ANY_DESCRIPTOR, OnDevice, Whitened, worker_threads
@@ -185,10 +184,14 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
         return SearchResult(stored.path, wanted, queries, failed=failed)
 
     from darkside_cli.retrieval.search import warnings
+    from darkside_cli.retrieval.search.nearest import describer_for, reading_for
 
-    describer = _describer(request, stored)
-    read = _reading(stored, request.image_size, describer)
-    read = replace(read, workers=request.workers or default_threads(8))
+    settings = request.query_settings(request.scales, request.whiten)
+    where: Any = {"device": request.device, "precision": request.precision, "trust": request.trusted}
+    describer = describer_for(stored, request.model, settings=settings, root=request.root, **where)
+    read = replace(
+        reading_for(stored, describer, request.image_size), workers=request.workers or default_threads(8)
+    )
     answers = _look_up(request, stored, jobs, describer, read, record)
     for notice in warnings.of_index(stored):
         emit(notice)
@@ -205,36 +208,6 @@ def run(request: SearchRequest, *, emit: Emit = ignore) -> SearchResult:
             emit(Notice(lost, level="warning"))
         emit(Notice(f"gallery: {request.gallery}"))
     return SearchResult(stored.path, describer.name, queries, answers, failed)
-
-
-def _describer(request: SearchRequest, stored: DescriptorFile) -> Describer:
-    from darkside_cli.images.settings import parse_clahe
-    from darkside_cli.retrieval.describe.scales import parse_scales
-    from darkside_cli.retrieval.search.nearest import QuerySettings, describer_for
-
-    settings = QuerySettings(
-        scales=None if request.scales is None else parse_scales(request.scales),
-        whiten=request.whitening if request.whitening is not None else request.whiten,
-        dim=request.dim,
-        clahe=None if request.clahe is None else parse_clahe(request.clahe),
-    )
-    where: Any = {"device": request.device, "precision": request.precision, "trust": request.trusted}
-    return describer_for(stored, request.model, settings=settings, root=request.root, **where)
-
-
-def _reading(stored: DescriptorFile, image_size: int | None, describer: Describer) -> ExtractOptions:
-    """How queries are read: as the index says its images were, else as extraction reads them."""
-    from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
-
-    size = stored.metadata.get("image_size", describer.image_size_px)
-    if size is not None and not (isinstance(size, int) and size > 0):
-        raise UsageError(f"{stored.path} records an image size of {size!r}", hint="make the file again")
-    if image_size is not None:
-        if "image_size" in stored.metadata and (image_size or None) != size:
-            made = f"{stored.path} was made with an image size of {size or 0}, not {image_size}"
-            raise UsageError(made, hint="leave --image-size out")
-        size = image_size or None
-    return ExtractOptions(image_size_px=size, upright=bool(stored.metadata.get("upright", True)))
 
 
 def _look_up(

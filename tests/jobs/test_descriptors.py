@@ -23,6 +23,7 @@ from darkside_cli.jobs.extract import ExtractRequest
 from darkside_cli.jobs.request import make
 from darkside_cli.jobs.search import SearchRequest
 from darkside_cli.retrieval.describe.store import open_descriptors
+from darkside_cli.retrieval.describe.write import write_descriptors
 
 MakeImage = Callable[..., Path]
 
@@ -130,7 +131,9 @@ def test_images_are_added_to_an_index_and_found_there(
     assert stored.metadata["image_root"] == str(images)
     with pytest.raises(UsageError, match="is not in") as caught:
         darkside_cli.extract("elsewhere/b.png", append=True, **options)
-    assert "--image-root" in str(caught.value.hint)
+    assert f"--image-root {tmp_path}" in str(caught.value.hint)
+    with pytest.raises(MissingAssetError, match=r"there is no file elsewhere/no\.png"):
+        darkside_cli.extract("elsewhere/no.png", append=True, **options)
     with pytest.raises(UsageError, match="--append keeps"):
         darkside_cli.extract("images", append=True, overwrite=True, **options)
     with pytest.raises(UsageError, match=r"nothing can be added to \.npy"):
@@ -141,6 +144,103 @@ def test_images_are_added_to_an_index_and_found_there(
     assert answer.found[0].image == "new/a.png"
     assert answer.found[0].score == pytest.approx(1, abs=1e-5)
     assert [event.source for event in events if isinstance(event, ImageReady)] == [Path("query.png")]
+
+
+def test_images_are_added_as_those_in_the_file_were_made(images: Path, model: Path) -> None:
+    """Nothing of it need be said again; what contradicts it is refused, and the hint is none that loses the file."""
+    first, second = images / "day" / "0.png", images / "day" / "1.png"
+    whole: dict[str, Any] = {
+        "model": model, "image_size": 80, "scales": "ss", "dim": 8, "clahe": "2.0:4", "precision": "bf16",
+    }  # fmt: skip
+    darkside_cli.extract([first, second], output="both.npz", image_root=images, **whole)
+    darkside_cli.extract(first, output="x.npz", image_root=images, **whole)
+    darkside_cli.extract(second, output="x.npz", append=True)
+    both, added = open_descriptors("both.npz"), open_descriptors("x.npz")
+    np.testing.assert_array_equal(added.read(), both.read())
+    assert (added.names, dict(added.metadata)) == (both.names, dict(both.metadata))
+    darkside_cli.extract(second, output="x.npz", append=True, **whole)  # the same, said again
+    before = Path("x.npz").read_bytes()
+    for option, value, flag in (
+        ("image_size", 96, "--image-size"), ("scales", "ms", "--scales"), ("dim", 9, "--dim"),
+        ("whiten", False, "--no-whiten"), ("clahe", "none", "--clahe"), ("precision", "fp32", "--precision"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError) as caught:
+            darkside_cli.extract(images / "copy.png", output="x.npz", append=True, **{option: value})
+        assert f"leave {flag} out" in str(caught.value.hint)
+        assert "overwrite" not in str(caught.value.hint)
+    other = write_small_descriptor(images.parent / "other.safetensors", seed=1)
+    with pytest.raises(UsageError, match="another model") as caught:
+        darkside_cli.extract(images / "copy.png", output="x.npz", append=True, model=other)
+    assert caught.value.hint == "leave --model out, or write to another file"
+    assert Path("x.npz").read_bytes() == before
+    darkside_cli.extract(first, output="plain.npz", image_root=images, model=model, whiten=False)
+    darkside_cli.extract(second, output="plain.npz", append=True)
+    assert open_descriptors("plain.npz").metadata["whiten"] is False
+    np.savez("theirs.npz", descriptors=np.zeros((1, 3), dtype=np.float32), names=["a"])
+    with pytest.raises(UsageError, match="not made by darkside extract") as caught:
+        darkside_cli.extract(first, output="theirs.npz", append=True, model=model)
+    assert "overwrite" not in str(caught.value.hint)
+
+
+def test_names_of_all_images_in_a_file_start_from_one_folder(
+    images: Path, model: Path, make_image: MakeImage, tmp_path: Path
+) -> None:
+    """Whatever is added: else some of them could not be found again."""
+    new = make_image(tmp_path / "new" / "0.png", 96, 80, seed=7)
+    options: dict[str, Any] = {"model": model, "output": "x.h5", "append": True}
+
+    def facts() -> tuple[Any, Any]:
+        stored = open_descriptors("x.h5")
+        root = Path(stored.metadata["image_root"])
+        assert all((root / name).is_file() for name in stored.names or ())
+        return root, stored.names
+
+    darkside_cli.extract(images / "day", **{**options, "append": False})
+    names = tuple(f"{i}.png" for i in range(5))
+    for root in ("new", "nothing"):
+        with pytest.raises((UsageError, MissingAssetError)):
+            darkside_cli.extract(new, image_root=root, **options)
+    with pytest.raises(UsageError, match="called by their paths from") as caught:
+        darkside_cli.extract(new, image_root="new", **options)
+    assert "leave --image-root out" in str(caught.value.hint)
+    assert facts() == (images / "day", names)
+    # Another spelling of the same folder is the same; one that both are in calls all of them from there.
+    (tmp_path / "link").symlink_to(images / "day")
+    assert darkside_cli.extract(tmp_path / "link" / "0.png", image_root="link", **options).done == 0
+    assert facts() == (images / "day", names)
+    (images / "day" / "broken.png").write_bytes(b"broken")
+    darkside_cli.extract([images / "day" / "broken.png", images / "copy.png"], image_root="images", **options)
+    assert facts() == (images, (*(f"day/{name}" for name in names), "copy.png"))
+    assert open_descriptors("x.h5").metadata["failed"] == ["day/broken.png"]
+    rows = open_descriptors("x.h5").read()
+    told: list[Event] = []
+    darkside_cli.extract(new, image_root=tmp_path, **options, emit=told.append)
+    assert any("images/day/0.png was day/0.png" in each.message for each in told if isinstance(each, Notice))
+    wide = (*(f"images/day/{name}" for name in names), "images/copy.png", "new/0.png")
+    assert facts() == (tmp_path, wide)
+    assert open_descriptors("x.h5").metadata["failed"] == ["images/day/broken.png"]
+    np.testing.assert_array_equal(open_descriptors("x.h5").read()[:6], rows)
+    # All images have moved, and their names with them.
+    (tmp_path / "moved").mkdir()
+    for part in ("images", "new"):
+        (tmp_path / part).rename(tmp_path / "moved" / part)
+    moved = tmp_path / "moved" / "images" / "day" / "broken.png"
+    make_image(moved, 96, 80, seed=8)
+    stored = open_descriptors("x.h5")
+    gone = {**stored.metadata, "image_root": str(tmp_path / "gone")}
+    write_descriptors(Path("x.h5"), stored.names or (), [stored.read()], stored.dim, metadata=gone)
+    with pytest.raises(MissingAssetError, match="is not there") as absent:
+        darkside_cli.extract(moved, **options)
+    assert "--image-root" in str(absent.value.hint)
+    assert darkside_cli.extract(moved, image_root="moved", **options).done == 1
+    assert facts() == (tmp_path / "moved", (*wide, "images/day/broken.png"))
+    # Files whose names start from several folders stay such.
+    darkside_cli.extract([tmp_path / "moved" / "new" / "0.png"], model=model, output="y.h5", image_size=96)
+    stored = open_descriptors("y.h5")
+    unknown = {**stored.metadata, "image_root": None}
+    write_descriptors(Path("y.h5"), stored.names or (), [stored.read()], stored.dim, metadata=unknown)
+    darkside_cli.extract(moved, output="y.h5", append=True)
+    assert open_descriptors("y.h5").metadata["image_root"] is None
 
 
 def test_no_image_at_all(model: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from darkside_cli import __version__
 from darkside_cli.errors import NoSpaceError, UsageError
 from darkside_cli.events import Emit, ItemSkipped, Notice, RunFinished, RunStarted, ignore
-from darkside_cli.retrieval.describe.append import described, with_new_rows
+from darkside_cli.retrieval.describe.append import called_from, described, with_new_rows
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob, stamp_of
@@ -36,6 +36,10 @@ _BLOCK_BYTES = 1 << 24
 # What is told of, if it differs, of a file that is there already: what people choose, and what follows from it.
 _CHOSEN = ("model", "scales", "image_size", "precision", "whiten", "reduced_to", "clahe", "upright")
 _FOLLOWING = ("dim", "transform", "fingerprint")
+_FLAGS = {
+    **{key: f"--{key.replace('_', '-')}" for key in ("model", "scales", "image_size", "precision", "clahe")},
+    "reduced_to": "--dim",
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def extract_files(
     A broken image is told of (``ItemFailed``) and the others go on. A run that was stopped, also by SIGKILL, is
     continued by the next one with the same model and settings; with others it starts afresh and says so
     (``Notice``). So is a file that is there already and lacks images. With ``options.append`` a file that is there
-    keeps its rows, in their order, and those of further images follow; it is replaced when all are there. Images whose
+    keeps its rows, in their order, and those of further images follow; it is replaced when all are there. Its images
+    are called as before, or from the ``image_root`` in ``metadata``: see
+    :func:`darkside_cli.retrieval.describe.append.called_from`. Images whose
     files have changed since an interrupted run are described again. ``metadata`` is recorded beside what the model
     says of itself. All ``ranks`` are given the same jobs; each does its share, emits the events of that, and waits for
     the others.
@@ -125,12 +131,13 @@ def extract_files(
     check_names(names, format_of(target, format))
     record = _record(describer, options, metadata)
     present = None if options.overwrite else _present(target, names, record, append=options.append)
-    appended_to = present if options.append else None
+    root = record.get("image_root")
+    appended_to = called_from(present, root) if present is not None and options.append else None
     there = set() if appended_to is None else described(appended_to)
     own = jobs[ranks.rank :: ranks.size]
     emit(RunStarted(label, len(own)))
     complete = (
-        there.issuperset(names)
+        there.issuperset(names) and appended_to is present
         if appended_to is not None
         else present is not None and present.names == tuple(names) and not present.metadata.get("failed")
     )
@@ -175,6 +182,9 @@ def extract_files(
                 # Looked at again: others may have added to it before this run held it.
                 old = _present(target, names, record, append=True) if options.append else None
                 if old is not None:
+                    old = called_from(old, root)
+                    if {"image_root"} & {*record, *old.metadata}:
+                        record = {**record, "image_root": old.metadata.get("image_root")}
                     kept, blocks, without = with_new_rows(old, journal, kept, failed, rows=rows)
                 count = len(kept)
                 recorded = {**record, "images": count, "failed": without}
@@ -231,7 +241,7 @@ def _present(
     """
     if not target.exists():
         return None
-    anew = "--overwrite makes it anew; or name another file"
+    anew = "write to another file" if append else "--overwrite makes it anew; or name another file"
     stored = open_descriptors(target)
     if stored.metadata.get("digest") != record["digest"]:
         reason = "was not made by darkside extract"
@@ -242,6 +252,8 @@ def _present(
                 for key in _CHOSEN
                 if key in changed
             ]
+            flags = [_FLAGS[key] for key in _CHOSEN if key in changed and key in _FLAGS]
+            anew = f"leave {' and '.join(flags)} out, or {anew}" if append and flags else anew
             told = told or [key for key in _FOLLOWING if key in changed]
             reason = f"was made with another {' and '.join(told)}"
         raise UsageError(f"{target} is there already and {reason}", hint=anew)

@@ -18,6 +18,7 @@ from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.networks.other_spec import Trust
 from darkside_cli.retrieval.describe.describer import Describer
 from darkside_cli.retrieval.describe.descriptor_file import DescriptorFile
+from darkside_cli.retrieval.describe.image_jobs import ExtractOptions
 from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.scales import PAPER_SCALES
 from darkside_cli.retrieval.describe.tables import default_rows, missing_as_nan
@@ -59,15 +60,17 @@ def describer_for(
     device: str = "auto",
     precision: str = "auto",
     trust: Trust | bool = False,
+    adding: bool = False,
 ) -> Describer:
     """Load the model that queries to ``index`` are described with: the one recorded there, set up as recorded.
 
-    ``model`` and ``settings`` are for a file that says nothing of them, or files that have moved. Raises UsageError
-    if the model is not known or gives other descriptors than those of the file, and as
-    :func:`darkside_cli.retrieval.describe.load.load_descriptor`.
+    ``model`` and ``settings`` are for a file that says nothing of them, or files that have moved. ``adding``
+    is for images that are added to the file. Raises UsageError if the model is not known or gives other descriptors
+    than those of the file, and as :func:`darkside_cli.retrieval.describe.load.load_descriptor`.
     """
     settings = settings or QuerySettings()
     recorded = index.metadata
+    plain = settings.whiten is False  # fewer dimensions are those of a whitening
     wanted = model if model is not None else recorded.get("model")
     if wanted is None:
         raise UsageError(
@@ -81,7 +84,7 @@ def describer_for(
             precision=precision,
             scales=settings.scales or recorded.get("scales") or PAPER_SCALES,
             whiten=recorded.get("whiten", True) if settings.whiten is None else settings.whiten,
-            dim=recorded.get("reduced_to") if settings.dim is None else settings.dim,
+            dim=recorded.get("reduced_to") if settings.dim is None and not plain else settings.dim,
             clahe=_clahe(recorded) if settings.clahe is None else settings.clahe,
             trust=trust,
         )
@@ -96,6 +99,9 @@ def describer_for(
     hint = "name the model it was made with, or extract it again"
     if known and settings.flags():
         hint = f"leave {settings.flags()} out: the file says how it was made"
+    if adding:
+        given = " and ".join(filter(None, ("--model" if model is not None else "", settings.flags())))
+        hint = f"leave {given} out, or write to another file" if given else "write to another file"
     elif not known:
         hint = "name its model, and --no-whiten, --whitening or --dim as it was made with"
     if describer.dim != index.dim:
@@ -107,6 +113,24 @@ def describer_for(
         other = "in another way" if settings.flags() else "with another model or other weights"
         raise UsageError(f"{index.path} was made {other} than {describer.name}", hint=hint)
     return describer
+
+
+def reading_for(index: DescriptorFile, describer: Describer, image_size: int | None) -> ExtractOptions:
+    """How images are read that are held against those of ``index``: as recorded there, else as the model's are.
+
+    ``image_size`` is the longest side that somebody asks for (0: as they are). Raises UsageError if the index was made
+    with another one.
+    """
+    recorded = index.metadata
+    size = recorded.get("image_size", describer.image_size_px)
+    if size is not None and not (isinstance(size, int) and size > 0):
+        raise UsageError(f"{index.path} records an image size of {size!r}", hint="make the file again")
+    if image_size is not None:
+        if "image_size" in recorded and (image_size or None) != size:
+            made = f"{index.path} was made with an image size of {size or 0}, not {image_size}"
+            raise UsageError(made, hint="leave --image-size out")
+        size = image_size or None
+    return ExtractOptions(image_size_px=size, upright=bool(recorded.get("upright", True)))
 
 
 def _clahe(recorded: Mapping[str, Any]) -> ClaheSettings | bool:
