@@ -1,15 +1,16 @@
 """Networks of the package timm (PyTorch image models, Wightman) as backbones: "timm:NAME".
 
-All that give one feature map or one row of tokens are taken (CoaT and CrossViT give several): convolutional ones give
-their last feature maps, transformers their patch tokens as a map, or their class token. Where a network takes images of
-one size alone, or sides of certain multiples, it sees them resized. The package is the extra ``darkside-cli[timm]``;
-nothing is fetched here without being told to.
+All that give one feature map or one row of tokens are taken (CoaT, CrossViT and EfficientViM give several):
+convolutional ones give their last feature maps, transformers their patch tokens as a map, or their class token. Where
+a network takes images of one size alone, or sides of certain multiples, it sees them resized. The package is the extra
+``darkside-cli[timm]``; nothing is fetched here without being told to.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
+from darkside_cli.errors import (
+    CheckpointError,
+    ConfigError,
+    DarksideError,
+    MissingAssetError,
+    UnknownNameError,
+    UsageError,
+)
 from darkside_cli.networks.configs import TIMM
 from darkside_cli.networks.recognise import Uninitialised
 
@@ -38,6 +46,9 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
 )
 """What a transformer is asked for so that it takes images of any size; not all know all of it."""
 _HEADLESS: tuple[dict[str, Any], ...] = ({"num_classes": 0, "global_pool": ""}, {"num_classes": 0}, {})
+_ONE_SIZE = ("mvitv2_",)
+"""Families that look up what an image of another size has none of, which shows with real numbers alone."""
+_OF_SHAPES = re.compile(r"\bsizes? of tensor|\bshapes?\b|must match|out of (bounds|range)")
 _STEP_PX = 32
 _ODD_PX, _STEPS_PX = (97, 131), (3 * _STEP_PX, 5 * _STEP_PX)
 _SIDES_PX = (1, 8, 16, 32, 48, 64, 75, 96, 128, 256)
@@ -83,6 +94,12 @@ def check_name(backbone: str) -> str:
     models = timm.list_models()
     if name in models or name in (known := [*models, *timm.list_pretrained()]):
         return name
+    network, _, setting = name.partition(":")
+    if setting and network in known:
+        raise UsageError(
+            f"'{setting}' is no part of a name",
+            hint=f"{TIMM}{network}, and of poolings {TIMM}{network}:pooling=cls",
+        )
     near = get_close_matches(name, known, n=3)
     if near:
         raise UnknownNameError("network of timm", name, near)
@@ -94,7 +111,23 @@ def check_name(backbone: str) -> str:
 @cache
 def facts(backbone: str) -> TimmFacts:
     """Find out what ``backbone`` is. Raises as :func:`check_name`, ConfigError if it gives no features."""
-    timm, name = require_timm(), check_name(backbone)
+    name = check_name(backbone)
+    try:
+        return _found_out(name)
+    except (DarksideError, MemoryError):
+        raise
+    except Exception as error:  # code of others, of hundreds of networks
+        raise _unusable(backbone, error) from error
+
+
+def _unusable(backbone: str, error: Exception, at: str = "") -> ConfigError:
+    lines = str(error).strip().splitlines()
+    reason = ": ".join([type(error).__name__, *lines[:1]])
+    return ConfigError(f"{backbone} cannot be used{at}: {reason}", hint="take another network")
+
+
+def _found_out(name: str) -> TimmFacts:
+    timm = require_timm()
     with torch.device("meta"), Uninitialised():
         model, options = _make(name)
     data = timm.data.resolve_data_config(model=model)
@@ -106,11 +139,16 @@ def facts(backbone: str) -> TimmFacts:
     }
     y = _try(model, native)
     if y is None or y.ndim not in (3, 4):
-        raise ConfigError(f"timm's {name} gives no feature maps and no tokens", hint="take another network")
+        raise ConfigError(
+            f"{TIMM}{name} cannot be used: it gives neither one feature map nor one row of tokens",
+            hint="take another network",
+        )
     if y.ndim == 3:
         known["tokens"], known["prefix"] = True, _prefix(model, y.shape[1], native)
     known["channels"] = y.shape[-1] if y.ndim == 3 or _channels_last(model) else y.shape[1]
-    if _try(model, _ODD_PX) is None:
+    if name.startswith(_ONE_SIZE):
+        known["fixed_px"] = native
+    elif _try(model, _ODD_PX) is None:
         known |= {"fixed_px": native} if _try(model, _STEPS_PX) is None else {"step_px": _STEP_PX}
     return TimmFacts(**known)
 
@@ -125,9 +163,12 @@ def _make(name: str) -> tuple[nn.Module, dict[str, Any]]:
                     **headless,
                     **sizes,
                 }
-            except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+            except MemoryError:
+                raise
+            except Exception as error:  # an option that it does not know, or a fault of its own
                 problem = error
-    raise ConfigError(f"timm cannot make {name}: {problem}") from problem
+    assert problem is not None  # noqa: S101 - no attempt came back
+    raise _unusable(f"{TIMM}{name}", problem) from problem
 
 
 def _try(model: nn.Module, size_px: tuple[int, ...]) -> Tensor | None:
@@ -135,7 +176,9 @@ def _try(model: nn.Module, size_px: tuple[int, ...]) -> Tensor | None:
     try:
         with torch.device("meta"), torch.no_grad():
             y = model.forward_features(torch.empty(1, 3, *size_px))  # type: ignore[operator]
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError):
+    except MemoryError:
+        raise
+    except Exception:  # whatever its code says of such a size
         return None
     return y if isinstance(y, Tensor) and y.numel() else None
 
@@ -171,7 +214,7 @@ class TimmFeatures(nn.Module):
         self.backbone, self.class_token = backbone, class_token
         self.facts = facts(backbone)
         if class_token and not self.facts.prefix:
-            raise ConfigError(f"{backbone} has no class token", hint="pool its maps: --set pooling=gem")
+            raise ConfigError(f"{backbone} has no class token", hint=f"pool its maps: {backbone}:pooling=gem")
         self.model = require_timm().create_model(
             check_name(backbone), pretrained=False, **dict(self.facts.options)
         )
@@ -179,13 +222,23 @@ class TimmFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features of images, normalised by ``facts.mean`` and ``facts.std``."""
         x = _resized(x, self.facts)
-        y: Tensor = self.model.forward_features(x)
+        y = self._seen(x)
         if not self.facts.tokens:
             return y.permute(0, 3, 1, 2) if _channels_last(self.model) else y
         if self.class_token:
             return y[:, 0, :, None, None]
         y = y[:, self.facts.prefix :].transpose(1, 2)
         return y.reshape(*y.shape[:2], *_grid(int(y.shape[2]), int(x.shape[2]), int(x.shape[3])))
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the network makes of images; where it fails on their size, that is told."""
+        try:
+            y: Tensor = self.model.forward_features(x)
+        except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+            if isinstance(error, RuntimeError) and not _OF_SHAPES.search(str(error).lower()):
+                raise  # no memory, or a fault of the device
+            raise _unusable(self.backbone, error, f" on {x.shape[3]}x{x.shape[2]} pixels") from error
+        return y
 
     def extra_repr(self) -> str:
         """Show the name."""

@@ -61,6 +61,8 @@ def test_a_transformer_gives_its_patches_as_a_map_or_its_class_token() -> None:
     for name in (CONVOLUTIONAL, "vgg16"):
         with pytest.raises(ConfigError, match="no class token"):
             build_features(name, class_token=True)
+    with pytest.raises(ConfigError, match=r"pool its maps: timm:test_efficientnet:pooling=gem"):
+        build_features(CONVOLUTIONAL, class_token=True)
 
 
 @torch.no_grad()
@@ -93,6 +95,43 @@ def test_resized_images_are_the_same_in_onnx(height: int, width: int) -> None:
         found = compare(to_onnx(network, plan), network, plan)
         assert max(each.difference for each in found) <= 1e-5
         assert size is None or network(torch.empty(1, 3, height, width)).shape[2:] == size
+
+
+def test_positions_that_are_looked_up_by_number() -> None:
+    """The meta device does not see that there are none for a larger image; real numbers raise IndexError."""
+    assert timm_backbones.facts("timm:mvitv2_tiny").fixed_px == (224, 224)
+
+
+def test_what_cannot_be_used_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="timm:efficientvim_m1 cannot be used: it gives neither"):
+        timm_backbones.facts("timm:efficientvim_m1")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise AttributeError("it has no\nsuch thing")
+
+    network = features(CONVOLUTIONAL)
+    monkeypatch.setattr(network.model, "forward_features", lambda x: torch.rand(3)[torch.tensor([7])])
+    with pytest.raises(
+        ConfigError, match=r"timm:test_efficientnet cannot be used on 100x70 pixels: IndexError: "
+    ):
+        network(images())
+
+    def no_memory(_: torch.Tensor) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    monkeypatch.setattr(network.model, "forward_features", no_memory)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        network(images())
+    for what in ("create_model", "data.resolve_data_config"):
+        timm_backbones.facts.cache_clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(f"timm.{what}", fails)
+            with pytest.raises(ConfigError) as caught:
+                timm_backbones.facts(CONVOLUTIONAL)
+        assert (
+            str(caught.value)
+            == "timm:test_efficientnet cannot be used: AttributeError: it has no (take another network)"
+        )
 
 
 def test_the_smallest_image() -> None:
