@@ -11,12 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.jobs.fields import GENERATOR, TEST_SET, TRAINING_DATA, Training
 from darkside_cli.jobs.finetune_needs import check_names, generators_of, obtain_all
 from darkside_cli.jobs.request import DATA, ask, make
 from darkside_cli.jobs.training import Trained, check_run, left_by, recorded, reported
-from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.configs import TIMM, split_pooling
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class FinetuneRequest(Training):
     )
     backbone: str | None = ask(
         "The network that sees: vgg16, resnet101, efficientnet_lite2, …, or any of timm's as timm:NAME "
-        "[default: vgg16].",
+        "or timm:NAME:pooling=cls [default: vgg16].",
         short="-b",
         kind="backbone",
         choices_from="darkside_cli.networks.configs:BACKBONES",
@@ -160,6 +161,7 @@ class FinetuneRequest(Training):
             flags=self.settings(),
             command=COMMAND,
         )
+        resolved = _pooling_of_name(resolved)
         value = resolved.value
         if value.init != "random" or resolved.origins["optim.lr"].kind != "default":
             return resolved
@@ -174,6 +176,27 @@ class FinetuneRequest(Training):
         makers = config.augment.models if config.augment.kind == "generator" else (config.augment.kind,)
         backbone = config.backbone.replace(TIMM, "timm_")
         return f"{backbone}_{'+'.join(Path(each).stem for each in makers)}"
+
+
+def _pooling_of_name(resolved: Resolved[FinetuneConfig]) -> Resolved[FinetuneConfig]:
+    """Let "timm:NAME:pooling=cls" be the backbone "timm:NAME" and its pooling, as where it is a descriptor.
+
+    Raises UsageError for another setting, or where another pooling was given.
+    """
+    from darkside_cli.config.load import Resolved
+
+    value, origins = resolved.value, resolved.origins
+    backbone, pooling = split_pooling(value.backbone)
+    if pooling is None:
+        return resolved
+    said = origins["pooling"].kind in ("set", "flag", origins["backbone"].kind)
+    if said and value.pooling != pooling:
+        raise UsageError(
+            f"'{value.backbone}' and pooling={value.pooling} contradict each other", hint="give one of them"
+        )
+    return Resolved(
+        replace(value, backbone=backbone, pooling=pooling), {**origins, "pooling": origins["backbone"]}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

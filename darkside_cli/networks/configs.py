@@ -22,7 +22,7 @@ from darkside_cli.config.limits import (
 )
 from darkside_cli.config.schema import option
 from darkside_cli.config.values import check_itself
-from darkside_cli.errors import ConfigError, UnknownNameError
+from darkside_cli.errors import ConfigError, UnknownNameError, UsageError
 
 NormName = Literal["instance", "batch"]
 PaddingName = Literal["reflect", "replicate", "zero"]
@@ -240,6 +240,22 @@ BACKBONES = tuple(
     )
 )
 """Backbones, torchvision's as it calls the classifiers, in alphabetical order."""
+
+
+def split_pooling(spec: str) -> tuple[str, str | None]:
+    """Backbone and pooling of "timm:NAME:pooling=POOLING"; of what names no pooling, itself and None.
+
+    Raises UsageError for another setting, UnknownNameError for another pooling.
+    """
+    name, _, setting = spec.removeprefix(TIMM).partition(":")
+    if not spec.startswith(TIMM) or not setting:
+        return spec, None
+    key, _, pooling = setting.partition("=")
+    if key != "pooling":
+        raise UsageError(f"'{spec}' is no network of timm's", hint="timm:NAME or timm:NAME:pooling=cls")
+    if pooling not in POOLINGS:
+        raise UnknownNameError("pooling", pooling, POOLINGS)
+    return f"{TIMM}{name}", pooling
 
 
 def check_backbone_name(name: str) -> None:

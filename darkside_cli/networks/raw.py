@@ -12,10 +12,9 @@ from pathlib import Path
 from torch import Tensor
 
 from darkside_cli.config.paths import DataRoot
-from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.networks import efficientnet_lite, timm_backbones
 from darkside_cli.networks.backbones import build_features, features_state, load_features
-from darkside_cli.networks.configs import TIMM
+from darkside_cli.networks.configs import TIMM, split_pooling
 from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.networks.retrieval_net import POOLINGS, RetrievalNetConfig
 from darkside_cli.networks.weights import RAW, Checkpoint
@@ -26,15 +25,9 @@ TIMM_WEIGHTS = "weights/timm"
 
 def parse_timm(spec: str) -> tuple[str, str]:
     """Backbone and pooling of "timm:NAME[:pooling=POOLING]". Raises UsageError or UnknownNameError if it is none."""
-    name, _, setting = spec.removeprefix(TIMM).partition(":")
-    key, _, pooling = setting.partition("=")
-    if setting and key != "pooling":
-        raise UsageError(f"'{spec}' is no network of timm's", hint="timm:NAME or timm:NAME:pooling=cls")
-    pooling = pooling or "gem"
-    if pooling not in POOLINGS:
-        raise UnknownNameError("pooling", pooling, POOLINGS)
-    timm_backbones.check_name(name)
-    return f"{TIMM}{name}", pooling
+    backbone, pooling = split_pooling(spec)
+    timm_backbones.check_name(backbone)
+    return backbone, pooling or "gem"
 
 
 def timm_weights(backbone: str, root: DataRoot | Path, *, download: bool = False) -> Path:

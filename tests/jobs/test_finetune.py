@@ -88,6 +88,26 @@ def test_what_the_fields_stand_for(tmp_path: Path) -> None:
     assert FinetuneRequest(night_images=tmp_path, augment="gamma").resolved.value.augment.kind == "gamma"
 
 
+def test_a_backbone_of_timms_may_say_how_it_is_pooled() -> None:
+    """As a descriptor "timm:NAME:pooling=cls" does."""
+    name = "timm:test_vit:pooling=cls"
+    for request in (
+        FinetuneRequest(backbone=name),
+        FinetuneRequest(overrides=(f"backbone={name}",)),
+        FinetuneRequest(backbone=name, overrides=("pooling=cls",)),
+    ):
+        config = request.resolved.value
+        assert (config.backbone, config.pooling) == ("timm:test_vit", "cls")
+        assert request.resolved.as_dict()["pooling"] == "cls"
+        assert request.name.startswith("timm_test_vit_")
+    with pytest.raises(UsageError, match=r"pooling=mac contradict each other"):
+        FinetuneRequest(backbone=name, overrides=("pooling=mac",))
+    with pytest.raises(UsageError, match=r"timm:NAME:pooling=cls"):
+        FinetuneRequest(backbone="timm:test_vit:pool=cls")
+    with pytest.raises(UsageError, match="unknown pooling 'clas'"):
+        FinetuneRequest(backbone="timm:test_vit:pooling=clas")
+
+
 def test_random_weights_have_a_learning_rate_of_their_own() -> None:
     assert FinetuneRequest().resolved.value.optim.lr == 5e-7
     assert FinetuneRequest(init="random").resolved.value.optim.lr == 1e-4
