@@ -70,6 +70,7 @@ def training_sets(
     """
     data = config.data
     training = _usable(_open(data.spec, data, root, split="train"), emit)
+    _warn_of_other_parts(data.spec, training, emit)
     fewest = min(config.mining.negatives + 1, _FEWEST_KEPT)
     if data.validation is not None:
         return training, _validation(data.validation, config, root, emit)
@@ -125,6 +126,27 @@ def mining_of(mining: MiningConfig, tuples: TupleSet, *, emit: Emit = ignore) ->
         )
     )
     return replace(mining, negatives=most)
+
+
+def _warn_of_other_parts(spec: str, training: TupleSet, emit: Emit) -> None:
+    """Tell where a folder has no part to train on, so that the parts for validation and for tests are trained on."""
+    folder = Path(spec)
+    inside = (path.relative_to(folder).parts for path in training.paths if path.is_relative_to(folder))
+    parts = {"/".join(names[: 2 if names[0] == "images" else 1]) for names in inside}
+    if (
+        training.positions is None
+        or not parts
+        or {each.rpartition("/")[2] for each in parts} - {"test", "val"}
+    ):
+        return
+    named = " and ".join(str(folder / part) for part in sorted(parts))
+    emit(
+        Notice(
+            f"{spec} has no folder train, so {named} {'are' if len(parts) > 1 else 'is'} trained on: figures on "
+            "these pictures will say little about others",
+            level="warning",
+        )
+    )
 
 
 def _places_with_pairs(tuples: TupleSet) -> int:

@@ -91,6 +91,26 @@ def test_a_folder_of_utm_names_has_its_own_part_for_validation(root: DataRoot, t
     assert open_sets(config(city), root).whitening is not None
 
 
+@pytest.mark.parametrize("parts", [["test"], ["val"], ["images/test"], ["test", "train"]])
+def test_training_on_the_part_for_tests_is_told(parts: list[str], root: DataRoot, tmp_path: Path) -> None:
+    city = tmp_path / "city"
+    for part in parts:
+        sides = {side: [utm_name(60 * n, 0) for n in range(6)] for side in ("database", "queries")}
+        write_utm_folder(city / part, sides)
+
+    def warnings(data: Path) -> list[str]:
+        told: list[Event] = []
+        training_sets(config(data), root, emit=told.append)
+        return [each.message for each in told if isinstance(each, Notice) and each.level == "warning"]
+
+    if "train" in parts:
+        assert warnings(city) == []
+        return
+    (warning,) = warnings(city)
+    assert warning.startswith(f"{city} has no folder train, so {city / parts[0]} is trained on")
+    assert warnings(city / parts[0]) == []  # whoever names it means it
+
+
 def test_a_database_has_its_own_part_for_validation_and_its_own_pairs_for_whitening(root: DataRoot) -> None:
     published(root, "retrieval-SfM-120k")
     sets = open_sets(config("retrieval-sfm-120k"), root)
