@@ -90,7 +90,12 @@ def parse_other(model: str) -> OtherSpec:
         if kind == "folder":
             place = str(Path(place).expanduser().absolute())
         elif not _GITHUB.fullmatch(place):
-            raise UsageError(f"'{place}' is no repository at GitHub", hint=f"{FORMS}; folders begin with ./")
+            if Path(place).is_dir():
+                raise UsageError(
+                    f"'{place}' is a folder, and names no OWNER/REPO",
+                    hint=f"write {HUB}./{text.removeprefix(HUB)}",
+                )
+            raise UsageError(f"'{place}' is no OWNER/REPO at GitHub", hint=f"{FORMS}; folders begin with ./")
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -141,7 +141,8 @@ def test_a_function_of_a_module(images: Path, tmp_path: Path) -> None:
         ("nowhere:build", {"trust": True}, MissingAssetError, "no Python module 'nowhere'"),
         ("json:dump_all", {"trust": True}, UnknownNameError, "unknown function of json 'dump_all'"),
         ("hub:./repo:rows", {"trust": True, "scales": "1,0.5"}, UsageError, "at one scale"),
-        ("hub:repo:rows", {"trust": True}, UsageError, "no repository at GitHub.*begin with ./"),
+        ("hub:repo:rows", {"trust": True}, UsageError, "'repo' is a folder.*write hub:./repo:rows"),
+        ("hub:nowhere:rows", {"trust": True}, UsageError, "no OWNER/REPO at GitHub.*begin with ./"),
         ("hub:./repo:rows:input_size=big", {"trust": True}, UsageError, "input_size=big does not say"),
         ("hub:./repo", {"trust": True}, UsageError, "names no model of others"),
         ("gandtr_r101", {"trust": True}, UsageError, "a published figure"),
@@ -217,6 +218,12 @@ def inside():
 def divides():
     return lambda x: 1 / 0
 
+def zeros():
+    return lambda x: x.new_zeros(len(x), 4)
+
+def whole():
+    return lambda x: (x.mean((2, 3)) * 100).int()
+
 def of_a_size():
     def model(x):
         assert x.shape[2] == 13, "the height is not 13"
@@ -234,6 +241,8 @@ def of_a_size():
         ("inside:a=1", ConfigError, "unexpected keyword.*:name=value.*--debug", "input_size"),
         ("divides", ConfigError, "ZeroDivisionError.*--debug", "input_size"),
         ("of_a_size", ConfigError, "the height is not 13.*input_size.*--debug", "argument"),
+        ("zeros", ConfigError, "nothing but zeros for images of noise", "argument"),
+        ("whole", ConfigError, "numbers of the type int32, no descriptors", "argument"),
         ("zzzz", UnknownNameError, "known: ends, ends_in_words, ends_at_work, inside, divides and", "isabs"),
     ],
 )

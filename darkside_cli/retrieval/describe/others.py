@@ -87,6 +87,11 @@ class OtherNetwork(nn.Module):
                 f"{self._name} gives {found} for {len(x)} images, not ({len(x)}, D)",
                 hint="name a function that returns one row an image, or a tuple that begins with such rows",
             )
+        if not rows.is_floating_point():
+            raise ConfigError(
+                f"{self._name} gives numbers of the type {str(rows.dtype).removeprefix('torch.')}, no descriptors",
+                hint="name a function that returns one row of floating point numbers an image",
+            )
         if self.config.dim not in (0, rows.shape[1]):
             raise ConfigError(
                 f"{self._name} gives rows of {rows.shape[1]} numbers, and of {self.config.dim} for images of another "
@@ -143,8 +148,14 @@ def load_other(
     arguments = repr(sorted(spec.arguments.items()))
     config = OtherConfig(spec.entry, arguments, 0, mean, std)
     sides = size or (round(_PROBE_PX / fit.multiple) * fit.multiple or fit.multiple,) * 2
+    noise = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        dim = OtherNetwork(model, spec, config)(torch.zeros(2, 3, *sides)).shape[1]
+        rows = OtherNetwork(model, spec, config)(noise)
+    if not rows.any():
+        raise ConfigError(
+            f"{spec.text} gives nothing but zeros for images of noise", hint="has it its weights?"
+        )
+    dim = rows.shape[1]
     config = OtherConfig(spec.entry, arguments, dim, mean, std)
     steps = descriptor_transform(mean, std, clahe).steps
     return OtherNetwork(model, spec, config).eval(), Compose([*steps, fit])
