@@ -1,11 +1,13 @@
 """An index of 100,000 images: the memory and time of looking images up in it, and of adding to it.
 
     python tests/benchmarks/bench_index.py [--images 100000] [--dim 2048] [--queries 100] [--added 100] [--forms h5,npz]
+        [--network gem_lite_night]
 
 Descriptors are made up (random directions). Each step runs in a process of its own: "search" opens the file and finds
 the ten nearest of each query; "append" adds images, whose descriptors are made up too, so that what is measured is
-the file and not the network. Memory is the peak of the whole process, with Python, NumPy and PyTorch (which take what
-"nothing" shows), in MiB; the target is 1 GB.
+the file and not the network. With --network a real one describes an image that is looked up and those added;
+it decides how many dimensions there are. Memory is the peak of the whole process, with Python, NumPy and PyTorch
+(which take what "nothing" shows), in MiB; the target is 1 GB.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from torch import Tensor
 
 from darkside_cli.retrieval.describe.extract import extract_files, settings_digest
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
+from darkside_cli.retrieval.describe.load import load_descriptor
 from darkside_cli.retrieval.describe.store import open_descriptors
 from darkside_cli.retrieval.describe.write import write_descriptors
 from darkside_cli.retrieval.search.nearest import nearest
@@ -67,18 +70,29 @@ def unit_rows(seed: int, count: int, dim: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def make_index(path: Path, images: int, dim: int) -> None:
+def describer_of(network: str, dim: int) -> Any:
+    return load_descriptor(network, device="cpu") if network else MadeUp(dim)
+
+
+def make_index(path: Path, images: int, describer: Any) -> None:
+    dim = describer.dim
+
     def blocks() -> Iterator[np.ndarray]:
         for first in range(0, images, BLOCK):
             yield unit_rows(first, min(BLOCK, images - first), dim)
 
     names = [f"{number % 1000:03}/{number:032x}.jpg" for number in range(images)]
-    digest = settings_digest(MadeUp(dim), ExtractOptions())  # type: ignore[arg-type]
+    digest = settings_digest(describer, ExtractOptions())
     write_descriptors(path, names, blocks(), dim, metadata={"model": "made-up", "digest": digest})
 
 
-def search(path: Path, queries: int) -> None:
+def search(path: Path, queries: int, network: str) -> None:
     stored = open_descriptors(path)
+    if network:
+        describer = describer_of(network, 0)
+        side = describer.image_size_px
+        photograph = Image.effect_noise((side, side * 3 // 4), 90).convert("RGB")
+        nearest(stored, describer(photograph)[None], 10)
     # The first row of each block is looked for, and so has to be found.
     wanted = list(range(0, stored.count, BLOCK))
     rows = np.concatenate([unit_rows(first, 1, stored.dim) for first in wanted])
@@ -88,15 +102,15 @@ def search(path: Path, queries: int) -> None:
     assert float(scores[: len(wanted), 0].min()) > 0.999
 
 
-def append(path: Path, added: int) -> None:
+def append(path: Path, added: int, network: str) -> None:
     stored = open_descriptors(path)
     count, dim = stored.count, stored.dim
     jobs = []
     for number in range(added):
         place = path.parent / f"{number}.png"
-        Image.new("RGB", (8, 8), (number % 256, 0, 0)).save(place)
+        Image.new("RGB", (64, 64) if network else (8, 8), (number % 256, 0, 0)).save(place)
         jobs.append(ImageJob(place, f"new/{number}.png"))
-    summary = extract_files(jobs, MadeUp(dim), path, options=ExtractOptions(append=True))  # type: ignore[arg-type]
+    summary = extract_files(jobs, describer_of(network, dim), path, options=ExtractOptions(append=True))
     assert summary.images == count + added
 
 
@@ -107,17 +121,18 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--added", type=int, default=100)
     parser.add_argument("--forms", default="h5,npz")
+    parser.add_argument("--network", default="")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--index", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.step:
         started = time.perf_counter()
         if asked.step == "make":
-            make_index(asked.index, asked.images, asked.dim)
+            make_index(asked.index, asked.images, describer_of(asked.network, asked.dim))
         elif asked.step == "search":
-            search(asked.index, asked.queries)
+            search(asked.index, asked.queries, asked.network)
         elif asked.step == "append":
-            append(asked.index, asked.added)
+            append(asked.index, asked.added, asked.network)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"mib": round(peak), "seconds": round(time.perf_counter() - started, 1)}))
         return
@@ -128,7 +143,14 @@ def main() -> None:
             for step in ("nothing", "make", "search", "append", "search"):
                 line = [sys.executable, __file__, "--step", step, "--index", str(path)]
                 line += ["--images", str(asked.images), "--dim", str(asked.dim)]
-                line += ["--queries", str(asked.queries), "--added", str(asked.added)]
+                line += [
+                    "--network",
+                    asked.network,
+                    "--queries",
+                    str(asked.queries),
+                    "--added",
+                    str(asked.added),
+                ]
                 told = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
                 print(f"{form:4} {step:8} {told['mib']:6} MiB {told['seconds']:7} s", flush=True)
                 worst = max(worst, told["mib"])
