@@ -191,13 +191,13 @@ def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     if ranks.size == 1 and not request.target.exists() and not any_there(jobs, emit):
         return ExtractResult(None, model, failed=tuple(job.name for job in jobs))
 
-    if stored is not None and (new := called_from(stored, root)).names != stored.names:
-        now = f"{(new.names or ())[0]} was {(stored.names or ())[0]}"
-        silent(Notice(f"images in {request.target} are called by their paths from {root} from now on: {now}"))
     emit(Preparing(f"getting ready to describe images with {model}"))
     from darkside_cli.retrieval.describe.extract import extract_files
 
     describer, read = _describer(request, model, stored, ranks.device_name(request.device))
+    if stored is not None and (new := called_from(stored, root)).names != stored.names:
+        now = f"{(new.names or ())[0]} was {(stored.names or ())[0]}"
+        silent(Notice(f"images in {request.target} are called by their paths from {root} from now on: {now}"))
     summary = extract_files(
         jobs,
         describer,

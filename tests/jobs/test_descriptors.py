@@ -214,6 +214,9 @@ def test_names_of_all_images_in_a_file_start_from_one_folder(
     assert open_descriptors("x.h5").metadata["failed"] == ["day/broken.png"]
     rows = open_descriptors("x.h5").read()
     told: list[Event] = []
+    with pytest.raises(UsageError, match="image size"):  # and nothing is said of other names
+        darkside_cli.extract(new, image_root=tmp_path, image_size=64, **options, emit=told.append)
+    assert not any("from now on" in each.message for each in told if isinstance(each, Notice))
     darkside_cli.extract(new, image_root=tmp_path, **options, emit=told.append)
     assert any("images/day/0.png was day/0.png" in each.message for each in told if isinstance(each, Notice))
     wide = (*(f"images/day/{name}" for name in names), "images/copy.png", "new/0.png")
