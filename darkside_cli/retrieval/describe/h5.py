@@ -40,6 +40,7 @@ METADATA = "darkside"
 # Groups of this version of the format are small, and its attributes may be larger than 64 kB; every HDF5 library
 # since 2008 reads it.
 _VERSION = ("v108", "v108")
+_CACHE_BYTES = 1 << 21
 
 
 def open_h5(path: Path) -> DescriptorFile:
@@ -71,6 +72,7 @@ def open_h5(path: Path) -> DescriptorFile:
 
     def read(rows: int) -> Iterator[Block]:
         with h5py.File(path, "r") as file:
+            _keep_little(file)
             for first in range(0, len(names), rows):
                 part = names[first : first + rows]
                 block = np.empty((len(part), dim), dtype=np.float32)
@@ -85,6 +87,14 @@ def open_h5(path: Path) -> DescriptorFile:
                 yield block
 
     return DescriptorFile(path, len(names), dim, names, read, metadata)
+
+
+def _keep_little(file: Any) -> None:
+    """Let HDF5 keep 2 MB of what it knows of groups, which are each read once, and not 32."""
+    config = file.id.get_mdc_config()
+    config.set_initial_size, config.initial_size = True, _CACHE_BYTES // 2
+    config.min_size, config.max_size = _CACHE_BYTES // 2, _CACHE_BYTES
+    file.id.set_mdc_config(config)
 
 
 def _open_h5_table(path: Path, found: Mapping[str, Any]) -> DescriptorFile:

@@ -252,6 +252,23 @@ def test_a_descriptor_of_another_size_is_noticed(tmp_path: Path) -> None:
         open_descriptors(path).read()
 
 
+def test_reading_keeps_little_of_what_hdf5_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cache of groups would grow to 32 MB, and its library keeps more than that."""
+    names = [f"{number}.jpg" for number in range(40)]
+    write_descriptors(tmp_path / "x.h5", names, [np.ones((40, 2), dtype=np.float32)], 2)
+    opened: list[h5py.File] = []
+    plain = h5py.File
+
+    def kept(*args: object, **options: object) -> h5py.File:
+        opened.append(plain(*args, **options))
+        return opened[-1]
+
+    stored = open_descriptors(tmp_path / "x.h5")
+    monkeypatch.setattr(h5py, "File", kept)
+    most = [opened[-1].id.get_mdc_config().max_size for _ in stored.blocks(10)]
+    assert most == [1 << 21] * 4
+
+
 def test_older_and_foreign_metadata_in_npz(tmp_path: Path) -> None:
     """Before, the metadata were a member of their own that NumPy gives as bytes."""
     path = tmp_path / "old.npz"
