@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from cli_calls import RunCli, RunHere
 from small_descriptor import DIM, WHITENED, write_small_descriptor
+from waiting import Process
 
 from darkside_cli.retrieval.describe.store import open_descriptors
 
@@ -177,7 +178,7 @@ def test_a_stopped_run_goes_on(
         "x.h5",
         "--jsonl",
     ]
-    with subprocess.Popen(
+    with Process(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -233,7 +234,7 @@ def test_a_file_size_limit_and_kill_9_change_nothing(
     done = run("b.h5")
     assert done.returncode == 0
     assert all(json.loads(line)["skipped"] for line in done.stdout.splitlines())
-    with subprocess.Popen(
+    with Process(
         command("c.h5"), cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None

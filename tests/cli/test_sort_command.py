@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from cli_calls import RunCli, RunHere
 from PIL import Image
+from waiting import Process
 
 LEVELS = {"day": 200, "dusk": 84, "night": 10}
 
@@ -137,7 +138,7 @@ def test_names_from_a_pipe(run_inside: RunCli, images: Path, tmp_path: Path) -> 
 def test_interruption(images: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Ctrl-C ends it in one line, with nothing half-written; without threads that go on."""
     names = [os.fspath(image(images / f"{number}.png", "day")) for number in range(300)]
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-m", "darkside_cli", "sort", "--jsonl", "--workers", "1", *names],
         env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip

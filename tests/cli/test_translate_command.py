@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from cli_calls import RunCli, RunHere
 from PIL import Image
-from waiting import wait_until
+from waiting import Process, wait_until
 
 from darkside_cli.cli.images import check_stdout
 from darkside_cli.cli.output import Output
@@ -226,7 +226,7 @@ def test_quiet_verbose_and_closed_pipes(
         "2.png",
         "3.png",
     ]
-    with subprocess.Popen(
+    with Process(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -259,7 +259,7 @@ def test_an_interrupted_run_leaves_whole_files_and_goes_on(
         "-o",
         "out",
     ]
-    with subprocess.Popen(
+    with Process(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -302,7 +302,7 @@ def test_kill_9_leaves_no_partial_image(
         "-o",
         "out",
     ]
-    with subprocess.Popen(
+    with Process(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout is not None

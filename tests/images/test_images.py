@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from handmade_images import cmyk_profile, exif_block, png, png_chunk
 from PIL import ExifTags, Image, ImageCms, ImageFile
+from waiting import Process
 
 from darkside_cli.errors import ImageError
 from darkside_cli.images import identify, images
@@ -669,7 +670,7 @@ write_image(sys.argv[1], np.zeros((50, 50, 3), np.uint8))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_kill_in_the_middle_of_a_write_leaves_no_partial_image(tmp_path: Path):
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-c", STOPPED, os.fspath(tmp_path / "a.png")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread does, in place of sleeping and hoping."""
+"""Processes that tests start, and waiting for what they or threads do, in place of sleeping and hoping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, AnyStr
+
+
+class Process(subprocess.Popen[AnyStr]):
+    """A process that does not outlive its ``with`` block: a test that fails, also for its time being up, kills it.
+
+    ``subprocess.Popen`` waits for its end then, which never comes if the test failed because the process hangs.
+    """
+
+    def __exit__(self, kind: type[BaseException] | None, *others: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *others)
 
 
 def wait_until(

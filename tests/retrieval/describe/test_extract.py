@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from stub_describer import StubDescriber, expected_row
+from waiting import Process
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, ImageReady, ItemFailed, ItemSkipped, Notice, RunFinished, RunStarted
@@ -317,7 +318,7 @@ def test_options() -> None:
 # Real processes
 
 SCRIPT = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from stub_describer import StubDescriber
 from darkside_cli.training.distributed import Ranks
@@ -325,16 +326,18 @@ from darkside_cli.retrieval.describe.extract import extract_files
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.journal import Journal
 append = Journal.append
+def tell(word):
+    os.write(1, f"{word}\\n".encode())  # at once: lines that several threads print mingle
 def told(*given):
     append(*given)
-    print("Kept", flush=True)
+    tell("Kept")
 Journal.append = told
 folder, target, stay_after, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 jobs = [ImageJob(path, path.name) for path in sorted(folder.iterdir())][:count]
 with Ranks.from_environment() as ranks:
     summary = extract_files(
         jobs, StubDescriber(batch=1, stay_after=stay_after), target, options=ExtractOptions(), ranks=ranks,
-        emit=lambda event: print(type(event).__name__, flush=True),
+        emit=lambda event: tell(type(event).__name__),
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("done", ranks.rank, summary.done, summary.skipped, len(summary.failed), peak, flush=True)
@@ -349,7 +352,7 @@ def start(
     count: int = 10**6,
     rank: int | None = None,
     port: int = 0,
-) -> subprocess.Popen[str]:
+) -> Process[str]:
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS / "support")]),
@@ -358,7 +361,7 @@ def start(
     if rank is not None:
         env |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
         env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-c", SCRIPT, str(folder), str(target), str(stay_after), str(count)],
         env=env,
         stdout=subprocess.PIPE,
@@ -382,8 +385,8 @@ def wait_for(process: subprocess.Popen[str], word: str, times: int) -> None:
 
 def test_kill_9_loses_nothing_that_was_told_of(tmp_path: Path, images: list[ImageJob]) -> None:
     folder, target = images[0].path.parent, tmp_path / "x.h5"
-    process = start(folder, target, stay_after=8)  # of which four at most are still being kept then
-    with process:
+    # Of the eight, four at most are still being kept when it stays.
+    with start(folder, target, stay_after=8) as process:
         wait_for(process, "ImageReady", 3)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
@@ -410,12 +413,12 @@ def test_two_processes_make_one_ordered_file(tmp_path: Path, images: list[ImageJ
     folder, target = images[0].path.parent, tmp_path / "x.h5"
     images[3].path.write_bytes(b"broken")
     port = free_port()
-    both = [start(folder, target, stay_after=2, rank=rank, port=port) for rank in (0, 1)]
-    wait_for(both[0], "Kept", 1)
-    wait_for(both[1], "Kept", 1)
-    for process in both:
-        process.kill()
-        process.communicate()
+    first, second = (start(folder, target, stay_after=2, rank=rank, port=port) for rank in (0, 1))
+    with first, second:
+        wait_for(first, "Kept", 1)
+        wait_for(second, "Kept", 1)
+        first.kill()
+        second.kill()
     assert not target.exists()
     port = free_port()
     both = [start(folder, target, rank=rank, port=port) for rank in (0, 1)]
