@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.images.tensors import box_mean, luminance
+
 _WINDOW_PX = 15
 _VISIBLE = 4e-5
 """Mean squared gradient below which there is nothing to see: differences of a 160th of the range."""
@@ -18,18 +20,6 @@ _LAMP_SHARE = 0.08
 _DARK_SKY = 0.14
 _CLOUDS = 0.5
 """How much less edges count in the sky."""
-
-
-def box_mean(x: Tensor, side: int) -> Tensor:
-    """Mean of ``x`` ``(B, C, H, W)`` over square windows of an odd ``side``, as much of them as is inside."""
-    rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, side // 2), count_include_pad=False)
-    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(side // 2, 0), count_include_pad=False)
-
-
-def luminance(images: Tensor) -> Tensor:
-    """``(B, 1, H, W)``, by the weights of ITU-R BT.601."""
-    red, green, blue = images[:, :1], images[:, 1:2], images[:, 2:]
-    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def gradients(images: Tensor) -> Tensor:

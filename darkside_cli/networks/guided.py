@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.images.tensors import box_mean
 from darkside_cli.networks.configs import GuidedGeneratorConfig
 from darkside_cli.networks.generator import ResnetGenerator
 from darkside_cli.networks.layers import without_autocast
@@ -175,8 +176,7 @@ def coefficients(guide: Tensor, target: Tensor, radius: int, eps: float) -> tupl
     def mean(x: Tensor) -> Tensor:
         if radius <= _FEW_PX:
             return box_sum(x, radius) / counts
-        rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
-        return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+        return box_mean(x, side)
 
     counts = box_sum(torch.ones_like(guide[:1, :1]), radius) if radius <= _FEW_PX else guide
 

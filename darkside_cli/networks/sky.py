@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkside_cli.images.tensors import box_mean, luminance
+
 _STRICT, _LOOSE = 0.08, 0.17
 """Texture up to which something is certainly sky, and up to which clouds are, where they touch it."""
 _STEPS, _STEP_PX = 16, 9
@@ -28,7 +30,7 @@ def sky_mask(day: Tensor) -> Tensor:
     clouds; and goes as far as the colours of the sky around do: next to roofs nothing is smooth.
     """
     x = F.avg_pool2d(F.pad(day, (0, day.shape[-1] % 2, 0, day.shape[-2] % 2), mode="replicate"), 2)
-    y = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+    y = luminance(x)
     across, down = (y[..., 1:] - y[..., :-1]).abs(), (y[..., 1:, :] - y[..., :-1, :]).abs()
     edges = F.pad(across, (0, 1)) + F.pad(down, (0, 0, 0, 1))
     texture = box_mean(F.max_pool2d(edges, 3, 1, 1), 3)
@@ -62,9 +64,3 @@ def least_above(x: Tensor) -> Tensor:
         by = 2**doubling
         x = torch.minimum(x, F.pad(x, (0, 0, by, 0), value=torch.inf)[..., :-by, :])
     return x
-
-
-def box_mean(x: Tensor, side: int) -> Tensor:
-    """Mean of ``x`` ``(B, C, H, W)`` over square windows of an odd ``side``, as much of them as is inside."""
-    rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, side // 2), count_include_pad=False)
-    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(side // 2, 0), count_include_pad=False)

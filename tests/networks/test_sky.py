@@ -5,17 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darkside_cli.networks.sky import box_mean, least_above, sky_mask
+from darkside_cli.networks.sky import least_above, sky_mask
 
 
 def checkered(side: int = 32, cell: int = 4) -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     return ((rows // cell + columns // cell) % 2).float().expand(1, 3, side, side) * 0.6 + 0.2
-
-
-def test_a_mean_is_over_what_is_inside() -> None:
-    x = torch.arange(9.0).view(1, 1, 3, 3)
-    assert box_mean(x, 3)[0, 0].tolist() == [[2.0, 2.5, 3.0], [3.5, 4.0, 4.5], [5.0, 5.5, 6.0]]
 
 
 def test_the_least_so_far() -> None:
