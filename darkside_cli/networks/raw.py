@@ -13,7 +13,8 @@ from torch import Tensor
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.networks import efficientnet_lite, timm_backbones
-from darkside_cli.networks.backbones import build_features, features_state, load_features
+from darkside_cli.networks.backbone_weights import features_state, load_features, timm_weights_file
+from darkside_cli.networks.backbones import build_features
 from darkside_cli.networks.configs import TIMM, split_pooling
 from darkside_cli.networks.model_entry import ModelEntry, WeightFile
 from darkside_cli.networks.retrieval_net import POOLINGS, RetrievalNetConfig
@@ -31,8 +32,8 @@ def parse_timm(spec: str) -> tuple[str, str]:
 
 
 def timm_weights(backbone: str, root: DataRoot | Path, *, download: bool = False) -> Path:
-    """File of timm's weights of ``backbone``; see :func:`darkside_cli.networks.timm_backbones.weights_file`."""
-    return timm_backbones.weights_file(backbone, Path(root) / TIMM_WEIGHTS, download=download)
+    """File of timm's weights of ``backbone``; see :func:`darkside_cli.networks.backbone_weights.timm_weights_file`."""
+    return timm_weights_file(backbone, Path(root) / TIMM_WEIGHTS, download=download)
 
 
 def timm_entry(spec: str, root: DataRoot | Path) -> tuple[ModelEntry, Path]:

@@ -3,32 +3,25 @@
 All that give one feature map or one row of tokens are taken (CoaT, CrossViT and EfficientViM give several):
 convolutional ones give their last feature maps, transformers their patch tokens as a map, or their class token. Where
 a network takes images of one size alone, or sides of certain multiples, it sees them resized. The package is the extra
-``darkside-cli[timm]``; nothing is fetched here without being told to.
+``darkside-cli[timm]``.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from darkside_cli.errors import (
-    CheckpointError,
     ConfigError,
     DarksideError,
     MissingAssetError,
@@ -52,7 +45,6 @@ _OF_SHAPES = re.compile(r"\bsizes? of tensor|\bshapes?\b|must match|out of (boun
 _STEP_PX = 32
 _ODD_PX, _STEPS_PX = (97, 131), (3 * _STEP_PX, 5 * _STEP_PX)
 _SIDES_PX = (1, 8, 16, 32, 48, 64, 75, 96, 128, 256)
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -278,84 +270,3 @@ def smallest_side_px(backbone: str) -> int:
     with torch.device("meta"), Uninitialised():
         model, _ = _make(check_name(backbone))
     return next((side for side in _SIDES_PX if _try(model, (side, side)) is not None), _ODD_PX[1])
-
-
-def features_state(content: Mapping[str, Any], features: TimmFeatures) -> dict[str, Tensor]:
-    """Weights as timm publishes them, by the keys of :class:`TimmFeatures`; what is not of the features stays out."""
-    convert = getattr(sys.modules[type(features.model).__module__], "checkpoint_filter_fn", None)
-    state: Any = content
-    if convert is not None and not all(f"model.{key}" in features.state_dict() for key in content):
-        try:
-            state = convert(dict(content), features.model)
-        except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"these are no weights of {features.backbone}: {error!r}") from error
-    return {f"model.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-
-
-# Where timm's pretrained weights are.
-
-
-def weights_file(backbone: str, folder: Path, *, download: bool = False) -> Path:
-    """File of the pretrained weights of ``backbone``, fetched to where timm keeps it with ``download``.
-
-    It is looked for in ``folder`` (``NAME.safetensors``, ``.pth``, ``.bin``), in the cache of the Hugging Face hub and
-    in that of torch hub. Raises MissingAssetError if it is not there, or cannot be fetched, ConfigError where timm
-    publishes none.
-    """
-    timm, name = require_timm(), check_name(backbone)
-    own = folder / f"{name}.safetensors"
-    config = timm.get_pretrained_cfg(name)
-    repo, url = (config.hf_hub_id or "", config.url or "") if config is not None else ("", "")
-    for path in _places(own, repo, url):
-        if path.is_file():
-            return path
-    hint = f"put a file of them at {own}"
-    if not repo and not url:
-        raise ConfigError(f"timm publishes no weights of {name}", hint=hint)
-    if not download:
-        raise MissingAssetError(
-            f"timm's weights of {name} are not on this machine", hint=f"run again with --download; or {hint}"
-        )
-    try:
-        return _fetch(repo, url, config.hf_hub_filename)
-    except Exception as error:  # the hub's errors have no common base
-        raise MissingAssetError(f"cannot get timm's weights of {name}: {error}", hint=hint) from error
-
-
-def _places(own: Path, repo: str, url: str) -> Iterator[Path]:
-    yield from (own.with_name(own.stem + suffix) for suffix in (".safetensors", ".pth", ".bin"))
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    if repo:
-        kept = hub / f"models--{repo.partition('@')[0].replace('/', '--')}" / "snapshots"
-        yield from (path for name in _HUB_FILES for path in sorted(kept.glob(f"*/{name}")))
-    if url:
-        yield _in_torch_hub(url)
-
-
-def _in_torch_hub(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
-
-
-def _fetch(repo: str, url: str, filename: str | None) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        if not url:
-            raise
-        path = _in_torch_hub(url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-        return path
-    name, _, revision = repo.partition("@")
-    return Path(hf_hub_download(name, filename or _HUB_FILES[0], revision=revision or None))
-
-
-class ConstantResampling(TorchFunctionMode):
-    """For export at a fixed size: position embeddings that are resampled become constants, which they are."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is F.interpolate and args[0].shape[1] != 3:
-            return torch.from_numpy(result.detach().numpy().copy())
-        return result

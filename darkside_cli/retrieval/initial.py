@@ -16,7 +16,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, MissingAssetError, UsageError
 from darkside_cli.interop.load import open_model
 from darkside_cli.networks import efficientnet_lite
-from darkside_cli.networks.backbones import load_features
+from darkside_cli.networks.backbone_weights import load_features
 from darkside_cli.networks.configs import LITE_BACKBONES
 from darkside_cli.networks.locate import locate
 from darkside_cli.networks.raw import timm_weights

@@ -13,8 +13,9 @@ from torch import nn
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import CheckpointError, ConfigError, MissingAssetError, UnknownNameError, UsageError
 from darkside_cli.interop.load import open_checkpoint, open_model
-from darkside_cli.networks import timm_backbones
-from darkside_cli.networks.backbones import build_features, feature_channels, load_features, smallest_side_px
+from darkside_cli.networks import backbone_weights, timm_backbones
+from darkside_cli.networks.backbone_weights import load_features
+from darkside_cli.networks.backbones import build_features, feature_channels, smallest_side_px
 from darkside_cli.networks.locate import locate
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 from darkside_cli.networks.weights import build_network, save_checkpoint
@@ -218,7 +219,7 @@ def test_weights_are_fetched_when_told_to(tmp_path: Path, monkeypatch: pytest.Mo
         asked.append(repo)
         raise OSError("no network")
 
-    monkeypatch.setattr(timm_backbones, "_fetch", fetch)
+    monkeypatch.setattr(backbone_weights, "_fetch_timm", fetch)
     with pytest.raises(MissingAssetError, match=r"no network.*test_vit\.safetensors"):
-        timm_backbones.weights_file(TRANSFORMER, tmp_path, download=True)
+        backbone_weights.timm_weights_file(TRANSFORMER, tmp_path, download=True)
     assert asked == ["timm/test_vit.r160_in1k"]

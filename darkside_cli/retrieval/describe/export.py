@@ -10,11 +10,15 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.images.transforms import ApplyClahe
 from darkside_cli.inference.onnx import DEFAULT_OPSET, Exported, InHalfPrecision, OnnxPlan, Shape, export
 from darkside_cli.networks.retrieval_net import RetrievalNetConfig
-from darkside_cli.networks.timm_backbones import ConstantResampling, TimmFeatures
+from darkside_cli.networks.timm_backbones import TimmFeatures
 from darkside_cli.retrieval.describe.descriptor import DescriptorModel
 
 OUTPUT = "descriptor"
@@ -64,7 +68,7 @@ def export_descriptor(
         metadata=_metadata(model, name, precision),
     )
     network = _in_half_precision(model) if precision == "fp16" else model
-    with ConstantResampling() if _has_tokens(model) else nullcontext():
+    with _ConstantResampling() if _has_tokens(model) else nullcontext():
         return export(network, path, plan, reference=model)
 
 
@@ -117,3 +121,13 @@ def _metadata(model: DescriptorModel, name: str, precision: str) -> dict[str, An
         "colour_order": "rgb",
         "precision": precision,
     }
+
+
+class _ConstantResampling(TorchFunctionMode):
+    """For export at a fixed size: position embeddings that are resampled become constants, which they are."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is F.interpolate and args[0].shape[1] != 3:
+            return torch.from_numpy(result.detach().numpy().copy())
+        return result

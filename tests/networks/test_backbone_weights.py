@@ -10,13 +10,8 @@ import torchvision
 from torch import Tensor, nn
 
 from darkside_cli.errors import CheckpointError, MissingAssetError
-from darkside_cli.networks.backbones import (
-    backbone_names,
-    build_features,
-    classifier_keys,
-    feature_shapes,
-    load_features,
-)
+from darkside_cli.networks.backbone_weights import classifier_keys, load_features
+from darkside_cli.networks.backbones import backbone_names, build_features, feature_shapes
 from darkside_cli.networks.retrieval_net import RetrievalNet, RetrievalNetConfig
 
 SMALL = "squeezenet1_1"
