@@ -24,11 +24,17 @@ from darkside_cli.datasets.tuples import chosen_by_name
 from darkside_cli.errors import UsageError
 from darkside_cli.retrieval.mining.night import FloatImage, MixedNight, NightMaker, Pixels, plain_name
 from darkside_cli.retrieval.mining.night_cache import CachedNight, NightCache
+from darkside_cli.retrieval.mining.samples import (
+    is_array_of_images,
+    is_image,
+    require_images,
+    require_limits,
+    to_levels,
+    to_pixels,
+)
 
 _NO_EPOCH = -1
 _AT_ONCE = 16
-#: Values of images are in [0, 1]; what resizing adds is let through, what was normalised is not.
-_LEAST, _MOST = -0.5, 1.5
 #: Batches on CUDA of which the range may not be read yet.
 _UNREAD = 8
 
@@ -100,26 +106,16 @@ class NightShare(nn.Module):
         image at all, for tensors that were normalised already, and for NaN; on CUDA that may be said at a later batch.
         """
         given = inputs[0] if len(inputs) == 1 else inputs
-        if not _holds_images(given):
-            what = f"a {type(given).__name__}"
-            if isinstance(given, Tensor):
-                kind = "tensor" if _is_plain(given) else type(given).__name__
-                what = f"a {kind} of shape {tuple(given.shape)} and type {given.dtype}"
-            elif isinstance(given, np.ndarray):
-                what = f"an array of shape {given.shape} and type {given.dtype}"
-            raise UsageError(
-                f"{what} holds no images",
-                hint="give (B, 3, H, W) floats in [0, 1] or uint8, images of PIL, or arrays (H, W, 3) of uint8",
-            )
+        require_images(given)
         return self._through(given)
 
     def _through(self, sample: Any) -> Any:
         if isinstance(sample, Image.Image):
             return self._pillow(sample)
         if isinstance(sample, Tensor):
-            return self._tensor(sample) if _is_image(sample) else sample
+            return self._tensor(sample) if is_image(sample) else sample
         if isinstance(sample, np.ndarray):
-            return self._array(sample) if _is_array_of_images(sample) else sample
+            return self._array(sample) if is_array_of_images(sample) else sample
         if isinstance(sample, dict):
             return {key: self._through(each) for key, each in sample.items()}
         if isinstance(sample, tuple) and hasattr(sample, "_fields"):
@@ -142,7 +138,7 @@ class NightShare(nn.Module):
             night = self._maker(day, self._name(day, key))
             if night is not None:
                 changed = days.copy() if changed is None else changed
-                changed[place] = _levels(_as_large(night, day.shape[:2], self._maker))
+                changed[place] = to_levels(_as_large(night, day.shape[:2], self._maker))
         if changed is None:
             return images
         return changed if images.ndim == 4 else changed[0]
@@ -170,14 +166,14 @@ class NightShare(nn.Module):
         places: dict[int, list[int]] = {}
         nights = days.clone()
         for place, key in enumerate(drawn):
-            pixels = _pixels(days[place]) if self._by_content else None
+            pixels = to_pixels(days[place]) if self._by_content else None
             name = key if pixels is None else self._name(pixels, key)
             maker = self._maker.maker_of(name) if isinstance(self._maker, MixedNight) else self._maker
             if hasattr(maker, "translate"):
                 makers[id(maker)] = maker
                 places.setdefault(id(maker), []).append(place)
                 continue
-            night = maker(_pixels(days[place]) if pixels is None else pixels, name)
+            night = maker(to_pixels(days[place]) if pixels is None else pixels, name)
             if night is not None:
                 night = _as_large(night, tuple(days.shape[-2:]), maker)
                 nights[place] = torch.from_numpy(night).permute(2, 0, 1).to(days.device)
@@ -223,7 +219,7 @@ class NightShare(nn.Module):
         """See that ``images`` are in [0, 1]. On CUDA nobody waits: what was found is read as soon as it is there."""
         limits = torch.stack(images.aminmax())
         if images.device.type != "cuda":
-            _require_limits(limits)
+            require_limits(limits)
             return
         done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         found = limits.to("cpu", non_blocking=True)
@@ -232,7 +228,7 @@ class NightShare(nn.Module):
         while self._unread and (self._unread[0][1].query() or len(self._unread) > _UNREAD):
             found, done = self._unread.popleft()
             done.synchronize()
-            _require_limits(found)
+            require_limits(found)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_stream": None, "_unread": deque()}
@@ -251,62 +247,9 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral)
 
 
-def _is_image(x: Tensor) -> bool:
-    shaped = x.ndim >= 3 and x.shape[-3] == 3 and (x.is_floating_point() or x.dtype == torch.uint8)
-    return shaped and (_is_plain(x) or _says_image(x))
-
-
-def _is_plain(x: Tensor) -> bool:
-    return type(x) in (Tensor, nn.Parameter)
-
-
-def _says_image(x: Tensor) -> bool:
-    """Whether a tensor of a type of its own is of images, as torchvision's masks and boxes are not."""
-    from torchvision import tv_tensors
-
-    return isinstance(x, (tv_tensors.Image, tv_tensors.Video)) or not isinstance(x, tv_tensors.TVTensor)
-
-
-def _is_array_of_images(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim in (3, 4) and x.shape[-1] == 3
-
-
 def _as_large(night: FloatImage, size: tuple[int, ...], maker: NightMaker) -> FloatImage:
     """Cut a night to the day's ``size`` (height, width): generators may round sides up."""
     night = night[: size[0], : size[1]]
     if night.shape[:2] != size:
         raise UsageError(f"{maker.fingerprint[:16]} makes smaller nights than the days are")
     return night
-
-
-def _holds_images(sample: Any) -> bool:
-    """Whether there is an image in ``sample``: itself, or in its tuples, lists and dicts."""
-    if isinstance(sample, Tensor):
-        return _is_image(sample)
-    if isinstance(sample, (dict, tuple, list)):
-        return any(map(_holds_images, sample.values() if isinstance(sample, dict) else sample))
-    return isinstance(sample, Image.Image) or _is_array_of_images(sample)
-
-
-def _require_limits(limits: Tensor) -> None:
-    """Raise UsageError if the least and the greatest value of images are not those of images in [0, 1]."""
-    least, most = limits.tolist()
-    if least != least:
-        raise UsageError(
-            "images hold NaN, which is no number",
-            hint="see what was done to them before, or where they are from",
-        )
-    if not (least >= _LEAST and most <= _MOST):
-        raise UsageError(
-            f"images have values from {least:.2f} to {most:.2f}, not in [0, 1]",
-            hint="make night of them before they are normalised",
-        )
-
-
-def _levels(night: FloatImage) -> Pixels:
-    return np.rint(np.clip(night, 0, 1) * 255).astype(np.uint8)
-
-
-def _pixels(day: Tensor) -> Pixels:
-    """Levels (H, W, 3) uint8 of an image (3, H, W) in [0, 1]."""
-    return np.ascontiguousarray((day * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
