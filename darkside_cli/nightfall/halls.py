@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from darkside_cli.nightfall import facades
 from darkside_cli.nightfall.canvas import LEVEL, Canvas, mix, shade
-from darkside_cli.nightfall.mesh import rectangle, regular
 from darkside_cli.nightfall.site import Extent, Site
+from darkside_cli.nightfall.solids import rectangle, regular
 from darkside_cli.nightfall.style import draw_style
 
 

@@ -10,8 +10,8 @@ from darkside_cli.nightfall import facades, props
 from darkside_cli.nightfall.canvas import Canvas
 from darkside_cli.nightfall.dice import Dice
 from darkside_cli.nightfall.lamplight import Light
-from darkside_cli.nightfall.mesh import rectangle
 from darkside_cli.nightfall.site import Extent, Site
+from darkside_cli.nightfall.solids import rectangle
 from darkside_cli.nightfall.style import draw_style
 
 _DESIGNS, _TOWERS = 96, 14

@@ -13,8 +13,9 @@ from darkside_cli.nightfall import halls, props, skyline, towers, works
 from darkside_cli.nightfall.atlas import Atlas, AtlasBuilder
 from darkside_cli.nightfall.dice import Dice
 from darkside_cli.nightfall.lamplight import Light, LightGrid, irradiance, light_grid
-from darkside_cli.nightfall.mesh import Mesh, MeshBuilder, Patch
+from darkside_cli.nightfall.mesh import Mesh, Patch
 from darkside_cli.nightfall.site import Extent, Site
+from darkside_cli.nightfall.solids import MeshBuilder
 from darkside_cli.nightfall.style import Style, draw_style
 from darkside_cli.nightfall.surroundings import Surroundings, surround
 

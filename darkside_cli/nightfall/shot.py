@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from darkside_cli.nightfall.camera import Camera, look
-from darkside_cli.nightfall.mesh import Mesh, MeshBuilder, Patch, rectangle
+from darkside_cli.nightfall.mesh import Mesh, Patch
 from darkside_cli.nightfall.place import Scene
 from darkside_cli.nightfall.sensor import Sensor, day_sensor, night_sensor
+from darkside_cli.nightfall.solids import MeshBuilder, rectangle
 from darkside_cli.nightfall.weather import Day, Night, draw_day, draw_night
 
 _TREE_ROOM_M = 11.0

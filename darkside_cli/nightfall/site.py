@@ -8,7 +8,8 @@ from darkside_cli.nightfall import facades, props
 from darkside_cli.nightfall.atlas import AtlasBuilder
 from darkside_cli.nightfall.canvas import Canvas, Colour
 from darkside_cli.nightfall.dice import Dice
-from darkside_cli.nightfall.mesh import MeshBuilder, Patch
+from darkside_cli.nightfall.mesh import Patch
+from darkside_cli.nightfall.solids import MeshBuilder
 from darkside_cli.nightfall.style import Style
 
 

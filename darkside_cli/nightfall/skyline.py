@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from darkside_cli.nightfall import props
-from darkside_cli.nightfall.mesh import rectangle, regular
 from darkside_cli.nightfall.site import Extent, Site
+from darkside_cli.nightfall.solids import rectangle, regular
 from darkside_cli.nightfall.style import draw_style
 
 

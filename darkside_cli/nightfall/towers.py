@@ -10,8 +10,9 @@ import math
 
 from darkside_cli.nightfall import facades
 from darkside_cli.nightfall.canvas import LEVEL, SIGN, disc, half_disc
-from darkside_cli.nightfall.mesh import Footprint, Patch, rectangle, regular
+from darkside_cli.nightfall.mesh import Patch
 from darkside_cli.nightfall.site import Extent, Site
+from darkside_cli.nightfall.solids import Footprint, rectangle, regular
 
 
 def church(site: Site) -> Extent:

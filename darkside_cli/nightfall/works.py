@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from darkside_cli.nightfall import facades
 from darkside_cli.nightfall.canvas import HOLE, LEVEL, SIGN, Canvas, half_disc, shade
-from darkside_cli.nightfall.mesh import Patch, rectangle, regular
+from darkside_cli.nightfall.mesh import Patch
 from darkside_cli.nightfall.site import Extent, Site
+from darkside_cli.nightfall.solids import rectangle, regular
 
 
 def factory(site: Site) -> Extent:

@@ -13,8 +13,9 @@ from darkside_cli.nightfall.camera import Camera, look, planes_of
 from darkside_cli.nightfall.canvas import HOLE
 from darkside_cli.nightfall.dice import Dice
 from darkside_cli.nightfall.lamplight import BRIGHTEST, Light, irradiance, light_grid, light_map
-from darkside_cli.nightfall.mesh import Mesh, MeshBuilder, Patch, rectangle, regular
+from darkside_cli.nightfall.mesh import Mesh, Patch
 from darkside_cli.nightfall.raster import NOTHING, draw, draw_shadows
+from darkside_cli.nightfall.solids import MeshBuilder, rectangle, regular
 from darkside_cli.nightfall.sunlight import SunShine, sun_view, sunlit
 
 PATCH = Patch(4, 6, 11, 21, 5.0)
