@@ -22,8 +22,7 @@ from darkside_cli.jobs.request import ADVANCED, DEVICE
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
-    from darkside_cli.jobs.fields import Training
-    from darkside_cli.jobs.training import Trained
+    from darkside_cli.jobs.training import Trained, Training
 
 Nproc = Annotated[
     int | None,

@@ -1,23 +1,21 @@
-"""Fields that mean the same in several requests: devices, models, how images are described, how a training is told."""
+"""Fields that mean the same in several requests: devices, models, how images are described."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
 
 if TYPE_CHECKING:
-    from darkside_cli.config.load import Resolved
     from darkside_cli.networks.other_spec import Trust
     from darkside_cli.retrieval.describe.describer import Describer
     from darkside_cli.retrieval.search.nearest import QuerySettings
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-LAYOUTS = ("darkside", "gandtr")
 
 
 def generator_names() -> list[str]:
@@ -240,70 +238,3 @@ class Describing(Whitened, OnImages):
             clahe=parse_clahe(self.clahe),
             trust=self.trusted,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training(Getting):
-    """A request of a job that trains. Fields with a ``setting`` stand for keys of the configuration."""
-
-    #: Folder of the experiments of this kind.
-    kind: ClassVar[str]
-
-    output: Path | None = ask(
-        "Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
-    )
-    preset: str | None = ask("Settings to begin with, by name or from a .toml.", metavar="NAME|FILE")
-    config: Path | None = ask(
-        "Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
-    )
-    overrides: tuple[str, ...] = ask(
-        "One setting, may be repeated: --set optim.lr=1e-4.",
-        (),
-        flag="--set",
-        metavar="KEY=VALUE",
-        group=ADVANCED,
-    )
-    epochs: int | None = ask("Epochs in all.", minimum=1, setting="trainer.epochs")
-    seed: int | None = ask(
-        "Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
-    )
-    resume: bool = ask("Go on where an earlier run in the folder stopped, or start over.", True)
-    device: str = computing_device()
-    precision: str | None = ask(
-        "auto, fp32 (exact), bf16 or fp16.",
-        kind="precision",
-        choices_from=PRECISIONS,
-        setting="trainer.precision",
-        group=DEVICE,
-    )
-    compile: bool | None = ask(
-        "Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
-    )
-    workers: int | None = worker_threads(setting="data.workers")
-    layout: str = ask(
-        "gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
-        "darkside",
-        kind="layout",
-        choices_from=LAYOUTS,
-        group=ADVANCED,
-    )
-
-    def check(self) -> None:
-        """Raise UnknownNameError if the device is none."""
-        super().check()
-        check_device(self.device)
-
-    @property
-    def resolved(self) -> Resolved[Any]:
-        """The configuration from all the places it is given in: preset, file, overrides, fields."""
-        raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        """What the run is called where nobody names it."""
-        raise NotImplementedError
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return self.output if self.output is not None else self.root.experiments / self.kind / self.name

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ignore
-from darkside_cli.jobs.fields import GENERATOR, TEST_SET, TRAINING_DATA, Training
+from darkside_cli.jobs.fields import GENERATOR, TEST_SET, TRAINING_DATA
 from darkside_cli.jobs.finetune_needs import check_names, generators_of, obtain_all
 from darkside_cli.jobs.request import DATA, ask, make
-from darkside_cli.jobs.training import Trained, check_run, left_by, recorded, reported
+from darkside_cli.jobs.training import Trained, Training, check_run, left_by, recorded, reported
 from darkside_cli.networks.configs import TIMM, split_pooling
 from darkside_cli.training.distributed import Ranks
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_edge_detector, check_path
-from darkside_cli.jobs.fields import Training
 from darkside_cli.jobs.needs import advising, obtain, stand_in
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, ask, make
-from darkside_cli.jobs.training import Trained, check_run, left_by, recorded
+from darkside_cli.jobs.training import Trained, Training, check_run, left_by, recorded
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:

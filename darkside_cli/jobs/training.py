@@ -1,4 +1,4 @@
-"""What jobs that train have in common: the folder of a run, its records, and what is left in the end."""
+"""What jobs that train have in common: their request, the folder of a run, its records, and what is left in the end."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, TrainingStarted, ignore
+from darkside_cli.jobs.fields import PRECISIONS, check_device, computing_device, worker_threads
+from darkside_cli.jobs.request import ADVANCED, DEVICE, Getting, ask
 from darkside_cli.training.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -18,6 +20,74 @@ if TYPE_CHECKING:
     from darkside_cli.training.trainer import TrainingResult
 
 CONFIG_FILE, ORIGINS_FILE = "config.toml", "origins.json"
+LAYOUTS = ("darkside", "gandtr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Getting):
+    """A request of a job that trains. Fields with a ``setting`` stand for keys of the configuration."""
+
+    #: Folder of the experiments of this kind.
+    kind: ClassVar[str]
+
+    output: Path | None = ask(
+        "Folder of the run (default: experiments/… in the data folder).", short="-o", metavar="RUN"
+    )
+    preset: str | None = ask("Settings to begin with, by name or from a .toml.", metavar="NAME|FILE")
+    config: Path | None = ask(
+        "Settings, such as another run's config.toml.", metavar="FILE.toml", group=ADVANCED
+    )
+    overrides: tuple[str, ...] = ask(
+        "One setting, may be repeated: --set optim.lr=1e-4.",
+        (),
+        flag="--set",
+        metavar="KEY=VALUE",
+        group=ADVANCED,
+    )
+    epochs: int | None = ask("Epochs in all.", minimum=1, setting="trainer.epochs")
+    seed: int | None = ask(
+        "Seed of all that is drawn at random.", minimum=0, setting="trainer.seed", group=ADVANCED
+    )
+    resume: bool = ask("Go on where an earlier run in the folder stopped, or start over.", True)
+    device: str = computing_device()
+    precision: str | None = ask(
+        "auto, fp32 (exact), bf16 or fp16.",
+        kind="precision",
+        choices_from=PRECISIONS,
+        setting="trainer.precision",
+        group=DEVICE,
+    )
+    compile: bool | None = ask(
+        "Compile the networks first; pays on GPUs.", setting="trainer.compile", group=DEVICE
+    )
+    workers: int | None = worker_threads(setting="data.workers")
+    layout: str = ask(
+        "gandtr: leave the results in gandtr's places and formats too (epochs/…_best.pth, whitening/).",
+        "darkside",
+        kind="layout",
+        choices_from=LAYOUTS,
+        group=ADVANCED,
+    )
+
+    def check(self) -> None:
+        """Raise UnknownNameError if the device is none."""
+        super().check()
+        check_device(self.device)
+
+    @property
+    def resolved(self) -> Resolved[Any]:
+        """The configuration from all the places it is given in: preset, file, overrides, fields."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """What the run is called where nobody names it."""
+        raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.output if self.output is not None else self.root.experiments / self.kind / self.name
 
 
 @dataclass(frozen=True, kw_only=True)
