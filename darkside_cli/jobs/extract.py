@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ImagesNamed, Notice, Preparing, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_path
 from darkside_cli.jobs.fields import ANY_DESCRIPTOR, Describing, Images, Limited
@@ -157,11 +157,11 @@ def run(request: ExtractRequest, *, emit: Emit = ignore, ranks: Ranks | None = N
 def _run(request: ExtractRequest, ranks: Ranks, emit: Emit) -> ExtractResult:
     from darkside_cli.images.settings import default_threads
     from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.retrieval.describe.append import called_from
+    from darkside_cli.retrieval.describe.append import called_from, open_to_add
     from darkside_cli.retrieval.describe.image_jobs import any_there, depend_on_each_other, make_jobs
 
     silent = ignore if not ranks.is_first else emit
-    stored = _added_to(request)
+    stored = open_to_add(request.target) if request.append else None
     recorded = {} if stored is None else stored.metadata
     model = request.model or recorded.get("model") or default_descriptor(request, emit=silent)
     absences = Absences()
@@ -267,7 +267,7 @@ def _find(request: ExtractRequest, stored: DescriptorFile | None) -> tuple[list[
     """Images that are meant, and the folder from which they have their names."""
     from darkside_cli.datasets.names import read_image_list
     from darkside_cli.datasets.outputs import InputImage
-    from darkside_cli.retrieval.describe.append import called_from
+    from darkside_cli.retrieval.describe.append import called_from, find_beside
     from darkside_cli.retrieval.describe.image_jobs import common_root, find_images
 
     before = None if stored is None else stored.metadata.get("image_root")
@@ -276,7 +276,8 @@ def _find(request: ExtractRequest, stored: DescriptorFile | None) -> tuple[list[
         return [InputImage(path, PurePath(name)) for path, name in request.named], None
     if not _rooted(request):
         if stored is not None and known is not None:
-            return _find_beside(request, stored, known), before
+            images = find_beside(stored, request.images, root=known, recursive=request.recursive)
+            return images, before
         images = find_images(request.images, recursive=request.recursive)
         return images, common_root(images) if stored is None else None
     root = request.image_root or known or Path()
@@ -293,39 +294,3 @@ def _find(request: ExtractRequest, stored: DescriptorFile | None) -> tuple[list[
         listed=request.names or (),
     )
     return images, start
-
-
-def _find_beside(request: ExtractRequest, stored: DescriptorFile, root: Path) -> list[InputImage]:
-    """Images that are added to ``stored``, called by their paths from ``root`` as those that are in it."""
-    from darkside_cli.datasets.listing import OutsideError
-    from darkside_cli.retrieval.describe.image_jobs import find_images
-
-    if not root.is_dir():
-        raise MissingAssetError(
-            f"images in {stored.path} are called by their paths from {root}, which is not there",
-            hint="say with --image-root where they are now",
-        )
-    try:
-        return find_images(request.images, recursive=request.recursive, root=root)
-    except OutsideError as error:
-        with suppress(ValueError):  # two drives
-            both = Path(os.path.commonpath([root, *(path.absolute() for path in request.images)]))
-            if both != Path(both.anchor):
-                hint = f"with --image-root {os.fsdecode(both)} all images in {stored.path.name} are called from there"
-                raise OutsideError(error.message, hint=hint) from error
-        raise OutsideError(error.message, hint="copy or link it there, or write to another file") from error
-
-
-def _added_to(request: ExtractRequest) -> DescriptorFile | None:
-    """The file that is added to; None if there is none. Raises UsageError for one that was made by others."""
-    from darkside_cli.retrieval.describe.store import open_descriptors
-
-    if not request.append or not request.target.exists():
-        return None
-    stored = open_descriptors(request.target)
-    if "digest" not in stored.metadata or stored.names is None:
-        raise UsageError(
-            f"{os.fsdecode(request.target)} was not made by darkside extract: nothing can be added to it",
-            hint="write to another file",
-        )
-    return stored

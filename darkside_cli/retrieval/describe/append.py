@@ -4,13 +4,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from darkside_cli.errors import UsageError
+from darkside_cli.datasets.listing import OutsideError
+from darkside_cli.datasets.outputs import InputImage
+from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.retrieval.describe.descriptor_file import Block, DescriptorFile
+from darkside_cli.retrieval.describe.image_jobs import find_images
 from darkside_cli.retrieval.describe.journal import Journal
+from darkside_cli.retrieval.describe.store import open_descriptors
+
+
+def open_to_add(path: Path) -> DescriptorFile | None:
+    """The file at ``path``; None if there is none. Raises UsageError for one that was made by others."""
+    if not path.exists():
+        return None
+    stored = open_descriptors(path)
+    if "digest" not in stored.metadata or stored.names is None:
+        raise UsageError(
+            f"{os.fsdecode(path)} was not made by darkside extract: nothing can be added to it",
+            hint="write to another file",
+        )
+    return stored
+
+
+def find_beside(
+    stored: DescriptorFile, inputs: Sequence[Path], *, root: Path, recursive: bool
+) -> list[InputImage]:
+    """Images of ``inputs`` that are added to ``stored``, called by their paths from ``root`` as those that are in it.
+
+    Raises MissingAssetError if ``root`` is not there, OutsideError, with a way out, for images that are not in it.
+    """
+    if not root.is_dir():
+        raise MissingAssetError(
+            f"images in {stored.path} are called by their paths from {root}, which is not there",
+            hint="say with --image-root where they are now",
+        )
+    try:
+        return find_images(inputs, recursive=recursive, root=root)
+    except OutsideError as error:
+        with suppress(ValueError):  # two drives
+            both = Path(os.path.commonpath([root, *(path.absolute() for path in inputs)]))
+            if both != Path(both.anchor):
+                hint = f"with --image-root {os.fsdecode(both)} all images in {stored.path.name} are called from there"
+                raise OutsideError(error.message, hint=hint) from error
+        raise OutsideError(error.message, hint="copy or link it there, or write to another file") from error
 
 
 def described(stored: DescriptorFile) -> set[str]:
