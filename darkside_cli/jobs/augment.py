@@ -11,7 +11,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, ignore
 from darkside_cli.methods.night import load_night
 from darkside_cli.networks.locate import default_generator
-from darkside_cli.retrieval.config import NightOptions
+from darkside_cli.retrieval.mining.config import NightOptions
 from darkside_cli.retrieval.mining.night import ExposureNight, GammaNight, NightMaker
 from darkside_cli.retrieval.mining.night_cache import NightCache
 from darkside_cli.retrieval.mining.night_share import NightShare, is_number

@@ -103,7 +103,7 @@ class FinetuneRequest(Training):
         "Night for anchors: generator, images (ready ones), gamma, exposure (darkened without learning), "
         "or none, the baseline [default: generator].",
         kind="augmentation",
-        choices_from="darkside_cli.retrieval.config:AUGMENTATIONS",
+        choices_from="darkside_cli.retrieval.mining.config:AUGMENTATIONS",
         setting="augment.kind",
     )
     night_images: Path | None = ask(

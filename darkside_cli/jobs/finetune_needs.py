@@ -20,7 +20,8 @@ from darkside_cli.jobs.needs import (
 from darkside_cli.jobs.request import Getting
 
 if TYPE_CHECKING:
-    from darkside_cli.retrieval.config import FinetuneConfig, NightOptions
+    from darkside_cli.retrieval.config import FinetuneConfig
+    from darkside_cli.retrieval.mining.config import NightOptions
 
 
 def generators_of(augment: NightOptions) -> tuple[str, ...]:

@@ -14,12 +14,11 @@ from darkside_cli.config import limits
 from darkside_cli.config.schema import option
 from darkside_cli.networks.configs import check_backbone_name
 from darkside_cli.retrieval.describe.scales import check_scales
-from darkside_cli.retrieval.mining.config import MiningConfig
+from darkside_cli.retrieval.mining.config import MiningConfig, NightOptions
+from darkside_cli.retrieval.whitening.config import WhiteningOptions
 from darkside_cli.training.trainer_config import TrainerConfig
 
 LossName = Literal["contrastive", "triplet", "softmax"]
-AugmentName = Literal["generator", "images", "gamma", "exposure", "none"]
-AUGMENTATIONS: tuple[AugmentName, ...] = ("generator", "images", "gamma", "exposure", "none")
 INITS = ("imagenet", "torchvision", "timm", "random")
 """Weights to begin with that have a name; the others are files."""
 
@@ -166,117 +165,6 @@ class TupleDataConfig:
     def spec(self) -> str:
         """What the training tuples are opened by."""
         return self.database if self.file is None else str(self.file)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NightOptions:
-    """Which anchors become night, by what, and what is done to all images afterwards.
-
-    "gamma" and "exposure" are the baselines without learning: one curve for the whole image.
-    """
-
-    kind: AugmentName = option(
-        "generator",
-        help="generator: translated; images: ready night images; gamma: x^g; exposure: less light; none",
-    )
-    models: tuple[str, ...] = option(
-        ("hedngan",), help="generators, by name or path; of several, the image's name picks one"
-    )
-    images: Path | None = option(None, help="folder of ready night images, named as the day ones are")
-    share: float = option(
-        0.25, help="share of the images that are night as anchors; their names decide", minimum=0, maximum=1
-    )
-    gamma: tuple[float, float] = option(
-        (2.0, 4.0),
-        help="lowest and highest exponent of gamma; the image's name picks it",
-        minimum=1,
-        maximum=20,
-    )
-    stops: tuple[float, float] = option(
-        (2.0, 5.0),
-        help="fewest and most halvings of the light; the image's name picks",
-        minimum=0,
-        maximum=16,
-    )
-    clahe_clip: float = option(
-        1.0,
-        help="clip limit of CLAHE on all images, day and night; 0: no CLAHE",
-        minimum=0,
-        maximum=limits.MAX_CLIP_LIMIT,
-    )
-    clahe_grid: int = option(8, help="tiles of CLAHE along a side", minimum=1, maximum=limits.MAX_CLAHE_GRID)
-    cache: Path | None = option(
-        None, help="folder where translations are kept (none: cache/night in the data folder)"
-    )
-    cache_gb: float = option(
-        30.0,
-        help="how much of the disk they may take, a megabyte each; 0: keep none",
-        unit="GB",
-        minimum=0,
-        maximum=limits.MAX_MEGABYTES / 1000,
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("gamma", "stops"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} goes from low to high, not from {low:g} to {high:g}")
-        if self.kind == "images" and self.images is None:
-            raise ValueError("kind images needs the folder of ready night images")
-        if self.kind == "generator" and not self.models:
-            raise ValueError("kind generator needs a generator in models")
-
-
-@dataclass(frozen=True, kw_only=True)
-class WhiteningOptions:
-    """The whitening that is learned behind the network, when it is trained."""
-
-    kind: Literal["lw", "pca", "none"] = option("lw", help="lw, learned from pairs; pca; or none")
-    database: str | None = option(
-        None, help="what to learn it from (none: a published set's own pairs for it, else the training data)"
-    )
-    images: Path | None = option(None, help="folder that names in a list or database start from")
-    image_size_px: int = option(
-        1024, help="shrink images to this longest side", unit="px", minimum=8, maximum=limits.MAX_IMAGE_PX
-    )
-    scales: str = option(
-        "ms", help="ms (1, 0.7071 and 0.5 of the sides), ss, or numbers between commas", validate=check_scales
-    )
-    shrink: int | None = option(
-        None,
-        help="of pca: pull eigenvalues towards 1 by the k-th; 0: learn lw from fewer pairs than dimensions without "
-        "shrinking their covariance",
-        minimum=0,
-        maximum=limits.MAX_VECTOR,
-    )
-    balance: float = option(
-        0.0,
-        help="of pca: a place of n images counts as n^(1 - this): 0 lets every image count alike, 1 every place",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    views: int = option(
-        0,
-        help="of pca: learn from this many random views of each image (0: from the images as they are, as published)",
-        minimum=0,
-        maximum=limits.MAX_BATCH,
-    )
-    nights: int = option(
-        0,
-        help="of pca: learn also from this many nights of each image, made as augment makes them, of views if there "
-        "are to be any",
-        minimum=0,
-        maximum=limits.MAX_BATCH,
-    )
-    dim: int | None = option(
-        None, help="dimensions to keep, the first ones (none: all)", minimum=1, maximum=limits.MAX_VECTOR
-    )
-
-    def __post_init__(self) -> None:
-        if self.kind == "lw" and (self.views or self.nights):
-            raise ValueError("views and nights are of kind pca: lw is learned from pairs")
-        if self.balance and self.kind != "pca":
-            raise ValueError("balance is of kind pca: lw is learned from pairs")
 
 
 @dataclass(frozen=True, kw_only=True)

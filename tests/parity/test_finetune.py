@@ -27,17 +27,16 @@ from darkside_cli.retrieval.config import (
     EvaluationOptions,
     FinetuneConfig,
     LossOptions,
-    MiningConfig,
-    NightOptions,
     TupleDataConfig,
-    WhiteningOptions,
 )
 from darkside_cli.retrieval.finetune import prepare_finetune
 from darkside_cli.retrieval.finetune_stages import FinetuneRun
+from darkside_cli.retrieval.mining.config import MiningConfig, NightOptions
 from darkside_cli.retrieval.mining.draws import TorchDraws
 from darkside_cli.retrieval.mining.tuple_data import TupleBatch, validation_tuples
 from darkside_cli.retrieval.mining.tuple_images import ImageDescriber
 from darkside_cli.retrieval.task import DescriptorTask
+from darkside_cli.retrieval.whitening.config import WhiteningOptions
 from darkside_cli.scenario.finetune import night_options
 from darkside_cli.training.task import Update
 from darkside_cli.training.trainer import Trainer

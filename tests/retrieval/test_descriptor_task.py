@@ -12,12 +12,8 @@ from stub_tuples import MeanNet
 from torch import Tensor
 
 from darkside_cli.images.settings import ClaheSettings
-from darkside_cli.retrieval.config import (
-    DescriptorOptimOptions,
-    FinetuneConfig,
-    LossOptions,
-    NightOptions,
-)
+from darkside_cli.retrieval.config import DescriptorOptimOptions, FinetuneConfig, LossOptions
+from darkside_cli.retrieval.mining.config import NightOptions
 from darkside_cli.retrieval.mining.tuple_data import TupleBatch
 from darkside_cli.retrieval.task import DescriptorTask, clahe_settings
 from darkside_cli.training.task import Update

@@ -16,14 +16,7 @@ from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UsageError
 from darkside_cli.events import Event, Notice
 from darkside_cli.interop.training_db import read_training_db
-from darkside_cli.retrieval.config import (
-    EvaluationOptions,
-    FinetuneConfig,
-    MiningConfig,
-    NightOptions,
-    TupleDataConfig,
-    WhiteningOptions,
-)
+from darkside_cli.retrieval.config import EvaluationOptions, FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.finetune_data import (
     is_published,
     mining_of,
@@ -31,9 +24,11 @@ from darkside_cli.retrieval.finetune_data import (
     open_sets,
     training_sets,
 )
+from darkside_cli.retrieval.mining.config import MiningConfig, NightOptions
 from darkside_cli.retrieval.mining.night import ExposureNight, GammaNight, MixedNight, ReadyNights
 from darkside_cli.retrieval.mining.night_cache import CachedNight
 from darkside_cli.retrieval.training_sets import open_tuples
+from darkside_cli.retrieval.whitening.config import WhiteningOptions
 
 SFM = DATA / "files" / "sfm"
 

@@ -23,10 +23,7 @@ from darkside_cli.retrieval.config import (
     DescriptorOptimOptions,
     EvaluationOptions,
     FinetuneConfig,
-    MiningConfig,
-    NightOptions,
     TupleDataConfig,
-    WhiteningOptions,
 )
 from darkside_cli.retrieval.describe.load import load_model
 from darkside_cli.retrieval.finetune import prepare_finetune
@@ -36,7 +33,9 @@ from darkside_cli.retrieval.finetune_stages import (
     WHITENING_FILE,
     FinetuneRun,
 )
+from darkside_cli.retrieval.mining.config import MiningConfig, NightOptions
 from darkside_cli.retrieval.search.score import ScoreLine
+from darkside_cli.retrieval.whitening.config import WhiteningOptions
 from darkside_cli.training.trainer_config import TrainerConfig
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darkside_cli.retrieval.config import FinetuneConfig, NightOptions, TupleDataConfig
+from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.finetune_stages import published_counterpart
+from darkside_cli.retrieval.mining.config import NightOptions
 
 PUBLISHED = FinetuneConfig()
 

@@ -11,8 +11,9 @@ import pytest
 
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.errors import MissingAssetError, UnknownNameError
-from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig, WhiteningOptions
+from darkside_cli.retrieval.config import FinetuneConfig, TupleDataConfig
 from darkside_cli.retrieval.training_sets import TupleNeed, need_of, open_tuples, tuple_needs, whitening_spec
+from darkside_cli.retrieval.whitening.config import WhiteningOptions
 from darkside_cli.training.trainer_config import TrainerConfig
 
 SFM, WHITEN = "retrieval-sfm-120k", "retrieval-sfm-120k-whiten"
