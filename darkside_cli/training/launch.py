@@ -87,14 +87,9 @@ def launch(
     started: list[_Process] = []
     received: list[int] = []
 
-    def hand_on(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        for each in started:  # they are in sessions of their own, so that each gets a Ctrl-C once
-            each.send(number if len(received) < 3 else _KILL)  # the third time is for those who do not answer
-
     try:
-        with signals_taken(hand_on):
-            shared = _environment(processes, environment)
+        with signals_taken(lambda number, _: received.append(number)), _port() as port:
+            shared = _environment(processes, port, environment)
             for rank in range(processes):
                 started.append(_start(command, rank, shared))
             return _result(_wait(started, received))
@@ -106,10 +101,22 @@ def launch(
                 each.stderr.close()
 
 
-def _environment(processes: int, extra: Mapping[str, str] | None) -> dict[str, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@contextmanager
+def _port() -> Iterator[int]:
+    """A free port where the first process can listen, and nobody else gets it inside of this block."""
+    with socket.socket() as kept:
+        if (
+            os.name != "nt"
+        ):  # bound here and not listened on: the first one, which says the same, may have it too
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = int(kept.getsockname()[1])
+        if os.name == "nt":
+            kept.close()
+        yield port
+
+
+def _environment(processes: int, port: int, extra: Mapping[str, str] | None) -> dict[str, str]:
     return {
         # Each would take all CPUs otherwise, and they would wait for one another.
         "OMP_NUM_THREADS": str(max(1, usable_cpus() // processes)),
@@ -138,8 +145,14 @@ def _wait(processes: Sequence[_Process], received: Sequence[int]) -> _Process | 
     failed: list[_Process] = []  # by themselves, in order
     failed_at = 0.0
     terminated = False
+    handed_on = 0
     while True:
         time.sleep(_POLL_S)
+        # Here and not where the signal arrives: one may arrive while they are being started, and is for all of them.
+        for number in received[handed_on:]:
+            handed_on += 1
+            for each in processes:  # they are in sessions of their own, so that each gets a Ctrl-C once
+                each.send(number if handed_on < 3 else _KILL)  # the third time is for those who do not answer
         codes = [each.popen.poll() for each in processes]
         if not terminated:
             failed += [

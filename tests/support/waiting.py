@@ -23,16 +23,21 @@ class Process(subprocess.Popen[AnyStr]):
 
 
 def wait_until(
-    happened: Callable[[], object], *, process: subprocess.Popen[Any] | None = None, patience_s: float = 120
+    happened: Callable[[], object],
+    *,
+    process: subprocess.Popen[Any] | None = None,
+    patience_s: float = 120,
+    pause_s: float = 0.002,
 ) -> None:
     """Return when ``happened()`` is true, or the ``process`` that should make it so has ended.
 
-    Fails after ``patience_s``, which is for machines that are busy: nothing waits that long.
+    Fails after ``patience_s``, which is for machines that are busy: nothing waits that long. It is asked every
+    ``pause_s``.
     """
     end = time.monotonic() + patience_s
     while not happened() and (process is None or process.poll() is None):
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
+        time.sleep(pause_s)
 
 
 def let_run(process: subprocess.Popen[Any], seconds: float) -> None:

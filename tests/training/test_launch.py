@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
+import torch.distributed
+from waiting import Process, wait_until
 
 from darkside_cli.errors import UsageError
 from darkside_cli.training import launch as launch_module
-from darkside_cli.training.launch import LaunchResult, launch, launcher_watch
+from darkside_cli.training.launch import LaunchResult, _port, launch, launcher_watch
 
 ROOT = Path(__file__).parents[2]
 HELPERS = f"""
@@ -85,8 +87,9 @@ else:
 """
 
 
-def test_one_that_misses_another_is_not_to_blame(tmp_path: Path) -> None:
+def test_one_that_misses_another_is_not_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends first, with 1."""
+    monkeypatch.setattr(launch_module, "_GRACE_S", 250)  # the other one may still be starting
     code = when_gone(tmp_path / "first", 0) + "sys.exit(1 + int(rank))"
     assert launch(python(code), 2) == LaunchResult(2, 1, ())
 
@@ -185,18 +188,44 @@ def all_caught(folder: Path, count: int) -> bool:
 )
 def test_signals_are_handed_on_once_each(tmp_path: Path, signals: str, wanted: int, expected: int) -> None:
     code = CATCHER + when_gone(tmp_path / "second", 1) + "sys.exit(130)"
-    process = subprocess.Popen(
+    with Process(
         [sys.executable, "-c", LAUNCHER, *python(code), str(tmp_path), str(wanted)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
-    )
-    wait_until(lambda: all((tmp_path / f"ready{rank}").exists() for rank in "01"), process=process)
-    for count, name in zip((1, 2, 2), signals.split(), strict=False):  # the third one kills: nobody notes it
-        os.killpg(process.pid, getattr(signal, name))  # as a terminal does, to the whole group
-        wait_until(partial(all_caught, tmp_path, count), process=process)
-    assert process.wait(timeout=240) == expected
+    ) as process:
+        wait_until(lambda: all((tmp_path / f"ready{rank}").exists() for rank in "01"), process=process)
+        for count, name in zip(
+            (1, 2, 2), signals.split(), strict=False
+        ):  # the third one kills: nobody notes it
+            os.killpg(process.pid, getattr(signal, name))  # as a terminal does, to the whole group
+            wait_until(partial(all_caught, tmp_path, count), process=process)
+    assert process.returncode == expected
     caught = [str(int(getattr(signal, name))) for name in signals.split()][:2]
     assert [(tmp_path / rank).read_text().split() for rank in "01"] == [caught] * 2
+
+
+def test_a_signal_while_they_are_started_is_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that came between two starts was lost for the second process."""
+    start = subprocess.Popen
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        process = start(*arguments, **options)  # type: ignore[call-overload]
+        os.kill(os.getpid(), signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    result = launch(["sleep", "1000"], 1)
+    assert (result.code, result.rank) == (128 + signal.SIGINT, 0)
+
+
+def test_the_port_is_kept_for_the_first_process() -> None:
+    """Another program on this machine cannot take it before that one listens."""
+    with _port() as port, socket.socket() as other:
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        store = torch.distributed.TCPStore("127.0.0.1", port, 1, is_master=True)
+        store.set("a", "b")
+        assert store.get("a") == b"b"
 
 
 def test_orphans_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
