@@ -5,11 +5,11 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from waiting import Process, wait_until
 
 from darkside_cli.atomic import TEMPORARY_PREFIX, temporary_beside, write_bytes_atomic
 
@@ -134,18 +134,12 @@ def test_a_process_stopped_while_writing_leaves_no_partial_file(
     target = tmp_path / "c.png"
     if old is not None:
         target.write_bytes(old)
-    process = subprocess.Popen(
+    with Process(
         [sys.executable, "-c", WRITER, os.fspath(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"half\n"
         process.send_signal(number)
-        process.wait(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
     assert process.returncode != 0
     assert (target.read_bytes() if target.exists() else None) == old
     hidden = [name for name in names(tmp_path) if name != "c.png"]
@@ -168,21 +162,20 @@ while True:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_readers_and_a_kill_never_see_part_of_a_file(tmp_path: Path):
     target = tmp_path / "c.png"
-    process = subprocess.Popen([sys.executable, "-c", REWRITER, os.fspath(target)], stdout=subprocess.PIPE)
     whole = {bytes([letter]) * 300_000 for letter in b"abc"}
     seen = set()
-    try:
+
+    def all_seen() -> bool:
+        if target.exists():
+            data = target.read_bytes()
+            assert data in whole
+            seen.add(data)
+        return seen == whole
+
+    with Process([sys.executable, "-c", REWRITER, os.fspath(target)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"go\n"
-        deadline = time.monotonic() + 20
-        while len(seen) < 3 and time.monotonic() < deadline:
-            if target.exists():
-                data = target.read_bytes()
-                assert data in whole
-                seen.add(data)
-    finally:
+        wait_until(all_seen, process=process, pause_s=0)
         process.kill()
-        process.wait()
-        process.stdout.close()
     assert seen == whole
     assert target.read_bytes() in whole
