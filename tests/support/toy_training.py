@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import select
 import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,15 +44,10 @@ class Pairs:
         *,
         ranks: Ranks | None = None,
         side: int = 8,
-        delay_s: float = 0,
+        stay_after: int = -1,
     ) -> None:
-        self.count, self.batch, self.ranks, self.side, self.delay_s = (
-            batches,
-            batch,
-            ranks or Ranks(),
-            side,
-            delay_s,
-        )
+        self.count, self.batch, self.ranks, self.side = batches, batch, ranks or Ranks(), side
+        self.left = stay_after
 
     def batches(self, epoch: int) -> int:
         return self.count
@@ -64,8 +59,32 @@ class Pairs:
             size = (self.batch * self.ranks.size, 3, self.side, self.side)
             day, night = (torch.randn(size, generator=generator) for _ in range(2))
             own = slice(self.ranks.rank * self.batch, (self.ranks.rank + 1) * self.batch)
-            time.sleep(self.delay_s)
+            if self.left == 0:
+                SIGNALS.stay()
+            self.left -= 1
             yield Pair(day[own].clone(), night[own].clone() - 0.5)
+
+
+class Signals:
+    """Told of every signal that this process gets, from ``listen()`` on."""
+
+    def __init__(self) -> None:
+        self.read, self.write = -1, -1
+
+    def listen(self) -> None:
+        """Begin to listen."""
+        self.read, self.write = os.pipe()
+        os.set_blocking(self.write, False)
+        signal.set_wakeup_fd(self.write)
+
+    def stay(self) -> None:
+        """Return when one has arrived, or who started this process is gone."""
+        parent = os.getppid()
+        while os.getppid() == parent and not select.select([self.read], [], [], 0.01)[0]:
+            pass
+
+
+SIGNALS = Signals()
 
 
 def seeded(module: nn.Module, seed: int) -> nn.Module:
@@ -195,7 +214,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument(
+        "--stay-after", type=int, default=-1, help="so many batches: until a signal comes, or the caller goes"
+    )
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--batch", type=int, default=2)
@@ -220,7 +241,7 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> int:
         ema_decay=0.9,
         log_every_s=0,
     )
-    data = Pairs(arguments.batches, arguments.batch, ranks=ranks, delay_s=arguments.delay)
+    data = Pairs(arguments.batches, arguments.batch, ranks=ranks, stay_after=arguments.stay_after)
     result = Trainer(
         task,
         data,
@@ -238,6 +259,7 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> int:
 def main() -> int:
     """Train as one of the processes that the environment tells of; exit as the commands do."""
     torch.set_num_threads(1)
+    SIGNALS.listen()
     arguments = parse()
     try:
         with Ranks.from_environment() as ranks:

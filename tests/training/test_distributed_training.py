@@ -15,6 +15,7 @@ from distributed_checks import ENTRIES, NORMS, norm_results
 from safetensors.torch import load_file
 from torch import Tensor
 from toy_training import parse, train
+from waiting import Process
 
 from darkside_cli.training import distributed
 from darkside_cli.training import launch as launch_module
@@ -146,7 +147,7 @@ def test_two_processes_are_one_with_the_double_batch(
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-4)
 
 
-def launcher(folder: Path, *options: str) -> subprocess.Popen[str]:
+def launcher(folder: Path, *options: str) -> Process[str]:
     """A process of its own that starts two."""
     command = [sys.executable, TOY, str(folder), *options]
     code = f"""if True:
@@ -154,7 +155,7 @@ def launcher(folder: Path, *options: str) -> subprocess.Popen[str]:
         from darkside_cli.training.launch import launch
         sys.exit(launch({command!r}, 2).code)
     """
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-c", code],
         env={**os.environ, **ENVIRONMENT},
         stdout=subprocess.PIPE,
@@ -189,10 +190,10 @@ def assert_as_whole(folder: Path, whole: dict[str, Tensor]) -> None:
 @pytest.mark.slow
 def test_interrupted_and_gone_on_with(tmp_path: Path, whole: dict[str, Tensor]) -> None:
     """Pools and random states of both are where they were."""
-    process = launcher(tmp_path / "run", "--epochs", "3", "--delay", "0.05")
-    wait_for(process, "StepDone", 6)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=240)
+    with launcher(tmp_path / "run", "--epochs", "3", "--stay-after", "9") as process:
+        wait_for(process, "StepDone", 6)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert "reason='interrupted'" in output
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("*_step_*")]
@@ -203,10 +204,10 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, whole: dict[str, Tensor]) 
 def test_a_launcher_that_is_killed_takes_its_processes_with_it(
     tmp_path: Path, whole: dict[str, Tensor]
 ) -> None:
-    process = launcher(tmp_path / "run", "--epochs", "3", "--delay", "0.05")
-    wait_for(process, "StepDone", 5)
-    process.kill()
-    output, _ = process.communicate(timeout=240)  # until the first one has closed it
+    with launcher(tmp_path / "run", "--epochs", "3", "--stay-after", "9") as process:
+        wait_for(process, "StepDone", 5)
+        process.kill()
+        output, _ = process.communicate(timeout=240)  # until the first one has closed it
     assert "reason='interrupted'" in output
     assert_as_whole(tmp_path / "run", whole)
 

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from toy_training import Pair, Pairs, ToyGan, parse, train, trainer, weights
+from waiting import Process
 
 from darkside_cli.events import EpochDone, EvalDone, Event
 from darkside_cli.training import loop as loop_module
@@ -228,8 +229,8 @@ def test_gradients_that_wait_for_a_step_are_kept(tmp_path: Path) -> None:
 # Real processes, really killed
 
 
-def start(run: Path, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def start(run: Path, *options: str) -> Process[str]:
+    return Process(
         [sys.executable, str(ROOT / "tests" / "support" / "toy_training.py"), str(run), *options],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -249,8 +250,13 @@ def wait_for(process: subprocess.Popen[str], kind: str, count: int) -> None:
 
 
 def finish(run: Path, *options: str) -> dict[str, Tensor]:
-    """Train to the end, in this process."""
-    assert train(parse([str(run), *options]), Ranks()) == 0
+    """Train to the end, in this process, on one thread as the others do: more of them round differently."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert train(parse([str(run), *options]), Ranks()) == 0
+    finally:
+        torch.set_num_threads(threads)
     result: dict[str, Tensor] = torch.load(run / "final_0.pt", weights_only=True)
     return {**result, **load_file(run / "generator.safetensors")}
 
@@ -261,12 +267,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 
 
 def test_a_process_killed_twice(tmp_path: Path, whole: dict[str, Tensor]) -> None:
-    options = ("--epochs", "6", "--delay", "0.05", "--minutes", "0.0005")
+    options = ("--epochs", "6", "--stay-after", "6", "--minutes", "0.00001")
     for kind, count in (("CheckpointSaved", 3), ("StepDone", 5)):
-        process = start(tmp_path / "run", *options)
-        wait_for(process, kind, count)
-        process.kill()
-        process.communicate()
+        with start(tmp_path / "run", *options) as process:
+            wait_for(process, kind, count)
+            process.kill()
         assert process.returncode == -signal.SIGKILL
     assert_same(whole, finish(tmp_path / "run", "--epochs", "6"))
 
@@ -277,12 +282,14 @@ def test_a_process_killed_at_random_moments(tmp_path: Path, whole: dict[str, Ten
     draws = random.Random(seed)
     kills = 0
     while kills < 8:
-        # A checkpoint after nearly every batch: many of the kills hit the writing of one.
-        process = start(tmp_path / "run", "--epochs", "6", "--minutes", "0.00001", "--delay", "0.01")
-        with suppress(AssertionError):  # it may have come to its end
-            wait_for(process, "StepDone", draws.randrange(1, 6))
-        process.kill()
-        process.communicate()
+        # A checkpoint after nearly every batch: many of the kills hit the writing of one. It gets no further than
+        # three batches beyond the moment of the kill.
+        batches = draws.randrange(1, 6)
+        options = ("--epochs", "6", "--minutes", "0.00001", "--stay-after", str(batches + 3))
+        with start(tmp_path / "run", *options) as process:
+            with suppress(AssertionError):  # it may have come to its end
+                wait_for(process, "StepDone", batches)
+            process.kill()
         assert process.returncode in (0, -signal.SIGKILL)
         kills += 1
         if process.returncode == 0:
@@ -296,10 +303,10 @@ def test_a_process_killed_at_random_moments(tmp_path: Path, whole: dict[str, Ten
 def test_a_process_that_is_asked_to_stop(
     tmp_path: Path, whole: dict[str, Tensor], number: signal.Signals
 ) -> None:
-    process = start(tmp_path / "run", "--epochs", "6", "--delay", "0.05")
-    wait_for(process, "StepDone", 6)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=240)
+    with start(tmp_path / "run", "--epochs", "6", "--stay-after", "9") as process:
+        wait_for(process, "StepDone", 6)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert "complete=False, reason='interrupted'" in output.splitlines()[-1]
     assert any("_step_" in path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
