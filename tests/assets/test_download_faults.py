@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from faulty_server import Fault, FaultyServer
+from waiting import wait_until
 
 from darkside_cli.assets.download import Downloader
 from darkside_cli.assets.download_options import Options
@@ -41,7 +42,8 @@ def fetch(server: FaultyServer, root: Path, *urls: str, **changes: object) -> tu
     waits: list[float] = []
     events: list[Event] = []
     quick = Options(
-        timeouts=Timeouts(connect_s=2.0, silence_s=0.2),
+        # Who answers does so in time, on a busy machine too.
+        timeouts=Timeouts(connect_s=60.0, silence_s=60.0),
         wait=lambda stop, seconds: waits.append(seconds),
         chance=lambda: 0.5,
         clock=itertools.count(step=10.0).__next__,
@@ -110,7 +112,12 @@ def test_a_server_that_never_answers_is_asked_twice_and_its_other_addresses_once
 ) -> None:
     urls = [server.add(f"/{name}", BODY, always=fault) for name in "abc"]
     waits, _ = fetch(server, tmp_path, *urls, timeouts=Timeouts(connect_s=0.2, silence_s=0.2))
-    assert [len(server.gets(f"/{name}")) for name in "abc"] == [2, 1, 1]
+
+    def asked() -> list[int]:
+        return [len(server.gets(f"/{name}")) for name in "abc"]
+
+    wait_until(lambda: sum(asked()) >= 4)  # the server may come to the last one only after we gave up
+    assert asked() == [2, 1, 1]
     assert waits == [1.0]
 
 

@@ -16,7 +16,7 @@ from darkside_cli.assets.store import AssetStore
 from darkside_cli.registry import Registry
 
 QUICK = Options(
-    timeouts=Timeouts(2.0, 0.5), wait=lambda stop, seconds: None, spare_bytes=0, attempts=3, jobs=3
+    timeouts=Timeouts(60.0, 60.0), wait=lambda stop, seconds: None, spare_bytes=0, attempts=3, jobs=3
 )
 IMAGES = {f"paris_x_{n:06}.jpg": jpeg_bytes(n, 3000) for n in range(8)}
 NAMES = sorted(IMAGES)

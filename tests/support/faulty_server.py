@@ -8,6 +8,7 @@ import hashlib
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,18 +18,19 @@ from typing import Any
 class Fault:
     """How one GET goes wrong. The first fault of a resource is used up by each GET; without any, all goes well.
 
-    ``drop_after``/``stall_after`` body bytes the connection ends / falls silent; ``trickle_s`` is slept
-    between pieces; ``status`` with ``headers`` is answered instead; ``page`` is a body sent instead, as
-    ``content_type``; ``ignore_range`` sends the whole file with 200; ``honour_stale`` sends ranges whatever
-    If-Range says; ``claim`` is added to the true length in the headers; ``content`` replaces the file from
-    here on; ``reset`` ends a dropped connection with RST instead of FIN. ``raw`` bytes are sent instead of any HTTP,
-    those of ``head_trickle_s`` one by one with this pause between, and the connection ends; b"" is an empty reply.
-    ``hang`` says nothing at all, and keeps the connection.
+    ``drop_after``/``stall_after`` body bytes the connection ends / falls silent; ``trickle_s`` is slept between
+    pieces; ``until`` is called after the first piece, and what follows waits for it; ``status`` with ``headers`` is
+    answered instead; ``page`` is a body sent instead, as ``content_type``; ``ignore_range`` sends the whole file with
+    200; ``honour_stale`` sends ranges whatever If-Range says; ``claim`` is added to the true length in the headers;
+    ``content`` replaces the file from here on; ``reset`` ends a dropped connection with RST instead of FIN. ``raw``
+    bytes are sent instead of any HTTP, those of ``head_trickle_s`` one by one with this pause between, and the
+    connection ends; b"" is an empty reply. ``hang`` says nothing at all, and keeps the connection.
     """
 
     drop_after: int | None = None
     stall_after: int | None = None
     trickle_s: float = 0.0
+    until: Callable[[], object] | None = None
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     page: bytes | None = None
@@ -176,7 +178,7 @@ def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
             if fault.content is not None:
                 resource.content = fault.content
             if fault.hang:
-                server.release.wait(20)
+                server.release.wait(250)
                 self.close_connection = True
             elif fault.raw is not None:
                 self._raw(fault.raw, fault.head_trickle_s)
@@ -237,15 +239,17 @@ def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, seen: Seen, body: bytes, fault: Fault, chunked: bool) -> None:
             limit = min(x for x in (fault.drop_after, fault.stall_after, len(body)) if x is not None)
-            piece = 1 << 14 if fault.trickle_s else max(1, len(body))
+            piece = 1 << 14 if fault.trickle_s or fault.until else max(1, len(body))
             for at in range(0, limit, piece):
                 data = body[at : min(at + piece, limit)]
+                seen.sent += len(data)  # before who gets it can look at the sum
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
-                seen.sent += len(data)
+                if fault.until and not at:
+                    fault.until()
                 if fault.trickle_s:
                     server.release.wait(fault.trickle_s)
             if fault.stall_after is not None:
-                server.release.wait(20)
+                server.release.wait(250)
             if limit < len(body) or fault.claim:
                 self.close_connection = True
                 if fault.reset:
