@@ -125,8 +125,15 @@ def _pool() -> ThreadPoolExecutor:
                 torch.set_num_threads(1)
                 started.wait()
 
-            for future in [pool.submit(start) for _ in range(threads)]:
-                future.result()
+            try:
+                for future in [pool.submit(start) for _ in range(threads)]:
+                    future.result()
+            except (
+                BaseException
+            ):  # a Ctrl-C, or no more threads: those that wait for the rest would do so for ever
+                started.abort()
+                pool.shutdown(wait=False)
+                raise
             # set_num_threads acts on its own thread, and on those that are yet to come: leave them as they were.
             torch.set_num_threads(before)
             _pools[key] = pool

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +94,29 @@ def test_an_interruption_leaves_nothing_running() -> None:
     assert len(done) < 1000
 
 
+def test_threads_that_cannot_all_be_started_leave_none_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for one another in the beginning, and whoever ends the program would wait for them."""
+    monkeypatch.setattr(bands, "_pools", {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    submit, submitted = ThreadPoolExecutor.submit, []
+
+    def second_fails(pool: ThreadPoolExecutor, *work: Any) -> Any:
+        if submitted:
+            raise RuntimeError("can't start new thread")
+        submitted.append(submit(pool, *work))
+        return submitted[0]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", second_fails)
+    try:
+        with pytest.raises(RuntimeError, match="new thread"):
+            for_each_band(2, lambda band: None)
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(threading.BrokenBarrierError):
+        submitted[0].result(60)
+
+
 def test_a_team_shares_the_bands_of_all_steps(threads: int) -> None:
     together = threading.Barrier(threads)
     names: list[str] = []
@@ -154,12 +180,13 @@ def test_an_interruption_ends_a_team() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     main = threading.get_ident()
+    begun = itertools.count()
     running: set[int] = set()
     done: list[int] = []
 
     def work(band: int) -> None:
         running.add(band)
-        if len(done) == 5:
+        if next(begun) == 5:
             signal.pthread_kill(main, signal.SIGINT)
         time.sleep(0.01)
         running.discard(band)
