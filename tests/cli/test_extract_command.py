@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from cli_calls import RunCli, RunHere
+from held_command import held_command
 from small_descriptor import DIM, WHITENED, write_small_descriptor
 from waiting import Process
 
@@ -165,19 +166,8 @@ def test_a_stopped_run_goes_on(
     number: signal.Signals,
 ) -> None:
     for i in range(8):
-        make_image(tmp_path / "in" / f"{i:02}.png", 320, 240, seed=i)
-    command = [
-        sys.executable,
-        "-m",
-        "darkside_cli",
-        "extract",
-        "--model",
-        model,
-        "in",
-        "-o",
-        "x.h5",
-        "--jsonl",
-    ]
+        make_image(tmp_path / "in" / f"{i:02}.png", 320, 240 if i < 7 else 236, seed=i)
+    command = held_command((320, 236), "extract", "--model", model, "in", "-o", "x.h5", "--jsonl")
     with Process(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_calls import RunCli, RunHere
+from held_command import held_command
 from PIL import Image
 from waiting import Process, wait_until
 
@@ -247,18 +248,8 @@ def test_an_interrupted_run_leaves_whole_files_and_goes_on(
     translate: RunCli,
 ) -> None:
     for i in range(16):
-        make_image(tmp_path / "in" / f"{i:02}.png", 224, 224, seed=i)
-    command = [
-        sys.executable,
-        "-m",
-        "darkside_cli",
-        "translate",
-        "--model",
-        str(generator_file),
-        "in",
-        "-o",
-        "out",
-    ]
+        make_image(tmp_path / "in" / f"{i:02}.png", 224, 224 if i != 12 else 220, seed=i)
+    command = held_command((224, 220), "translate", "--model", generator_file, "in", "-o", "out")
     with Process(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -681,19 +672,19 @@ def test_a_signal_does_not_wait_for_a_decoder(tmp_path: Path, environment: dict[
         "from darkside_cli.cli.app import main\n"
         "main()"
     )
-    process = subprocess.Popen(
+    with Process(
         [sys.executable, "-c", code, "translate", "slow.jpg", "--model", "darkside-mini"],
         cwd=tmp_path,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"decoding\n"
-    process.terminate()
-    started = time.monotonic()
-    _, said = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"decoding\n"
+        process.terminate()
+        started = time.monotonic()
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert time.monotonic() - started < 15
     assert b"interrupted" in said
