@@ -106,7 +106,15 @@ def timm_state(content: Mapping[str, Any], features: TimmFeatures) -> dict[str, 
             state = convert(dict(content), features.model)
         except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"these are no weights of {features.backbone}: {error!r}") from error
-    return {f"model.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+    given = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    for key, expected in features.model.state_dict().items():
+        # A network made to average its tokens has its last norm behind that, by another name: here each token has it.
+        if key.startswith("norm.") and key not in given and f"fc_{key}" in given:
+            given[key] = given.pop(f"fc_{key}")
+        # A head is made of convolutions where nothing is averaged before it.
+        if key in given and (*given[key].shape, 1, 1) == tuple(expected.shape):
+            given[key] = given[key].reshape(expected.shape)
+    return {f"model.{key}": value for key, value in given.items()}
 
 
 def timm_weights_file(backbone: str, folder: Path, *, download: bool = False) -> Path:

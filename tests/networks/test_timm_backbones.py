@@ -206,6 +206,29 @@ def test_published_weights_are_found_and_loaded_as_timm_has_them(place: str, tmp
         locate("timm:test_vit:size=3", root)
 
 
+@torch.no_grad()
+def test_weights_of_a_transformer_that_averages_its_tokens(tmp_path: Path) -> None:
+    """Its last norm is behind the average, and called otherwise: as in BEiT, EVA-02 and many with register tokens."""
+    state = published(tmp_path / "averaged.pth", "test_vit2")
+    assert "fc_norm.weight" in state and "norm.weight" not in state
+    theirs = timm.create_model("test_vit2", dynamic_img_size=True).eval()
+    theirs.fc_norm.weight.uniform_(0.5, 1.5)
+    state |= {key: value.clone() for key, value in theirs.state_dict().items()}
+    torch.save(state, tmp_path / "averaged.pth")
+    ours = features("timm:test_vit2")
+    load_features(ours, "timm:test_vit2", tmp_path / "averaged.pth")
+    tokens = theirs.fc_norm(theirs.forward_features(images(160, 160)))[:, theirs.num_prefix_tokens :]
+    torch.testing.assert_close(ours(images(160, 160)).flatten(2), tokens.transpose(1, 2))
+
+
+def test_weights_of_a_head_that_is_a_convolution_here() -> None:
+    ours = features("timm:test_coatnet")
+    state = dict(ours.model.state_dict())  # type: ignore[union-attr, operator, arg-type]
+    key = next(key for key, value in state.items() if value.shape[2:] == (1, 1))
+    found = backbone_weights.timm_state({**state, key: state[key][:, :, 0, 0]}, ours)  # type: ignore[arg-type]
+    assert torch.equal(found[f"model.{key}"], state[key])
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     published(tmp_path / "other.pth", "test_efficientnet")
     with pytest.raises(CheckpointError, match="test_vit"):
