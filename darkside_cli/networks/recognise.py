@@ -44,14 +44,20 @@ class Uninitialised(TorchFunctionMode):
     """Networks made inside do not draw their weights: these are loaded, or not looked at.
 
     That saves most of the time of making a large one, and on the meta device torch's loading of its symbolic
-    mathematics.
+    mathematics. torch draws some numbers again until all are within limits, which those that happen to be in memory
+    may never be: there all are the mean, or the least.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if getattr(func, "__module__", "") == "torch.nn.init" or name in ("normal_", "uniform_"):
-            return args[0] if args else kwargs["tensor"]
+        of_init = getattr(func, "__module__", "") == "torch.nn.init"
+        if of_init or name in ("normal_", "uniform_"):
+            tensor = args[0] if args else kwargs["tensor"]
+            if not of_init:
+                first = kwargs.get("mean" if name == "normal_" else "from", 0.0)
+                tensor.fill_(args[1] if len(args) > 1 else first)
+            return tensor
         return func(*args, **kwargs)
 
 

@@ -210,7 +210,8 @@ def test_published_weights_are_found_and_loaded_as_timm_has_them(place: str, tmp
 def test_weights_of_a_transformer_that_averages_its_tokens(tmp_path: Path) -> None:
     """Its last norm is behind the average, and called otherwise: as in BEiT, EVA-02 and many with register tokens."""
     state = published(tmp_path / "averaged.pth", "test_vit2")
-    assert "fc_norm.weight" in state and "norm.weight" not in state
+    assert "fc_norm.weight" in state
+    assert "norm.weight" not in state
     theirs = timm.create_model("test_vit2", dynamic_img_size=True).eval()
     theirs.fc_norm.weight.uniform_(0.5, 1.5)
     state |= {key: value.clone() for key, value in theirs.state_dict().items()}
