@@ -10,7 +10,7 @@ from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
 from darkside_cli.jobs.checks import Absences, check_model, check_page, check_path
 from darkside_cli.jobs.fields import ANY_DESCRIPTOR, TEST_SET, Describing, test_set_names
-from darkside_cli.jobs.needs import default_descriptor, missing_test_sets, obtain
+from darkside_cli.jobs.needs import default_descriptor, missing_models, missing_test_sets, obtain
 from darkside_cli.jobs.request import DATA, ask, asked, make
 
 if TYPE_CHECKING:
@@ -293,13 +293,7 @@ def _obtain(request: EvaluateRequest, emit: Emit) -> None:
 
     Descriptors that are there already need no images, only the ground truth.
     """
-    from darkside_cli.networks.catalog import MODELS
-    from darkside_cli.networks.configs import TIMM
-    from darkside_cli.networks.locate import state_on_disk
-
-    models = [MODELS.get(name) for name in request.model if name in MODELS]
-    missing = [model.name for model in models if state_on_disk(model, request.root.path) != "ready"]
-    missing += [name for name in request.model if name.startswith(TIMM)]
+    missing = missing_models(request.root, request.model)
     missing += missing_test_sets(request.root, request.dataset, with_images=bool(request.model))
     if missing:
         obtain(request, missing, emit=emit)

@@ -123,6 +123,21 @@ def obtain_descriptor(request: Getting, model: str, *, whitening: bool, emit: Em
         obtain(request, [MODELS.get(model).name], emit=emit)
 
 
+def missing_models(root: DataRoot, names: Iterable[str]) -> list[str]:
+    """Published models among ``names`` that are not here, and all of timm's: whoever gets those looks for them.
+
+    Paths are not looked at.
+    """
+    from darkside_cli.networks.catalog import MODELS
+    from darkside_cli.networks.configs import TIMM
+    from darkside_cli.networks.locate import state_on_disk
+
+    names = list(names)
+    entries = [MODELS.get(name) for name in names if name in MODELS]
+    missing = [entry.name for entry in entries if state_on_disk(entry, root.path) != "ready"]
+    return missing + [name for name in names if name.startswith(TIMM)]
+
+
 def missing_test_sets(root: DataRoot, names: Iterable[str], *, with_images: bool = True) -> list[str]:
     """Published test sets among ``names`` that are not here, ``with_images`` or their ground truths alone.
 
