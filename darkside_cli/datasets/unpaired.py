@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -34,13 +33,13 @@ from darkside_cli.datasets.unpaired_sets import MEND, ImageCache, UnpairedSet, o
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ItemFailed, ignore
 from darkside_cli.images.augment import as_float, change_colours, cut_view, draw_view
+from darkside_cli.images.colour import FloatImage
 from darkside_cli.images.crops import ScaleCrop, resize_part
 from darkside_cli.images.images import read_rgb
 from darkside_cli.images.settings import default_threads
 
 _MOST_THREADS = 16
 
-FloatImage = NDArray[np.float32]
 Failure = tuple[UnpairedSet, int, str]
 
 

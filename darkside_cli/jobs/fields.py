@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkside_cli.errors import UnknownNameError, UsageError
 from darkside_cli.jobs.request import ADVANCED, DATA, DEVICE, Getting, Request, ask
+from darkside_cli.training.trainer_config import PRECISION_NAMES
 
 if TYPE_CHECKING:
     from darkside_cli.networks.other_spec import Trust
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from darkside_cli.retrieval.search.nearest import QuerySettings
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def generator_names() -> list[str]:
@@ -96,7 +96,7 @@ class OnDevice(Getting):
         "auto, fp32, bf16 or fp16; fp32 on the CPU is the exact mode.",
         "auto",
         kind="precision",
-        choices_from=PRECISIONS,
+        choices_from=PRECISION_NAMES,
         group=DEVICE,
     )
 

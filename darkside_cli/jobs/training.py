@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Event, TrainingStarted, ignore
-from darkside_cli.jobs.fields import PRECISIONS, check_device, computing_device, worker_threads
+from darkside_cli.jobs.fields import check_device, computing_device, worker_threads
 from darkside_cli.jobs.request import ADVANCED, DEVICE, Getting, ask
 from darkside_cli.training.distributed import Ranks
+from darkside_cli.training.trainer_config import PRECISION_NAMES
 
 if TYPE_CHECKING:
     from darkside_cli.config.load import Resolved
@@ -53,7 +54,7 @@ class Training(Getting):
     precision: str | None = ask(
         "auto, fp32 (exact), bf16 or fp16.",
         kind="precision",
-        choices_from=PRECISIONS,
+        choices_from=PRECISION_NAMES,
         setting="trainer.precision",
         group=DEVICE,
     )

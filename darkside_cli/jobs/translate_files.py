@@ -20,6 +20,7 @@ from PIL import Image
 from darkside_cli.datasets.outputs import TranslationJob
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, Event, ImageReady, ItemSkipped, Notice, RunFinished, RunStarted, ignore
+from darkside_cli.images.colour import Pixels
 from darkside_cli.images.formats import can_write
 from darkside_cli.images.identify import MAX_SECONDS, identify, open_regular_file
 from darkside_cli.images.images import DecodedImage, encode_image, read_image, write_image
@@ -29,7 +30,6 @@ from darkside_cli.inference.stages import Pending, Stages
 if TYPE_CHECKING:
     from darkside_cli.methods.translate import Translator
 
-Pixels = NDArray[np.uint8]
 #: Between the two images of a sheet.
 GAP_PX = 8
 #: Folder of the sheets, beside the results.

@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.errors import ImageError, UsageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, Notice, RunStarted, ignore
+from darkside_cli.images.colour import Pixels
 from darkside_cli.images.images import read_rgb
 from darkside_cli.methods.night_features import NETWORK, ImageFeatures
 from darkside_cli.methods.quality import evenly
 from darkside_cli.metrics.nights import distance_between_halves, kernel_distance, lost_edges, sky_light
 from darkside_cli.metrics.translation import NightReference, score_translations
 
-Pixels = NDArray[np.uint8]
 #: Longest side, in pixels, at which edges, sky and light are measured, and the shortest that is sound for that.
 _MEASURED_PX, _SMALLEST_PX = 512, 64
 #: Of fewer photographs of a kind, the kernel distance varies by as much as good generators differ.

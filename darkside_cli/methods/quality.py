@@ -19,12 +19,12 @@ from torch.utils.data import Dataset
 
 from darkside_cli.errors import ConfigError, DarksideError, ImageError, MissingAssetError, UsageError
 from darkside_cli.events import Emit, ItemFailed, Notice, ignore
+from darkside_cli.images.colour import Pixels
 from darkside_cli.images.images import read_rgb
 from darkside_cli.methods.night_features import ImageFeatures
 from darkside_cli.metrics.nights import kernel_distance
 from darkside_cli.metrics.translation import NightReference, score_translations
 
-Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 STRETCHES = ("normalised", "none", "auto")

@@ -15,12 +15,12 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from darkside_cli.config.paths import DataRoot, data_root
 from darkside_cli.errors import ConfigError, UsageError
+from darkside_cli.images.colour import Pixels
 from darkside_cli.images.images import image_from_pillow
 from darkside_cli.inference.device import Precision, free_memory, pick_device, pick_precision, release_memory
 from darkside_cli.kernels import prepare
@@ -31,7 +31,6 @@ from darkside_cli.networks.locate import default_generator
 from darkside_cli.networks.relight import NightControls, relighting
 from darkside_cli.networks.weights import build_network
 
-Pixels = NDArray[np.uint8]
 # Measured: the published generator (64 channels) takes 0.9 GiB for a megapixel on the CPU.
 BYTES_PER_PX_AND_CHANNEL = 15
 MAX_BATCH = 32

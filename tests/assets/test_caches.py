@@ -10,7 +10,7 @@ import pytest
 
 from darkside_cli.assets.caches import CACHES, NIGHT_CACHE, CacheState, cache_state, clear_cache
 from darkside_cli.atomic import TEMPORARY_PREFIX
-from darkside_cli.retrieval.mining.night import FloatImage, Pixels
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.retrieval.mining.night_cache import NightCache
 
 

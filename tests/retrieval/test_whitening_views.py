@@ -12,8 +12,9 @@ from stub_tuples import write_places
 
 from darkside_cli.datasets.lone_images import with_views
 from darkside_cli.datasets.tuples import TupleSet, tuples_of_folder
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.retrieval.describe.image_jobs import ImageJob
-from darkside_cli.retrieval.mining.night import FloatImage, GammaNight, NightMaker, Pixels, ReadyNights
+from darkside_cli.retrieval.mining.night import GammaNight, NightMaker, ReadyNights
 from darkside_cli.retrieval.whitening.config import WhiteningOptions
 from darkside_cli.retrieval.whitening_views import view_jobs
 

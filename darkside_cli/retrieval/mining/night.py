@@ -13,15 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.images.images import read_image
 from darkside_cli.images.photometry import linear_light
-
-Pixels = NDArray[np.uint8]
-FloatImage = NDArray[np.float32]
 
 
 class NightMaker(Protocol):

@@ -22,7 +22,8 @@ import numpy as np
 from darkside_cli.atomic import temporary_beside
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Emit, Notice, ignore
-from darkside_cli.retrieval.mining.night import FloatImage, NightMaker, Pixels
+from darkside_cli.images.colour import FloatImage, Pixels
+from darkside_cli.retrieval.mining.night import NightMaker
 
 _SUFFIX = ".npy"
 #: The disk is not filled up to the last byte: checkpoints have to be written, too.

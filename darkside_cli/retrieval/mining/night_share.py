@@ -22,7 +22,8 @@ from torch.utils.data import get_worker_info
 
 from darkside_cli.datasets.tuples import chosen_by_name
 from darkside_cli.errors import UsageError
-from darkside_cli.retrieval.mining.night import FloatImage, MixedNight, NightMaker, Pixels, plain_name
+from darkside_cli.images.colour import FloatImage, Pixels
+from darkside_cli.retrieval.mining.night import MixedNight, NightMaker, plain_name
 from darkside_cli.retrieval.mining.night_cache import CachedNight, NightCache
 from darkside_cli.retrieval.mining.samples import (
     is_array_of_images,

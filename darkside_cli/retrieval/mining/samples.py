@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from darkside_cli.errors import UsageError
-from darkside_cli.retrieval.mining.night import FloatImage, Pixels
+from darkside_cli.images.colour import FloatImage, Pixels
 
 #: Values of images are in [0, 1]; what resizing adds is let through, what was normalised is not.
 _LEAST, _MOST = -0.5, 1.5

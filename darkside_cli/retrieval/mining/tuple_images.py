@@ -20,6 +20,7 @@ from torch import Tensor
 from darkside_cli.datasets.tuples import TupleSet
 from darkside_cli.errors import ImageError
 from darkside_cli.events import Emit, ImageReady, ItemFailed, RunFinished, RunStarted, ignore
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.images.images import read_image
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import Normalize, ToTensor, apply_clahe, crop_and_shrink
@@ -27,7 +28,7 @@ from darkside_cli.images.views import random_view
 from darkside_cli.metrics.ranking import IntArray
 from darkside_cli.networks.catalog import IMAGENET_MEAN, IMAGENET_STD
 from darkside_cli.retrieval.mining.hard_tuples import Role
-from darkside_cli.retrieval.mining.night import FloatImage, NightMaker, Pixels, as_float
+from darkside_cli.retrieval.mining.night import NightMaker, as_float
 from darkside_cli.retrieval.mining.night_share import NightShare
 
 DescribeBatch = Callable[[Tensor], Tensor]

@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkside_cli.errors import MissingAssetError, UsageError
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.retrieval.mining.night import (
     ExposureNight,
-    FloatImage,
     GammaNight,
     MixedNight,
-    Pixels,
     ReadyNights,
     number_of,
     plain_name,

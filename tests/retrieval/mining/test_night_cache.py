@@ -12,8 +12,8 @@ import pytest
 
 from darkside_cli.errors import UsageError
 from darkside_cli.events import Event, Notice
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.retrieval.mining import night_cache
-from darkside_cli.retrieval.mining.night import FloatImage, Pixels
 from darkside_cli.retrieval.mining.night_cache import CachedNight, NightCache
 
 ONE = 4 * 3 * 3 * 4  # bytes of one image

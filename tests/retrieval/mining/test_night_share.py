@@ -18,7 +18,8 @@ from torchvision import tv_tensors
 
 from darkside_cli.datasets.tuples import chosen_by_name
 from darkside_cli.errors import UsageError
-from darkside_cli.retrieval.mining.night import FloatImage, Pixels, number_of
+from darkside_cli.images.colour import FloatImage, Pixels
+from darkside_cli.retrieval.mining.night import number_of
 from darkside_cli.retrieval.mining.night_cache import NightCache
 from darkside_cli.retrieval.mining.night_share import NightShare
 

@@ -13,9 +13,9 @@ from stub_tuples import MEAN, STD, flat_places
 
 from darkside_cli.datasets.tuples import TupleSet, chosen_by_name
 from darkside_cli.errors import ImageError
+from darkside_cli.images.colour import FloatImage, Pixels
 from darkside_cli.images.settings import ClaheSettings
 from darkside_cli.images.transforms import apply_clahe
-from darkside_cli.retrieval.mining.night import FloatImage, Pixels
 from darkside_cli.retrieval.mining.tuple_images import TupleImages
 
 MakeImage = Callable[..., Path]
