@@ -20,6 +20,7 @@ from darkside_cli.report.figures import CURVES, Curve, Panel
 from darkside_cli.report.scalars import read_scalars
 
 REPORT_FILE = "report.html"
+_PARTS = "parts.html"
 _CITY, _MOST_BYTES = 8, 30_000
 
 
@@ -40,7 +41,7 @@ def write_page(
     ]
     return report.write_page(
         output / REPORT_FILE,
-        Path(__file__).with_name("page.html").read_text(encoding="utf-8"),
+        template("page.html"),
         title="Finding landmarks at night",
         headline=_headline(result),
         table=_table(result),
@@ -53,6 +54,11 @@ def write_page(
         image=cache(partial(report.embed, most_bytes=_MOST_BYTES)),
         written=time.strftime("%Y-%m-%d %H:%M", time.localtime()),
     )
+
+
+def template(name: str) -> str:
+    """Text of a page's template, with the parts that both pages have before it."""
+    return "".join((Path(__file__).parent / each).read_text(encoding="utf-8") for each in (_PARTS, name))
 
 
 def _headline(result: DemoResult) -> list[tuple[str, str, str]]:

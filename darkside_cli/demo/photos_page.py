@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time as clock
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
+from darkside_cli.demo.page import template
 from darkside_cli.demo.photos_result import ARMS, BY_DAY, MEASURES, RAW, PhotosResult
 from darkside_cli.demo.request import DAY, NIGHT
 from darkside_cli.report import page as report
@@ -18,7 +16,6 @@ from darkside_cli.report import page as report
 REPORT_FILE = "report.html"
 _MOST_BYTES = 30_000
 _MADE = "generated"
-_HERE = Path(__file__).parent
 
 
 def write_photos_page(
@@ -33,11 +30,9 @@ def write_photos_page(
     ``nights`` are rows of images of the same places; ``searches`` are as the demonstration keeps them.
     """
     asked = {NIGHT: "Asked at night", DAY: "Asked by day"}.items()
-    style = re.search(r"<style>.*?</style>", (_HERE / "page.html").read_text(encoding="utf-8"), re.DOTALL)
     return report.write_page(
         output / REPORT_FILE,
-        (_HERE / "photos.html").read_text(encoding="utf-8"),
-        style=Markup(style[0] if style else ""),  # noqa: S704 - ours
+        template("photos.html"),
         title="Finding real places at night",
         words=words,
         arms=ARMS,
