@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +138,8 @@ class PhotosPlan:
         done = self.record.done(self.name_of(seed, number, arm), tag_of(self.tags_of(request)))
         return done and (request.folder / DESCRIPTOR_FILE).is_file()
 
-    @contextmanager
-    def stage(self, name: str, settings: Any, made: Sequence[Path] = ()) -> Iterator[dict[str, Any] | None]:
+    def stage(
+        self, name: str, settings: Any, made: Sequence[Path] = ()
+    ) -> AbstractContextManager[dict[str, Any] | None]:
         """Give what a stage that is to be done writes its value to; None if it is done, and ``made`` is there."""
-        tag = tag_of(settings)
-        if self.record.done(name, tag) and all(path.is_file() for path in made):
-            yield None
-            return
-        with self.record.stage(name, tag) as entry:
-            yield entry
+        return self.record.unless_done(name, tag_of(settings), made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,15 @@ class Record:
     def seconds(self) -> dict[str, float]:
         """Time of each stage, over all the times that it was gone on with."""
         return {name: float(stage.get("seconds", 0)) for name, stage in self._stages.items()}
+
+    @contextmanager
+    def unless_done(self, name: str, tag: str, made: Sequence[Path] = ()) -> Iterator[dict[str, Any] | None]:
+        """Do a stage as :meth:`stage` does; None is given if it is done, and the files ``made`` are there."""
+        if self.done(name, tag) and all(path.is_file() for path in made):
+            yield None
+            return
+        with self.stage(name, tag) as entry:
+            yield entry
 
     @contextmanager
     def stage(self, name: str, tag: str) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,8 @@ anchors of one of them are translated to night.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -213,15 +213,11 @@ class _Seed:
     def _where(self, output: Path) -> dict[str, Any]:
         return {"output": output, "data_dir": self.root.path}
 
-    @contextmanager
-    def _stage(self, name: str, *settings: Any, made: Sequence[Path] = ()) -> Iterator[dict[str, Any] | None]:
+    def _stage(
+        self, name: str, *settings: Any, made: Sequence[Path] = ()
+    ) -> AbstractContextManager[dict[str, Any] | None]:
         """Give what a stage that is to be done writes its value to; None if it is done, and ``made`` is there."""
-        tag = tag_of([*settings, self.city.config.fingerprint])
-        if self.record.done(name, tag) and all(path.is_file() for path in made):
-            yield None
-            return
-        with self.record.stage(name, tag) as entry:
-            yield entry
+        return self.record.unless_done(name, tag_of([*settings, self.city.config.fingerprint]), made)
 
     def _sample_list(self) -> Path:
         """A list of images for the progress of the generator: of validation places, never of those trained on."""

@@ -57,6 +57,20 @@ def test_time_of_a_stage_that_was_stopped_adds_up(tmp_path: Path, clock: Clock) 
     assert Record(path).seconds == {"generator": 1.0}
 
 
+def test_a_finished_stage_is_done_again_where_what_it_made_is_gone(tmp_path: Path) -> None:
+    made, record = tmp_path / "made", Record(tmp_path / "stages.json")
+
+    def is_due(tag: str = "a") -> bool:
+        with record.unless_done("with", tag, [made]) as entry:
+            return entry is not None
+
+    assert is_due()
+    assert is_due(), "what it makes is not there"
+    made.touch()
+    assert not is_due()
+    assert is_due("b")
+
+
 def test_a_damaged_record_is_none(tmp_path: Path) -> None:
     (tmp_path / "stages.json").write_text("{")
     assert Record(tmp_path / "stages.json").seconds == {}
