@@ -78,9 +78,11 @@ def test_descriptors_are_those_of_the_code_itself(images: Path, tmp_path: Path) 
     np.testing.assert_allclose(describer(image), expected, atol=1e-6)
 
 
-def test_what_is_in_a_batch_does_not_matter(images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["cricavpr", "hub:./repo:neighbours"])
+def test_what_is_in_a_batch_does_not_matter(model: str, images: Path, tmp_path: Path) -> None:
     write_cache(tmp_path / "torch")
-    network = load_descriptor("cricavpr", trust=Trust(code=True))._given.network
+    write_stand_in(tmp_path / "repo")
+    network = load_descriptor(model, trust=Trust(code=True))._given.network
     x = torch.rand(3, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(network(x)[1:2], network(x[1:2]))
 
@@ -135,6 +137,7 @@ def test_a_function_of_a_module(images: Path, tmp_path: Path) -> None:
         ("hub:./repo:rows:dims=3", {"trust": True}, ConfigError, "unexpected keyword argument 'dims'"),
         ("hub:./repo:feature_map", {"trust": True}, ConfigError, r"gives \(2, 8, 1, 1\) for 2 images"),
         ("hub:./repo:no_model", {"trust": True}, ConfigError, "gives a int"),
+        ("hub:./repo:in_training", {"trust": True}, ConfigError, "other numbers for the same image.*eval"),
         ("hub:./repo:weights", {"trust": True, "offline": True}, MissingAssetError, "x.pth.*--offline"),
         ("hub:./repo:weights", {"trust": True}, MissingAssetError, "x.pth is not on this.*--download"),
         ("megaloc", {"trust": True, "offline": True}, MissingAssetError, "code of gmberton.*--offline.*git clone"),

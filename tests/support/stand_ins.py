@@ -41,6 +41,8 @@ _HUBCONF = {
     "    return Net(output_dim // 1024, form='tuple', multiple=14 if backbone_name == 'dinov2' else 1)\n",
     "Lu-Feng_CricaVPR": "def trained_model():\n    return torch.nn.DataParallel(Net(8, form='batch', multiple=14))\n",
     "own": "def rows(dim=8):\n    return Net(dim)\n\n\ndef feature_map():\n    return Net(8, form='map')\n\n\n"
+    "def in_training():\n    net = torch.nn.Sequential(Net(64), torch.nn.Dropout())\n    return lambda x: net(x)\n\n\n"
+    "def neighbours(dim=8):\n    net = Net(dim, form='batch')\n    return lambda x: net(x)\n\n\n"
     "def weights():\n" + _LOADED + "\n\ndef no_model():\n    return 3\n",
 }
 

@@ -6,7 +6,7 @@ See :mod:`darkside_cli.networks.other_spec` for what they are called. Nothing he
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from darkside_cli.retrieval.describe.other_code import run_code
 from darkside_cli.retrieval.describe.other_failures import TELL_INPUT, at_work, ended, first_line
 
 _PROBE_PX = 224
+_ALIKE = 0.02
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ def load_other(
     """Run the code of ``spec``: the network, in evaluation mode on the CPU, and what makes its inputs.
 
     Raises UsageError if it is not trusted or not there by that name, MissingAssetError if something has to be fetched
-    that may not be or its code ends the program, ConfigError if it fails or gives something else than descriptors.
+    that may not be or its code ends the program, ConfigError if it fails, gives something else than descriptors, or
+    others of the same image each time. Where a descriptor depends on the other images of a batch, each image is
+    described alone.
     """
     spec.require(trust)
     model = run_code(spec, trust)
@@ -137,7 +140,15 @@ def load_other(
     sides = size or (round(_PROBE_PX / fit.multiple) * fit.multiple or fit.multiple,) * 2
     noise = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        rows = OtherNetwork(model, spec, config)(noise)
+        network = OtherNetwork(model, spec, config)
+        rows, first = network(noise), network(noise[:1])
+        if _differ(first, rows[:1]):
+            if _differ(first, network(noise[:1])):
+                raise ConfigError(
+                    f"{spec.text} gives other numbers for the same image each time",
+                    hint="return it in evaluation mode (model.eval()), without dropout",
+                )
+            spec = replace(spec, alone=True)
     if not rows.any():
         raise ConfigError(
             f"{spec.text} gives nothing but zeros for images of noise", hint="has it its weights?"
@@ -146,6 +157,11 @@ def load_other(
     config = OtherConfig(spec.entry, arguments, dim, mean, std)
     steps = descriptor_transform(mean, std, clahe).steps
     return OtherNetwork(model, spec, config).eval(), Compose([*steps, fit])
+
+
+def _differ(rows: Tensor, others: Tensor) -> bool:
+    """Whether descriptors differ by more than the rounding of 16 bits."""
+    return bool(((rows - others).norm(dim=1) > _ALIKE).any())
 
 
 def _wanted(model: Any, given: OtherInput) -> tuple[tuple[int, int] | None, Triple, Triple]:
