@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
@@ -74,6 +75,7 @@ class NightShare(nn.Module):
         self._stream: tuple[tuple[int, ...], torch.Generator] | None = None
         # In shared memory, where there is any, so that workers that stay from epoch to epoch are told, too.
         self._epoch = torch.tensor([_NO_EPOCH])
+        self._rank = 0
         with suppress(RuntimeError, OSError):
             self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -208,7 +210,7 @@ class NightShare(nn.Module):
         if self.seed is None:
             return None
         worker, epoch = get_worker_info(), int(self._epoch)
-        rank = int(os.environ.get("RANK", "0"))
+        rank = _rank(0 if worker is None else self._rank)
         base = worker.seed - worker.id if worker is not None and epoch == _NO_EPOCH else 0
         key = (self.seed, epoch, rank, _NO_EPOCH if worker is None else worker.id, base)
         if self._stream is None or self._stream[0] != key:
@@ -232,11 +234,19 @@ class NightShare(nn.Module):
             require_limits(found)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None, "_unread": deque()}
+        # A worker that was not forked cannot ask which process of a training it works for.
+        return {**self.__dict__, "_stream": None, "_unread": deque(), "_rank": _rank(self._rank)}
 
     def extra_repr(self) -> str:
         """What is shown of it beside its name."""
         return f"share={self.share:g}, seed={self.seed}, night={self.fingerprint[:16]}"
+
+
+def _rank(otherwise: int) -> int:
+    """Number of this process in a distributed training, started by torchrun or not; ``otherwise`` if nothing tells."""
+    if dist.is_available() and dist.is_initialized():
+        return int(dist.get_rank())
+    return int(os.environ.get("RANK", otherwise))
 
 
 def is_number(value: Any) -> bool:

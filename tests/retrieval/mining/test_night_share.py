@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,23 @@ def test_the_process_of_a_distributed_training_counts(monkeypatch: pytest.Monkey
         monkeypatch.setenv("RANK", rank)
         found.append(nights(NightShare([Dark()], seed=0)(DAYS)))
     assert found[0] == found[2] != found[1]
+
+
+def test_processes_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of torch.multiprocessing have no RANK, and hand the transform to workers that know of no training."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    found, handed = [], []
+    for rank in (0, 1, 0):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        found.append(nights(NightShare([Dark()], seed=0)(DAYS)))
+        handed.append(pickle.dumps(NightShare([Dark()], seed=0)))
+    assert found[0] == found[2] != found[1]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    worker = SimpleNamespace(seed=7, id=0)
+    monkeypatch.setattr("darkside_cli.retrieval.mining.night_share.get_worker_info", lambda: worker)
+    seen = [nights(pickle.loads(each)(DAYS)) for each in handed]
+    assert seen[0] == seen[2] != seen[1]
 
 
 def test_copies_draw_alike() -> None:
