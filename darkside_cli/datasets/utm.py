@@ -161,8 +161,9 @@ def refuse_half(root: Path, *, queries: Sequence[str] = (), database: Sequence[s
         there = [side for side in dict.fromkeys((*sides, *QUERIES, *DATABASE)) if (each / side).is_dir()]
         missing = [side for side in sides if side not in there]
         if there and missing and _has_places(each, there):
+            others = sorted(path.name for path in each.iterdir() if path.is_dir() and path.name[0] != ".")
             raise UsageError(
-                f"{each} has no folder {missing[0]}, only {', '.join(there)}",
+                f"{each} has no folder {missing[0]}, only {', '.join(others)}",
                 hint="--query-folder and --database-folder name others",
             )
 

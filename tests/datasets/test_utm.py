@@ -93,5 +93,10 @@ def test_what_is_no_such_set_is_told(tmp_path: Path) -> None:
     assert find_set(tmp_path / "half") is None
     with pytest.raises(UsageError, match="half/test has no folder queries, only database"):
         refuse_half(tmp_path / "half")
-    with pytest.raises(UsageError, match="has no folder dusk, only night, database"):
+    # As SVOX has it: a gallery in place of a database.
+    (tmp_path / "half/test/gallery").mkdir()
+    with pytest.raises(UsageError, match="has no folder queries, only database, gallery"):
+        refuse_half(tmp_path / "half")
+    (tmp_path / "half/test/gallery").rmdir()
+    with pytest.raises(UsageError, match="has no folder dusk, only database, night"):
         refuse_half(tmp_path / "half", queries=["dusk", "night"])
