@@ -246,6 +246,28 @@ def test_names_of_all_images_in_a_file_start_from_one_folder(
     assert open_descriptors("y.h5").metadata["image_root"] is None
 
 
+def test_names_start_from_a_folder_that_was_named_from_another_one(
+    images: Path, model: Path, make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image(tmp_path / "new" / "0.png", 96, 80, seed=7)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    darkside_cli.extract("../images/day", model=model, output="x.h5")
+    stored = open_descriptors("x.h5")
+    assert stored.metadata["image_root"] == str((images / "day").resolve())
+    with pytest.raises(UsageError) as caught:
+        darkside_cli.extract("../new", output="x.h5", append=True)
+    assert f"--image-root {tmp_path.resolve()} " in str(caught.value.hint)
+    # As such files were once written.
+    old = {**stored.metadata, "image_root": str(tmp_path / "work/../images/day")}
+    write_descriptors(Path("x.h5"), stored.names or (), [stored.read()], stored.dim, metadata=old)
+    with pytest.raises(UsageError, match="called by their paths from"):
+        darkside_cli.extract("../new", output="x.h5", append=True, image_root=tmp_path / "work")
+    added = darkside_cli.extract(["../new", "../images/day"], output="x.h5", append=True, image_root="..")
+    assert added.done == 1
+    assert open_descriptors("x.h5").names == (*(f"images/day/{i}.png" for i in range(5)), "new/0.png")
+
+
 def test_no_image_at_all(model: Path, tmp_path: Path) -> None:
     told: list[Event] = []
     nothing = darkside_cli.extract([], model=model, output="x.h5", emit=told.append)

@@ -47,7 +47,8 @@ def find_beside(
         return find_images(inputs, recursive=recursive, root=root)
     except OutsideError as error:
         with suppress(ValueError):  # two drives
-            both = Path(os.path.commonpath([root, *(path.absolute() for path in inputs)]))
+            paths = (path.resolve() if ".." in path.parts else path.absolute() for path in inputs)
+            both = Path(os.path.commonpath([root, *paths]))
             if both != Path(both.anchor):
                 hint = f"with --image-root {os.fsdecode(both)} all images in {stored.path.name} are called from there"
                 raise OutsideError(error.message, hint=hint) from error
@@ -73,7 +74,12 @@ def called_from(stored: DescriptorFile, root: str | None) -> DescriptorFile:
         return replace(stored, metadata={**stored.metadata, "image_root": root})
     spellings = ((Path(old), Path(root)), (Path(os.path.realpath(old)), Path(os.path.realpath(root))))
     below = next(
-        (inner.relative_to(outer) for inner, outer in spellings if inner.is_relative_to(outer)), None
+        (
+            inner.relative_to(outer)
+            for inner, outer in spellings
+            if inner.is_relative_to(outer) and ".." not in (*inner.parts, *outer.parts)
+        ),
+        None,
     )
     if below is None:
         raise UsageError(

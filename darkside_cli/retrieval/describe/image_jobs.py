@@ -138,7 +138,10 @@ def common_root(images: Sequence[InputImage]) -> str | None:
         for image in images
         if (path := image.path.absolute()).parts[-len(image.relative.parts) :] == image.relative.parts
     }
-    return roots.pop() if len(roots) == 1 else None
+    if len(roots) != 1:
+        return None
+    (root,) = roots
+    return str(Path(root).resolve()) if ".." in Path(root).parts else root
 
 
 def depend_on_each_other(given: Sequence[Path]) -> bool:
