@@ -52,7 +52,8 @@ class TimmFacts:
     """What is found out of a network by running it without weights.
 
     ``options`` are how it is made. Images have sides that are multiples of ``step_px``, or the size ``fixed_px``
-    (height, width). ``tokens`` says that it is a transformer, with ``prefix`` tokens before those of the patches.
+    (height, width). ``tokens`` says that it is a transformer, with ``prefix`` tokens before those of the patches, the
+    first of which is its ``class_token`` if it has one (and registers, which many have, if not).
     """
 
     options: tuple[tuple[str, Any], ...]
@@ -63,6 +64,7 @@ class TimmFacts:
     fixed_px: tuple[int, int] | None = None
     tokens: bool = False
     prefix: int = 0
+    class_token: bool = False
 
 
 def require_timm() -> ModuleType:
@@ -137,6 +139,8 @@ def _found_out(name: str) -> TimmFacts:
         )
     if y.ndim == 3:
         known["tokens"], known["prefix"] = True, _prefix(model, y.shape[1], native)
+        own = {name.rpartition(".")[2] for name, _ in model.named_parameters()}
+        known["class_token"] = known["prefix"] > 0 and ("cls_token" in own or "reg_token" not in own)
     known["channels"] = y.shape[-1] if y.ndim == 3 or _channels_last(model) else y.shape[1]
     if name.startswith(_ONE_SIZE):
         known["fixed_px"] = native
@@ -205,7 +209,7 @@ class TimmFeatures(nn.Module):
         super().__init__()
         self.backbone, self.class_token = backbone, class_token
         self.facts = facts(backbone)
-        if class_token and not self.facts.prefix:
+        if class_token and not self.facts.class_token:
             raise ConfigError(f"{backbone} has no class token", hint=f"pool its maps: {backbone}:pooling=gem")
         self.model = require_timm().create_model(
             check_name(backbone), pretrained=False, **dict(self.facts.options)

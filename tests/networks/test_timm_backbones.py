@@ -64,6 +64,8 @@ def test_a_transformer_gives_its_patches_as_a_map_or_its_class_token() -> None:
             build_features(name, class_token=True)
     with pytest.raises(ConfigError, match=r"pool its maps: timm:test_efficientnet:pooling=gem"):
         build_features(CONVOLUTIONAL, class_token=True)
+    with pytest.raises(ConfigError, match="timm:test_vit2 has no class token"):  # it has a register alone
+        build_features("timm:test_vit2", class_token=True)
 
 
 @torch.no_grad()
