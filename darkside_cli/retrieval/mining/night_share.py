@@ -23,7 +23,7 @@ from torch.utils.data import get_worker_info
 
 from darkside_cli.datasets.tuples import chosen_by_name
 from darkside_cli.errors import UsageError
-from darkside_cli.images.colour import FloatImage, Pixels
+from darkside_cli.images.colour import FloatImage, Pixels, to_rgb
 from darkside_cli.retrieval.mining.night import MixedNight, NightMaker, plain_name
 from darkside_cli.retrieval.mining.night_cache import CachedNight, NightCache
 from darkside_cli.retrieval.mining.samples import (
@@ -128,7 +128,8 @@ class NightShare(nn.Module):
         return sample
 
     def _pillow(self, image: Image.Image) -> Image.Image:
-        day = image if image.mode == "RGB" else image.convert("RGB")
+        image.load()
+        day = image if image.mode == "RGB" else to_rgb(image).rgb
         pixels = np.asarray(day)
         changed = self._array(pixels)
         return day if changed is pixels else Image.fromarray(changed)

@@ -182,6 +182,8 @@ def test_pillow_images_and_samples() -> None:
     assert night.size == (6, 5)
     assert 51 <= night.getpixel((0, 0))[0] <= 77
     assert augment(Image.new("L", (6, 5), 200)).mode == "RGB"
+    deep = Image.fromarray(np.full((5, 6), 257 * 100, dtype=np.uint16))
+    assert np.asarray(NightShare([Dark()], share=0)(deep)).tolist() == np.full((5, 6, 3), 100).tolist()
     assert NightShare([Dark()], share=0)(image) is image
     label, box = torch.tensor(3), torch.rand(3, 4)
     changed, same = augment((image, label))
