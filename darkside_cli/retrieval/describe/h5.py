@@ -128,14 +128,22 @@ def write_h5(path: Path, names: Sequence[str], rows: Iterator[Block], metadata: 
     The bytes depend on nothing else: there are no time stamps. Raises OSError, with the file's name, if there is no
     room for it.
     """
-    stop = threading.Event()
+    begin, stop = threading.Event(), threading.Event()
+
+    def work() -> OSError | None:
+        begin.wait()
+        return None if stop.is_set() else _write_groups(_ForgivingFile(raw), names, rows, metadata, stop)
+
     # Not in the main thread: a Ctrl-C there would be raised in what HDF5 calls, which would take it for a failure.
     with ThreadPoolExecutor(1, thread_name_prefix="h5") as pool, path.open("rb+", buffering=0) as raw:
-        future = pool.submit(_write_groups, _ForgivingFile(raw), names, rows, metadata, stop)
         try:
+            future = pool.submit(work)
+            # A Ctrl-C before this point may leave a thread that the pool does not know of, and nobody waits for.
+            begin.set()
             failure = future.result()
         finally:
             stop.set()
+            begin.set()
             pool.shutdown(wait=True)
     if failure is not None:
         raise OSError(failure.errno, failure.strerror, os.fspath(path)) from failure

@@ -361,3 +361,26 @@ def test_ctrl_c_while_an_h5_file_is_written(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
     assert list(tmp_path.iterdir()) == []
     assert open_in_hdf5() == 0
+
+
+def test_ctrl_c_while_its_thread_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool does not wait for a thread that it was interrupted at: that one wrote on into a file that was closed."""
+    start, threads, asked = threading.Thread.start, [], []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    def blocks() -> Iterator[np.ndarray]:
+        asked.append(True)
+        yield table(2, 8)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_descriptors(tmp_path / "x.h5", ["a", "b"], blocks(), 8)
+    threads[0].join(60)
+    assert not threads[0].is_alive()
+    assert not asked
+    assert list(tmp_path.iterdir()) == []
+    assert open_in_hdf5() == 0
