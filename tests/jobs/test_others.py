@@ -27,6 +27,7 @@ MakeImage = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     """An empty folder, a cache of torch.hub of its own, and no network at all."""
+    sys.modules.pop("network", None)  # of a stand-in that a test before loaded through torch.hub itself
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DARKSIDE_HOME", environment["DARKSIDE_HOME"])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
