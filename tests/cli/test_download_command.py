@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pty
 import random
 import re
 import signal
@@ -18,7 +17,8 @@ import pytest
 from archive_makers import jpeg_bytes, tar_bytes, tree, zip_bytes
 from cli_calls import RunCli, RunHere
 from faulty_server import Fault, FaultyServer
-from waiting import wait_until
+from pseudo_terminal import run_on_terminal
+from waiting import Process, wait_until
 
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.jobs.catalog import ASSETS
@@ -130,17 +130,17 @@ def test_interrupted_and_run_again(
     run: RunCli, server: FaultyServer, environment: dict[str, str], home: Path
 ) -> None:
     body = server.files["/hedngan_generator_X.pth"].content
-    server.files["/hedngan_generator_X.pth"].faults.append(Fault(trickle_s=0.3))
-    process = subprocess.Popen(
+    server.files["/hedngan_generator_X.pth"].faults.append(Fault(stall_after=20_000))
+    part = home / f"{GENERATOR}.part"
+    with Process(
         [sys.executable, "-m", "darkside_cli", "download", "hedngan", "--mirror", server.base],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    part = home / f"{GENERATOR}.part"
-    wait_until(lambda: part.exists() and part.stat().st_size)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    ) as process:
+        wait_until(lambda: part.exists() and part.stat().st_size, process=process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, b"")
     assert b"run the same command again to go on" in err
     kept = part.stat().st_size
@@ -379,21 +379,8 @@ def terminal(environment: dict[str, str], server: FaultyServer) -> Callable[...,
 
     def go(*arguments: str, answer: bytes = b"") -> tuple[int, str]:
         env = {**environment, "DARKSIDE_MIRROR": server.base, "TERM": "xterm"}
-        pid, master = pty.fork()
-        if pid == 0:
-            os.execve(sys.executable, [sys.executable, "-m", "darkside_cli", *arguments], env)
-        os.write(master, answer)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(master, 1 << 16)
-            except OSError:
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(master)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+        code, shown = run_on_terminal(*arguments, env=env, answer=answer)
+        return code, shown.decode()
 
     return go
 
@@ -465,7 +452,6 @@ def test_on_a_terminal_a_yes_gets_it(
 def test_a_hostile_pickle_is_refused_and_in_nobodys_way(
     run_inside: RunCli, home: Path, tmp_path: Path
 ) -> None:
-    import os
     import pickle
 
     class Payload:

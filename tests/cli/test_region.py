@@ -165,7 +165,7 @@ def test_it_is_drawn_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> Non
 
     region = LiveRegion(scene.console, view)
     region.start()
-    assert drawn.wait(10)
+    assert drawn.wait(100)
     region.stop()
     assert not region._thread.is_alive()
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import pty
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pseudo_terminal import run_on_terminal
 
 from darkside_cli.cli import errors, models, terminal
 from darkside_cli.cli.descriptors import HEADING, print_scores
@@ -137,20 +135,8 @@ def test_no_escape_code_where_term_is_empty(tmp_path: Path, environment: dict[st
     for words in (["models"], ["samples"], ["translate", "samples"], ["translate", "samples", "--nope"]):
         for term in ({"TERM": ""}, {}):
             env = {k: v for k, v in environment.items() if k not in ("TERM", "NO_COLOR")} | term
-            master, slave = pty.openpty()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "darkside_cli", *words],
-                stdin=slave, stdout=slave, stderr=slave, env=env, cwd=tmp_path,
-            )  # fmt: skip
-            os.close(slave)
-            shown = b""
-            try:
-                while piece := os.read(master, 1 << 16):
-                    shown += piece
-            except OSError:  # the other end is closed
-                pass
-            os.close(master)
-            assert process.wait() == (2 if "--nope" in words else 0), shown
+            code, shown = run_on_terminal(*words, env=env, cwd=tmp_path)
+            assert code == (2 if "--nope" in words else 0), shown
             assert shown
             assert b"\x1b" not in shown, shown
 

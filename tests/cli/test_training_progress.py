@@ -141,7 +141,7 @@ class Terminal:
         fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.file = os.fdopen(writer, "w", encoding="utf-8")
         self._parts: list[bytes] = []
-        self._thread = threading.Thread(target=self._read)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
         monkeypatch.setattr(sys, "stderr", self.file)
         monkeypatch.setenv("TERM", "xterm-256color")
