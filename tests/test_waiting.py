@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from waiting import Process
@@ -27,3 +30,14 @@ def test_a_process_that_ends_is_waited_for() -> None:
     with Process([sys.executable, "-c", "import sys, time; time.sleep(0.2); sys.exit(7)"]) as process:
         pass
     assert process.returncode == 7
+
+
+def test_all_processes_of_tests_end_with_their_test() -> None:
+    """One that a failed test left behind would train on beside all others."""
+    tests = Path(__file__).parent
+    bare = [
+        os.fspath(path.relative_to(tests))
+        for path in sorted(tests.rglob("*.py"))
+        if "benchmarks" not in path.parts and re.search(r"\bPopen\(|\bp?ty\.fork\(", path.read_text("utf-8"))
+    ]
+    assert bare == []

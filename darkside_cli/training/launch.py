@@ -88,7 +88,7 @@ def launch(
     received: list[int] = []
 
     try:
-        with signals_taken(lambda number, _: received.append(number)), _port() as port:
+        with signals_taken(lambda number, _: received.append(number)), port_kept() as port:
             shared = _environment(processes, port, environment)
             for rank in range(processes):
                 started.append(_start(command, rank, shared))
@@ -102,8 +102,8 @@ def launch(
 
 
 @contextmanager
-def _port() -> Iterator[int]:
-    """A free port where the first process can listen, and nobody else gets it inside of this block."""
+def port_kept() -> Iterator[int]:
+    """A free port where one of our processes can listen, and that nobody else gets inside of this block."""
     with socket.socket() as kept:
         if (
             os.name != "nt"

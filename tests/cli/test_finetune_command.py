@@ -17,7 +17,7 @@ import torch
 from cli_calls import RunCli, RunHere
 from safetensors.torch import load_file
 from stub_tuples import write_places
-from waiting import let_run, wait_until
+from waiting import Process, let_run, wait_until
 
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
 
@@ -165,8 +165,8 @@ def test_killed_at_any_moment_it_ends_the_same(
     command += ["--set", "trainer.checkpoint_minutes=0.0002", "--epochs", "3"]
     environment = {**environment, "OMP_NUM_THREADS": "1"}
 
-    def start(run: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def start(run: str) -> Process[bytes]:
+        return Process(
             [*command, "-o", run],
             cwd=places,
             env=environment,
@@ -174,8 +174,8 @@ def test_killed_at_any_moment_it_ends_the_same(
             stderr=subprocess.PIPE,
         )
 
-    whole = start("whole")
-    _, said = whole.communicate(timeout=280)
+    with start("whole") as whole:
+        _, said = whole.communicate(timeout=280)
     assert whole.returncode == 0, said
     # Translations are there already: without them, mining and training take their time.
     shutil.rmtree(places / "darkside-home" / "cache")
@@ -189,16 +189,16 @@ def test_killed_at_any_moment_it_ends_the_same(
     ]
     rng, killed = random.Random(5), 0
     for moment in moments:
-        process = start("run")
-        wait_until(moment, process=process)
-        let_run(process, rng.random() * 0.05)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.communicate(timeout=60)
+        with start("run") as process:
+            wait_until(moment, process=process)
+            let_run(process, rng.random() * 0.05)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+            process.communicate(timeout=60)
     assert killed >= 3
-    last = start("run")
-    _, said = last.communicate(timeout=280)
+    with start("run") as last:
+        _, said = last.communicate(timeout=280)
     assert last.returncode == 0, said
     assert_same(places / "whole", run)
 
@@ -234,17 +234,17 @@ def test_two_processes_do_what_one_does_with_the_double_batch(
 @pytest.mark.slow
 def test_ctrl_c_saves_and_exits_130(places: Path, night: list[str], environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "darkside_cli", "finetune", *night, *ARGUMENTS, "--epochs", "10000"]
-    process = subprocess.Popen(
+    records = places / "run" / "scalars.jsonl"
+    with Process(
         command,
         cwd=places,
         env={**environment, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    records = places / "run" / "scalars.jsonl"
-    wait_until(lambda: records.exists() and b'"event": "epoch"' in records.read_bytes())
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=100)
+    ) as process:
+        wait_until(lambda: records.exists() and b'"event": "epoch"' in records.read_bytes(), process=process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=100)
     assert process.returncode == 130, said.decode()
     assert list((places / "run" / "checkpoints").glob("epoch_*/meta.json"))
     assert b"Traceback" not in said

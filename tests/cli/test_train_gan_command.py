@@ -17,7 +17,7 @@ import pytest
 import torch
 from cli_calls import RunCli, RunHere
 from safetensors.torch import load_file
-from waiting import let_run, wait_until
+from waiting import Process, let_run, wait_until
 
 from darkside_cli.cli.session import Screen
 from darkside_cli.config.sources import tomllib  # the standard one, or tomli
@@ -163,8 +163,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
         command += ["--set", "pool_size=2"]
     environment = {**environment, "OMP_NUM_THREADS": "1"}
 
-    def start(run: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def start(run: str) -> Process[bytes]:
+        return Process(
             [*command, "-o", run],
             cwd=images,
             env=environment,
@@ -172,23 +172,24 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
             stderr=subprocess.PIPE,
         )
 
-    whole = start("whole")
-    assert whole.wait(timeout=200) == 0, whole.stderr and whole.stderr.read()
+    with start("whole") as whole:
+        _, said = whole.communicate(timeout=200)
+    assert whole.returncode == 0, said
     rng = random.Random(7)
     kills = 0
     for _ in range(30):
-        process = start("run")
         records = images / "run" / "scalars.jsonl"
         size = (records.stat().st_size if records.exists() else 0) + rng.randrange(200)
-        wait_until(partial(_longer, records, size), process=process)
-        if process.poll() is None and kills < 5:
-            let_run(process, rng.random() * 0.4)
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        code = process.wait(timeout=200)
-        if code == 0:
+        with start("run") as process:
+            wait_until(partial(_longer, records, size), process=process)
+            if process.poll() is None and kills < 5:
+                let_run(process, rng.random() * 0.4)
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            _, said = process.communicate(timeout=200)
+        if process.returncode == 0:
             break
-        assert code == -signal.SIGKILL, process.stderr and process.stderr.read()
+        assert process.returncode == -signal.SIGKILL, said
     else:
         pytest.fail("it never came to an end")
     assert kills > 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from waiting import wait_until
+from waiting import Process, wait_until
 
 from darkside_cli import nightfall
 from darkside_cli.assets.disk import Stopped
@@ -124,20 +124,18 @@ write(sys.argv[1], NightfallConfig(**eval(sys.argv[2])), told, workers=1)
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(city: Path, tmp_path: Path) -> None:
     for images_before in (1, 5, 9):
-        process = subprocess.Popen(
+        with Process(
             [sys.executable, "-c", _MAKE, str(tmp_path), repr(asdict(LEAST))],
             stdout=subprocess.PIPE,
             text=True,
-        )
-        assert process.stdout is not None
-        ready = 0
-        for line in process.stdout:
-            ready += line.strip() == "ImageReady"
-            if ready == images_before:
-                break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        ) as process:
+            assert process.stdout is not None
+            ready = 0
+            for line in process.stdout:
+                ready += line.strip() == "ImageReady"
+                if ready == images_before:
+                    break
+            process.send_signal(signal.SIGKILL)
     told(tmp_path)
     assert digests(tmp_path) == digests(city)
 
@@ -182,21 +180,19 @@ def test_no_pixel_comes_from_memory_that_nobody_wrote() -> None:
 def test_workers_do_not_outlive_a_killed_caller(tmp_path: Path) -> None:
     many = replace(LEAST, train_places=400)
     script = _MAKE.replace("workers=1", "workers=2")
-    process = subprocess.Popen(
+    with Process(
         [sys.executable, "-c", script, str(tmp_path), repr(asdict(many))], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == "ImageReady":
-            break
-    children = [
-        int(entry.name) for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and f"PPid:\t{process.pid}\n" in _status(entry)
-    ]  # fmt: skip
-    assert len(children) == 2
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "ImageReady":
+                break
+        children = [
+            int(entry.name) for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and f"PPid:\t{process.pid}\n" in _status(entry)
+        ]  # fmt: skip
+        assert len(children) == 2
+        process.kill()
     wait_until(lambda: not any(_lives(Path(f"/proc/{child}")) for child in children))
 
 

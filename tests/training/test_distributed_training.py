@@ -164,7 +164,7 @@ def launcher(folder: Path, *options: str) -> Process[str]:
     )
 
 
-def wait_for(process: subprocess.Popen[str], kind: str, count: int) -> None:
+def wait_for(process: Process[str], kind: str, count: int) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         count -= line.startswith(f"{kind} ")

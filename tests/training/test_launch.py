@@ -15,7 +15,7 @@ from waiting import Process, wait_until
 
 from darkside_cli.errors import UsageError
 from darkside_cli.training import launch as launch_module
-from darkside_cli.training.launch import LaunchResult, _port, launch, launcher_watch
+from darkside_cli.training.launch import LaunchResult, launch, launcher_watch, port_kept
 
 ROOT = Path(__file__).parents[2]
 HELPERS = f"""
@@ -220,7 +220,7 @@ def test_a_signal_while_they_are_started_is_for_all(tmp_path: Path, monkeypatch:
 
 def test_the_port_is_kept_for_the_first_process() -> None:
     """Another program on this machine cannot take it before that one listens."""
-    with _port() as port, socket.socket() as other:
+    with port_kept() as port, socket.socket() as other:
         with pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))
         store = torch.distributed.TCPStore("127.0.0.1", port, 1, is_master=True)

@@ -239,7 +239,7 @@ def start(run: Path, *options: str) -> Process[str]:
     )
 
 
-def wait_for(process: subprocess.Popen[str], kind: str, count: int) -> None:
+def wait_for(process: Process[str], kind: str, count: int) -> None:
     """Read what the process tells until the ``count``-th event of ``kind``."""
     assert process.stdout is not None
     for line in process.stdout:

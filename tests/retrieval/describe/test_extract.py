@@ -24,6 +24,7 @@ from darkside_cli.retrieval.describe.extract import extract_array, extract_files
 from darkside_cli.retrieval.describe.image_jobs import ExtractOptions, ImageJob
 from darkside_cli.retrieval.describe.journal import Journal, journal_folder
 from darkside_cli.retrieval.describe.store import open_descriptors
+from darkside_cli.training.launch import port_kept
 
 MakeImage = Callable[..., Path]
 TESTS = Path(__file__).parents[2]
@@ -369,13 +370,14 @@ def start(
     )
 
 
-def last_line(process: subprocess.Popen[str]) -> list[str]:
-    out, _ = process.communicate(timeout=120)
+def last_line(started: Process[str]) -> list[str]:
+    with started as process:
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     return out.splitlines()[-1].split()
 
 
-def wait_for(process: subprocess.Popen[str], word: str, times: int) -> None:
+def wait_for(process: Process[str], word: str, times: int) -> None:
     assert process.stdout is not None
     while times:
         line = process.stdout.readline()
@@ -399,30 +401,26 @@ def test_kill_9_loses_nothing_that_was_told_of(tmp_path: Path, images: list[Imag
     assert not journal_folder(target).exists()
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def test_two_processes_make_one_ordered_file(tmp_path: Path, images: list[ImageJob]) -> None:
     """Both are killed once; then one process alone is interrupted with other rows; then both finish together."""
     folder, target = images[0].path.parent, tmp_path / "x.h5"
     images[3].path.write_bytes(b"broken")
-    port = free_port()
-    first, second = (start(folder, target, stay_after=2, rank=rank, port=port) for rank in (0, 1))
-    with first, second:
+    with (
+        port_kept() as port,
+        start(folder, target, stay_after=2, rank=0, port=port) as first,
+        start(folder, target, stay_after=2, rank=1, port=port) as second,
+    ):
         wait_for(first, "Kept", 1)
         wait_for(second, "Kept", 1)
         first.kill()
         second.kill()
     assert not target.exists()
-    port = free_port()
-    both = [start(folder, target, rank=rank, port=port) for rank in (0, 1)]
-    results = [last_line(process) for process in both]
+    with (
+        port_kept() as port,
+        start(folder, target, rank=0, port=port) as first,
+        start(folder, target, rank=1, port=port) as second,
+    ):
+        results = [last_line(first), last_line(second)]
     assert [result[1] for result in results] == ["0", "1"]
     assert sum(int(result[2]) + int(result[3]) for result in results) == 8
     assert all(int(result[3]) >= 1 for result in results)
