@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -327,8 +326,9 @@ def test_memory_does_not_grow_with_the_number_of_files(
     )
 
     def peak_kib(count: int, out: str) -> int:
+        words = ["translate", "--workers", "2", "--model", str(generator_file), "-q", "-o", out]
         done = subprocess.run(
-            [sys.executable, "-c", code, "translate", "--model", str(generator_file), "-q", "-o", out],
+            [sys.executable, "-c", code, *words],
             input=b"\n".join(names[:count]),
             cwd=tmp_path,
             env=environment,
@@ -425,9 +425,21 @@ def test_an_image_that_memory_has_no_room_for_is_named(
         "main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "translate", "--model", str(generator_file), "huge.png", "small.png"],
+        # Each thread takes addresses, and machines with many CPUs would have many of them.
+        [
+            sys.executable,
+            "-c",
+            code,
+            "translate",
+            "--workers",
+            "1",
+            "-m",
+            generator_file,
+            "huge.png",
+            "small.png",
+        ],
         cwd=tmp_path,
-        env=environment,
+        env={**environment, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         check=False,
     )
@@ -655,19 +667,14 @@ def test_limits_of_one_image(run_here: RunHere, make_image: Callable[..., Path],
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="signals of POSIX")
 def test_a_signal_does_not_wait_for_a_decoder(tmp_path: Path, environment: dict[str, str]) -> None:
-    """An image that decodes for a minute: whoever ends the run has it ended long before."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (8000, 6000), (90, 120, 160)).save(buffer, "JPEG", progressive=True)
-    data = buffer.getvalue()
-    end = data.rindex(b"\xff\xd9")
-    slow = data[:end] + data[data.rindex(b"\xff\xda") : end] * 480 + data[end:]
-    (tmp_path / "slow.jpg").write_bytes(slow)
+    """An image whose decoding never ends: whoever ends the run has it ended all the same."""
+    Image.new("RGB", (80, 60), (90, 120, 160)).save(tmp_path / "slow.jpg")
     code = (
+        "import threading\n"
         "from PIL import ImageFile\n"
-        "load = ImageFile.ImageFile.load\n"
         "def told(image):\n"
         "    print('decoding', flush=True)\n"
-        "    return load(image)\n"
+        "    threading.Event().wait()\n"
         "ImageFile.ImageFile.load = told\n"
         "from darkside_cli.cli.app import main\n"
         "main()"
@@ -683,8 +690,6 @@ def test_a_signal_does_not_wait_for_a_decoder(tmp_path: Path, environment: dict[
         assert process.stdout is not None
         assert process.stdout.readline() == b"decoding\n"
         process.terminate()
-        started = time.monotonic()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
     assert process.returncode == 130, said
-    assert time.monotonic() - started < 15
     assert b"interrupted" in said

