@@ -7,6 +7,7 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # the tests share the CPUs among themselves: before torch counts them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import random
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_calls import RunCli
+from cpus import cpus
 from handmade_images import image_pixels
+from hypothesis import HealthCheck, settings
 from in_process import run_in_process
 from PIL import Image
 
@@ -34,8 +38,30 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The examples are the same in every run, and no machine is too slow for them; others are tried with
+# --hypothesis-profile=default.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """As many processes as this one may use CPUs, and 16 at most: pytest-xdist counts all those of the machine."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else min(cpus(), 16)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests marked "gpu" are skipped where there is none, also when they are asked for (``-m gpu``)."""
+    """Each test draws the same numbers, whichever ran before it in its process.
+
+    Tests marked "gpu" are skipped where there is none, also when they are asked for (``-m gpu``).
+    """
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
     if item.get_closest_marker("gpu") is not None:
         import torch
 
@@ -72,7 +98,7 @@ def run_cli(tmp_path: Path, environment: dict[str, str]) -> RunCli:
         *arguments: str | os.PathLike[str] | bytes,
         stdin: bytes | None = None,
         cwd: Path | None = None,
-        timeout_s: float = 120,
+        timeout_s: float = 250,
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

@@ -187,13 +187,18 @@ def test_workers_do_not_outlive_a_killed_caller(tmp_path: Path) -> None:
         for line in process.stdout:
             if line.strip() == "ImageReady":
                 break
-        children = [
-            int(entry.name) for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and f"PPid:\t{process.pid}\n" in _status(entry)
-        ]  # fmt: skip
+        wait_until(lambda: len(_children(process.pid)) == 2, process=process)
+        children = _children(process.pid)
         assert len(children) == 2
         process.kill()
     wait_until(lambda: not any(_lives(Path(f"/proc/{child}")) for child in children))
+
+
+def _children(parent: int) -> list[int]:
+    return [
+        int(entry.name) for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and f"PPid:\t{parent}\n" in _status(entry)
+    ]  # fmt: skip
 
 
 def _lives(entry: Path) -> bool:
