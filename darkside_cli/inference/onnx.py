@@ -145,7 +145,6 @@ def export(network: nn.Module, path: str | Path, plan: OnnxPlan, *, reference: n
 def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
     """Serialise ``network`` as ``plan`` says. Raises UsageError for what cannot be expressed."""
     import onnx
-    from torch.onnx.errors import OnnxExporterError
 
     if plan.opset not in OPSETS:
         raise UsageError(
@@ -156,25 +155,19 @@ def to_onnx(network: nn.Module, plan: OnnxPlan) -> bytes:
         shape, free, outputs = (1, *plan.fixed_size_px), {0: "batch"}, {}
     with TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
         traced = Path(folder) / "network.onnx"
-        asked: dict[str, Any] = {
-            "model": network,
-            "args": (_images(shape, plan.channels),),
-            "f": traced,
-            "input_names": [INPUT],
-            "output_names": [plan.output],
-            "dynamic_axes": {INPUT: free, plan.output: {0: "batch", **outputs}},
-            "opset_version": plan.opset,
-            "dynamo": False,
-        }
         # That the exporter is the older one is on purpose, and what is traced as constant is checked below.
         warnings.simplefilter("ignore")
         try:
-            try:
-                torch.onnx.export(**asked)
-            except OnnxExporterError:
-                raise
-            except RuntimeError:  # torch fails to reckon constants in advance for some, such as EVA-02
-                torch.onnx.export(**asked, do_constant_folding=False)
+            torch.onnx.export(
+                network,
+                (_images(shape, plan.channels),),
+                traced,
+                input_names=[INPUT],
+                output_names=[plan.output],
+                dynamic_axes={INPUT: free, plan.output: {0: "batch", **outputs}},
+                opset_version=plan.opset,
+                dynamo=False,
+            )
         except (
             RuntimeError,
             TypeError,

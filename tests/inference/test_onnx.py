@@ -235,16 +235,6 @@ class Odd(nn.Module):
         return torch.special.bessel_j0(x * self.p)
 
 
-def test_constants_that_torch_cannot_reckon_in_advance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those of EVA-02: they are reckoned where the file is run."""
-
-    def fail(*args: Any) -> None:
-        raise RuntimeError("shape '[1, 1, 192]' is invalid for input of size 51072")
-
-    monkeypatch.setattr(torch._C, "_jit_pass_onnx_constant_fold", fail)
-    to_onnx(Doubled(), PLAN)
-
-
 def test_what_onnx_cannot_express_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     """In one line, with what may help; torch's exporter would print the whole network to stdout."""
     with pytest.raises(UsageError, match=r"operator set 17: .*bessel") as caught:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
+from functools import partial
 from math import floor
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -68,7 +70,7 @@ def export_descriptor(
         metadata=_metadata(model, name, precision),
     )
     network = _in_half_precision(model) if precision == "fp16" else model
-    with _ConstantResampling() if _has_tokens(model) else nullcontext():
+    with _constant_positions(network) if _has_tokens(model) else nullcontext():
         return export(network, path, plan, reference=model)
 
 
@@ -123,11 +125,33 @@ def _metadata(model: DescriptorModel, name: str, precision: str) -> dict[str, An
     }
 
 
-class _ConstantResampling(TorchFunctionMode):
-    """For export at a fixed size: position embeddings that are resampled become constants, which they are."""
+@contextmanager
+def _constant_positions(network: nn.Module) -> Iterator[None]:
+    """For export at a fixed size: what says where patches are becomes constants, which it is.
 
+    That is position embeddings that are resampled, and rotations that are reckoned of the size (EVA-02).
+    """
+    rotary = [each for each in network.modules() if callable(getattr(each, "get_embed", None))]
+    for each in rotary:
+        each.get_embed = partial(_constant_rotations, each.get_embed)  # type: ignore[assignment, arg-type]
+    try:
+        with _ConstantResampling():
+            yield
+    finally:
+        for each in rotary:
+            del each.get_embed
+
+
+def _constant_rotations(get_embed: Callable[..., Any], shape: Sequence[int] | None = None) -> Any:
+    found = get_embed(None if shape is None else [int(side) for side in shape])
+    return _constant(found) if isinstance(found, torch.Tensor) else found
+
+
+def _constant(traced: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(traced.detach().numpy().copy())
+
+
+class _ConstantResampling(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is F.interpolate and args[0].shape[1] != 3:
-            return torch.from_numpy(result.detach().numpy().copy())
-        return result
+        return _constant(result) if func is F.interpolate and args[0].shape[1] != 3 else result

@@ -159,3 +159,17 @@ def test_networks_that_see_images_resized(tmp_path: Path) -> None:
         assert result.difference <= TOLERANCES[precision]
         if precision == "fp32":
             assert_equal(path, made, [(2, *size)])
+
+
+@pytest.mark.slow
+def test_rotations_of_a_transformer(tmp_path: Path) -> None:
+    """EVA-02 reckons them of the size of the image, which torch's exporter writes wrongly."""
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = RetrievalNet(RetrievalNetConfig.of("timm:eva02_tiny_patch14_224")).eval()
+    made = DescriptorModel(network, scales=(1.0, 0.5)).eval()
+    path, size = tmp_path / "x.onnx", (56, 98)
+    result = export_descriptor(made, path, name="x", size_px=size)
+    assert result.difference is not None
+    assert result.difference <= TOLERANCES["fp32"]
+    assert_equal(path, made, [(2, *size)])
