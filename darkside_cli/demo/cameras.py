@@ -16,9 +16,9 @@ from darkside_cli.assets.inventory import Inventory
 from darkside_cli.assets.ledger import Ledger
 from darkside_cli.config.paths import DataRoot
 from darkside_cli.datasets.ground_truth import FORMAT, VERSION
+from darkside_cli.datasets.listing import expand_inputs
 from darkside_cli.demo.request import DAY, NIGHT
 from darkside_cli.errors import MissingAssetError, UsageError
-from darkside_cli.images.formats import is_image_name
 
 TIMES = (NIGHT, DAY)
 FEWEST_PLACES = 3
@@ -48,7 +48,7 @@ class Cameras:
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         left_out: list[str] = []
         for place in sorted(folder.iterdir()):
-            images = {time: _images(place / time, folder) for time in TIMES}
+            images = {time: _images(place, time, folder) for time in TIMES}
             if all(images.values()):
                 found[place.name] = images
             elif place.is_dir() and not place.name.startswith("."):
@@ -133,8 +133,10 @@ def counted(places: int) -> str:
     return f"{places} place{'s' * (places != 1)}"
 
 
-def _images(folder: Path, top: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
+def _images(place: Path, time: str, top: Path) -> tuple[str, ...]:
+    """Names from ``top`` of the images in the folder of ``place`` for ``time``, "Day" or "day", and in its folders."""
+    if not place.is_dir():
         return ()
-    paths = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
-    return tuple(path.relative_to(top).as_posix() for path in paths if is_image_name(path.name))
+    folders = [path for path in place.iterdir() if path.name.lower() == time and path.is_dir()]
+    paths = sorted(image.path for image in expand_inputs(folders, recursive=True, exclude=None))
+    return tuple(path.relative_to(top).as_posix() for path in paths if path.is_file())

@@ -92,6 +92,22 @@ def test_places_by_day_or_at_night_alone_are_named(tmp_path: Path) -> None:
         Cameras.of(folder)
 
 
+def test_folders_in_capitals_and_folders_in_folders_count(tmp_path: Path) -> None:
+    """As ``evaluate`` and ``finetune`` take them; they were passed over without a word."""
+    folder = write_cameras(tmp_path, 3)
+    (folder / "c0" / "day").rename(folder / "c0" / "Day")
+    inner = folder / "c1" / "night" / "2015" / "november"
+    inner.mkdir(parents=True)
+    first, *_ = sorted(path for path in (folder / "c1" / "night").iterdir() if path.is_file())
+    first.rename(inner / first.name)
+    (folder / "c1" / "night" / ".thumbnails").mkdir()
+    (folder / "c1" / "night" / ".thumbnails" / "x.jpg").touch()
+    images = Cameras.of(folder).images
+    assert [name.split("/")[1] for name in images["c0"]["day"]] == ["Day", "Day"]
+    assert len(images["c1"]["night"]) == 2
+    assert f"c1/night/2015/november/{first.name}" in images["c1"]["night"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -16,6 +16,6 @@ def import_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise MissingAssetError(
-            "FAISS is not installed", hint="pip install faiss-cpu, or leave --backend faiss out"
+            "FAISS is not installed", hint="pip install 'darkside-cli[faiss]', or leave --backend faiss out"
         ) from error
     return faiss

@@ -180,4 +180,4 @@ def test_faiss_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     index = index_file(tmp_path / "x.h5", unit_rows(2, 3))
     with pytest.raises(MissingAssetError, match="FAISS is not installed") as caught:
         nearest(index, unit_rows(1, 3), 1, backend="faiss")
-    assert "faiss-cpu" in str(caught.value.hint)
+    assert "darkside-cli[faiss]" in str(caught.value.hint)
