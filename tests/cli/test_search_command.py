@@ -172,7 +172,7 @@ def test_faiss(run_inside: RunCli, index: Path) -> None:
         import faiss  # noqa: F401
     except ImportError:
         assert done.returncode == 3
-        assert b"pip install faiss-cpu" in done.stderr
+        assert b"pip install 'darkside-cli[faiss]'" in done.stderr
     else:
         exact: subprocess.CompletedProcess[bytes] = run_inside(
             "search", "-i", index, "photos/copy.png", "-k", "1"
